@@ -1,0 +1,1 @@
+"""How a run is put together and started: command line, options, launch checks, summary and exit code."""

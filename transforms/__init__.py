@@ -1,0 +1,1 @@
+"""The steps of the pipeline, the records that travel between them, and the warehouse."""

@@ -1,0 +1,163 @@
+"""The records that travel between the steps of the pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+
+import numpy as np
+
+from model.counting import Counted
+from model.logits import StrideLogits
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class VideoRef:
+    """The identity of an upload; a new generation of the same name is a new video.
+
+    Attributes:
+      uri: path or `gs://` address.
+      generation: version of the object: Cloud Storage's generation, or a local file's time of modification in nanoseconds.
+      size_bytes: size as listed.
+      updated: time of the last change as listed, UTC.
+    """
+
+    uri: str
+    generation: int
+    size_bytes: int
+    updated: datetime.datetime
+
+    def __repr__(self) -> str:
+        return f"{self.uri}#{self.generation}"
+
+
+class Stage(str, enum.Enum):
+    """The step at which a video failed."""
+
+    LIST = "list"
+    DECODE = "decode"
+    SCORE = "score"
+    COUNT = "count"
+
+
+class FailureCode(str, enum.Enum):
+    """Why a video could not be counted; each value is documented in `docs/failure_codes.md`."""
+
+    EMPTY_FILE = "EMPTY_FILE"
+    NOT_A_VIDEO = "NOT_A_VIDEO"
+    NO_FRAMES = "NO_FRAMES"
+    READ_ERROR = "READ_ERROR"
+    GONE = "GONE"
+    SCORING_FAILED = "SCORING_FAILED"
+    INCOMPLETE = "INCOMPLETE"
+    COUNTING_FAILED = "COUNTING_FAILED"
+
+
+class VideoFlag(str, enum.Enum):
+    """What a reader of a count should know about it."""
+
+    NOT_PERIODIC = "NOT_PERIODIC"
+    TRUNCATED = "TRUNCATED"
+    TOO_SHORT = "TOO_SHORT"
+    PERIOD_AT_LIMIT = "PERIOD_AT_LIMIT"
+    AMBIGUOUS_STRIDE = "AMBIGUOUS_STRIDE"
+    VARIABLE_FRAME_RATE = "VARIABLE_FRAME_RATE"
+    ROTATED = "ROTATED"
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoFacts:
+    """What decoding learnt about a video.
+
+    Attributes:
+      width: pixels, as shown (after rotation).
+      height: pixels, as shown (after rotation).
+      codec: four-character code in lower case, "" where unknown.
+      rotation_degrees: clockwise rotation that was applied: 0, 90, 180 or 270.
+      fps: frames a second as measured from presentation times of the decoded frames, before thinning by `max_fps`.
+      decoded_frames: frames that decoded.
+      duration_sec: presentation time of the last frame plus one mean frame step, less that of the first.
+      truncated: the file declares clearly more frames than decoded, or decoding ended in an error.
+      variable_frame_rate: steps between frames differ by more than half a mean step.
+    """
+
+    width: int
+    height: int
+    codec: str
+    rotation_degrees: int
+    fps: float
+    decoded_frames: int
+    duration_sec: float
+    truncated: bool
+    variable_frame_rate: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrameChunk:
+    """At most 64 × lcm(strides) consecutive sampled frames of one video: the unit of inference.
+
+    Attributes:
+      video: whose frames these are.
+      index: number of the chunk within the video, from 0.
+      frames: (num_frames, 112, 112, 3) uint8, RGB, 0..255.
+      times_sec: (num_frames,) float64, presentation times from the video's first frame, strictly increasing.
+      facts: on the video's last chunk only, else None.
+    """
+
+    video: VideoRef
+    index: int
+    frames: np.ndarray
+    times_sec: np.ndarray
+    facts: VideoFacts | None = None
+
+    def __repr__(self) -> str:
+        return f"FrameChunk({self.video!r}[{self.index}], {len(self.frames)} frames)"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChunkScores:
+    """What the network says about one chunk; frames are left behind.
+
+    Attributes:
+      video: whose scores these are.
+      index: number of the chunk within the video, from 0.
+      logits: by stride.
+      times_sec: (num_frames,) float64, as in the chunk.
+      facts: on the video's last chunk only, else None.
+    """
+
+    video: VideoRef
+    index: int
+    logits: dict[int, StrideLogits]
+    times_sec: np.ndarray
+    facts: VideoFacts | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A video, or a part of it, that could not be counted."""
+
+    video: VideoRef
+    stage: Stage
+    code: FailureCode
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VideoCount:
+    """A counted video.
+
+    Attributes:
+      video: which.
+      facts: what decoding learnt.
+      counted: count, curve, segments, repetition times, scores by stride.
+      times_sec: (num_frames,) float64, presentation times of the frames that the curve in `counted` is about.
+      flags: in the order of `VideoFlag`.
+    """
+
+    video: VideoRef
+    facts: VideoFacts
+    counted: Counted
+    times_sec: np.ndarray
+    flags: tuple[VideoFlag, ...]
