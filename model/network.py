@@ -1,0 +1,342 @@
+"""RepNet (Dwibedi et al., "Counting Out Time", CVPR 2020) in Keras 3.
+
+Written with `keras.ops`, so that the same code trains and runs under any backend. What depends on a frame alone (`encode`, `taps`)
+is separate from what depends on a window (`embed`, `heads`): the frame's part is shared by all strides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from model.config import FRAME_SIZE, TAP_REACH, WINDOW_FRAMES, RepNetConfig
+
+_RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
+"""Keeps the variance of a standardised convolution of rectified unit normals at one (Brock et al., 2021, section 3)."""
+
+_DROPOUT = 0.25
+
+Tensor = Any
+"""A tensor of the Keras backend in use."""
+
+
+class StandardizedConv2D(keras.layers.Conv2D):
+    """A convolution whose kernel is standardised for each output channel (Brock et al., "NF-ResNets", 2021), with a learned gain.
+
+    It stands in for batch normalisation: nothing depends on other frames, and at inference it is a plain convolution.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Adds the gain to the convolution's variables."""
+        super().build(input_shape)
+        self.gain = self.add_weight(name="gain", shape=(self.filters,), initializer="ones")
+
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+        """Convolves with the standardised kernel."""
+        kernel = ops.cast(kernel, "float32")
+        fan_in = math.prod(kernel.shape[:-1])
+        kernel = (kernel - ops.mean(kernel, axis=(0, 1, 2))) * ops.rsqrt(ops.var(kernel, axis=(0, 1, 2)) * fan_in + 1e-6)
+        kernel = kernel * (ops.cast(self.gain, "float32") * _RELU_GAIN)
+        return super().convolution_op(inputs, ops.cast(kernel, inputs.dtype))
+
+
+class ResidualBlock(keras.layers.Layer):
+    """relu(x + skip · conv(relu(conv(x)))) with a learned scalar `skip`."""
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.first = StandardizedConv2D(channels, 3, padding="same", name="first", dtype=self.dtype_policy)
+        self.second = StandardizedConv2D(channels, 3, padding="same", name="second", dtype=self.dtype_policy)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Builds both convolutions and the skip scale."""
+        self.first.build(input_shape)
+        self.second.build(input_shape)
+        self.skip = self.add_weight(name="skip", shape=(), initializer=keras.initializers.Constant(0.3))
+
+    def call(self, x: Tensor) -> Tensor:
+        """Maps (B, H, W, C) to the same shape."""
+        return ops.relu(x + self.second(ops.relu(self.first(x))) * ops.cast(self.skip, x.dtype))
+
+
+def _small_encoder(channels: tuple[int, ...]) -> keras.Model:
+    """Returns the small encoder: (B, 112, 112, 3) in −1..1 to (B, 7, 7, channels[-1])."""
+    frames = keras.Input((FRAME_SIZE, FRAME_SIZE, 3))
+    x = keras.layers.AveragePooling2D(2, name="halve")(frames)
+    for stage, width in enumerate(channels):
+        kernel_size = 5 if stage == 0 else 3
+        x = StandardizedConv2D(width, kernel_size, strides=2, padding="same", activation="relu", name=f"stage{stage}_down")(x)
+        x = ResidualBlock(width, name=f"stage{stage}_block")(x)
+    return keras.Model(frames, x, name="encoder")
+
+
+def _resnet_encoder() -> keras.Model:
+    """Returns Keras' ResNet50V2 cut at `conv4_block3_out`: (B, 112, 112, 3) in −1..1 to (B, 7, 7, 1024)."""
+    whole = keras.applications.ResNet50V2(include_top=False, weights=None, input_shape=(FRAME_SIZE, FRAME_SIZE, 3))
+    return keras.Model(whole.input, whole.get_layer("conv4_block3_out").output, name="encoder")
+
+
+@contextlib.contextmanager
+def _dtype_policy(policy: str) -> Iterator[None]:
+    """Makes `policy` the default of layers built within; `keras.applications` takes no other way."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+class TemporalContext(keras.layers.Layer):
+    """The 3×3×3 convolution dilated by 3 in time, its batch norm, and the maximum over positions.
+
+    The kernel's three taps in time see one frame each, so their products are computed once a frame (`taps`) whatever the number
+    of strides and windows the frame is in; a window only adds three of them up (`call`).
+    """
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.norm = keras.layers.BatchNormalization(epsilon=1e-3, name="norm", dtype="float32")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the kernel for features of `input_shape` (B, 7, 7, C)."""
+        self.kernel = self.add_weight(name="kernel", shape=(3, 3, 3, input_shape[-1], self.channels), initializer="he_normal")
+        self.bias = self.add_weight(name="bias", shape=(self.channels,), initializer="zeros", dtype="float32")
+        self.norm.build((None, WINDOW_FRAMES, *input_shape[1:-1], self.channels))
+
+    def taps(self, features: Tensor) -> Tensor:
+        """Maps features (B, 7, 7, C) of single frames to (B, 7, 7, 3 · channels).
+
+        Tap 0 of the kernel reads the past: the first third is the frame's part in the position three after its own, the second in
+        its own, the last in the position three before.
+        """
+        kernel = ops.cast(self.kernel, features.dtype)
+        flat = ops.reshape(ops.transpose(kernel, (1, 2, 3, 0, 4)), (3, 3, kernel.shape[3], 3 * self.channels))
+        return ops.conv(features, flat, padding="same")
+
+    def call(self, taps: Tensor, training: bool = False) -> Tensor:
+        """Maps the taps of whole windows (W, 64, 7, 7, 3 · channels) to embeddings (W, 64, channels) float32."""
+        past, present, future = ops.split(taps, 3, axis=-1)
+        zeros = ops.zeros_like(past[:, :TAP_REACH])
+        past = ops.concatenate([zeros, past[:, :-TAP_REACH]], axis=1)
+        future = ops.concatenate([future[:, TAP_REACH:], zeros], axis=1)
+        summed = ops.cast(past, "float32") + ops.cast(present, "float32") + ops.cast(future, "float32") + self.bias
+        return ops.max(ops.relu(self.norm(summed, training=training)), axis=(2, 3))
+
+
+class SelfSimilarity(keras.layers.Layer):
+    """(W, 64, E) embeddings to (W, 64, 64, 1): a softmax over j of minus the squared distance of frames i and j."""
+
+    def __init__(self, config: RepNetConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the learned sharpness where similarity is relative."""
+        if self.config.similarity == "relative":
+            self.log_sharpness = self.add_weight(
+                name="log_sharpness", shape=(), initializer=keras.initializers.Constant(math.log(6.0))
+            )
+
+    def call(self, embeddings: Tensor) -> Tensor:
+        """Returns rows that sum to 1 ("fixed") or to 16 ("relative", about 1 at a match within a periodic window)."""
+        squares = ops.sum(ops.square(embeddings), axis=-1)
+        products = ops.matmul(embeddings, ops.transpose(embeddings, (0, 2, 1)))
+        distances = squares[:, :, None] - 2.0 * products + squares[:, None, :]
+        if self.config.similarity == "fixed":
+            return ops.softmax(-distances / self.config.temperature, axis=-1)[..., None]
+        distances = ops.maximum(distances, 0.0)
+        relative = distances / (ops.mean(distances, axis=(1, 2), keepdims=True) + 1e-6)
+        return ops.softmax(-relative * ops.exp(self.log_sharpness), axis=-1)[..., None] * (WINDOW_FRAMES / 4)
+
+
+class TransformerLayer(keras.layers.Layer):
+    """A pre-norm transformer layer with a feed-forward part of the same width."""
+
+    def __init__(self, channels: int, num_heads: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.head_channels = channels // num_heads
+        self.norm1 = keras.layers.LayerNormalization(epsilon=1e-6, name="norm1")
+        self.norm2 = keras.layers.LayerNormalization(epsilon=1e-6, name="norm2")
+        self.query, self.key, self.value, self.output_projection, self.widen, self.narrow = (
+            keras.layers.Dense(channels, name=name) for name in ("query", "key", "value", "output", "widen", "narrow")
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Builds every sublayer: all keep the shape."""
+        for layer in (
+            self.norm1,
+            self.norm2,
+            self.query,
+            self.key,
+            self.value,
+            self.output_projection,
+            self.widen,
+            self.narrow,
+        ):
+            layer.build(input_shape)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        def split(y: Tensor) -> Tensor:
+            return ops.transpose(ops.reshape(y, (-1, WINDOW_FRAMES, self.num_heads, self.head_channels)), (0, 2, 1, 3))
+
+        query, key, value = split(self.query(x)), split(self.key(x)), split(self.value(x))
+        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) / math.sqrt(self.head_channels)
+        attended = ops.transpose(ops.matmul(ops.softmax(scores, axis=-1), value), (0, 2, 1, 3))
+        return self.output_projection(ops.reshape(attended, (-1, WINDOW_FRAMES, self.num_heads * self.head_channels)))
+
+    def call(self, x: Tensor) -> Tensor:
+        """Maps (W, 64, channels) to the same shape."""
+        x = x + self._attend(self.norm1(x))
+        return x + self.narrow(ops.relu(self.widen(self.norm2(x))))
+
+
+class Head(keras.layers.Layer):
+    """From rows of the similarity matrix (W, 64, 64 · similarity_channels) to (W, 64, outputs) logits."""
+
+    def __init__(self, config: RepNetConfig, outputs: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.position_channels = config.position_channels
+        self.projection = keras.layers.Dense(config.head_channels, name="projection")
+        self.transformer = TransformerLayer(config.head_channels, config.num_heads, name="transformer")
+        self.dense1 = keras.layers.Dense(config.head_channels, activation="relu", name="dense1")
+        self.dense2 = keras.layers.Dense(config.head_channels, activation="relu", name="dense2")
+        self.dense3 = keras.layers.Dense(outputs, name="dense3")
+        self.dropouts = [keras.layers.Dropout(_DROPOUT, name=f"dropout{i}") for i in range(3)]
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Builds the sublayers and the learned positions."""
+        self.positions = self.add_weight(
+            name="positions",
+            shape=(1, WINDOW_FRAMES, self.position_channels),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+        )
+        self.projection.build(input_shape)
+        hidden = (*input_shape[:-1], self.projection.units)
+        for layer in (self.transformer, self.dense1, self.dense2, self.dense3):
+            layer.build(hidden)
+
+    def call(self, rows: Tensor, training: bool = False) -> Tensor:
+        """Returns the logits (W, 64, outputs) float32."""
+        x = self.transformer(self.projection(rows) + self.positions)
+        for dropout, dense in zip(self.dropouts, (self.dense1, self.dense2, self.dense3), strict=True):
+            x = dense(dropout(x, training=training))
+        return x
+
+
+class RepNet(keras.Model):
+    """RepNet of any configuration.
+
+    The frames' part (encoder and taps) computes in `frame_policy`; the windows' part is always float32, being cheap and the place
+    where small differences decide.
+
+    Attributes:
+      config: sizes.
+      frame_policy: Keras dtype policy of the frames' part: "float32", "bfloat16", "float16" or a "mixed_…" one.
+    """
+
+    def __init__(self, config: RepNetConfig, frame_policy: str = "float32", **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.config = config
+        self.frame_policy = frame_policy
+        with _dtype_policy(frame_policy):
+            encoder = _small_encoder(config.encoder_channels) if config.encoder == "small" else _resnet_encoder()
+            self.encoder = encoder
+            self.temporal = TemporalContext(config.embedding_channels, name="temporal")
+        with _dtype_policy("float32"):
+            self.similarity = SelfSimilarity(config, name="similarity")
+            self.similarity_conv = keras.layers.Conv2D(
+                config.similarity_channels, 3, padding="same", activation="relu", name="similarity_conv"
+            )
+            self.period_head = Head(config, config.num_periods, name="period_head")
+            self.periodicity_head = Head(config, 1, name="periodicity_head")
+        self.build((None, WINDOW_FRAMES, FRAME_SIZE, FRAME_SIZE, 3))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates every variable, so that weights can be assigned before the first call."""
+        self.temporal.build(self.encoder.output_shape)
+        embeddings = (None, WINDOW_FRAMES, self.config.embedding_channels)
+        self.similarity.build(embeddings)
+        self.similarity_conv.build((None, WINDOW_FRAMES, WINDOW_FRAMES, 1))
+        rows = (None, WINDOW_FRAMES, WINDOW_FRAMES * self.config.similarity_channels)
+        self.period_head.build(rows)
+        self.periodicity_head.build(rows)
+        self.built = True
+
+    def encode(self, frames: Tensor, training: bool = False) -> Tensor:
+        """Maps frames (B, 112, 112, 3), RGB in 0..255 (uint8 or float), to features (B, 7, 7, C)."""
+        scaled = (ops.cast(frames, "float32") - 127.5) / 127.5
+        return self.encoder(ops.cast(scaled, self.encoder.compute_dtype), training=training)
+
+    def taps(self, features: Tensor) -> Tensor:
+        """Maps features (B, 7, 7, C) to the temporal taps (B, 7, 7, 3E)."""
+        return self.temporal.taps(features)
+
+    def embed(self, taps: Tensor, training: bool = False) -> Tensor:
+        """Maps windows of taps (W, 64, 7, 7, 3E) to embeddings (W, 64, E) float32."""
+        return self.temporal(taps, training=training)
+
+    def heads(self, embeddings: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Maps embeddings (W, 64, E) to period logits (W, 64, num_periods) and periodicity logits (W, 64), both float32."""
+        similarity = self.similarity_conv(self.similarity(embeddings))
+        rows = ops.reshape(similarity, (-1, WINDOW_FRAMES, WINDOW_FRAMES * self.config.similarity_channels))
+        periodicity = self.periodicity_head(rows, training=training)
+        return self.period_head(rows, training=training), ops.squeeze(periodicity, axis=-1)
+
+    def call(self, windows: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Maps windows of frames (W, 64, 112, 112, 3), RGB in 0..255, to the logits of `heads`."""
+        frames = ops.reshape(windows, (-1, FRAME_SIZE, FRAME_SIZE, 3))
+        taps = self.taps(self.encode(frames, training=training))
+        taps = ops.reshape(taps, (-1, WINDOW_FRAMES, *taps.shape[1:]))
+        return self.heads(self.embed(taps, training=training), training=training)
+
+    def variables_by_name(self) -> dict[str, keras.Variable]:
+        """Returns every variable under the name that the published checkpoints give it.
+
+        Encoder layers are `base_model/layer_with_weights-M/<leaf>`, M counting the layers with weights.
+        """
+        out: dict[str, keras.Variable] = {}
+        for m, layer in enumerate(layer for layer in self.encoder.layers if layer.weights):
+            for variable in layer.weights:
+                leaf = variable.path.split("/", 1)[1] if isinstance(layer, ResidualBlock) else variable.name
+                out[f"base_model/layer_with_weights-{m}/{leaf}"] = variable
+        out["temporal_conv_layers/0/kernel"] = self.temporal.kernel
+        out["temporal_conv_layers/0/bias"] = self.temporal.bias
+        for variable in self.temporal.norm.weights:
+            out[f"temporal_bn_layers/0/{variable.name}"] = variable
+        for variable in self.similarity.weights:
+            out[f"similarity/{variable.name}"] = variable
+        for variable in self.similarity_conv.weights:
+            out[f"conv_3x3_layer/{variable.name}"] = variable
+        out |= _head_variables(self.period_head, "", "fc_layers")
+        out |= _head_variables(self.periodicity_head, "2", "within_period_fc_layers")
+        return out
+
+
+def _head_variables(head: Head, suffix: str, dense_name: str) -> dict[str, keras.Variable]:
+    """Returns a head's variables by their published names; `suffix` is "" for the period head and "2" for the other."""
+    transformer = head.transformer
+    layers = {
+        f"input_projection{suffix}": head.projection,
+        f"transformer_layers{suffix}/0/mha/wq": transformer.query,
+        f"transformer_layers{suffix}/0/mha/wk": transformer.key,
+        f"transformer_layers{suffix}/0/mha/wv": transformer.value,
+        f"transformer_layers{suffix}/0/mha/dense": transformer.output_projection,
+        f"transformer_layers{suffix}/0/ffn/layer_with_weights-0": transformer.widen,
+        f"transformer_layers{suffix}/0/ffn/layer_with_weights-1": transformer.narrow,
+        f"transformer_layers{suffix}/0/layernorm1": transformer.norm1,
+        f"transformer_layers{suffix}/0/layernorm2": transformer.norm2,
+        f"{dense_name}/0": head.dense1,
+        f"{dense_name}/1": head.dense2,
+        f"{dense_name}/2": head.dense3,
+    }
+    out = {f"{name}/{variable.name}": variable for name, layer in layers.items() for variable in layer.weights}
+    out[f"pos_encoding{suffix}"] = head.positions
+    return out
