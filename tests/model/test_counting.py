@@ -1,0 +1,457 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model import counting
+from model.counting import CountingOptions, StrideRule, count_repetitions
+from model.logits import StrideLogits, window_frames
+
+REFERENCE = Path(__file__).parent.parent / "reference"
+GOLDEN = {2020: (REFERENCE / "golden_postprocess_2020.npz", 1), 2025: (REFERENCE / "golden_postprocess_2025.npz", 0)}
+GOLDEN_CASES = [(year, case) for year in GOLDEN for case in range(10)]
+
+NUM_PERIODS = 32
+PLAIN = CountingOptions(median_filter=False)
+
+
+def logits_of(frame_periods, frame_scores, stride, *, padding_score=0.0, num_periods=NUM_PERIODS, offset=1):
+    """Logits that say at each position the period, in frames, and the periodicity score of its frame."""
+    num_frames = len(frame_periods)
+    shown = window_frames(num_frames, stride).reshape(-1)
+    scores = np.asarray(frame_scores, float)[shown]
+    scores[-(-num_frames // stride) :] = padding_score
+    periods = np.asarray(frame_periods)[shown] // stride
+    return logits_of_positions(periods - offset, scores, num_periods)
+
+
+def logits_of_positions(classes, scores, num_periods=NUM_PERIODS):
+    """Logits with a sure class at each position and the periodicity logit that makes `scores` of it."""
+    period = np.zeros((len(classes), num_periods), np.float32)
+    period[np.arange(len(classes)), np.clip(classes, 0, num_periods - 1)] = 60.0
+    squares = np.clip(np.square(scores), 1e-30, 1 - 1e-12)
+    return StrideLogits(period, np.log(squares / (1 - squares)).astype(np.float32))
+
+
+def with_frozen(logits, score):
+    frozen = logits_of_positions(np.full(64, 5), np.full(64, score), logits.period.shape[1])
+    return dataclasses.replace(logits, frozen_period=frozen.period, frozen_periodicity=frozen.periodicity)
+
+
+def count_one_stride(frame_periods, frame_scores, stride=1, options=PLAIN, **kwargs):
+    logits = {stride: logits_of(frame_periods, frame_scores, stride, **kwargs)}
+    return count_repetitions(logits, len(frame_periods), kwargs.get("offset", 1), options)
+
+
+def rounded(segments):
+    return [(segment.start_frame, segment.end_frame, round(segment.count, 9)) for segment in segments]
+
+
+def golden_case(year, case):
+    """Returns the case's logits as the network would hand them over, its frames, period offset, options, and expected results.
+
+    The windows that fill the last batch are one frozen window shown again in a real run. In some of the files' cases they
+    differ from each other, so they are handed over as one frozen window that has the mean of their scores.
+    """
+    path, offset = GOLDEN[year]
+    with np.load(path) as file:
+        golden = {key.removeprefix(f"{case}_"): file[key] for key in file.files if key.startswith(f"{case}_")}
+    spec = json.loads(str(golden["options"]))
+    num_frames = int(golden["seq_len"])
+    logits = {}
+    for stride in spec["strides"]:
+        period, periodicity = golden[f"raw_{stride}"], golden[f"within_{stride}"][:, 0]
+        num_real = window_frames(num_frames, stride).size
+        logits[stride] = StrideLogits(period[:num_real], periodicity[:num_real])
+        if len(period) > num_real:
+            padding_scores = counting.position_scores(period[num_real:], periodicity[num_real:], offset)[1]
+            logits[stride] = with_frozen(logits[stride], padding_scores.mean(dtype=np.float64))
+    options = CountingOptions(
+        stride_rule=StrideRule.NOTEBOOK,
+        video_threshold=spec["threshold"],
+        frame_threshold=spec["within_period_threshold"],
+        median_filter=spec["median_filter"],
+        constant_speed=spec.get("constant_speed", False),
+        fully_periodic=spec.get("fully_periodic", False),
+        batch_windows=spec["batch_size"],
+    )
+    return logits, num_frames, offset, options, golden
+
+
+@pytest.mark.parametrize(("year", "case"), GOLDEN_CASES)
+def test_counts_like_the_authors_code(year, case):
+    logits, num_frames, offset, options, golden = golden_case(year, case)
+
+    counted = count_repetitions(logits, num_frames, offset, options)
+
+    assert counted.stride == golden["chosen_stride"]
+    assert counted.count == pytest.approx(golden["per_frame_counts"].sum(), abs=1e-6)
+    assert counted.confidence == pytest.approx(float(golden["pred_score"]), abs=1e-6)
+    assert counted.notebook_period_frames == pytest.approx(float(golden["pred_period"]), rel=1e-6)
+    np.testing.assert_allclose(counted.per_frame_count, golden["per_frame_counts"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(counted.periodicity, golden["within_period"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("year", "case"), GOLDEN_CASES)
+def test_notebook_rule_scores_strides_over_the_padding_too(year, case):
+    logits, num_frames, offset, options, golden = golden_case(year, case)
+
+    counted = count_repetitions(logits, num_frames, offset, options)
+
+    for stride in logits:
+        scores = counting.position_scores(golden[f"raw_{stride}"], golden[f"within_{stride}"][:, 0], offset)[1]
+        assert counted.stride_scores[stride] == pytest.approx(scores.mean(dtype=np.float64), abs=1e-6)
+
+
+@pytest.mark.parametrize(("year", "case"), GOLDEN_CASES)
+@pytest.mark.parametrize("rule", list(StrideRule))
+def test_results_agree_with_each_other(year, case, rule):
+    logits, num_frames, offset, options, _ = golden_case(year, case)
+
+    counted = count_repetitions(logits, num_frames, offset, dataclasses.replace(options, stride_rule=rule))
+
+    for curve in (counted.per_frame_count, counted.periodicity, counted.period_frames_curve, counted.is_periodic):
+        assert curve.shape == (num_frames,)
+    assert counted.periodicity.dtype == np.float32
+    assert counted.count == pytest.approx(counted.per_frame_count.sum())
+    np.testing.assert_array_equal(counted.is_periodic, counted.per_frame_count > 0)
+    np.testing.assert_array_equal(
+        counted.per_frame_count[counted.is_periodic], 1 / counted.period_frames_curve[counted.is_periodic]
+    )
+    assert sum(segment.count for segment in counted.segments) == pytest.approx(counted.count)
+    assert len(counted.repetition_frames) == math.floor(counted.count + 1e-9)
+    assert (np.diff(counted.repetition_frames) > 0).all()
+
+
+def test_steady_repetitions_are_counted():
+    counted = count_one_stride([10] * 100, [0.9] * 100)
+
+    assert counted.count == pytest.approx(10)
+    assert counted.period_frames == pytest.approx(10)
+    assert counted.notebook_period_frames == pytest.approx(10)
+    assert counted.confidence == pytest.approx(0.9)
+    assert rounded(counted.segments) == [(0, 100, 10)]
+    np.testing.assert_allclose(counted.repetition_frames, np.arange(10, 101, 10), atol=1e-6)
+
+
+def test_a_position_stands_for_as_many_frames_as_the_stride():
+    counted = count_one_stride([12] * 90 + [24] * 91, [0.9] * 181, stride=4)
+
+    assert counted.per_frame_count.shape == (181,)
+    np.testing.assert_allclose(counted.period_frames_curve[:92], 12)
+    np.testing.assert_allclose(counted.period_frames_curve[92:], 24)
+
+
+def test_period_is_that_of_the_periodic_part_and_the_notebooks_that_of_the_whole_video():
+    counted = count_one_stride([10] * 100, [0.9] * 50 + [0.4] * 50)
+
+    assert counted.count == pytest.approx(5)
+    assert counted.period_frames == pytest.approx(10)
+    assert counted.notebook_period_frames == pytest.approx(20)
+
+
+def test_without_a_count_there_is_no_period():
+    counted = count_one_stride([10] * 100, [0.4] * 100)
+
+    assert counted.count == 0
+    assert counted.period_frames == math.inf
+    assert counted.notebook_period_frames == math.inf
+    assert counted.segments == ()
+    assert counted.repetition_frames.shape == (0,)
+    assert not counted.at_period_limit
+
+
+def test_below_the_video_threshold_nothing_counts_and_no_frame_is_periodic():
+    counted = count_one_stride([10] * 100, [0.6] * 100, options=CountingOptions(video_threshold=0.7))
+
+    assert counted.count == 0
+    assert not counted.is_periodic.any()
+    assert counted.confidence == pytest.approx(0.6)
+    assert counted.period_frames == math.inf
+    assert counted.notebook_period_frames == pytest.approx(10)
+
+
+def test_periods_below_three_positions_do_not_count():
+    counted = count_one_stride([2] * 50 + [3] * 50, [0.9] * 100)
+
+    np.testing.assert_array_equal(counted.periodicity[:50], 0)
+    np.testing.assert_array_equal(counted.period_frames_curve[:50], math.inf)
+    assert counted.count == pytest.approx(50 / 3)
+
+
+def test_one_frame_is_a_video():
+    counted = count_one_stride([12], [0.9], stride=4, options=CountingOptions())
+
+    assert counted.periodicity.shape == (1,)
+    assert counted.count == 0  # the median with what is beyond the ends
+
+
+def test_fully_periodic_counts_every_frame_with_a_period():
+    counted = count_one_stride([10] * 80 + [2] * 20, [0.3] * 100, options=dataclasses.replace(PLAIN, fully_periodic=True))
+
+    assert counted.count == pytest.approx(8)
+
+
+@pytest.mark.parametrize(("offset", "expected_period"), [(0, 9), (1, 10)])
+def test_period_offset_says_what_class_zero_stands_for(offset, expected_period):
+    logits = logits_of_positions(np.full(64, 9), np.full(64, 0.9))
+
+    assert count_repetitions({1: logits}, 64, offset, PLAIN).period_frames == pytest.approx(expected_period)
+
+
+class TestPositionScores:
+    def test_score_is_the_root_of_both_probabilities(self):
+        period = np.log(np.array([[0.1, 0.1, 0.6, 0.2]], np.float32))
+        periodicity = np.array([math.log(0.8 / 0.2)], np.float32)
+
+        periods, scores = counting.position_scores(period, periodicity, period_offset=1)
+
+        assert periods.tolist() == [3]
+        assert scores == pytest.approx([math.sqrt(0.6 * 0.8)], abs=1e-7)
+
+    def test_the_lowest_class_wins_a_tie(self):
+        periods, _ = counting.position_scores(np.zeros((1, 8), np.float32), np.zeros(1, np.float32), period_offset=1)
+
+        assert periods.tolist() == [1]
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize(("logit", "score"), [(-3e38, 0.0), (3e38, 1.0)])
+    def test_extreme_logits_neither_overflow_nor_warn(self, logit, score):
+        period = np.full((1, 8), -3e38, np.float32)
+        period[0, 5] = 3e38
+
+        _, scores = counting.position_scores(period, np.array([logit], np.float32), period_offset=1)
+
+        assert scores.tolist() == [score]
+
+
+class TestChoiceOfStride:
+    def test_padding_does_not_count_against_a_stride_by_default(self):
+        # 80 frames a repetition: stride 4 sees it, and has but 75 positions of a batch's 1280 on these 300 frames.
+        logits = {
+            1: with_frozen(logits_of([80] * 300, [0.35] * 300, 1, padding_score=0.1), 0.1),
+            4: with_frozen(logits_of([80] * 300, [0.8] * 300, 4, padding_score=0.1), 0.1),
+        }
+
+        counted = count_repetitions(logits, 300, 1, PLAIN)
+        as_notebook = count_repetitions(logits, 300, 1, dataclasses.replace(PLAIN, stride_rule=StrideRule.NOTEBOOK))
+
+        assert counted.stride == 4
+        assert counted.stride_scores == pytest.approx({1: 0.35, 4: 0.8}, abs=1e-6)
+        assert counted.count == pytest.approx(300 / 80)
+        assert as_notebook.stride == 1
+        expected = {1: 0.1 + 0.25 * 300 / 1280, 4: 0.1 + 0.7 * 75 / 1280}
+        assert as_notebook.stride_scores == pytest.approx(expected, abs=1e-6)
+
+    @pytest.mark.parametrize("num_frames", [1, 2, 3, 63, 64, 65, 255, 256, 257])
+    @pytest.mark.parametrize("stride", [1, 3, 4])
+    def test_what_the_network_says_of_padding_changes_nothing(self, num_frames, stride):
+        quiet = count_one_stride([24] * num_frames, [0.8] * num_frames, stride, padding_score=0.0)
+        loud = count_one_stride([24] * num_frames, [0.8] * num_frames, stride, padding_score=0.99)
+
+        assert quiet.stride_scores == loud.stride_scores == pytest.approx({stride: 0.8}, abs=1e-6)
+        assert quiet.count == loud.count
+
+    def test_the_first_of_equal_strides_wins(self):
+        logits = {stride: logits_of([24] * 100, [0.8] * 100, stride) for stride in (3, 1, 2)}
+        same_score = {
+            stride: dataclasses.replace(of_stride, periodicity=np.zeros_like(of_stride.periodicity))
+            for stride, of_stride in logits.items()
+        }
+
+        assert count_repetitions(same_score, 100, 1, PLAIN).stride == 3
+
+    @pytest.mark.parametrize(
+        ("second_score", "second_period", "ambiguous"), [(0.86, 20, True), (0.84, 20, False), (0.86, 12, False)]
+    )
+    def test_ambiguous_if_the_next_best_stride_is_as_good_and_counts_differently(self, second_score, second_period, ambiguous):
+        logits = {
+            1: logits_of([11] * 120, [0.9] * 120, 1),
+            2: logits_of([second_period] * 120, [second_score] * 120, 2),
+            3: logits_of([90] * 120, [0.3] * 120, 3),
+        }
+
+        assert count_repetitions(logits, 120, 1, PLAIN).ambiguous_stride is ambiguous
+
+
+class TestConstantSpeed:
+    OPTIONS = dataclasses.replace(PLAIN, constant_speed=True)
+
+    def test_one_period_stands_for_all_periodic_frames(self):
+        counted = count_one_stride([10] * 60 + [20] * 40 + [5] * 100, [0.9] * 100 + [0.1] * 100, options=self.OPTIONS)
+
+        assert counted.count == pytest.approx(100 / 10)
+        assert counted.confidence == pytest.approx(0.6, abs=1e-6)
+        assert counted.period_frames == pytest.approx(10)
+        assert counted.notebook_period_frames == pytest.approx(10)
+        np.testing.assert_array_equal(counted.period_frames_curve, 10)
+
+    def test_a_position_weighs_as_many_frames_as_it_stands_for(self):
+        # 9 frames at stride 4: positions of 4, 4 and 1 frames, so that two positions are 5 frames and one is 4.
+        logits = logits_of_positions(np.array([9, 19, 19] + [0] * 61), np.full(64, 0.9))
+
+        counted = count_repetitions({4: logits}, 9, 1, self.OPTIONS)
+
+        assert counted.confidence == pytest.approx(5 / 9, abs=1e-6)
+        assert counted.notebook_period_frames == 80
+
+    def test_without_a_periodic_frame_the_confidence_is_zero(self):
+        counted = count_one_stride([10] * 100, [0.1] * 100, options=self.OPTIONS)
+
+        assert counted.count == 0
+        assert counted.confidence == 0
+        assert counted.notebook_period_frames == math.inf
+
+    @pytest.mark.filterwarnings("error")
+    def test_a_period_of_zero_positions_counts_nothing(self):
+        # Each half is surest of its own period; that no frame shows period 0 first is what lets it win the mean.
+        period = np.full((64, 8), -20.0, np.float32)
+        period[:, 0] = 1.0
+        period[:32, 4] = period[32:, 5] = 1.1
+        logits = StrideLogits(period, np.full(64, 9.0, np.float32))
+
+        counted = count_repetitions({1: logits}, 64, 0, self.OPTIONS)
+
+        assert counted.count == 0
+        assert counted.period_frames == math.inf
+        assert not counted.is_periodic.any()
+
+
+class TestMedianFilter:
+    def test_takes_the_middle_of_five(self):
+        values = np.array([1.0, 9.0, 2.0, 8.0, 3.0, 7.0])
+
+        np.testing.assert_array_equal(counting.median_filter(values, beyond=0.0), [1, 2, 3, 7, 3, 3])
+
+    def test_what_lies_beyond_the_ends_has_a_say(self):
+        np.testing.assert_array_equal(counting.median_filter(np.array([4.0, 4.0, 4.0]), beyond=0.0), [4, 4, 4])
+        np.testing.assert_array_equal(counting.median_filter(np.array([4.0, 4.0]), beyond=0.0), [0, 0])
+        np.testing.assert_array_equal(counting.median_filter(np.array([4.0, 4.0]), beyond=math.inf), [math.inf] * 2)
+
+    def test_closes_holes_and_drops_specks(self):
+        frames = np.array([1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 1], bool)
+
+        np.testing.assert_array_equal(
+            counting.median_filter(frames, beyond=False), [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+        )
+
+
+class TestSegments:
+    def find(self, runs):
+        """Finds the segments of runs of (frames, period), a period of 0 being a gap."""
+        periods = np.concatenate([np.full(frames, float(period)) for frames, period in runs])
+        is_periodic = periods > 0
+        counts = np.divide(1.0, periods, out=np.zeros_like(periods), where=is_periodic)
+        return rounded(counting.find_segments(is_periodic, counts, np.where(is_periodic, periods, math.inf)))
+
+    def test_none_without_a_periodic_frame(self):
+        assert self.find([(50, 0)]) == []
+
+    def test_runs_keep_their_borders_and_counts(self):
+        assert self.find([(5, 0), (20, 10), (30, 0), (40, 8)]) == [(5, 25, 2), (55, 95, 5)]
+
+    @pytest.mark.parametrize(("gap", "num_segments"), [(1, 1), (19, 1), (20, 2), (21, 2)])
+    def test_a_gap_shorter_than_the_longer_period_beside_it_is_bridged(self, gap, num_segments):
+        segments = self.find([(30, 10), (gap, 0), (40, 20)])
+
+        assert len(segments) == num_segments
+        assert segments[0][0] == 0
+        assert segments[-1][1] == 70 + gap
+        assert sum(count for _, _, count in segments) == pytest.approx(5)
+
+    def test_bridges_in_a_row_make_one_segment(self):
+        runs = [(20, 10), (5, 0), (20, 10), (5, 0), (20, 10), (50, 0), (1, 10)]
+
+        assert self.find(runs) == [(0, 70, 6), (120, 121, 0.1)]
+
+
+class TestRepetitions:
+    def test_falls_between_frames(self):
+        np.testing.assert_allclose(counting.find_repetitions(np.array([0.4, 0.4, 0.4, 0.4, 0.4])), [2.5, 5.0])
+
+    def test_waits_through_a_gap(self):
+        counts = np.array([0.5, 0.25, 0, 0, 0, 0.25, 0.5])
+
+        np.testing.assert_allclose(counting.find_repetitions(counts), [6.0])
+
+    @pytest.mark.parametrize("period", range(3, 65))
+    def test_rounding_of_the_sum_loses_no_repetition(self, period):
+        frames = counting.find_repetitions(np.full(period * 500, 1 / period))
+
+        np.testing.assert_allclose(frames, period * np.arange(1, 501), atol=1e-6)
+
+    def test_none_before_the_first_is_complete(self):
+        assert counting.find_repetitions(np.full(9, 0.1)).shape == (0,)
+
+
+@pytest.mark.parametrize(("num_at_limit", "expected"), [(49, False), (50, True)])
+def test_at_period_limit_if_half_of_the_periodic_frames_are(num_at_limit, expected):
+    stride = 1
+    periods = [32] * num_at_limit + [20] * (100 - num_at_limit) + [32] * 100
+
+    assert count_one_stride(periods, [0.9] * 100 + [0.1] * 100, stride).at_period_limit is expected
+
+
+def test_at_period_limit_depends_on_the_stride():
+    assert not count_one_stride([32] * 100, [0.9] * 100, stride=2).at_period_limit
+    assert count_one_stride([64] * 100, [0.9] * 100, stride=2).at_period_limit
+
+
+class TestErrors:
+    def test_no_frames(self):
+        with pytest.raises(ValueError, match=r"at least one frame. Received: 0$"):
+            count_repetitions({1: logits_of([10], [0.9], 1)}, 0, 1, PLAIN)
+
+    def test_no_strides(self):
+        with pytest.raises(ValueError, match=r"at least one stride. Received: none$"):
+            count_repetitions({}, 10, 1, PLAIN)
+
+    @pytest.mark.parametrize("num_frames", [128, 257])
+    def test_windows_that_do_not_fit_the_frames(self, num_frames):
+        logits = {1: logits_of([10] * num_frames, [0.9] * num_frames, 1), 2: logits_of([10] * 200, [0.9] * 200, 2)}
+
+        with pytest.raises(ValueError, match=rf"stride 2 has \d+ positions for {num_frames} frames.*Received.*\(128, 32\)"):
+            count_repetitions(logits, num_frames, 1, PLAIN)
+
+    @pytest.mark.parametrize("name", ["period", "periodicity", "frozen_period", "frozen_periodicity"])
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_logits_that_are_not_finite(self, name, value):
+        good = with_frozen(logits_of([10] * 100, [0.9] * 100, 3), 0.1)
+        values = getattr(good, name).copy()
+        values.flat[7] = value
+
+        with pytest.raises(ValueError, match=f"stride 3 must be finite. Received: 1 values of `{name}`"):
+            count_repetitions({3: dataclasses.replace(good, **{name: values})}, 100, 1, PLAIN)
+
+    def test_notebook_rule_without_the_window_to_fill_batches_with(self):
+        options = CountingOptions(stride_rule=StrideRule.NOTEBOOK, batch_windows=3)
+
+        with pytest.raises(ValueError, match=r"frozen window.*Received: 2 windows for batches of 3"):
+            count_one_stride([10] * 100, [0.9] * 100, options=options)
+
+    @pytest.mark.parametrize(
+        ("field", "value", "message"),
+        [
+            ("stride_rule", "padded", r"one of real_frames, notebook. Received: 'padded'$"),
+            ("video_threshold", -0.1, r"video_threshold must be within 0..1. Received: -0.1$"),
+            ("video_threshold", math.nan, r"video_threshold must be within 0..1. Received: nan$"),
+            ("frame_threshold", 1.5, r"frame_threshold must be within 0..1. Received: 1.5$"),
+            ("batch_windows", 0, r"at least 1. Received: 0$"),
+            ("batch_windows", 2.5, r"at least 1. Received: 2.5$"),
+        ],
+    )
+    def test_options_out_of_range(self, field, value, message):
+        with pytest.raises(ValueError, match=message):
+            CountingOptions(**{field: value})
+
+
+def test_options_survive_json():
+    options = CountingOptions(stride_rule=StrideRule.NOTEBOOK, video_threshold=0.3)
+
+    restored = CountingOptions(**json.loads(json.dumps(dataclasses.asdict(options))))
+
+    assert restored == options
+    assert restored.stride_rule is StrideRule.NOTEBOOK
