@@ -1,0 +1,142 @@
+"""The demo videos show what `truth.csv` says, come out the same every time, and appear whole or not at all."""
+
+import csv
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from demo import draw_videos
+from demo.draw_videos import CLIPS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo videos")
+    draw_videos.draw_videos(folder)
+    return folder
+
+
+@pytest.fixture
+def short_clips(monkeypatch):
+    """The first two clips, cut to a few frames: drawing them takes milliseconds."""
+    clips = tuple(_shortened(clip) for clip in CLIPS[:2])
+    monkeypatch.setattr(draw_videos, "CLIPS", clips)
+    return clips
+
+
+def _shortened(clip):
+    return draw_videos.dataclasses.replace(clip, length_sec=0.2)
+
+
+def _read(path):
+    reader = cv2.VideoCapture(str(path))
+    frames = []
+    while True:
+        arrived, frame = reader.read()
+        if not arrived:
+            break
+        frames.append(frame)
+    fps = reader.get(cv2.CAP_PROP_FPS)
+    reader.release()
+    return np.stack(frames), fps
+
+
+def _turns(curve):
+    """How often a curve goes clearly up and down again."""
+    low, high = np.quantile(curve, [0.05, 0.95])
+    above, turns = False, 0
+    for value in curve:
+        if not above and value > low + 0.7 * (high - low):
+            above, turns = True, turns + 1
+        elif above and value < low + 0.3 * (high - low):
+            above = False
+    return turns
+
+
+def test_every_clip_is_small_and_as_long_as_it_says(folder):
+    for clip in CLIPS:
+        frames, fps = _read(folder / clip.file)
+        assert frames.shape == (round(clip.length_sec * clip.fps), clip.size[1], clip.size[0], 3)
+        assert fps == pytest.approx(clip.fps)
+        assert 8 < clip.length_sec < 13
+        assert (folder / clip.file).stat().st_size < 420_000
+
+
+def test_truth_names_every_video_in_the_folder_with_its_count(folder):
+    with (folder / "truth.csv").open(newline="", encoding="utf-8") as file:
+        truth = {row["file"]: int(row["count"]) for row in csv.DictReader(file)}
+    assert truth == {clip.file: clip.count for clip in CLIPS}
+    assert set(truth) == {path.name for path in folder.glob("*.mp4")}
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize("clip", [clip for clip in CLIPS if clip.count], ids=lambda clip: clip.file)
+def test_the_picture_leaves_its_first_pose_as_often_as_the_truth_says(clip, folder):
+    frames, fps = _read(folder / clip.file)
+    small = np.stack([cv2.resize(frame, (32, 24), interpolation=cv2.INTER_AREA) for frame in frames]).astype(np.float32)
+    small /= np.median(small, axis=(1, 2), keepdims=True)  # the light drifts
+    moved = np.sort(np.abs(small - small[0]).mean(axis=3).reshape(len(small), -1))[:, -40:].mean(axis=1)
+    end_sec = 7.4 if "then_rest" in clip.file else clip.length_sec
+    assert _turns(moved[: round(end_sec * fps)]) == clip.count
+
+
+def test_periods_stay_within_those_of_people():
+    for seed in range(20):
+        beat = draw_videos.repetitions(np.random.default_rng(seed), 8, 1.25)
+        periods_sec = np.diff(beat.borders_sec)
+        assert len(periods_sec) == 8
+        assert np.all((periods_sec > 1.25 * 0.89) & (periods_sec < 1.25 * 1.11))
+        assert np.ptp(periods_sec) > 0.005
+
+
+def test_effort_rests_at_the_borders_and_goes_all_the_way_in_between():
+    beat = draw_videos.Repetitions((1.0, 2.0, 3.5), (0.4, 0.1, 0.4, 0.1))
+    assert [beat.effort(time_sec) for time_sec in (0.0, 1.0, 2.0, 3.5, 9.0)] == [0.0] * 5
+    assert beat.effort(1.45) == beat.effort(2.0 + 0.45 * 1.5) == pytest.approx(1.0)
+    assert beat.effort(1.2) == pytest.approx(0.5)
+
+
+def test_the_same_clip_comes_out_every_time():
+    clip = _shortened(CLIPS[2])
+    first, second = draw_videos._frames(clip), draw_videos._frames(clip)
+    assert len(first) == 5
+    np.testing.assert_array_equal(first, second)
+
+
+def test_only_missing_and_outdated_clips_are_drawn(tmp_path, short_clips):
+    first, second = (tmp_path / clip.file for clip in short_clips)
+    assert draw_videos.draw_videos(tmp_path) == [first, second]
+    assert draw_videos.draw_videos(tmp_path) == []
+    os.utime(first, (1, 1))
+    assert draw_videos.draw_videos(tmp_path) == [first]
+    second.unlink()
+    assert draw_videos.draw_videos(tmp_path) == [second]
+
+
+def test_a_clip_that_could_not_be_written_in_full_does_not_appear(tmp_path, short_clips, monkeypatch, capsys):
+    class FullDisk:
+        def __init__(self, *args):
+            pass
+
+        def write(self, frame):
+            pass
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(draw_videos.cv2, "VideoWriter", type("Writer", (FullDisk,), {"fourcc": cv2.VideoWriter.fourcc}))
+    assert draw_videos.main([str(tmp_path)]) == 1
+    assert "0 of 6 frames arrived" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_says_what_it_did(tmp_path, short_clips, capsys):
+    target = tmp_path / "new" / "folder"
+    assert draw_videos.main([str(target)]) == 0
+    assert draw_videos.main([str(target)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{target}: 2 videos drawn, 0 up to date",
+        f"{target}: 0 videos drawn, 2 up to date",
+    ]
