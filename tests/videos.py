@@ -1,0 +1,166 @@
+"""Real little videos for tests: drawn, encoded, and where a test needs it changed in the container's own fields."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+CODECS = {
+    ".avi": "MJPG",
+    ".flv": "FLV1",
+    ".mkv": "FFV1",
+    ".mov": "mp4v",
+    ".mp4": "mp4v",
+    ".mpg": "MPEG",
+    ".ts": "mpg1",
+    ".webm": "VP80",
+    ".wmv": "WMV2",
+}
+"""What the wheels of OpenCV can encode without help, by suffix."""
+
+_MATRIX_OFFSET = 48
+
+
+def draw_video(
+    path: Path,
+    num_frames: int = 60,
+    *,
+    fps: float = 30.0,
+    size: tuple[int, int] = (64, 48),
+    codec: str | None = None,
+    draw: Callable[[int], np.ndarray] | None = None,
+) -> Path:
+    """Encodes a video.
+
+    Args:
+      path: where to; the suffix decides the container.
+      num_frames: how many.
+      fps: frames a second.
+      size: width and height in pixels, even.
+      codec: four characters, by default those of `CODECS`.
+      draw: from a frame's number to (height, width, 3) uint8 RGB, or (height, width) grey; by default `moving_square`.
+
+    Returns:
+      `path`.
+    """
+    draw = draw or (lambda index: moving_square(index, size=size))
+    frames = (draw(index) for index in range(num_frames))
+    first = draw(0)
+    fourcc = cv2.VideoWriter.fourcc(*(codec or CODECS[path.suffix]))
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, fps, size, isColor=first.ndim == 3)
+    assert writer.isOpened(), f"cannot encode {path.suffix} with {codec}"
+    for frame in frames:
+        writer.write(frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def moving_square(index: int, *, period_frames: int = 20, size: tuple[int, int] = (64, 48)) -> np.ndarray:
+    """Draws frame `index` of a square that goes up and down, once in `period_frames`: (height, width, 3) uint8 RGB."""
+    width, height = size
+    side = height // 4
+    top = round((height - side) * (0.5 - 0.5 * np.cos(2 * np.pi * index / period_frames)))
+    frame = np.full((height, width, 3), 40, np.uint8)
+    frame[top : top + side, (width - side) // 2 : (width + side) // 2] = (230, 200, 60)
+    return frame
+
+
+def numbered(index: int, *, size: tuple[int, int] = (64, 48)) -> np.ndarray:
+    """Draws frame `index` as a grey level that `number_of` reads back, also after lossy coding; 0 ≤ index < 1024."""
+    width, height = size
+    frame = np.zeros((height, width, 3), np.uint8)
+    for bit in range(10):
+        left, right = bit * width // 10, (bit + 1) * width // 10
+        frame[:, left:right] = 230 if index >> bit & 1 else 25
+    return frame
+
+
+def number_of(frame: np.ndarray) -> int:
+    """Reads the number that `numbered` drew from a frame of any size."""
+    width = frame.shape[1]
+    centres = [(2 * bit + 1) * width // 20 for bit in range(10)]
+    return sum(1 << bit for bit, centre in enumerate(centres) if frame[:, centre].mean() > 127)
+
+
+def corner_marked(index: int, *, size: tuple[int, int] = (64, 48)) -> np.ndarray:
+    """Draws a dark frame whose top left quarter is red."""
+    width, height = size
+    frame = np.full((height, width, 3), 20, np.uint8)
+    frame[: height // 2, : width // 2] = (220, 30, 30)
+    return frame
+
+
+def set_rotation(path: Path, degrees: int) -> Path:
+    """Makes an MP4 or MOV ask its player to turn it clockwise by 90, 180 or 270 degrees."""
+    cosine, sine = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    one = 1 << 16
+    data = bytearray(path.read_bytes())
+    start, _ = _find(data, b"moov", b"trak", b"tkhd")
+    matrix = (cosine * one, sine * one, 0, -sine * one, cosine * one, 0, 0, 0, 1 << 30)
+    struct.pack_into(">9i", data, start + _MATRIX_OFFSET, *matrix)
+    path.write_bytes(data)
+    return path
+
+
+def set_steps(path: Path, steps_sec: Sequence[float]) -> Path:
+    """Gives every frame of an MP4 or MOV a duration of its own, so that the frame rate varies."""
+    data = bytearray(path.read_bytes())
+    mdhd, _ = _find(data, b"moov", b"trak", b"mdia", b"mdhd")
+    (timescale,) = struct.unpack_from(">I", data, mdhd + 20)
+    ticks = [round(step * timescale) for step in steps_sec]
+    runs = [(len(list(run)), tick) for tick, run in itertools.groupby(ticks)]
+    entries = b"".join(struct.pack(">II", count, tick) for count, tick in runs)
+    box = struct.pack(">I4sII", 16 + len(entries), b"stts", 0, len(runs)) + entries
+    struct.pack_into(">I", data, mdhd + 24, sum(ticks))
+    _drop_edit_list(data)
+    _replace(data, (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts"), box)
+    path.write_bytes(data)
+    return path
+
+
+def set_edit_sec(path: Path, shown_sec: float) -> Path:
+    """Makes an MP4 or MOV show only its first `shown_sec` seconds, by its edit list."""
+    data = bytearray(path.read_bytes())
+    mvhd, _ = _find(data, b"moov", b"mvhd")
+    (timescale,) = struct.unpack_from(">I", data, mvhd + 20)
+    elst, _ = _find(data, b"moov", b"trak", b"edts", b"elst")
+    struct.pack_into(">I", data, elst + 16, round(shown_sec * timescale))
+    path.write_bytes(data)
+    return path
+
+
+def _drop_edit_list(data: bytearray) -> None:
+    start, _ = _find(data, b"moov", b"trak", b"edts")
+    data[start + 4 : start + 8] = b"free"
+
+
+def _replace(data: bytearray, names: Sequence[bytes], box: bytes) -> None:
+    """Puts `box` where the box of that path is; `moov` must come last in the file, or offsets into the media would shift."""
+    start, size = _find(data, *names)
+    for depth in range(1, len(names)):
+        parent, parent_size = _find(data, *names[:depth])
+        struct.pack_into(">I", data, parent, parent_size + len(box) - size)
+    data[start : start + size] = box
+
+
+def _find(data: bytes | bytearray, *names: bytes) -> tuple[int, int]:
+    """Returns offset and size of the first box with that path of names."""
+    start, end = 0, len(data)
+    for name in names:
+        start, size = next((offset, size) for offset, size, kind in _boxes(data, start, end) if kind == name)
+        end = start + size
+        found = start, size
+        start += 8
+    return found
+
+
+def _boxes(data: bytes | bytearray, start: int, end: int) -> Iterable[tuple[int, int, bytes]]:
+    while start + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, start)
+        yield start, size, bytes(kind)
+        start += size
