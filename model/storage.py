@@ -1,0 +1,119 @@
+"""Files of models on Cloud Storage, brought to and from the local disk.
+
+Readers and writers of weights work on local files; `gs://` paths are staged through a temporary folder with the official
+client, which heeds `GOOGLE_APPLICATION_CREDENTIALS` and `STORAGE_EMULATOR_HOST`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.cloud import storage
+
+SCHEME = "gs://"
+
+_BLOCK_BYTES = 1 << 20
+
+
+class StorageError(ValueError):
+    """Cloud Storage cannot be read or written as asked."""
+
+
+def is_remote(path: str) -> bool:
+    """Returns whether `path` lies on Cloud Storage; raises StorageError for any other remote scheme."""
+    if "://" in path and not path.startswith(SCHEME):
+        raise StorageError(f"model files lie on the local disk or under {SCHEME}. Received: {path!r}")
+    return path.startswith(SCHEME)
+
+
+@contextlib.contextmanager
+def staged(prefix: str, is_wanted: Callable[[str], bool]) -> Iterator[Path]:
+    """Downloads the objects that begin with `prefix` and are wanted into a temporary folder, removed on exit.
+
+    Args:
+      prefix: "gs://bucket/folder/beginning of a name".
+      is_wanted: takes the part of an object's name that follows the prefix.
+
+    Yields:
+      The local path that stands for `prefix`: local files are named as the objects are, up to the folder.
+
+    Raises:
+      StorageError: the bucket cannot be read, or nothing in it is wanted.
+    """
+    bucket_name, object_prefix = _split(prefix)
+    stem = object_prefix.rsplit("/", 1)[-1]
+    with tempfile.TemporaryDirectory(prefix="repcount-") as folder:
+        with _one_line_errors(prefix):
+            bucket = _bucket(bucket_name)
+            blobs = [b for b in bucket.list_blobs(prefix=object_prefix) if is_wanted(b.name.removeprefix(object_prefix))]
+            for blob in blobs:
+                blob.download_to_filename(str(Path(folder, stem + blob.name.removeprefix(object_prefix))))
+        if not blobs:
+            raise StorageError(f"no model file on Cloud Storage begins so. Received: {prefix!r}")
+        yield Path(folder, stem)
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the hash of a local file in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def upload(local_path: Path, uri: str, sha256: str) -> None:
+    """Uploads a file, with its hash kept as the object's metadata; the service checks the bytes on arrival.
+
+    Raises:
+      StorageError: the bucket cannot be written.
+    """
+    bucket_name, name = _split(uri)
+    with _one_line_errors(uri):
+        blob = _bucket(bucket_name).blob(name)
+        blob.metadata = {"sha256": sha256}
+        blob.upload_from_filename(str(local_path), checksum="md5")
+
+
+def remote_sha256(uri: str) -> str | None:
+    """Returns the hash that `upload` left with an object; None where there is no such object or no hash.
+
+    Raises:
+      StorageError: the bucket cannot be read.
+    """
+    bucket_name, name = _split(uri)
+    with _one_line_errors(uri):
+        blob = _bucket(bucket_name).get_blob(name)
+    return (blob.metadata or {}).get("sha256") if blob else None
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """Returns bucket and object name."""
+    bucket, _, name = uri.removeprefix(SCHEME).partition("/")
+    if not uri.startswith(SCHEME) or not bucket or not name:
+        raise StorageError(f"a path on Cloud Storage reads gs://bucket/name. Received: {uri!r}")
+    return bucket, name
+
+
+def _bucket(name: str) -> storage.Bucket:
+    try:
+        client = storage.Client()
+    except DefaultCredentialsError:
+        # Public buckets, such as the published checkpoints', need no credentials.
+        client = storage.Client.create_anonymous_client()
+    return client.bucket(name)
+
+
+@contextlib.contextmanager
+def _one_line_errors(uri: str) -> Iterator[None]:
+    """Turns what the client raises into StorageError with a message of one line."""
+    try:
+        yield
+    except (GoogleAPIError, GoogleAuthError, OSError) as error:
+        raise StorageError(f"Cloud Storage refused: {' '.join(str(error).split())}. Received: {uri!r}") from error

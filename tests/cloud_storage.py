@@ -1,0 +1,80 @@
+"""A Cloud Storage of one process, spoken to by the official client over HTTP on loopback."""
+
+import base64
+import hashlib
+import http.server
+import json
+import threading
+import urllib.parse
+
+
+class CloudStorage:
+    """Serves lists, reads and small uploads of the objects in `contents`, {"bucket/name": bytes}, with their `metadata`."""
+
+    def __init__(self):
+        self.contents = {}
+        self.metadata = {}
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+    def describe(self, path):
+        bucket, name = path.split("/", 1)
+        content = self.contents[path]
+        md5 = base64.b64encode(hashlib.md5(content).digest()).decode()
+        return {
+            "kind": "storage#object",
+            "id": path,
+            "bucket": bucket,
+            "name": name,
+            "size": str(len(content)),
+            "md5Hash": md5,
+            "metadata": self.metadata.get(path) or {},
+        }
+
+    def _handler(self):
+        cloud = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                url = urllib.parse.urlsplit(self.path)
+                query = dict(urllib.parse.parse_qsl(url.query))
+                bucket, _, name = url.path.split("/b/", 1)[1].partition("/o")
+                path = f"{bucket}/{urllib.parse.unquote(name.lstrip('/'))}"
+                if not name:
+                    start = f"{bucket}/{query.get('prefix', '')}"
+                    self.answer({"items": [cloud.describe(p) for p in sorted(cloud.contents) if p.startswith(start)]})
+                elif path not in cloud.contents:
+                    self.answer({"error": {"code": 404, "message": f"No such object: {path}"}}, status=404)
+                elif query.get("alt") == "media":
+                    self.answer(cloud.contents[path])
+                else:
+                    self.answer(cloud.describe(path))
+
+            def do_POST(self):
+                bucket = urllib.parse.urlsplit(self.path).path.split("/b/", 1)[1].partition("/o")[0]
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                _, description, content, _ = body.split(f"--{self.headers.get_boundary()}".encode())
+                resource = json.loads(description.split(b"\r\n\r\n", 1)[1])
+                path = f"{bucket}/{resource['name']}"
+                cloud.contents[path] = content.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
+                cloud.metadata[path] = resource.get("metadata")
+                self.answer(cloud.describe(path))
+
+            def answer(self, content, status=200):
+                body = content if isinstance(content, bytes) else json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Type", "application/octet-stream" if body is content else "application/json")
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                """Keeps the test's output clean."""
+
+        return Handler

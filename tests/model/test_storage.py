@@ -1,0 +1,46 @@
+import pytest
+
+from model import storage
+
+
+def test_only_gs_is_remote():
+    assert storage.is_remote("gs://bucket/a")
+    assert not storage.is_remote("/tmp/a")
+    with pytest.raises(storage.StorageError, match="Received: 's3://bucket/a'"):
+        storage.is_remote("s3://bucket/a")
+
+
+def test_what_is_uploaded_is_staged_again(cloud_storage, tmp_path):
+    content = b"\x00\r\n--\r\n\xff" * 100
+    local = tmp_path / "a.index"
+    local.write_bytes(content)
+    storage.upload(local, "gs://bucket/folder/a.index", storage.file_sha256(local))
+
+    with storage.staged("gs://bucket/folder/a", lambda rest: rest == ".index") as staged:
+        assert staged.name == "a"
+        assert staged.with_name("a.index").read_bytes() == content
+    assert not staged.parent.exists()
+    assert storage.remote_sha256("gs://bucket/folder/a.index") == storage.file_sha256(local)
+
+
+def test_unwanted_objects_are_not_downloaded(cloud_storage):
+    cloud_storage.contents |= {"bucket/ckpt-7.index": b"x", "bucket/ckpt-70.index": b"y", "bucket/ckpt-7.tmp": b"z"}
+    with storage.staged("gs://bucket/ckpt-7", lambda rest: rest == ".index") as staged:
+        assert [path.name for path in staged.parent.iterdir()] == ["ckpt-7.index"]
+
+
+def test_nothing_wanted_is_an_error(cloud_storage):
+    with (
+        pytest.raises(storage.StorageError, match="Received: 'gs://bucket/nothing'"),
+        storage.staged("gs://bucket/nothing", lambda rest: True),
+    ):
+        pass
+
+
+def test_an_absent_object_has_no_hash(cloud_storage):
+    assert storage.remote_sha256("gs://bucket/absent") is None
+
+
+def test_a_bucket_alone_is_no_file(cloud_storage):
+    with pytest.raises(storage.StorageError, match=r"gs://bucket/name. Received: 'gs://bucket'"):
+        storage.remote_sha256("gs://bucket")
