@@ -187,8 +187,8 @@ def test_arrays_beyond_the_network_are_left_out_of_a_file_that_is_known(network)
 
 
 def test_the_hash_of_weights_depends_on_names_shapes_and_values_only():
-    arrays = {"a": np.arange(6, dtype=np.float32), "b": np.ones(2, np.float32)}
-    same = {"b": np.ones(2, np.float32), "a": np.arange(12, dtype=np.float32)[::2] / 2}
+    arrays: dict[str, np.ndarray] = {"a": np.arange(6, dtype=np.float32), "b": np.ones(2, np.float32)}
+    same: dict[str, np.ndarray] = {"b": np.ones(2, np.float32), "a": np.arange(12, dtype=np.float32)[::2] / 2}
     assert checkpoint.weights_sha256(arrays) == checkpoint.weights_sha256(same)
     others: list[dict[str, np.ndarray]] = [
         {"a": arrays["a"], "c": arrays["b"]},
