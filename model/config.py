@@ -24,8 +24,8 @@ class RepNetConfig:
         network of three stages with `encoder_channels`, fed with the frames halved to 56×56.
       encoder_channels: channels of the three stages of the small encoder; empty for "resnet50v2".
       embedding_channels: channels of the temporal convolution, that is, of a frame's embedding.
-      similarity: "fixed" divides squared distances by `temperature` (the published models); "relative" divides them by their mean
-        over the window and multiplies by a learned sharpness, so that the matrix does not depend on the embeddings' scale.
+      similarity: "fixed" divides squared distances by `temperature` (the published models); "relative" divides them by their
+        mean over the window and multiplies by a learned sharpness, so that the matrix does not depend on the embeddings' scale.
       temperature: divisor of the squared distances with "fixed". Unitless.
       similarity_channels: channels of the 3×3 convolution over the similarity matrix.
       head_channels: width of the transformer layer and the dense layers of both heads.
@@ -73,7 +73,7 @@ REPNET_2025 = dataclasses.replace(REPNET_2020, position_channels=512, num_period
 
 LITE = RepNetConfig(
     encoder="small",
-    encoder_channels=(24, 48, 96),
+    encoder_channels=(32, 48, 96),
     embedding_channels=128,
     head_channels=192,
     num_heads=4,

@@ -1,8 +1,8 @@
 """What the network says about a stretch of frames, stride by stride, and the grid of windows on which it says so.
 
 For stride s, window w of a stretch of n frames holds frames min(64·s·w + s·j, n − 1) for j = 0..63. A stretch of
-`chunk_frames(strides)` frames ends with a whole window of every stride, so stretches of that length are scored independently and
-their logits concatenate to those of the whole video.
+`chunk_frames(strides)` frames ends with a whole window of every stride, so stretches of that length are scored independently
+and their logits concatenate to those of the whole video.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class StrideLogits:
       period: (num_windows · 64, num_periods) float32, period logits. Position k is frame k · stride; positions at or beyond the
         last frame's are padding (the last frame repeated).
       periodicity: (num_windows · 64,) float32, periodicity logits.
-      frozen_period: (64, num_periods) float32, period logits of a window that shows the last frame 64 times: what the notebook's
-        rule pads batches with. Only where the stretch ends the video, else None.
+      frozen_period: (64, num_periods) float32, period logits of a window that shows the last frame 64 times: what the
+        notebook's rule pads batches with. Only where the stretch ends the video, else None.
       frozen_periodicity: (64,) float32, its periodicity logits; None where `frozen_period` is.
     """
 

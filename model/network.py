@@ -1,7 +1,7 @@
 """RepNet (Dwibedi et al., "Counting Out Time", CVPR 2020) in Keras 3.
 
-Written with `keras.ops`, so that the same code trains and runs under any backend. What depends on a frame alone (`encode`, `taps`)
-is separate from what depends on a window (`embed`, `heads`): the frame's part is shared by all strides.
+Written with `keras.ops`, so that the same code trains and runs under any backend. What depends on a frame alone (`encode`,
+`taps`) is separate from what depends on a window (`embed`, `heads`): the frame's part is shared by all strides.
 """
 
 from __future__ import annotations
@@ -26,59 +26,63 @@ Tensor = Any
 
 
 class StandardizedConv2D(keras.layers.Conv2D):
-    """A convolution whose kernel is standardised for each output channel (Brock et al., "NF-ResNets", 2021), with a learned gain.
+    """A convolution whose kernel is standardised for each output channel, with a learned gain.
 
-    It stands in for batch normalisation: nothing depends on other frames, and at inference it is a plain convolution.
+    It stands in for batch normalisation (Brock et al., "NF-ResNets", 2021): nothing depends on other frames, and at inference it is a plain convolution.
+
+    Attributes:
+      initial_gain: what the gain starts from; small for the last convolution of a residual branch.
     """
+
+    def __init__(self, filters: int, kernel_size: int, initial_gain: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(filters, kernel_size, padding="same", **kwargs)
+        self.initial_gain = initial_gain
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Adds the gain to the convolution's variables."""
         super().build(input_shape)
-        self.gain = self.add_weight(name="gain", shape=(self.filters,), initializer="ones")
+        initializer = keras.initializers.Constant(self.initial_gain)
+        self.gain = self.add_weight(name="gain", shape=(self.filters,), initializer=initializer)
+
+    def standardized_kernel(self) -> Tensor:
+        """Returns the kernel that convolves, (height, width, in, out) float32."""
+        kernel = ops.cast(self.kernel, "float32")
+        fan_in = math.prod(kernel.shape[:-1])
+        centred = kernel - ops.mean(kernel, axis=(0, 1, 2))
+        scale = ops.cast(self.gain, "float32") * _RELU_GAIN
+        return centred * ops.rsqrt(ops.var(kernel, axis=(0, 1, 2)) * fan_in + 1e-6) * scale
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         """Convolves with the standardised kernel."""
-        kernel = ops.cast(kernel, "float32")
-        fan_in = math.prod(kernel.shape[:-1])
-        kernel = (kernel - ops.mean(kernel, axis=(0, 1, 2))) * ops.rsqrt(ops.var(kernel, axis=(0, 1, 2)) * fan_in + 1e-6)
-        kernel = kernel * (ops.cast(self.gain, "float32") * _RELU_GAIN)
-        return super().convolution_op(inputs, ops.cast(kernel, inputs.dtype))
+        return super().convolution_op(inputs, ops.cast(self.standardized_kernel(), inputs.dtype))
 
 
-class ResidualBlock(keras.layers.Layer):
-    """relu(x + skip · conv(relu(conv(x)))) with a learned scalar `skip`."""
+class _Normalize(keras.layers.Layer):
+    """(x − 127.5) / 127.5, subtracting first: that is exact for whole numbers in bfloat16 too."""
 
-    def __init__(self, channels: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.first = StandardizedConv2D(channels, 3, padding="same", name="first", dtype=self.dtype_policy)
-        self.second = StandardizedConv2D(channels, 3, padding="same", name="second", dtype=self.dtype_policy)
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Builds both convolutions and the skip scale."""
-        self.first.build(input_shape)
-        self.second.build(input_shape)
-        self.skip = self.add_weight(name="skip", shape=(), initializer=keras.initializers.Constant(0.3))
-
-    def call(self, x: Tensor) -> Tensor:
-        """Maps (B, H, W, C) to the same shape."""
-        return ops.relu(x + self.second(ops.relu(self.first(x))) * ops.cast(self.skip, x.dtype))
+    def call(self, frames: Tensor) -> Tensor:
+        """Maps 0..255 to −1..1."""
+        return (frames - 127.5) / 127.5
 
 
 def _small_encoder(channels: tuple[int, ...]) -> keras.Model:
-    """Returns the small encoder: (B, 112, 112, 3) in −1..1 to (B, 7, 7, channels[-1])."""
+    """Returns the small encoder: (B, 112, 112, 3) in 0..255 to (B, 7, 7, channels[-1])."""
     frames = keras.Input((FRAME_SIZE, FRAME_SIZE, 3))
-    x = keras.layers.AveragePooling2D(2, name="halve")(frames)
+    x = _Normalize(name="normalize")(keras.layers.AveragePooling2D(2, name="halve")(frames))
     for stage, width in enumerate(channels):
         kernel_size = 5 if stage == 0 else 3
-        x = StandardizedConv2D(width, kernel_size, strides=2, padding="same", activation="relu", name=f"stage{stage}_down")(x)
-        x = ResidualBlock(width, name=f"stage{stage}_block")(x)
+        x = StandardizedConv2D(width, kernel_size, strides=2, activation="relu", name=f"stage{stage}_down")(x)
+        branch = StandardizedConv2D(width, 3, activation="relu", name=f"stage{stage}_1")(x)
+        branch = StandardizedConv2D(width, 3, initial_gain=0.3, name=f"stage{stage}_2")(branch)
+        x = keras.layers.Activation("relu", name=f"stage{stage}_out")(keras.layers.Add(name=f"stage{stage}_add")([x, branch]))
     return keras.Model(frames, x, name="encoder")
 
 
 def _resnet_encoder() -> keras.Model:
-    """Returns Keras' ResNet50V2 cut at `conv4_block3_out`: (B, 112, 112, 3) in −1..1 to (B, 7, 7, 1024)."""
-    whole = keras.applications.ResNet50V2(include_top=False, weights=None, input_shape=(FRAME_SIZE, FRAME_SIZE, 3))
-    return keras.Model(whole.input, whole.get_layer("conv4_block3_out").output, name="encoder")
+    """Returns Keras' ResNet50V2 cut at `conv4_block3_out`: (B, 112, 112, 3) in 0..255 to (B, 7, 7, 1024)."""
+    frames = keras.Input((FRAME_SIZE, FRAME_SIZE, 3))
+    whole = keras.applications.ResNet50V2(include_top=False, weights=None, input_tensor=_Normalize(name="normalize")(frames))
+    return keras.Model(frames, whole.get_layer("conv4_block3_out").output, name="encoder")
 
 
 @contextlib.contextmanager
@@ -113,8 +117,8 @@ class TemporalContext(keras.layers.Layer):
     def taps(self, features: Tensor) -> Tensor:
         """Maps features (B, 7, 7, C) of single frames to (B, 7, 7, 3 · channels).
 
-        Tap 0 of the kernel reads the past: the first third is the frame's part in the position three after its own, the second in
-        its own, the last in the position three before.
+        Tap 0 of the kernel reads the past: the first third is the frame's part in the position three after its own, the second
+        in its own, the last in the position three before.
         """
         kernel = ops.cast(self.kernel, features.dtype)
         flat = ops.reshape(ops.transpose(kernel, (1, 2, 3, 0, 4)), (3, 3, kernel.shape[3], 3 * self.channels))
@@ -234,8 +238,8 @@ class Head(keras.layers.Layer):
 class RepNet(keras.Model):
     """RepNet of any configuration.
 
-    The frames' part (encoder and taps) computes in `frame_policy`; the windows' part is always float32, being cheap and the place
-    where small differences decide.
+    The frames' part (encoder and taps) computes in `frame_policy`; the windows' part is always float32, being cheap and the
+    place where small differences decide.
 
     Attributes:
       config: sizes.
@@ -272,8 +276,7 @@ class RepNet(keras.Model):
 
     def encode(self, frames: Tensor, training: bool = False) -> Tensor:
         """Maps frames (B, 112, 112, 3), RGB in 0..255 (uint8 or float), to features (B, 7, 7, C)."""
-        scaled = (ops.cast(frames, "float32") - 127.5) / 127.5
-        return self.encoder(ops.cast(scaled, self.encoder.compute_dtype), training=training)
+        return self.encoder(ops.cast(frames, self.temporal.compute_dtype), training=training)
 
     def taps(self, features: Tensor) -> Tensor:
         """Maps features (B, 7, 7, C) to the temporal taps (B, 7, 7, 3E)."""
@@ -305,8 +308,7 @@ class RepNet(keras.Model):
         out: dict[str, keras.Variable] = {}
         for m, layer in enumerate(layer for layer in self.encoder.layers if layer.weights):
             for variable in layer.weights:
-                leaf = variable.path.split("/", 1)[1] if isinstance(layer, ResidualBlock) else variable.name
-                out[f"base_model/layer_with_weights-{m}/{leaf}"] = variable
+                out[f"base_model/layer_with_weights-{m}/{variable.name}"] = variable
         out["temporal_conv_layers/0/kernel"] = self.temporal.kernel
         out["temporal_conv_layers/0/bias"] = self.temporal.bias
         for variable in self.temporal.norm.weights:

@@ -1,0 +1,115 @@
+"""The frames' part of a RepNet as it runs at inference: plain convolutions, every normalisation folded into their kernels.
+
+A batch norm at inference is y = a·x + b for each channel. After a convolution it becomes part of its kernel and bias; before
+one (ResNet's pre-activations) it stays, as one multiplication and one addition. The norm after the temporal convolution
+commutes with the maximum over positions once its scale is in the kernel, so that only a bias is left to add to the 512 maxima.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from model.network import RepNet, StandardizedConv2D, Tensor
+
+
+class ScaleShift(keras.layers.Layer):
+    """a·x + b for each channel."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates a and b."""
+        self.scale = self.add_weight(name="scale", shape=(input_shape[-1],), initializer="ones")
+        self.shift = self.add_weight(name="shift", shape=(input_shape[-1],), initializer="zeros")
+
+    def call(self, x: Tensor) -> Tensor:
+        """Keeps shape and dtype."""
+        return x * self.scale + self.shift
+
+
+def _scale_and_shift(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a and b of a batch norm at inference, float64."""
+    gamma, beta, mean, variance = (ops.convert_to_numpy(v).astype(np.float64) for v in norm.weights)
+    scale = gamma / np.sqrt(variance + norm.epsilon)
+    return scale, beta - mean * scale
+
+
+def _kernel_and_bias(conv: keras.layers.Conv2D) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the kernel and the bias that a convolution computes with."""
+    kernel = ops.convert_to_numpy(conv.standardized_kernel() if isinstance(conv, StandardizedConv2D) else conv.kernel)
+    bias = ops.convert_to_numpy(conv.bias) if conv.use_bias else np.zeros(conv.filters)
+    return kernel, bias
+
+
+def _norms_after_convolutions(encoder: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
+    """Returns, by the convolution's name, the norms that are the only reader of a convolution's output."""
+    out = {}
+    for layer in encoder.layers:
+        readers = [node.operation for node in layer._outbound_nodes if node.operation in encoder.operations]
+        if isinstance(layer, keras.layers.Conv2D) and len(readers) == 1:
+            reader = readers[0]
+            if isinstance(reader, keras.layers.BatchNormalization):
+                out[layer.name] = reader
+    return out
+
+
+def fold(network: RepNet, policy: str) -> tuple[keras.Model, np.ndarray]:
+    """Returns the frames' part of `network` with its normalisations folded.
+
+    Args:
+      network: float32 weights, whatever the policy.
+      policy: Keras dtype policy that the folded model computes and keeps its weights in: "float32", "bfloat16" or "float16".
+
+    Returns:
+      A model from frames (B, 112, 112, 3) in 0..255, of the policy's dtype, to taps (B, 7, 7, 3E); and the bias (E,) float32
+      to add to the maximum over positions of a sum of three taps, before the ReLU.
+    """
+    after = _norms_after_convolutions(network.encoder)
+    absorbed = {norm.name for norm in after.values()}
+    values: dict[str, list[np.ndarray]] = {}
+
+    def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.layers.Conv2D):
+            kernel, bias = _kernel_and_bias(layer)
+            if layer.name in after:
+                scale, shift = _scale_and_shift(after[layer.name])
+                kernel, bias = kernel * scale, bias * scale + shift
+            values[layer.name] = [kernel, bias]
+            return _convolution(layer, policy)
+        if layer.name in absorbed:
+            return keras.layers.Identity(name=layer.name, dtype=policy)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            values[layer.name] = list(_scale_and_shift(layer))
+            return ScaleShift(name=layer.name, dtype=policy)
+        return type(layer).from_config({**layer.get_config(), "dtype": policy})
+
+    encoder = keras.models.clone_model(
+        network.encoder,
+        clone_function=plain,
+        call_function=lambda layer, *inputs, **_: layer(*inputs),  # a norm's `mask` is nothing to its replacement
+    )
+    kernel, bias = _fold_temporal(network)
+    taps = keras.layers.Conv2D(kernel.shape[-1], 3, padding="same", use_bias=False, name="taps", dtype=policy)
+    model = keras.Model(encoder.input, taps(encoder.output), name="frames_part")
+    values["taps"] = [kernel]
+    for name, arrays in values.items():
+        model.get_layer(name).set_weights(arrays)
+    return model, bias
+
+
+def _convolution(layer: keras.layers.Conv2D, policy: str) -> keras.layers.Conv2D:
+    """Returns a plain convolution with a bias and otherwise the settings of `layer`."""
+    settings: dict[str, Any] = {
+        key: getattr(layer, key) for key in ("filters", "kernel_size", "strides", "padding", "activation", "name")
+    }
+    return keras.layers.Conv2D(**settings, use_bias=True, dtype=policy)
+
+
+def _fold_temporal(network: RepNet) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the taps' kernel (3, 3, C, 3E) with the norm's scale in it, and the bias (E,) float32 that is left."""
+    scale, shift = _scale_and_shift(network.temporal.norm)
+    kernel = ops.convert_to_numpy(network.temporal.kernel) * scale
+    bias = ops.convert_to_numpy(network.temporal.bias) * scale + shift
+    return kernel.transpose(1, 2, 3, 0, 4).reshape(3, 3, kernel.shape[3], -1), bias.astype(np.float32)

@@ -1,0 +1,153 @@
+"""Scoring of frames: what the network says about a stretch of video at every stride, each frame's part computed once."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from model.config import FRAME_SIZE, TAP_REACH, WINDOW_FRAMES
+from model.folding import fold
+from model.logits import StrideLogits, window_frames
+from model.network import RepNet
+
+_WINDOWS_AT_ONCE = 16
+"""Windows whose heads are computed together."""
+
+
+class Precision(str, enum.Enum):
+    """Number format of the frames' part; the windows' part is always float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+def batch_sizes(num_frames: int, largest: int) -> Iterator[int]:
+    """Yields sizes of batches that sum to `num_frames`: `largest` while they last, then falling powers of two.
+
+    So there are few shapes for any length, and no frame is computed for nothing.
+    """
+    while num_frames:
+        size = largest if num_frames >= largest else 1 << (num_frames.bit_length() - 1)
+        yield size
+        num_frames -= size
+
+
+class Scorer:
+    """A network ready to score.
+
+    Attributes:
+      strides: strides that are scored, in the order given.
+      precision: number format of the frames' part.
+    """
+
+    def __init__(
+        self, network: RepNet, strides: Sequence[int], precision: Precision = Precision.FLOAT32, frames_at_once: int = 64
+    ) -> None:
+        """Folds and freezes the network's frames' part.
+
+        Args:
+          network: with its weights.
+          strides: strides to score; each at least 1.
+          precision: number format of the frames' part.
+          frames_at_once: frames that the frames' part computes together; a power of two.
+
+        Raises:
+          ValueError: for strides below 1, repeated, or none.
+        """
+        if not strides or min(strides) < 1 or len(set(strides)) != len(strides):
+            raise ValueError(f"strides must be different whole numbers of at least 1. Received: {tuple(strides)}")
+        self.strides = tuple(strides)
+        self.precision = Precision(precision)
+        self._frames_at_once = frames_at_once
+        frames_part, self._bias = fold(network, self.precision.value)
+        self._frames_part = _freeze(
+            lambda frames: frames_part(tf.cast(frames, self.precision.value)),
+            tf.TensorSpec((None, FRAME_SIZE, FRAME_SIZE, 3), tf.float32),
+        )
+        taps_shape = frames_part.output_shape[1:]
+        self._positions = taps_shape[0] * taps_shape[1]
+        self._channels = taps_shape[2] // 3
+        self._embed = tf.function(
+            self._embed_window,
+            input_signature=[
+                tf.TensorSpec((None, self._positions, 3 * self._channels), self.precision.value),
+                tf.TensorSpec((WINDOW_FRAMES,), tf.int32),
+            ],
+        )
+        self._heads = tf.function(
+            network.heads, input_signature=[tf.TensorSpec((None, WINDOW_FRAMES, self._channels), tf.float32)]
+        )
+
+    def score(self, frames: np.ndarray, *, is_last: bool = True) -> dict[int, StrideLogits]:
+        """Scores a stretch of frames at every stride.
+
+        Args:
+          frames: (num_frames, 112, 112, 3), RGB in 0..255, uint8 or float32; at least one frame. All chunks of a video but its
+            last have `chunk_frames(strides)` frames.
+          is_last: the stretch ends the video, so that the frozen window of the notebook's rule is scored too.
+
+        Returns:
+          Logits by stride.
+
+        Raises:
+          ValueError: if there is no frame or the frames' shape is another.
+        """
+        if frames.ndim != 4 or not len(frames) or frames.shape[1:] != (FRAME_SIZE, FRAME_SIZE, 3):
+            raise ValueError(f"frames must be (at least 1, {FRAME_SIZE}, {FRAME_SIZE}, 3). Received: {frames.shape}")
+        windows = {stride: window_frames(len(frames), stride) for stride in self.strides}
+        shown = list(np.concatenate(list(windows.values())))
+        if is_last:
+            shown.append(np.full(WINDOW_FRAMES, len(frames) - 1))
+        period, periodicity = self._score_windows(self._compute_taps(frames), shown)
+
+        out, first = {}, 0
+        for stride, frames_of in windows.items():
+            own = slice(first, first + len(frames_of))
+            out[stride] = StrideLogits(
+                period=period[own].reshape(-1, period.shape[-1]),
+                periodicity=periodicity[own].ravel(),
+                frozen_period=period[-1] if is_last else None,
+                frozen_periodicity=periodicity[-1] if is_last else None,
+            )
+            first = own.stop
+        return out
+
+    def embeddings(self, frames: np.ndarray) -> np.ndarray:
+        """Returns the embeddings (64, E) float32 of one window of frames (64, 112, 112, 3)."""
+        return self._embed(self._compute_taps(frames), tf.range(WINDOW_FRAMES)).numpy()
+
+    def _compute_taps(self, frames: np.ndarray) -> tf.Tensor:
+        """Returns the taps (num_frames, 49, 3E) of frames (num_frames, 112, 112, 3)."""
+        parts, first = [], 0
+        for size in batch_sizes(len(frames), self._frames_at_once):
+            batch = tf.constant(frames[first : first + size], tf.float32)
+            (taps,) = self._frames_part(batch)
+            parts.append(tf.reshape(taps, (size, self._positions, 3 * self._channels)))
+            first += size
+        return tf.concat(parts, axis=0)
+
+    def _embed_window(self, taps: tf.Tensor, shown: tf.Tensor) -> tf.Tensor:
+        """Returns the embeddings (64, E) float32 of the window that shows frames `shown` (64,) of those with `taps`."""
+        window = tf.cast(tf.gather(taps, shown), tf.float32)
+        past, present, future = tf.split(window, 3, axis=-1)
+        ends = [[TAP_REACH, TAP_REACH], [0, 0], [0, 0]]
+        past = tf.pad(past, ends)[: -2 * TAP_REACH]
+        future = tf.pad(future, ends)[2 * TAP_REACH :]
+        return tf.nn.relu(tf.reduce_max(past + present + future, axis=1) + self._bias)
+
+    def _score_windows(self, taps: tf.Tensor, shown: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the period logits (W, 64, P) and periodicity logits (W, 64) of W windows given by their frames."""
+        embeddings = tf.stack([self._embed(taps, tf.constant(frames, tf.int32)) for frames in shown])
+        parts = [self._heads(embeddings[i : i + _WINDOWS_AT_ONCE]) for i in range(0, len(shown), _WINDOWS_AT_ONCE)]
+        period, periodicity = zip(*parts, strict=True)
+        return np.concatenate(period), np.concatenate(periodicity)
+
+
+def _freeze(function: Callable[[tf.Tensor], object], signature: tf.TensorSpec) -> Callable[..., list[tf.Tensor]]:
+    """Returns `function` as a graph with constants for variables: oneDNN then lays weights out once, not at every call."""
+    return convert_variables_to_constants_v2(tf.function(function).get_concrete_function(signature))

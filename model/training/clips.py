@@ -1,0 +1,237 @@
+"""Labelled clips, drawn: 64 frames, which of them belong to repetitions, and the period in frames at each.
+
+A clip is one or two shots of a scene. A scene has a background, a camera, an actor that repeats (a figure, limbs, a patch, or
+the picture itself) or does not, and bystanders. The set's timing runs on through cuts, as it does in edited workout videos.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from model.config import FRAME_SIZE, WINDOW_FRAMES
+from model.training import drawing, motion
+
+NUM_PERIODS = 32
+"""Period classes: class c is a period of c + 1 frames."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clip:
+    """One training example.
+
+    Attributes:
+      frames: (64, 112, 112, 3) uint8, RGB.
+      period_class: (64,) int32, period in frames less one, 0..31; meaningful where `periodic`.
+      periodic: (64,) float32, 1 where the frame belongs to repetitions whose period is a class.
+    """
+
+    frames: np.ndarray
+    period_class: np.ndarray
+    periodic: np.ndarray
+
+
+def draw_clip(seed: int) -> Clip:
+    """Returns the clip of a seed; the same seed draws the same clip."""
+    rng = np.random.default_rng(seed)
+    timing = motion.draw_timing(rng, WINDOW_FRAMES)
+    frames = _draw_shot(rng, timing)
+    active = timing.active.copy()
+    if rng.random() < 0.15:
+        _cut(frames, _draw_shot(rng, timing), rng)
+    if rng.random() < 0.12:
+        active &= ~_insert_card(frames, rng)
+    if rng.random() < 0.15:
+        _overlay(frames, timing, rng)
+    frames = drawing.degrade(rng, frames)
+    if rng.random() < 0.15:
+        _bars(frames, rng)
+    if rng.random() < 0.1:
+        _hold_frames(frames, timing, rng)
+    period_class = np.clip(np.round(timing.period_frames), 1, NUM_PERIODS).astype(np.int32) - 1
+    periodic = active & (timing.period_frames <= NUM_PERIODS + 0.5)
+    return Clip(frames, period_class, periodic.astype(np.float32))
+
+
+def draw_batch(first_seed: int, size: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Returns frames (size, 64, 112, 112, 3) and labels (size, 64): period class, −1 where nothing repeats, and periodic."""
+    cv2.setNumThreads(1)
+    clips = [draw_clip(seed) for seed in range(first_seed, first_seed + size)]
+    periodic = np.stack([clip.periodic for clip in clips])
+    period_class = np.where(periodic > 0, np.stack([clip.period_class for clip in clips]), -1).astype(np.int32)
+    return np.stack([clip.frames for clip in clips]), (period_class, periodic)
+
+
+def _draw_shot(rng: np.random.Generator, timing: motion.Timing) -> np.ndarray:
+    """Returns (64, 112, 112, 3) uint8: the scene seen from one place."""
+    num_frames = len(timing.phase)
+    camera = drawing.draw_camera(rng, num_frames)
+    frames = drawing.paint_backgrounds(drawing.draw_background(rng, FRAME_SIZE * 3 // 2), camera)
+    if rng.random() < 0.2:
+        _paint_bystander(frames, camera, rng)
+    kind = rng.random()
+    if kind < 0.72:
+        _paint_actor(frames, camera, timing, rng)
+    elif kind < 0.92:
+        _paint_patches(frames, camera, timing, rng)
+    else:
+        frames = _move_picture(frames, timing, rng)
+    if rng.random() < 0.1:
+        _paint_bystander(frames, camera, rng)
+    return frames
+
+
+def _place(rng: np.random.Generator, seen: np.ndarray, scale: float, stray: float) -> np.ndarray:
+    """Returns figures' joints (num_frames, K, 2) in scene pixels, about the middle, squeezed as non-square videos are."""
+    squeeze = float(rng.choice([0.56, 0.56, 0.75, 1.0, 1.78]))
+    middle = seen.reshape(-1, 2).mean(axis=0)
+    size = np.array([scale * np.sqrt(squeeze), scale / np.sqrt(squeeze)], np.float32)
+    return (seen - middle) * size + FRAME_SIZE / 2 + rng.uniform(-stray, stray, 2).astype(np.float32)
+
+
+def _paint_actor(frames: np.ndarray, camera: drawing.Camera, timing: motion.Timing, rng: np.random.Generator) -> None:
+    """Paints a figure that exercises where the timing says so, and idles, walks or stands elsewhere."""
+    num_frames = len(frames)
+    exercise = motion.draw_exercise(rng)
+    joints = motion.move_figure(rng, exercise, timing)
+    if rng.random() < 0.08:  # another exercise, at another speed, in the second half of the set
+        joints = _change_exercise(joints, motion.move_figure(rng, motion.draw_exercise(rng), timing), rng)
+    seen = motion.view_figure(rng, joints)
+    scale = FRAME_SIZE * float(np.exp(rng.normal(-0.15, 0.35)))
+    places = _place(rng, seen, scale, FRAME_SIZE * 0.2)
+    idle = 1.0 - motion.blend_weights(rng, timing.active)
+    if rng.random() < 0.35:  # walks about where it does not exercise
+        walk = motion.smooth_noise(rng, num_frames, float(rng.uniform(5, 50)), 2)
+        anchor = walk[int(np.argmin(idle))]
+        places += ((walk - anchor) * idle[:, None])[:, None, :]
+    places = camera.place(places)
+    look = drawing.draw_look(rng)
+    for t in range(num_frames):
+        drawing.paint_figure(frames[t], places[t], look, scale)
+
+
+def _change_exercise(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Joins two movements of a figure with a short transition."""
+    at = float(rng.uniform(0.3, 0.7)) * len(first)
+    weight = 1.0 / (1.0 + np.exp(-(np.arange(len(first)) - at) / 1.5))
+    return first + (second - first) * weight[:, None, None].astype(np.float32)
+
+
+def _paint_patches(frames: np.ndarray, camera: drawing.Camera, timing: motion.Timing, rng: np.random.Generator) -> None:
+    """Paints one to four textured patches that move, turn and swell together: objects, close-ups, things seen from above."""
+    num_frames = len(frames)
+    weight = motion.blend_weights(rng, timing.active)
+    shared_idling = motion.draw_idling(rng, num_frames)
+    for _ in range(int(rng.integers(1, 5))):
+        wave = motion.at_phase(motion.draw_wave(rng), timing.phase + float(rng.choice([0.0, 0.0, 0.5])))
+        move = weight * wave + (1 - weight) * shared_idling
+        swing = rng.normal(0, 1, 2) * float(rng.choice([0.0, 6.0, 15.0, 30.0]))
+        swell = float(rng.normal(0, 0.25))
+        turn = float(rng.normal(0, 0.6)) if rng.random() < 0.5 else 0.0
+        if np.abs(swing).max() < 4 and abs(swell) < 0.12 and abs(turn) < 0.3:
+            swing = np.array([0.0, 15.0])
+        still = motion.smooth_noise(rng, num_frames, float(rng.choice([0.2, 1.0])), 2)
+        side = int(rng.integers(8, 80))
+        patch = drawing.draw_background(rng, side)
+        mask = np.zeros((side, side), np.uint8)
+        cv2.ellipse(mask, (side // 2, side // 2), (side // 2, int(side * rng.uniform(0.15, 0.5))), 0, 0, 360, 255, -1)
+        home = rng.uniform(25, FRAME_SIZE - 25, 2)
+        base_turn = float(rng.uniform(0, 6.28))
+        for t in range(num_frames):
+            zoom, angle = np.exp(swell * move[t]), base_turn + turn * move[t]
+            cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
+            local = np.array([[cos, -sin], [sin, cos]])
+            middle = home + swing * move[t] + still[t]
+            linear = camera.maps[t, :, :2] @ local
+            offset = camera.maps[t, :, :2] @ middle + camera.maps[t, :, 2] - linear @ np.array([side / 2, side / 2])
+            matrix = np.concatenate([linear, offset[:, None]], axis=1)
+            seen = cv2.warpAffine(patch, matrix, (FRAME_SIZE, FRAME_SIZE))
+            cover = cv2.warpAffine(mask, matrix, (FRAME_SIZE, FRAME_SIZE))
+            cv2.copyTo(seen, (cover > 127).astype(np.uint8), frames[t])
+
+
+def _move_picture(frames: np.ndarray, timing: motion.Timing, rng: np.random.Generator) -> np.ndarray:
+    """Returns the frames moved, turned or scaled as a whole, as a camera worn on the body sees."""
+    num_frames = len(frames)
+    weight = motion.blend_weights(rng, timing.active)
+    wave = motion.at_phase(motion.draw_wave(rng), timing.phase)
+    move = weight * wave + (1 - weight) * motion.draw_idling(rng, num_frames)
+    shift = rng.normal(0, 12, 2)
+    swell, turn = float(rng.normal(0, 0.15)), float(rng.normal(0, 0.2))
+    for t in range(num_frames):
+        matrix = cv2.getRotationMatrix2D(
+            (FRAME_SIZE / 2, FRAME_SIZE / 2), float(np.degrees(turn * move[t])), float(np.exp(swell * move[t]))
+        )
+        matrix[:, 2] += shift * move[t]
+        frames[t] = cv2.warpAffine(frames[t], matrix, (FRAME_SIZE, FRAME_SIZE), borderMode=cv2.BORDER_REFLECT)
+    return frames
+
+
+def _paint_bystander(frames: np.ndarray, camera: drawing.Camera, rng: np.random.Generator) -> None:
+    """Paints somebody who stands, fidgets or walks through the picture."""
+    num_frames = len(frames)
+    nothing = motion.Timing(
+        np.linspace(0, num_frames / rng.uniform(6, 20), num_frames), np.ones(num_frames), np.zeros(num_frames, bool)
+    )
+    seen = motion.view_figure(rng, motion.move_figure(rng, motion.draw_exercise(rng), nothing))
+    scale = FRAME_SIZE * float(rng.uniform(0.2, 0.9))
+    places = _place(rng, seen, scale, FRAME_SIZE * 0.5)
+    if rng.random() < 0.5:
+        places += np.linspace(-0.5, 0.5, num_frames)[:, None, None].astype(np.float32) * rng.normal(0, 80, 2).astype(np.float32)
+    places = camera.place(places)
+    look = drawing.draw_look(rng)
+    for t in range(num_frames):
+        drawing.paint_figure(frames[t], places[t], look, scale)
+
+
+def _cut(frames: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> None:
+    """Goes over to another shot, at once or by a dissolve."""
+    at = float(rng.uniform(0.15, 0.85)) * len(frames)
+    length = 0.05 if rng.random() < 0.5 else float(rng.uniform(3, 14))
+    weights = np.clip((np.arange(len(frames)) - at) / length, 0, 1)
+    for t, weight in enumerate(weights):
+        if weight > 0:
+            cv2.addWeighted(frames[t], 1 - weight, other[t], weight, 0, dst=frames[t])
+
+
+def _insert_card(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Puts a title card at the start or the end; returns (64,) bool: where."""
+    length = int(rng.integers(5, 30))
+    covered = np.zeros(len(frames), bool)
+    covered[slice(0, length) if rng.random() < 0.5 else slice(-length, None)] = True
+    frames[covered] = drawing.draw_card(rng)
+    return covered
+
+
+def _overlay(frames: np.ndarray, timing: motion.Timing, rng: np.random.Generator) -> None:
+    """Burns in a logo, or a counter that goes up with every repetition."""
+    seed = int(rng.integers(1 << 31))
+    counter = rng.random() < 0.5
+    offset = int(rng.integers(0, 20))
+    for t in range(len(frames)):
+        text = str(int(timing.phase[t]) + offset) if counter else "WORKOUT"
+        drawing.write(frames[t], np.random.default_rng(seed), text)
+
+
+def _bars(frames: np.ndarray, rng: np.random.Generator) -> None:
+    """Blanks bars left and right or above and below, the picture squeezed in between."""
+    bar = int(rng.integers(6, 38))
+    inner = FRAME_SIZE - 2 * bar
+    upright = rng.random() < 0.5
+    for t in range(len(frames)):
+        squeezed = cv2.resize(frames[t], (inner, FRAME_SIZE) if upright else (FRAME_SIZE, inner), interpolation=cv2.INTER_AREA)
+        frames[t] = 0
+        if upright:
+            frames[t, :, bar : bar + inner] = squeezed
+        else:
+            frames[t, bar : bar + inner] = squeezed
+
+
+def _hold_frames(frames: np.ndarray, timing: motion.Timing, rng: np.random.Generator) -> None:
+    """Repeats every frame a few times, as a source of a lower rate looks when sampled at a steady one."""
+    longest = int(np.clip(timing.period_frames.min() / 3, 1, 6))
+    if longest > 1:
+        hold = int(rng.integers(2, longest + 1))
+        frames[:] = frames[np.arange(len(frames)) // hold * hold]

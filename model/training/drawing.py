@@ -1,0 +1,247 @@
+"""How drawn clips look: rooms and yards, figures, blobs and patches, cards, overlays, cameras and what they do to a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from model.config import FRAME_SIZE
+from model.training.motion import SEGMENTS, smooth_noise
+
+SUBPIXEL_BITS = 3
+"""OpenCV draws at coordinates in units of 1/8 pixel, so that slow movements do not jump."""
+
+_HALF = FRAME_SIZE / 2
+
+
+def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Returns a colour, from grey to bright: most things in rooms and gyms are muted."""
+    bright = rng.uniform(0, 255, 3)
+    red, green, blue = bright.mean() + (bright - bright.mean()) * rng.beta(0.6, 1.2)
+    return float(red), float(green), float(blue)
+
+
+def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Returns (size, size, 3) float32 in 0..255: a few octaves of noise, tinted."""
+    out = np.zeros((size, size, 3), np.float32)
+    weight = 1.0
+    for cells in rng.choice([2, 3, 4, 6, 8, 12, 16, 24, 40], size=int(rng.integers(1, 5)), replace=False):
+        channels = 1 if rng.random() < 0.6 else 3
+        grid = rng.random((int(cells), int(cells), channels)).astype(np.float32)
+        layer = cv2.resize(grid, (size, size), interpolation=int(rng.choice([cv2.INTER_NEAREST, cv2.INTER_LINEAR])))
+        out += weight * layer.reshape(size, size, channels)
+        weight *= rng.uniform(0.3, 0.9)
+    out = (out - out.min()) / max(float(np.ptp(out)), 1e-3)
+    low, high = np.sort(rng.uniform(0, 255, 2))
+    tint = rng.uniform(0.7, 1.15, 3).astype(np.float32)
+    return np.clip((low + max(high - low, 10.0) * out) * tint, 0, 255)
+
+
+def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Returns (size, size, 3) uint8: a wall or sky, a floor, and things standing about; sometimes texture alone or nothing."""
+    image = _texture(rng, size).astype(np.uint8)
+    kind = rng.random()
+    if kind < 0.2:
+        image[:] = _colour(rng)
+    if kind < 0.7:
+        floor = int(size * rng.uniform(0.45, 0.85))
+        image[floor:] = (0.5 * image[floor:] + 0.5 * np.array(_colour(rng))).astype(np.uint8)
+        cv2.line(image, (0, floor), (size, floor + int(rng.normal(0, 8))), _colour(rng), int(rng.integers(1, 4)), cv2.LINE_AA)
+    for _ in range(int(rng.integers(0, 12))):
+        corners = rng.integers(0, size, (4, 2)).astype(np.int32)
+        form = rng.random()
+        colour = _colour(rng)
+        if form < 0.5:
+            x, y = (int(v) for v in corners[0])
+            w, h = (int(v) for v in rng.integers(3, size // 2 + 2, 2))
+            cv2.rectangle(image, (x, y), (x + w, y + h), colour, -1 if rng.random() < 0.7 else int(rng.integers(1, 4)))
+        elif form < 0.65:
+            cv2.fillPoly(image, [corners], colour)
+        elif form < 0.8:
+            cv2.circle(image, tuple(map(int, corners[0])), int(rng.integers(1, size // 5 + 2)), colour, -1, cv2.LINE_AA)
+        else:
+            cv2.line(
+                image, tuple(map(int, corners[0])), tuple(map(int, corners[1])), colour, int(rng.integers(1, 6)), cv2.LINE_AA
+            )
+    if rng.random() < 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.8, 3)))
+    return image
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Look:
+    """Clothes and build of a figure: colour and thickness (body heights) of each segment, radius of the head, draw order."""
+
+    colours: list[tuple[float, float, float]]
+    thickness: np.ndarray
+    head_radius: float
+    head_colour: tuple[float, float, float]
+    order: np.ndarray
+    holds_bar: bool
+    bar_colour: tuple[float, float, float]
+
+
+def draw_look(rng: np.random.Generator) -> Look:
+    """Returns a random look."""
+    skin, top, bottom = _colour(rng), _colour(rng), _colour(rng)
+    long_sleeves, long_trousers = rng.random() < 0.5, rng.random() < 0.5
+    colours = [top, skin, top, top if long_sleeves else skin, top, top if long_sleeves else skin]
+    colours += [bottom, bottom if long_trousers else skin] * 2
+    if rng.random() < 0.3:  # a different shade for the far side of the body
+        for i in (4, 5, 8, 9):
+            red, green, blue = colours[i]
+            colours[i] = (0.75 * red, 0.75 * green, 0.75 * blue)
+    build = rng.uniform(0.7, 1.5)
+    thickness = np.array([0.17, 0.07, 0.065, 0.055, 0.065, 0.055, 0.09, 0.07, 0.09, 0.07], np.float32) * build
+    thickness *= rng.uniform(0.8, 1.25, len(SEGMENTS)).astype(np.float32)
+    order = np.array([4, 5, 8, 9, 0, 1, 6, 7, 2, 3]) if rng.random() < 0.7 else rng.permutation(len(SEGMENTS))
+    return Look(colours, thickness, 0.07 * rng.uniform(0.8, 1.3), skin, order, rng.random() < 0.2, _colour(rng))
+
+
+def paint_figure(image: np.ndarray, places: np.ndarray, look: Look, scale: float) -> None:
+    """Paints one figure onto `image`.
+
+    Args:
+      image: (112, 112, 3) uint8, changed in place.
+      places: (11, 2) pixels.
+      look: clothes and build.
+      scale: pixels a body height.
+    """
+    fixed = np.round(np.clip(places, -400, 500) * (1 << SUBPIXEL_BITS)).astype(int)
+    if look.holds_bar:
+        middle = (fixed[4] + fixed[6]) // 2
+        reach = int(scale * 0.35 * (1 << SUBPIXEL_BITS))
+        start, end = (int(middle[0]) - reach, int(middle[1])), (int(middle[0]) + reach, int(middle[1]))
+        cv2.line(image, start, end, look.bar_colour, max(1, round(scale * 0.03)), cv2.LINE_AA, SUBPIXEL_BITS)
+    for i in look.order:
+        start, end = fixed[SEGMENTS[i][0] + 1], fixed[i + 1]
+        width = max(1, round(float(look.thickness[i]) * scale))
+        cv2.line(
+            image,
+            (int(start[0]), int(start[1])),
+            (int(end[0]), int(end[1])),
+            look.colours[i],
+            width,
+            cv2.LINE_AA,
+            SUBPIXEL_BITS,
+        )
+        if i == 1:
+            radius = max(1, round(look.head_radius * scale * (1 << SUBPIXEL_BITS)))
+            cv2.circle(image, (int(end[0]), int(end[1])), radius, look.head_colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Camera:
+    """Where the camera looks: (num_frames, 2, 3) float32 maps of scene pixels to picture pixels."""
+
+    maps: np.ndarray
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """Maps points (num_frames, K, 2) of the scene into the picture."""
+        return np.einsum("tij,tkj->tki", self.maps[:, :, :2], points) + self.maps[:, None, :, 2]
+
+
+def draw_camera(rng: np.random.Generator, num_frames: int) -> Camera:
+    """Returns a camera: fixed, in the hand, panning, zooming, turning, or trembling."""
+    shift = np.zeros((num_frames, 2), np.float32)
+    turn = np.zeros((num_frames, 1), np.float32)
+    log_zoom = np.zeros((num_frames, 1), np.float32)
+    if rng.random() < 0.6:
+        shift += smooth_noise(rng, num_frames, float(rng.choice([0.8, 2.0, 5.0])), 2)
+    if rng.random() < 0.15:
+        shift += np.linspace(-0.5, 0.5, num_frames)[:, None].astype(np.float32) * rng.normal(0, 25, 2).astype(np.float32)
+    if rng.random() < 0.3:
+        turn += smooth_noise(rng, num_frames, float(rng.choice([0.01, 0.04])))
+    if rng.random() < 0.3:
+        log_zoom += smooth_noise(rng, num_frames, float(rng.choice([0.02, 0.06])))
+    if rng.random() < 0.15:
+        log_zoom += np.linspace(-0.5, 0.5, num_frames)[:, None].astype(np.float32) * float(rng.normal(0, 0.35))
+    if rng.random() < 0.2:
+        shift += rng.standard_normal((num_frames, 2)).astype(np.float32) * float(rng.uniform(0.2, 1.0))
+    zoom = np.exp(log_zoom[:, 0])
+    cos, sin = np.cos(turn[:, 0]) * zoom, np.sin(turn[:, 0]) * zoom
+    rotation = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], 1)
+    middle = np.array([_HALF, _HALF], np.float32)
+    offset = middle - rotation @ middle + shift
+    return Camera(np.concatenate([rotation, offset[..., None]], axis=-1).astype(np.float32))
+
+
+def paint_backgrounds(image: np.ndarray, camera: Camera) -> np.ndarray:
+    """Returns (num_frames, 112, 112, 3) uint8: the background as the camera sees it."""
+    margin = (image.shape[0] - FRAME_SIZE) / 2
+    out = np.empty((len(camera.maps), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    for t, matrix in enumerate(camera.maps):
+        matrix = matrix.copy()  # noqa: PLW2901
+        matrix[:, 2] -= matrix[:, :2] @ np.array([margin, margin], np.float32)
+        cv2.warpAffine(image, matrix, (FRAME_SIZE, FRAME_SIZE), dst=out[t], borderMode=cv2.BORDER_REFLECT)
+    return out
+
+
+def draw_card(rng: np.random.Generator) -> np.ndarray:
+    """Returns (112, 112, 3) uint8: a title card with lines of text or a logo."""
+    card = np.empty((FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    card[:] = _colour(rng) if rng.random() < 0.6 else (0, 0, 0)
+    for _ in range(int(rng.integers(0, 5))):
+        write(card, rng, "".join(rng.choice(list("ABCDEFGHIKLMNOPRSTUVWabcdefgh 0123456789"), int(rng.integers(3, 12)))))
+    return card
+
+
+def write(image: np.ndarray, rng: np.random.Generator, text: str) -> None:
+    """Writes `text` somewhere on the picture."""
+    place = (int(rng.integers(0, 80)), int(rng.integers(10, FRAME_SIZE)))
+    cv2.putText(
+        image,
+        text,
+        place,
+        int(rng.integers(0, 4)),
+        float(rng.uniform(0.3, 1.2)),
+        _colour(rng),
+        int(rng.integers(1, 3)),
+        cv2.LINE_AA,
+    )
+
+
+def degrade(rng: np.random.Generator, frames: np.ndarray) -> np.ndarray:
+    """Returns the frames as a cheap camera, a codec and an editor leave them."""
+    num_frames = len(frames)
+    steps: list[Callable[[np.ndarray], np.ndarray]] = []
+    if rng.random() < 0.25:
+        small = int(rng.integers(36, 90))
+        steps.append(
+            lambda f: cv2.resize(cv2.resize(f, (small, small), interpolation=cv2.INTER_AREA), (FRAME_SIZE, FRAME_SIZE))
+        )
+    if rng.random() < 0.25:
+        sigma = float(rng.uniform(0.5, 2.0))
+        steps.append(lambda f: cv2.GaussianBlur(f, (0, 0), sigma))
+    if rng.random() < 0.3:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(8, 60))]
+        steps.append(lambda f: np.asarray(cv2.imdecode(cv2.imencode(".jpg", f, quality)[1], cv2.IMREAD_COLOR)))
+    if steps:
+        for t in range(num_frames):
+            frame = frames[t]
+            for step in steps:
+                frame = step(frame)
+            frames[t] = frame
+
+    light = 1.0 + smooth_noise(rng, num_frames, float(rng.choice([0.0, 0.0, 0.04, 0.12])))[:, 0]
+    light += rng.standard_normal(num_frames) * float(rng.choice([0.0, 0.0, 0.01, 0.04]))
+    contrast, level = rng.uniform(0.5, 1.2), rng.uniform(-60, 40)
+    gamma = float(np.exp(rng.normal(0, 0.3)))
+    tone = 255 * (np.arange(256) / 255) ** gamma
+    tone = np.clip((tone - 128) * contrast + 128 + level, 0, 255)
+    tables = np.clip(tone[None] * light[:, None], 0, 255).astype(np.uint8)
+    for t in range(num_frames):
+        frames[t] = cv2.LUT(frames[t], tables[t])
+    if rng.random() < 0.15:
+        for t in range(num_frames):
+            frames[t] = cv2.cvtColor(frames[t], cv2.COLOR_RGB2GRAY)[..., None]
+    if rng.random() < 0.5:
+        grain = (rng.standard_normal((4, FRAME_SIZE, FRAME_SIZE, 1)) * rng.choice([2.0, 5.0, 12.0])).astype(np.int16)
+        which, roll = rng.integers(0, 4, num_frames), rng.integers(0, FRAME_SIZE, num_frames)
+        for t in range(num_frames):
+            noisy = frames[t].astype(np.int16) + np.roll(grain[which[t]], roll[t], axis=0)
+            frames[t] = np.clip(noisy, 0, 255)
+    return frames
