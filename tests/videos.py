@@ -134,6 +134,20 @@ def set_edit_sec(path: Path, shown_sec: float) -> Path:
     return path
 
 
+def make_streamable(path: Path) -> Path:
+    """Puts the index of an MP4 or MOV in front of its frames, as for the web, so that a part of the file plays, too."""
+    data = bytearray(path.read_bytes())
+    start, size = _find(data, b"moov")
+    mdat, _ = _find(data, b"mdat")
+    offsets, _ = _find(data, b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stco")
+    (count,) = struct.unpack_from(">I", data, offsets + 12)
+    for position in range(offsets + 16, offsets + 16 + 4 * count, 4):
+        struct.pack_into(">I", data, position, struct.unpack_from(">I", data, position)[0] + size)
+    moov = data[start : start + size]
+    path.write_bytes(data[:mdat] + moov + data[mdat:start] + data[start + size :])
+    return path
+
+
 def _drop_edit_list(data: bytearray) -> None:
     start, _ = _find(data, b"moov", b"trak", b"edts")
     data[start + 4 : start + 8] = b"free"
