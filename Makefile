@@ -10,7 +10,7 @@ export ARGS =
 export PYTHON
 
 CODE = pipeline transforms model benchmarks demo
-PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
+PIP = .venv/bin/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test test-fast lint lock clean
@@ -32,7 +32,7 @@ help: ## List the targets
 	  done; \
 	  if [ -z "$$found" ]; then \
 	    echo "make: Python 3.10, 3.11 or 3.12 is needed; name one with PYTHON=/path/to/python3.11." \
-	      "Received: $${PYTHON:-none of these on the PATH, $$(python3 --version 2>&1 || true)}" >&2; \
+	      "Received: $${PYTHON:-$$(python3 --version 2>/dev/null || echo no python3 on the PATH)}" >&2; \
 	    exit 2; \
 	  fi; \
 	  echo "Making .venv with $$("$$found" --version) …"; \
