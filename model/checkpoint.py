@@ -31,7 +31,7 @@ _LAYER_BY_POSITION = re.compile(r"layer-(\d+)")
 _NAMES_SHOWN = 5
 
 
-class CheckpointError(ValueError):
+class CheckpointError(storage.WeightsError):
     """A checkpoint cannot be read, or is not one of the network at hand."""
 
 

@@ -32,7 +32,7 @@ _WAIT = tenacity.wait_exponential_jitter(initial=1, max=30, jitter=1)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class FetchError(ValueError):
+class FetchError(storage.WeightsError):
     """A published checkpoint could not be had. Nothing that looks like its weights was left behind."""
 
 
@@ -73,9 +73,7 @@ def fetch(
     Raises:
       FetchError: the preset has no files, the server refuses or serves other files, or the disk is full. The next call takes up
         what is sound of the downloads.
-      checkpoint.CheckpointError: the files do not hold the preset's network.
-      presets.WeightsError: the weights cannot be written.
-      storage.StorageError: Cloud Storage refuses.
+      storage.WeightsError: the files do not hold the preset's network, or the weights cannot be written.
     """
     if not preset.files:
         raise FetchError(f"only published models are fetched; this one comes with the program. Received: {preset.name!r}")

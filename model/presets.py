@@ -20,6 +20,7 @@ import numpy as np
 
 from model import config, storage
 from model.counting import CountingOptions
+from model.storage import WeightsError
 
 if TYPE_CHECKING:
     from model.network import RepNet
@@ -29,10 +30,6 @@ CACHE_VARIABLE = "REPCOUNT_CACHE"
 DEFAULT_PRESET = "lite"
 
 _SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
-
-
-class WeightsError(ValueError):
-    """A model has no such name, or its weights are missing, damaged or of another network."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,8 +176,6 @@ def load_model(name_or_path: str, cache_dir: Path | None = None) -> LoadedModel:
 
     Raises:
       WeightsError: there is no such model, or its weights are missing, damaged or of another network.
-      checkpoint.CheckpointError: a checkpoint is damaged or is not one of the two published networks.
-      storage.StorageError: Cloud Storage cannot be read.
     """
     if name_or_path in PRESETS:
         return _load_preset(PRESETS[name_or_path], cache_dir)
@@ -202,8 +197,8 @@ def load_weights(path: Path) -> LoadedModel:
     """Loads a weights file of our own format; strides and counting are those of its sidecar.
 
     Raises:
-      WeightsError: a file is missing or cannot be read, or the hash differs.
-      checkpoint.CheckpointError: the file holds other variables than the network of its sidecar.
+      WeightsError: a file is missing or cannot be read, the hash differs, or the variables are others than the network's of the
+        sidecar.
     """
     from model import checkpoint
     from model.network import RepNet

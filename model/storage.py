@@ -21,7 +21,11 @@ SCHEME = "gs://"
 _BLOCK_BYTES = 1 << 20
 
 
-class StorageError(ValueError):
+class WeightsError(ValueError):
+    """A model has no such name, or its weights are missing, damaged, of another network or not to be written."""
+
+
+class StorageError(WeightsError):
     """Cloud Storage cannot be read or written as asked."""
 
 
