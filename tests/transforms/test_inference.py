@@ -1,0 +1,186 @@
+"""Every chunk comes back as its scores or as a failure of its video, and no failure on the way is lost."""
+
+import datetime
+import gc
+import pickle
+import sys
+import types
+import weakref
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from apache_beam.metrics import MetricsFilter
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that
+
+from model.logits import StrideLogits
+from transforms.inference import LoadScorer, RepNetModelHandler, ScoreChunks
+from transforms.records import ChunkScores, Failure, FailureCode, FrameChunk, Stage, VideoFacts, VideoRef
+
+VIDEO = VideoRef("a.mp4", 1, 2, datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc))
+FACTS = VideoFacts(64, 48, "h264", 0, 30.0, 7, 0.2, False, False)
+POISON = 13
+
+
+class FakeScorer:
+    """Scores by integer arithmetic: the logits of stride s are the sum of the frames times s."""
+
+    def score(self, frames, *, is_last=True):
+        total = int(frames.sum())
+        if total == POISON:
+            raise ArithmeticError("this chunk\nis poison " + "x" * 1000)
+        return {stride: StrideLogits(np.full((1, 1), total * stride), np.full(1, float(is_last))) for stride in (1, 2)}
+
+
+class StepClock:
+    """Passes 100 ms each time it is read."""
+
+    def __init__(self):
+        self.now_sec = 0.0
+
+    def __call__(self):
+        self.now_sec += 0.1
+        return self.now_sec
+
+
+def chunk_of(total, index=0, facts=None, num_frames=3):
+    frames = np.zeros((num_frames, 2, 2, 3), np.uint8)
+    frames[0, 0, 0, 0] = total
+    return FrameChunk(VIDEO, index, frames, np.arange(num_frames) / 30, facts)
+
+
+def test_chunk_becomes_scores_with_all_but_the_frames():
+    chunk = chunk_of(5, index=4, facts=FACTS)
+    (scores,) = RepNetModelHandler(FakeScorer).run_inference([chunk], FakeScorer())
+    assert isinstance(scores, ChunkScores)
+    assert (scores.video, scores.index, scores.facts) == (VIDEO, 4, FACTS)
+    assert scores.times_sec is chunk.times_sec
+    assert {stride: logits.period.item() for stride, logits in scores.logits.items()} == {1: 5, 2: 10}
+
+
+def test_only_the_last_chunk_is_scored_as_the_end():
+    chunks = [chunk_of(5), chunk_of(5, index=1, facts=FACTS)]
+    scored = RepNetModelHandler(FakeScorer).run_inference(chunks, FakeScorer())
+    assert [scores.logits[1].periodicity.item() for scores in scored if isinstance(scores, ChunkScores)] == [0.0, 1.0]
+
+
+def test_frames_are_not_kept_alive_by_the_scores():
+    chunk = chunk_of(5)
+    frames = weakref.ref(chunk.frames)
+    scored = RepNetModelHandler(FakeScorer).run_inference([chunk], FakeScorer())
+    del chunk
+    gc.collect()
+    assert scored
+    assert frames() is None
+
+
+def test_chunk_that_cannot_be_scored_fails_alone():
+    batch = [chunk_of(5), chunk_of(POISON, index=1), chunk_of(6, index=2)]
+    first, failure, last = RepNetModelHandler(FakeScorer).run_inference(batch, FakeScorer())
+    assert [outline(first), outline(last)] == [(0, 10), (2, 12)]
+    assert isinstance(failure, Failure)
+    assert (failure.video, failure.stage, failure.code) == (VIDEO, Stage.SCORE, FailureCode.SCORING_FAILED)
+    assert failure.message.startswith("ArithmeticError: this chunk is poison")
+    assert len(failure.message) <= 500
+
+
+def test_size_of_a_batch_is_that_of_its_frames():
+    handler = RepNetModelHandler(FakeScorer)
+    assert handler.get_num_bytes([chunk_of(1), chunk_of(2, num_frames=5)]) == 8 * 2 * 2 * 3
+
+
+def test_batches_are_single_chunks_unless_asked_otherwise():
+    assert RepNetModelHandler(FakeScorer).batch_elements_kwargs() == {"min_batch_size": 1, "max_batch_size": 1}
+    assert RepNetModelHandler(FakeScorer, max_batch_size=4).batch_elements_kwargs()["max_batch_size"] == 4
+
+
+def test_batch_size_below_one_is_refused():
+    with pytest.raises(ValueError, match=r"max_batch_size .* Received: 0"):
+        RepNetModelHandler(FakeScorer, max_batch_size=0)
+
+
+def test_model_is_shared_across_processes_only_if_asked():
+    assert not RepNetModelHandler(FakeScorer).share_model_across_processes()
+    assert RepNetModelHandler(FakeScorer, share_across_processes=True).share_model_across_processes()
+
+
+def test_arguments_of_inference_are_refused():
+    handler = RepNetModelHandler(FakeScorer)
+    handler.validate_inference_args(None)
+    with pytest.raises(ValueError, match=r"Received: \{'threshold': 1\}"):
+        handler.validate_inference_args({"threshold": 1})
+
+
+def test_handler_loads_where_it_is_told_to():
+    handler = pickle.loads(pickle.dumps(RepNetModelHandler(FakeScorer)))
+    assert isinstance(handler.load_model(), FakeScorer)
+
+
+@pytest.fixture
+def fake_model_modules(monkeypatch):
+    """Puts modules without TensorFlow in the place of those that load and score; returns what they were asked for."""
+    asked: dict[str, object] = {}
+
+    class Scorer:
+        def __init__(self, network, strides, precision):
+            asked.update(network=network, strides=strides, precision=precision)
+
+    def load_model(name_or_path):
+        asked["model"] = name_or_path
+        return types.SimpleNamespace(network="network", preset=types.SimpleNamespace(strides=(1, 2, 3)))
+
+    monkeypatch.setitem(sys.modules, "model.presets", types.SimpleNamespace(load_model=load_model))
+    monkeypatch.setitem(sys.modules, "model.scoring", types.SimpleNamespace(Precision=str.upper, Scorer=Scorer))
+    return asked
+
+
+@pytest.mark.parametrize(("strides", "expected"), [(None, (1, 2, 3)), ((4, 5), (4, 5))])
+def test_model_is_loaded_by_name_with_its_presets_strides(fake_model_modules, strides, expected):
+    scorer = LoadScorer("lite", strides, "bfloat16")()
+    assert weakref.ref(scorer)() is scorer
+    assert fake_model_modules == {"model": "lite", "network": "network", "strides": expected, "precision": "BFLOAT16"}
+
+
+def run_scoring(items, check, **options):
+    """Scores items in a pipeline, lets `check` look at the results, and returns the metrics by name."""
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    scored = pipeline | beam.Create(items, reshuffle=False) | ScoreChunks(RepNetModelHandler(FakeScorer, **options))
+    assert_that(scored | beam.Map(outline), check)
+    found = pipeline.run().metrics().query(MetricsFilter().with_namespace("repcount"))
+    return {metric.key.metric.name: metric.committed for kind in ("counters", "distributions") for metric in found[kind]}
+
+
+def outline(item):
+    if isinstance(item, Failure):
+        return item.stage.value, item.code.value
+    return item.index, item.logits[2].period.item()
+
+
+def same_as(expected):
+    def check(actual):
+        assert sorted(actual, key=str) == sorted(expected, key=str)
+
+    return check
+
+
+@pytest.mark.parametrize("max_batch_size", [1, 3])
+def test_pipeline_scores_chunks_and_passes_failures(max_batch_size):
+    failure = Failure(VIDEO, Stage.DECODE, FailureCode.NO_FRAMES, "nothing")
+    items = [chunk_of(5), failure, chunk_of(POISON, index=1), chunk_of(7, index=2, num_frames=4), failure]
+    expected = [(0, 10), (2, 14), ("score", "SCORING_FAILED"), ("decode", "NO_FRAMES"), ("decode", "NO_FRAMES")]
+    metrics = run_scoring(items, same_as(expected), max_batch_size=max_batch_size, clock=StepClock())
+    assert metrics["frames_scored"] == 7
+    assert (metrics["score_msec"].count, metrics["score_msec"].sum) == (2, 200)
+    assert metrics["num_inferences"] == 3
+
+
+def test_failures_alone_need_no_chunks():
+    failure = Failure(VIDEO, Stage.DECODE, FailureCode.NO_FRAMES, "nothing")
+    run_scoring([failure], same_as([("decode", "NO_FRAMES")]))
+
+
+def test_model_in_a_process_of_its_own_scores_the_same():
+    run_scoring(
+        [chunk_of(5), chunk_of(POISON, index=1)], same_as([(0, 10), ("score", "SCORING_FAILED")]), share_across_processes=True
+    )

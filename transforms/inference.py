@@ -1,0 +1,160 @@
+"""Inference: from chunks of frames to what the network says about them, by Beam's RunInference with our own model handler."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import textwrap
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+
+from model.logits import StrideLogits
+from transforms.listing import METRICS_NAMESPACE
+from transforms.records import ChunkScores, Failure, FailureCode, FrameChunk, Stage
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class ChunkScorer(Protocol):
+    """What scores a chunk: `model.scoring.Scorer`, or anything that does the same."""
+
+    def score(self, frames: np.ndarray, *, is_last: bool = True) -> Mapping[int, StrideLogits]:
+        """Returns the logits of (num_frames, 112, 112, 3) uint8 RGB frames, by stride."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadScorer:
+    """Loads a model and makes it ready to score, where and when it is called.
+
+    Attributes:
+      model: preset's name or path; see `model.presets.load_model`.
+      strides: strides to score; None scores those of the model's preset.
+      precision: number format, a value of `model.scoring.Precision`.
+    """
+
+    model: str
+    strides: tuple[int, ...] | None = None
+    precision: str = "float32"
+
+    def __call__(self) -> ChunkScorer:
+        """Returns the scorer.
+
+        Raises:
+          WeightsError: if there is no such model, or its weights are missing or damaged.
+          ValueError: for a precision or strides that there are not.
+        """
+        from model.presets import load_model  # here, since a launcher builds pipelines without waiting for TensorFlow
+        from model.scoring import Precision, Scorer
+
+        loaded = load_model(self.model)
+        return Scorer(loaded.network, self.strides or loaded.preset.strides, Precision(self.precision))
+
+
+class RepNetModelHandler(ModelHandler[FrameChunk, ChunkScores | Failure, ChunkScorer]):
+    """Tells RunInference how to load a RepNet and score chunks with it.
+
+    Results are our own records instead of `PredictionResult`, whose `example` would keep the frames alive downstream. A chunk
+    that cannot be scored becomes a `Failure` of its video; the others of its batch go on. Metrics in the namespace "repcount",
+    beside those of RunInference: the counter `frames_scored` and the distribution `score_msec`, wall time of scoring a chunk.
+    """
+
+    def __init__(
+        self,
+        load_scorer: Callable[[], ChunkScorer],
+        *,
+        max_batch_size: int = 1,
+        share_across_processes: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Keeps what loading and batching need.
+
+        Args:
+          load_scorer: loads the model on a worker, once in each process; can be pickled. What it returns must take weak
+            references, as instances of ordinary classes do and tuples, lists and dicts do not.
+          max_batch_size: chunks that are handed over together at most. A chunk holds hundreds of frames and fills the device by
+            itself; each more costs its memory, up to 58 MB.
+          share_across_processes: load one model for all processes of a worker, for a GPU that does not hold one for each. The
+            frames are then copied to the process that has it.
+          clock: tells seconds.
+
+        Raises:
+          ValueError: if `max_batch_size` is below 1.
+        """
+        if max_batch_size < 1:
+            raise ValueError(f"max_batch_size must be at least 1. Received: {max_batch_size}")
+        super().__init__(min_batch_size=1, max_batch_size=max_batch_size, large_model=share_across_processes)
+        self._load_scorer = load_scorer
+        self._clock = clock
+
+    def load_model(self) -> ChunkScorer:
+        """Loads the model."""
+        return self._load_scorer()
+
+    def run_inference(
+        self, batch: Sequence[FrameChunk], model: ChunkScorer, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[ChunkScores | Failure]:
+        """Scores each chunk of a batch."""
+        return [self._score(chunk, model) for chunk in batch]
+
+    def get_num_bytes(self, batch: Sequence[FrameChunk]) -> int:
+        """Returns the bytes of a batch's frames; the inherited method would pickle them to find out."""
+        return sum(chunk.frames.nbytes for chunk in batch)
+
+    def get_metrics_namespace(self) -> str:
+        """Returns the namespace of RunInference's own metrics."""
+        return METRICS_NAMESPACE
+
+    def validate_inference_args(self, inference_args: dict[str, Any] | None) -> None:
+        """Refuses arguments, since scoring takes none.
+
+        Raises:
+          ValueError: if there are any.
+        """
+        if inference_args:
+            raise ValueError(f"scoring takes no inference_args. Received: {inference_args}")
+
+    def _score(self, chunk: FrameChunk, model: ChunkScorer) -> ChunkScores | Failure:
+        started_sec = self._clock()
+        try:
+            logits = model.score(chunk.frames, is_last=chunk.facts is not None)
+        except Exception as error:  # a chunk that cannot be scored must not fail the others, nor the run
+            _LOGGER.warning("Scoring %r failed.", chunk, exc_info=True)
+            message = textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" …")
+            return Failure(chunk.video, Stage.SCORE, FailureCode.SCORING_FAILED, message)
+        Metrics.distribution(METRICS_NAMESPACE, "score_msec").update(round(1000 * (self._clock() - started_sec)))
+        Metrics.counter(METRICS_NAMESPACE, "frames_scored").inc(len(chunk.frames))
+        return ChunkScores(chunk.video, chunk.index, dict(logits), chunk.times_sec, chunk.facts)
+
+
+@dataclasses.dataclass(eq=False)
+class ScoreChunks(beam.PTransform):
+    """Scores the `FrameChunk`s of a PCollection and lets its `Failure`s through: a PCollection of `ChunkScores` and `Failure`s.
+
+    Nothing is shuffled on the way, so that frames stay on the worker that decoded them.
+
+    Attributes:
+      handler: what loads the model and scores.
+    """
+
+    handler: RepNetModelHandler
+
+    def expand(self, decoded: beam.PCollection) -> beam.PCollection:
+        """Scores the chunks beside the failures."""
+        parts = decoded | "Part failures" >> beam.ParDo(_PartFn()).with_outputs("failures", main="chunks")
+        scored = parts.chunks | "Score" >> RunInference(self.handler)
+        return (scored, parts.failures) | "Join failures" >> beam.Flatten()
+
+
+class _PartFn(beam.DoFn):
+    """Tells chunks from failures."""
+
+    def process(self, item: FrameChunk | Failure) -> Iterable[FrameChunk | beam.pvalue.TaggedOutput]:
+        """Yields a chunk, or a failure under its tag."""
+        yield beam.pvalue.TaggedOutput("failures", item) if isinstance(item, Failure) else item
