@@ -1,5 +1,8 @@
 """Fixtures that several test files share."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from tests.cloud_storage import CloudStorage
@@ -25,3 +28,10 @@ def cloud_storage(monkeypatch):
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Reads a golden file by its name without `golden_` and the suffix, such as "model_2020"."""
+    folder = Path(__file__).parent / "reference"
+    return lambda name: np.load(folder / f"golden_{name}.npz")

@@ -1,0 +1,164 @@
+"""Scoring by the notebook's way against ours, on the same network, the same frames and one machine.
+
+    python -m benchmarks.inference [--seconds 10 180] [--repeats 3]
+
+The notebook's way: every stride on its own, windows in batches of 20, the padding of the last batch computed like any other
+window, float32, the 3-D convolution as such, compiled with `tf.function`. Ours: `model.scoring.Scorer`, at float32 and
+bfloat16. Both sides end in counts by the notebook's rule, which must agree. The weights are made up: the time does not depend
+on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.report import median_sec, print_result
+from model.config import FRAME_SIZE, REPNET_2020, TAP_REACH, WINDOW_FRAMES
+from model.counting import Counted, CountingOptions, StrideRule, count_repetitions
+from model.logits import StrideLogits
+from model.network import RepNet
+from model.scoring import Precision, Scorer
+
+STRIDES = (1, 2, 3, 4)
+BATCH_WINDOWS = 20
+FPS = 30
+RULE = CountingOptions(stride_rule=StrideRule.NOTEBOOK, video_threshold=0.0, frame_threshold=0.1, batch_windows=BATCH_WINDOWS)
+
+_COUNT_TOLERANCE = {Precision.FLOAT32: 1e-3, Precision.BFLOAT16: 0.5}
+
+FLOP_PER_FRAME = 2.7e9
+"""Multiplications and additions of encoder and taps for one frame of the published network."""
+
+
+def make_network() -> RepNet:
+    """Returns the 2020 network with random weights whose self-similarity is not degenerate."""
+    tf.keras.utils.set_random_seed(0)
+    network = RepNet(REPNET_2020)
+    gamma, beta = network.temporal.norm.gamma, network.temporal.norm.beta
+    gamma.assign(gamma * 0.01)
+    beta.assign(beta * 0.01)
+    return network
+
+
+def draw_frames(num_frames: int) -> np.ndarray:
+    """Returns (num_frames, 112, 112, 3) uint8: a disc that goes round every 25 frames over noise."""
+    rng = np.random.default_rng(0)
+    background = rng.integers(0, 120, (FRAME_SIZE, FRAME_SIZE, 3)).astype(np.float32)
+    y, x = np.mgrid[:FRAME_SIZE, :FRAME_SIZE]
+    angle = 2 * np.pi * np.arange(25) / 25
+    squared = (y - 56 - 28 * np.sin(angle)[:, None, None]) ** 2 + (x - 56 - 14 * np.cos(angle)[:, None, None]) ** 2
+    disc = np.exp(-squared / 250)[..., None]
+    cycle = (background * (1 - disc) + disc * np.array([230, 180, 60])).astype(np.uint8)
+    return cycle[np.arange(num_frames) % 25]
+
+
+class NotebookWay:
+    """Every stride on its own, in whole batches of windows."""
+
+    def __init__(self, network: RepNet) -> None:
+        self._network = network
+        self._score_batch = tf.function(
+            self._score, input_signature=[tf.TensorSpec((None, WINDOW_FRAMES, FRAME_SIZE, FRAME_SIZE, 3), tf.float32)]
+        )
+
+    def _score(self, windows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        network = self._network
+        features = network.encode(tf.reshape(windows, (-1, FRAME_SIZE, FRAME_SIZE, 3)))
+        features = tf.reshape(features, (-1, WINDOW_FRAMES, *features.shape[1:]))
+        convolved = tf.nn.convolution(features, network.temporal.kernel.value, padding="SAME", dilations=(TAP_REACH, 1, 1))
+        normed = network.temporal.norm(convolved + network.temporal.bias, training=False)
+        return network.heads(tf.reduce_max(tf.nn.relu(normed), axis=(2, 3)))
+
+    def warm_up(self) -> None:
+        """Traces and compiles, on one window."""
+        self._score_batch(tf.zeros((1, WINDOW_FRAMES, FRAME_SIZE, FRAME_SIZE, 3)))
+
+    def count(self, frames: np.ndarray) -> Counted:
+        """Scores all strides and counts."""
+        logits = {}
+        for stride in STRIDES:
+            real_windows = -(-len(frames) // (WINDOW_FRAMES * stride))
+            batches = -(-real_windows // BATCH_WINDOWS)
+            period, periodicity = [], []
+            for batch in range(batches):
+                first = batch * BATCH_WINDOWS * WINDOW_FRAMES
+                positions = np.arange(first, first + BATCH_WINDOWS * WINDOW_FRAMES)
+                shown = frames[np.minimum(positions * stride, len(frames) - 1)].astype(np.float32)
+                scores = self._score_batch(tf.constant(shown.reshape(-1, WINDOW_FRAMES, *shown.shape[1:])))
+                period.append(scores[0].numpy())
+                periodicity.append(scores[1].numpy())
+            all_period, all_periodicity = np.concatenate(period), np.concatenate(periodicity)
+            has_padding = len(all_period) > real_windows
+            logits[stride] = StrideLogits(
+                all_period[:real_windows].reshape(-1, all_period.shape[-1]),
+                all_periodicity[:real_windows].ravel(),
+                all_period[-1] if has_padding else None,
+                all_periodicity[-1] if has_padding else None,
+            )
+        return count_repetitions(logits, len(frames), REPNET_2020.period_offset, RULE)
+
+
+def count_our_way(scorer: Scorer, frames: np.ndarray) -> Counted:
+    """Scores all strides at once and counts."""
+    return count_repetitions(scorer.score(frames), len(frames), REPNET_2020.period_offset, RULE)
+
+
+def matrix_rate_flops(precision: Precision) -> float:
+    """Returns the multiplications and additions a second of a large matrix product on this machine."""
+    size = 2048
+    matrix = tf.cast(tf.random.normal((size, size)), precision.value)
+    multiply = tf.function(lambda: tf.matmul(matrix, matrix))
+    multiply()
+    return 2 * size**3 / median_sec(multiply, 15)[0]
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, nargs="+", default=[10, 180], help="lengths of the clips. Default: 10 180")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each side, of which the median counts. Default: 3")
+    args = parser.parse_args()
+    network = make_network()
+    theirs = NotebookWay(network)
+    scorers = {precision: Scorer(network, STRIDES, precision) for precision in (Precision.FLOAT32, Precision.BFLOAT16)}
+    rates = {precision.value: matrix_rate_flops(precision) for precision in scorers}
+    theirs.warm_up()
+    for scorer in scorers.values():
+        count_our_way(scorer, draw_frames(127))
+
+    results: dict[str, object] = {f"matrix_gflops_{name}": round(rate / 1e9) for name, rate in rates.items()}
+    for seconds in args.seconds:
+        frames = draw_frames(seconds * FPS)
+        their_sec, expected = median_sec(lambda: theirs.count(frames), args.repeats)  # noqa: B023
+        print(f"{seconds} s: the notebook's way {their_sec:.2f} s, count {expected.count:.3f}", flush=True)
+        results[f"notebook_{seconds}s_sec"] = round(their_sec, 3)
+        for precision, scorer in scorers.items():
+            our_sec, counted = median_sec(lambda: count_our_way(scorer, frames), max(3, args.repeats))  # noqa: B023
+            share = len(frames) * FLOP_PER_FRAME / our_sec / rates[precision.value]
+            difference = abs(counted.count - expected.count)
+            print(
+                f"{seconds} s: ours {precision.value} {our_sec:.2f} s, ratio {their_sec / our_sec:.1f}, "
+                f"{share:.0%} of the matrix rate, count {counted.count:.3f}",
+                flush=True,
+            )
+            results |= {
+                f"ours_{precision.value}_{seconds}s_sec": round(our_sec, 3),
+                f"ratio_{precision.value}_{seconds}s": round(their_sec / our_sec, 1),
+                f"matrix_share_{precision.value}_{seconds}s": round(share, 2),
+                f"count_difference_{precision.value}_{seconds}s": round(difference, 4),
+            }
+            if counted.stride != expected.stride or difference > (0.5 if precision != Precision.FLOAT32 else 1e-3):
+                raise SystemExit(
+                    f"the counts differ: {counted.count} at {precision.value}, {expected.count} the notebook's way"
+                )
+    print_result("inference", **results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The network is the published one: its variables, its numbers; and our own is the same code."""
+
+import numpy as np
+import pytest
+
+from model.config import LITE, REPNET_2020, RepNetConfig
+from model.network import RepNet
+from tests.model.networks import make_lite, make_published
+from tests.reference import checkpoint_layout
+from tests.reference.synthetic_clip import synthetic_clip
+
+PARAMETERS = {"2020": 25_690_081, "2025": 25_771_905}
+
+
+@pytest.fixture(scope="module", params=["2020", "2025"])
+def variant(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def published(variant):
+    return make_published(variant)
+
+
+def test_has_exactly_the_published_parameters(published, variant):
+    assert published.count_params() == PARAMETERS[variant]
+
+
+def test_has_exactly_the_published_variables(published, variant):
+    shapes = {name: tuple(variable.shape) for name, variable in published.variables_by_name().items()}
+    assert shapes == checkpoint_layout.canonical_variables(variant)
+
+
+def test_agrees_with_the_golden_outputs(published, variant, golden):
+    expected = golden(f"model_{variant}")
+    for i, (seed, num_frames, period) in enumerate(expected["clips"]):
+        frames = synthetic_clip(int(seed), int(num_frames), period)
+        embeddings = published.embed(published.taps(published.encode(frames))[None])
+        period_logits, periodicity_logits = published.heads(embeddings)
+        np.testing.assert_allclose(embeddings[0], expected["embeddings"][i], atol=1e-3)
+        np.testing.assert_allclose(period_logits[0], expected["raw_scores"][i], atol=1e-3)
+        np.testing.assert_allclose(periodicity_logits[0], expected["within_period_logits"][i, :, 0], atol=1e-3)
+
+
+def test_the_whole_call_equals_its_parts():
+    network = make_lite()
+    frames = synthetic_clip(1, 64, 9)[None]
+    embeddings = network.embed(network.taps(network.encode(frames[0]))[None])
+    for whole, part in zip(network(frames), network.heads(embeddings), strict=True):
+        np.testing.assert_allclose(whole, part, atol=1e-5)
+
+
+def test_every_variable_has_a_name():
+    network = RepNet(LITE)
+    assert (
+        sum(variable.value.shape.num_elements() for variable in network.variables_by_name().values()) == network.count_params()
+    )
+
+
+def test_layers_built_later_keep_the_default_dtype():
+    import keras
+
+    RepNet(LITE, frame_policy="mixed_bfloat16")
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_heads": 5}, "num_heads must divide head_channels"),
+        ({"position_channels": 7}, "position_channels must be 1 or head_channels"),
+        ({"encoder_channels": (1, 2, 3)}, "the small encoder, and no other, has three channels"),
+    ],
+)
+def test_sizes_that_do_not_fit_together_are_refused(changes, message):
+    fields = {field: getattr(REPNET_2020, field) for field in RepNetConfig.__dataclass_fields__}
+    with pytest.raises(ValueError, match=message):
+        RepNetConfig(**(fields | changes))

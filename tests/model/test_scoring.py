@@ -1,0 +1,111 @@
+"""Scoring computes each frame once, whatever the strides, and says what the network says."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from model.config import LITE, REPNET_2020, WINDOW_FRAMES
+from model.counting import CountingOptions, StrideRule, count_repetitions
+from model.logits import chunk_frames, concatenate, window_frames
+from model.scoring import Precision, Scorer, batch_sizes
+from tests.model.networks import make_lite, make_published
+from tests.reference.synthetic_clip import synthetic_clip
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return make_lite()
+
+
+@pytest.fixture(scope="module")
+def scorer(lite):
+    return Scorer(lite, (1, 2, 3))
+
+
+@pytest.mark.parametrize("num_frames", [1, 63, 64, 65, 200])
+def test_every_window_gets_the_networks_logits(lite, scorer, num_frames):
+    frames = synthetic_clip(3, num_frames, 11)
+    scored = scorer.score(frames)
+    for stride in (1, 2, 3):
+        windows = window_frames(num_frames, stride)
+        period, periodicity = lite(frames[windows])
+        np.testing.assert_allclose(scored[stride].period, np.reshape(period, (-1, LITE.num_periods)), atol=1e-3)
+        np.testing.assert_allclose(scored[stride].periodicity, np.ravel(periodicity), atol=1e-3)
+
+
+def test_the_end_of_a_video_has_the_frozen_window(lite, scorer):
+    frames = synthetic_clip(3, 70, 11)
+    period, periodicity = lite(np.repeat(frames[-1:], WINDOW_FRAMES, axis=0)[None])
+    scored = scorer.score(frames, is_last=True)
+    np.testing.assert_allclose(scored[2].frozen_period, period[0], atol=1e-3)
+    np.testing.assert_allclose(scored[2].frozen_periodicity, periodicity[0], atol=1e-3)
+    assert scorer.score(frames, is_last=False)[2].frozen_period is None
+
+
+def test_chunks_score_as_the_whole_video_does(scorer):
+    length = chunk_frames(scorer.strides)
+    frames = synthetic_clip(5, length + 90, 14)
+    whole = scorer.score(frames)
+    chunks = concatenate([scorer.score(frames[:length], is_last=False), scorer.score(frames[length:])])
+    for stride in scorer.strides:
+        np.testing.assert_allclose(chunks[stride].period, whole[stride].period, atol=1e-3)
+        np.testing.assert_allclose(chunks[stride].frozen_period, whole[stride].frozen_period, atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16])
+def test_lower_precision_stays_near(lite, scorer, precision):
+    frames = synthetic_clip(3, 100, 11)
+    expected, got = scorer.score(frames), Scorer(lite, (1, 2, 3), precision).score(frames)
+    for stride in (1, 2, 3):
+        assert got[stride].period.dtype == np.float32
+        assert np.abs(got[stride].period - expected[stride].period).max() < 0.1 * np.ptp(expected[stride].period)
+
+
+def test_any_length_is_a_few_shapes_and_no_padding():
+    for num_frames, largest in itertools.product(range(1, 300), (1, 32, 64)):
+        sizes = list(batch_sizes(num_frames, largest))
+        assert sum(sizes) == num_frames
+        assert set(sizes) <= {largest, 1, 2, 4, 8, 16, 32}
+
+
+def test_no_length_makes_the_graph_be_traced_again(scorer):
+    for num_frames in (1, 64, 129, 200):
+        scorer.score(synthetic_clip(1, num_frames, 9))
+    assert scorer._embed.experimental_get_tracing_count() == 1
+    assert scorer._heads.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("strides", [(), (0, 1), (2, 2)])
+def test_strides_that_mean_nothing_are_refused(lite, strides):
+    with pytest.raises(ValueError, match="strides must be different whole numbers"):
+        Scorer(lite, strides)
+
+
+@pytest.mark.parametrize("shape", [(0, 112, 112, 3), (4, 56, 56, 3), (112, 112, 3)])
+def test_frames_of_another_shape_are_refused(scorer, shape):
+    with pytest.raises(ValueError, match=r"frames must be \(at least 1, 112, 112, 3\)"):
+        scorer.score(np.zeros(shape, np.uint8))
+
+
+def test_the_published_network_agrees_with_the_golden_outputs(golden):
+    expected = golden("model_2020")
+    scorer = Scorer(make_published("2020"), (1,))
+    for i, (seed, num_frames, period) in enumerate(expected["clips"]):
+        frames = synthetic_clip(int(seed), int(num_frames), period)
+        scored = scorer.score(frames)[1]
+        np.testing.assert_allclose(scored.period, expected["raw_scores"][i], atol=1e-3)
+        np.testing.assert_allclose(scored.periodicity, expected["within_period_logits"][i, :, 0], atol=1e-3)
+        np.testing.assert_allclose(scorer.embeddings(frames), expected["embeddings"][i], atol=1e-3)
+
+
+@pytest.mark.slow
+def test_bfloat16_counts_like_float32_under_the_notebooks_rule():
+    network = make_published("2020")
+    frames = synthetic_clip(2, 150, 12)
+    options = CountingOptions(stride_rule=StrideRule.NOTEBOOK, video_threshold=0.0, frame_threshold=0.1)
+    counts = [
+        count_repetitions(Scorer(network, (1, 2), precision).score(frames), 150, REPNET_2020.period_offset, options).count
+        for precision in (Precision.FLOAT32, Precision.BFLOAT16)
+    ]
+    assert counts[1] == pytest.approx(counts[0], abs=0.5)
