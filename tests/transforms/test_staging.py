@@ -1,0 +1,157 @@
+"""Rows reach the tables through files that a retry does not double, in a run of the real pipeline."""
+
+import collections
+import datetime
+import math
+import os
+import pathlib
+
+import apache_beam as beam
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.util import assert_that, equal_to
+
+from tests.transforms.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
+from transforms import staging
+from transforms.records import FailureCode, Stage
+from transforms.rows import RunTotals
+from transforms.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS
+from transforms.staging import CommitRows, StageRows, _WriteRowsFn
+from transforms.warehouse import DuckDBWarehouse, StagedFile, WarehouseError
+
+ENDED = STARTED + datetime.timedelta(minutes=5)
+OPTIONS = ["--runner=FnApiRunner"]
+
+
+@pytest.fixture
+def warehouse(tmp_path):
+    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=5.0)
+
+
+def run(warehouse, settled, *, provenance=None, skipped=(), expected, listed=None):
+    """Runs stage and commit over settled videos, of which `listed` says what had been listed."""
+    provenance = provenance or make_provenance()
+    listed = [item.video for item in settled] + list(skipped) if listed is None else listed
+    with beam.Pipeline(options=PipelineOptions(OPTIONS)) as pipeline:
+        files = (
+            pipeline
+            | "Settled" >> beam.Create(settled)
+            | beam.Reshuffle()
+            | "Stage" >> StageRows(warehouse.staging_folder(provenance.run_id), provenance)
+        )
+        inputs = {"staged": files, "listed": pipeline | "Listed" >> beam.Create(listed)}
+        if skipped:
+            inputs["skipped"] = pipeline | "Skipped" >> beam.Create(skipped)
+        totals = inputs | "Commit rows" >> CommitRows(warehouse, provenance, lambda: ENDED)
+        assert_that(totals, equal_to([expected]))
+
+
+def write_bundle(folder, *settled):
+    """What a bundle of these videos says that it wrote."""
+    do_fn = _WriteRowsFn(str(folder), make_provenance())
+    do_fn.start_bundle()
+    for item in settled:
+        do_fn.process(item)
+    return [windowed.value for windowed in do_fn.finish_bundle()]
+
+
+def contents(warehouse, *tables):
+    with duckdb.connect(warehouse.path) as connection:
+        return [connection.execute(f"SELECT * FROM {table.name} ORDER BY ALL").fetchall() for table in tables]
+
+
+class TestPipeline:
+    def test_every_listed_video_ends_in_one_table_and_the_files_are_gone(self, warehouse, tmp_path):
+        settled = [make_video_count(f"gs://b/{number}") for number in range(4)]
+        settled += [make_failure(f"gs://b/{number}") for number in range(4, 6)]
+        expected = RunTotals(listed=7, counted=4, failed=2, skipped=1, scored_frames=400, video_sec=40.0)
+        run(warehouse, settled, skipped=[make_video("gs://b/6")], expected=expected)
+        assert warehouse.run_totals("run-1") == expected
+        assert [len(rows) for rows in contents(warehouse, VIDEO_COUNTS, FRAME_CURVES, FAILURES)] == [4, 4, 2]
+        assert [path.name for path in tmp_path.iterdir()] == ["counts.duckdb"]
+
+    def test_running_again_adds_no_row(self, warehouse):
+        settled = [make_video_count("gs://b/1"), make_failure("gs://b/2")]
+        expected = RunTotals(listed=2, counted=1, failed=1, skipped=0, scored_frames=100, video_sec=10.0)
+        for run_id in ("first", "second"):
+            run(warehouse, settled, provenance=make_provenance(run_id), expected=expected)
+        assert [len(rows) for rows in contents(warehouse, VIDEO_COUNTS, FRAME_CURVES, FAILURES)] == [1, 1, 1]
+
+    def test_a_run_without_a_video_is_on_record(self, warehouse):
+        run(warehouse, [], expected=RunTotals(0, 0, 0, 0, 0, 0.0))
+        assert warehouse.run_totals("run-1") is not None
+
+    def test_a_video_that_got_lost_shows_in_the_totals(self, warehouse):
+        expected = RunTotals(listed=2, counted=1, failed=0, skipped=0, scored_frames=100, video_sec=10.0)
+        run(
+            warehouse,
+            [make_video_count("gs://b/1")],
+            listed=[make_video("gs://b/1"), make_video("gs://b/2")],
+            expected=expected,
+        )
+        assert not warehouse.run_totals("run-1").is_balanced
+
+    def test_a_count_that_the_schema_does_not_allow_fails_its_video_and_no_other(self, warehouse):
+        settled = [make_video_count("gs://b/1", count=math.nan), make_video_count("gs://b/2")]
+        run(warehouse, settled, expected=RunTotals(2, 1, 1, 0, 100, 10.0))
+        (result, _) = warehouse.run_results("run-1", limit=10)
+        assert (result.video_uri, result.code) == ("gs://b/1", FailureCode.COUNTING_FAILED.value)
+        assert "video_counts.count" in result.message
+        with duckdb.connect(warehouse.path) as connection:
+            assert connection.execute("SELECT stage FROM failures").fetchall() == [(Stage.COUNT.value,)]
+
+    def test_a_commit_that_fails_keeps_the_files(self, warehouse):
+        pathlib.Path(warehouse.path).write_text("not a database")
+        with pytest.raises(Exception, match="not a valid DuckDB database file") as caught:
+            run(warehouse, [make_failure()], expected=None)
+        assert WarehouseError.__name__ in repr(caught.value) or isinstance(caught.value, WarehouseError)
+        assert len(list(pathlib.Path(warehouse.staging_folder("run-1")).rglob("*.parquet"))) == 1
+
+    def test_the_graph_can_be_pickled_and_holds_no_connection(self, warehouse):
+        provenance = make_provenance()
+        pipeline = beam.Pipeline(options=PipelineOptions(OPTIONS))
+        videos = pipeline | beam.Create([make_failure()])
+        files = videos | StageRows(warehouse.staging_folder("run-1"), provenance)
+        _ = {"staged": files, "listed": videos} | CommitRows(warehouse, provenance)
+        pipeline.to_runner_api()
+        assert not os.path.exists(warehouse.path)
+
+
+class TestFiles:
+    def test_a_bundle_writes_one_file_per_table_and_none_for_a_table_without_rows(self, tmp_path):
+        files = write_bundle(tmp_path, *(make_video_count(f"gs://b/{number}") for number in range(3)))
+        assert [(file.table, file.num_rows) for file in files] == [("video_counts", 3), ("frame_curves", 3)]
+        for file, table in zip(files, (VIDEO_COUNTS, FRAME_CURVES), strict=True):
+            assert pathlib.Path(file.path).parent == tmp_path / table.name
+            assert pq.read_schema(file.path).equals(table.arrow_schema)
+            assert pq.read_metadata(file.path).num_row_groups == 1
+        assert write_bundle(tmp_path / "none") == []
+        assert not (tmp_path / "none").exists()
+
+    def test_a_bundle_that_is_tried_again_writes_other_files_so_that_none_is_doubled(self, tmp_path, warehouse):
+        failed = _WriteRowsFn(str(tmp_path / "staged"), make_provenance())
+        failed.start_bundle()
+        failed.process(make_video_count("gs://b/1"))
+        first = write_bundle(tmp_path / "staged", make_video_count("gs://b/1"))
+        failed.start_bundle()
+        failed.process(make_video_count("gs://b/2"))
+        again = [windowed.value for windowed in failed.finish_bundle()]
+        assert {file.num_rows for file in first + again} == {1}
+        assert len({file.path for file in first + again}) == 4
+        warehouse.commit(make_provenance(), again, listed=1, skipped=0, run_ended=ENDED)
+        assert [row[0] for row in contents(warehouse, VIDEO_COUNTS)[0]] == ["gs://b/2"]
+
+    def test_row_groups_and_files_have_bounded_size(self, tmp_path, monkeypatch):
+        one_curve = 24 * 1024
+        monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 2 * one_curve)
+        monkeypatch.setattr(staging, "FILE_BYTES", 4 * one_curve)
+        written = write_bundle(tmp_path, *(make_video_count(f"gs://b/{number}", num_frames=512) for number in range(11)))
+        files: dict[str, list[StagedFile]] = collections.defaultdict(list)
+        for file in written:
+            files[file.table].append(file)
+        assert [file.num_rows for file in files["video_counts"]] == [11]
+        assert [file.num_rows for file in files["frame_curves"]] == [4, 4, 3]
+        assert [pq.read_metadata(file.path).num_row_groups for file in files["frame_curves"]] == [2, 2, 2]
+        assert all(file.num_bytes < 5 * one_curve for file in files["frame_curves"])
