@@ -1,0 +1,40 @@
+"""The table shows what there is to know and leaves out columns that have nothing to say."""
+
+import io
+
+from rich.console import Console
+
+from pipeline.results_table import ResultRow, printable, results_table
+
+
+def rendered(rows, width=120):
+    out = io.StringIO()
+    Console(file=out, width=width).print(results_table(rows))
+    return [line.rstrip() for line in out.getvalue().splitlines() if line.strip()]
+
+
+def test_every_column_has_its_unit_or_its_scale():
+    heading, _, row = rendered([ResultRow("squats.mp4", 6.04, 0.876, 11.8, 0.52, "ROTATED")])
+    assert heading.split() == ["video", "count", "confidence", "seconds", "took", "remark"]
+    assert row.split() == ["squats.mp4", "6.0", "0.88", "11.8", "0.5", "s", "ROTATED"]
+
+
+def test_columns_without_anything_in_them_are_left_out():
+    heading, _, row = rendered([ResultRow("squats.mp4", 6.0, 0.9, 11.8)])
+    assert heading.split() == ["video", "count", "confidence", "seconds"]
+    assert row.split() == ["squats.mp4", "6.0", "0.90", "11.8"]
+
+
+def test_a_failed_video_has_no_numbers():
+    *_, row = rendered([ResultRow("a.mp4", 1.0, 0.5, 2.0), ResultRow("b.mp4", None, None, None, None, "EMPTY_FILE: no bytes")])
+    assert row.split() == ["b.mp4", "EMPTY_FILE:", "no", "bytes"]
+
+
+def test_a_long_name_is_folded_and_never_cut():
+    name = "/videos/" + "x" * 100 + ".mp4"
+    lines = rendered([ResultRow(name, 1.0, 0.5, 2.0)], width=60)
+    assert "".join(line.split()[0] for line in lines[2:]) == name
+
+
+def test_bytes_that_are_no_text_and_commands_are_replaced():
+    assert printable("caf\u00e9 \udcff\n\x1b[2J") == "café \ufffd\ufffd\ufffd[2J"
