@@ -1,0 +1,70 @@
+"""The picture of a result shows frames, the rising count and periodicity, and refuses what cannot be shown."""
+
+import cv2
+import numpy as np
+import pytest
+
+from demo import plot_result
+from model.counting import CountingOptions
+from model.logits import StrideLogits, window_frames
+from model.presets import WeightsError
+from pipeline.count_command import Counter
+from tests.videos import draw_video, number_of, numbered
+
+
+class FakeScorer:
+    """Says of any frames that they repeat every 20 frames."""
+
+    strides: tuple[int, ...] = (1,)
+
+    def score(self, frames, *, is_last=True):
+        num_positions = window_frames(len(frames), 1).size
+        period = np.full((num_positions, 32), -9.0, np.float32)
+        period[:, 19] = 9.0
+        return {1: StrideLogits(period, np.full(num_positions, 9.0, np.float32))}
+
+
+@pytest.fixture(autouse=True)
+def fake_model(monkeypatch):
+    monkeypatch.setattr(plot_result, "load_counter", lambda model: Counter(FakeScorer(), CountingOptions(), 1))
+
+
+def test_a_picture_is_written(tmp_path):
+    video, picture = draw_video(tmp_path / "squats.mp4", 100), tmp_path / "new" / "squats.png"
+    assert plot_result.main([str(video), str(picture)]) == 0
+    image = cv2.imread(str(picture))
+    assert image is not None
+    assert min(image.shape[:2]) > 300
+
+
+def test_pictures_are_spread_over_the_whole_video(tmp_path):
+    def tall(index):
+        return numbered(index, size=(48, 96))
+
+    video = draw_video(tmp_path / "numbers.mp4", 100, size=(48, 96), draw=tall)
+    pictures = plot_result.read_pictures(video, num_pictures=5)
+    assert [number_of(picture) for picture in pictures] == [10, 30, 50, 70, 90]
+
+
+def test_pictures_of_a_wide_video_show_its_middle(tmp_path):
+    video = draw_video(tmp_path / "wide.mp4", 10, size=(128, 64))
+    assert {picture.shape for picture in plot_result.read_pictures(video)} == {(64, 52, 3)}
+
+
+def test_a_video_that_fails_is_said_to(tmp_path, capsys):
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    assert plot_result.main([str(empty), str(tmp_path / "out.png")]) == 1
+    assert "EMPTY_FILE" in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_wrong_usage_is_one_line(tmp_path, capsys, monkeypatch):
+    assert plot_result.main([str(tmp_path / "missing.mp4"), str(tmp_path / "out.png")]) == 2
+
+    def refuse(model):
+        raise WeightsError("no such model")
+
+    monkeypatch.setattr(plot_result, "load_counter", refuse)
+    assert plot_result.main([str(draw_video(tmp_path / "squats.mp4", 10)), str(tmp_path / "out.png")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
