@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         videos = list(dict.fromkeys(video for pattern in args.videos for video in list_videos(pattern)))
         counter = load_counter(args.model)
     except (NoMatchError, WeightsError) as error:
-        print(f"repcount count: {error}", file=sys.stderr)
+        print(f"repcount count: {printable(str(error))}", file=sys.stderr)
         return 2
     rows, failed = [], 0
     with Console(stderr=True).status("") as status:

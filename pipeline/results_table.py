@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable
 
 import rich.box
@@ -54,8 +53,7 @@ def results_table(rows: Iterable[ResultRow]) -> rich.table.Table:
 
 def printable(text: str) -> str:
     """Returns text that is safe to print: a file name may hold line breaks, terminal commands or bytes that are no text."""
-    decoded = os.fsencode(text).decode("utf-8", "replace")
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in decoded)
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _decimals(value: float | None, digits: int) -> str:
