@@ -90,7 +90,7 @@ def compare(model: LoadedModel, path: Path) -> list[Difference]:
         return list(compare_kind(model, arrays))
     except (KeyError, TypeError, IndexError, ValueError) as error:
         reason = " ".join(f"{type(error).__name__} {error}".split())
-        raise GoldenError(f"the golden file does not fit {model.preset.name}: {reason}. Received: {str(path)!r}") from error
+        raise GoldenError(f"the golden file {str(path)!r} does not fit {model.preset.name}: {reason}") from error
 
 
 def golden_clip(seed: int, num_frames: int, period_frames: float, size: int = FRAME_SIZE) -> np.ndarray:

@@ -148,6 +148,11 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+def find_published(index_sha256: str) -> Preset | None:
+    """Returns the preset whose published checkpoint has an index file of that hash; None if there is none."""
+    return next((preset for preset in PRESETS.values() if index_sha256 in {file.sha256 for file in preset.files}), None)
+
+
 def default_cache_dir() -> Path:
     """Returns where fetched models are kept: $REPCOUNT_CACHE, else repcount in the user's cache folder."""
     if chosen := os.environ.get(CACHE_VARIABLE):
@@ -364,7 +369,7 @@ def _load_checkpoint(prefix: str) -> LoadedModel:
     for preset in PRESETS.values():
         if preset.files and found == (1, config.WINDOW_FRAMES, preset.config.position_channels):
             network = RepNet(preset.config)
-            checkpoint.assign(network, arrays, ignore_unexpected=index_sha256 in {file.sha256 for file in preset.files})
+            checkpoint.assign(network, arrays, ignore_unexpected=find_published(index_sha256) is preset)
             named = dataclasses.replace(preset, name=prefix.rsplit("/", 1)[-1], description=f"{preset.name} from {prefix}")
             return LoadedModel(named, network, checkpoint.weights_sha256(network_arrays(network)))
     raise checkpoint.CheckpointError(

@@ -11,10 +11,10 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from google.api_core.exceptions import GoogleAPIError
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
-from google.cloud import storage
+if TYPE_CHECKING:
+    from google.cloud.storage import Bucket
 
 SCHEME = "gs://"
 
@@ -105,7 +105,10 @@ def _split(uri: str) -> tuple[str, str]:
     return bucket, name
 
 
-def _bucket(name: str) -> storage.Bucket:
+def _bucket(name: str) -> Bucket:
+    from google.auth.exceptions import DefaultCredentialsError
+    from google.cloud import storage
+
     try:
         client = storage.Client()
     except DefaultCredentialsError:
@@ -117,6 +120,9 @@ def _bucket(name: str) -> storage.Bucket:
 @contextlib.contextmanager
 def _one_line_errors(uri: str) -> Iterator[None]:
     """Turns what the client raises into StorageError with a message of one line."""
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+
     try:
         yield
     except (GoogleAPIError, GoogleAuthError, OSError) as error:
