@@ -28,6 +28,9 @@ from transforms.warehouse import StagedFile, Warehouse
 ROW_GROUP_BYTES = 16 * 1024 * 1024
 """Bytes of rows in memory from which a row group is written."""
 
+ROW_GROUP_ROWS = 1024
+"""Rows from which a row group is written: the many small arrays of a row take some forty times its own bytes until then."""
+
 FILE_BYTES = 64 * 1024 * 1024
 """Bytes of rows in memory from which a file is closed and the next one begun."""
 
@@ -151,7 +154,7 @@ class _TableWriter:
         """Takes rows; writes them when they make a row group."""
         self._pending.append(batch)
         self._pending_bytes += batch.nbytes
-        if self._pending_bytes >= ROW_GROUP_BYTES:
+        if self._pending_bytes >= ROW_GROUP_BYTES or len(self._pending) >= ROW_GROUP_ROWS:
             self._write_row_group()
 
     def close(self) -> list[StagedFile]:

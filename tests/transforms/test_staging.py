@@ -146,12 +146,14 @@ class TestFiles:
     def test_row_groups_and_files_have_bounded_size(self, tmp_path, monkeypatch):
         one_curve = 24 * 1024
         monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 2 * one_curve)
+        monkeypatch.setattr(staging, "ROW_GROUP_ROWS", 6)
         monkeypatch.setattr(staging, "FILE_BYTES", 4 * one_curve)
         written = write_bundle(tmp_path, *(make_video_count(f"gs://b/{number}", num_frames=512) for number in range(11)))
         files: dict[str, list[StagedFile]] = collections.defaultdict(list)
         for file in written:
             files[file.table].append(file)
         assert [file.num_rows for file in files["video_counts"]] == [11]
+        assert pq.read_metadata(files["video_counts"][0].path).num_row_groups == 2
         assert [file.num_rows for file in files["frame_curves"]] == [4, 4, 3]
         assert [pq.read_metadata(file.path).num_row_groups for file in files["frame_curves"]] == [2, 2, 2]
         assert all(file.num_bytes < 5 * one_curve for file in files["frame_curves"])
