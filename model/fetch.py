@@ -7,7 +7,6 @@ hidden folder, verified, converted to a weights file of our own format (see `mod
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import re
 import shutil
@@ -29,7 +28,6 @@ _ATTEMPTS = 6
 _BLOCK_BYTES = 1 << 16  # a broken connection costs up to a block
 _TIMEOUT_SEC = (10, 60)  # to connect; without a byte
 _WAIT = tenacity.wait_exponential_jitter(initial=1, max=30, jitter=1)
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FetchError(storage.WeightsError):
@@ -156,7 +154,8 @@ def _convert(preset: Preset, downloads: Path, path: Path) -> None:
 def _download(preset: Preset, folder: Path, base_url: str | None, console: Console, wait: tenacity.wait.wait_base) -> None:
     """Downloads what is not in the folder yet and verifies all of it."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress, requests.Session() as session:
+    shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with shown as progress, requests.Session() as session:
         session.headers["Accept-Encoding"] = "identity"  # else Content-Length may count compressed bytes
         for file in preset.files:
             url = f"{base_url.rstrip('/')}/{file.name}" if base_url else file.url
@@ -223,7 +222,9 @@ class _Download:
                 self._receive(response, offset)
         except requests.RequestException as error:
             if isinstance(error, (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)):
-                raise _PassingError(f"a broken connection ({' '.join(str(error).split())})") from error
+                # Under several layers lies what went wrong, such as a name that cannot be resolved.
+                cause = getattr(error.args[0], "reason", error) if error.args else error
+                raise _PassingError(f"a broken connection ({' '.join(str(cause).split())})") from error
             raise FetchError(f"the file cannot be requested: {' '.join(str(error).split())}. Received: {self._url}") from error
 
     def _receive(self, response: requests.Response, offset: int) -> None:
@@ -257,7 +258,7 @@ class _Download:
             raise
         except OSError as error:
             reason = f"the disk refuses ({error.strerror})"
-            if error.errno in _DISK_FULL:
+            if error.errno in storage.DISK_FULL:
                 reason = "the disk is full"
                 self._part.unlink(missing_ok=True)  # gives back the room that others on this disk need
             done = f"after {offset:,} of {self._file.size_bytes:,} bytes"

@@ -296,8 +296,10 @@ def save_weights(
         partial_sidecar.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, path)
         os.replace(partial_sidecar, sidecar_path(path))
-    except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either.
-        raise WeightsError(f"the weights cannot be written: {' '.join(str(error).split())}. Received: {str(path)!r}") from error
+    except (OSError, RuntimeError) as error:  # HDF5 raises either
+        is_full = getattr(error, "errno", None) in storage.DISK_FULL
+        reason = "the disk is full" if is_full else " ".join(str(error).split())
+        raise WeightsError(f"the weights cannot be written: {reason}. Received: {str(path)!r}") from error
     finally:
         partial.unlink(missing_ok=True)
         partial_sidecar.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ client, which heeds `GOOGLE_APPLICATION_CREDENTIALS` and `STORAGE_EMULATOR_HOST`
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from google.cloud.storage import Bucket
 
 SCHEME = "gs://"
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of the errors of a disk, a quota or a limit on files that is used up."""
 
 _BLOCK_BYTES = 1 << 20
 
