@@ -15,8 +15,9 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from model.presets import DEFAULT_PRESET, WeightsError
+from model.presets import WeightsError
 from pipeline.count_command import count_video, load_counter
+from pipeline.options import UsageError, add_model_options
 from transforms.listing import find_object
 from transforms.records import Failure, VideoCount
 
@@ -88,15 +89,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("video", type=Path)
     parser.add_argument("picture", type=Path, help="where to; the suffix decides the format: .png, .svg, .pdf")
-    parser.add_argument("--model", default=DEFAULT_PRESET, help="name or path. Default: %(default)s")
+    add_model_options(parser)
     args = parser.parse_args(argv)
     video = find_object(str(args.video))
     if video is None:
         print(f"plot_result: the video must be a file. Received: {str(args.video)!r}", file=sys.stderr)
         return 2
     try:
-        result = count_video(video, load_counter(args.model))
-    except WeightsError as error:
+        result = count_video(video, load_counter(args))
+    except (UsageError, WeightsError) as error:
         print(f"plot_result: {error}", file=sys.stderr)
         return 2
     if isinstance(result, Failure):

@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.text import Text
 
 from model.counting import CountingOptions
-from model.logits import StrideLogits, chunk_frames
-from model.presets import DEFAULT_PRESET, WeightsError, load_model
+from model.logits import StrideLogits
+from model.presets import WeightsError, load_model
+from pipeline.options import UsageError, add_model_options, make_counting, make_decoding, make_model
 from pipeline.results_table import ResultRow, printable, results_table
 from transforms.counting import MAX_MESSAGE_CHARS, settle
 from transforms.decoding import DecodeError, DecodingOptions, decode_video, local_file
@@ -29,8 +30,6 @@ from transforms.rows import rounded_count
 class FrameScorer(Protocol):
     """What `model.scoring.Scorer` is to this command."""
 
-    strides: tuple[int, ...]
-
     def score(self, frames: np.ndarray, *, is_last: bool = True) -> dict[int, StrideLogits]:
         """Returns the logits of (num_frames, 112, 112, 3) uint8 RGB frames by stride."""
 
@@ -40,11 +39,13 @@ class Counter:
     """A model that is ready to count with.
 
     Attributes:
+      decoding: how videos become frames; chunks fit the scorer's strides.
       scorer: network and strides.
       options: how logits become counts.
       period_offset: frames that period class 0 of the network stands for.
     """
 
+    decoding: DecodingOptions
     scorer: FrameScorer
     options: CountingOptions
     period_offset: int
@@ -59,12 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="a file, a directory, a pattern, or the like on gs://")
     parser.add_argument("--json", action="store_true", help="one line of JSON per video instead of a table")
-    parser.add_argument(
-        "--model",
-        default=DEFAULT_PRESET,
-        metavar="NAME|PATH",
-        help="lite, repnet-2020, repnet-2025, or a checkpoint's path. Default: %(default)s",
-    )
+    add_model_options(parser)
     return parser
 
 
@@ -73,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         check_matches(args.videos)
         videos = list(dict.fromkeys(video for pattern in args.videos for video in list_videos(pattern)))
-        counter = load_counter(args.model)
-    except (NoMatchError, WeightsError) as error:
+        counter = load_counter(args)
+    except (UsageError, NoMatchError, WeightsError) as error:
         print(f"repcount count: {printable(str(error))}", file=sys.stderr)
         return 2
     rows, failed = [], 0
@@ -92,19 +88,29 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def load_counter(model: str) -> Counter:
-    """Loads a model by name or path; raises WeightsError if it cannot be had."""
-    from model.scoring import Scorer
+def load_counter(args: argparse.Namespace) -> Counter:
+    """Makes ready what the options of `add_model_options` ask for.
 
-    loaded = load_model(model)
-    scorer = Scorer(loaded.network, loaded.preset.strides)
-    return Counter(scorer, loaded.preset.counting, loaded.preset.config.period_offset)
+    Raises:
+      UsageError: an option cannot be meant.
+      WeightsError: the model cannot be had.
+    """
+    from model.scoring import Precision, Scorer
+
+    loaded = load_model(args.model)
+    model = make_model(args, loaded)
+    return Counter(
+        decoding=make_decoding(args, model.strides),
+        scorer=Scorer(loaded.network, model.strides, Precision(model.precision)),
+        options=make_counting(args, loaded),
+        period_offset=model.period_offset,
+    )
 
 
 def count_video(video: VideoRef, counter: Counter) -> VideoCount | Failure:
     """Decodes and scores one video chunk by chunk, and settles it as the pipeline does."""
-    chunks = _decode(video, DecodingOptions(chunk_frames=chunk_frames(counter.scorer.strides)))
-    return settle(video, _score(chunks, counter.scorer), counter.options, counter.period_offset)
+    scores = _score(_decode(video, counter.decoding), counter.scorer)
+    return settle(video, scores, counter.options, counter.period_offset)
 
 
 def json_record(result: VideoCount | Failure) -> dict[str, object]:

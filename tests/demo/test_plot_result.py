@@ -10,12 +10,11 @@ from model.logits import StrideLogits, window_frames
 from model.presets import WeightsError
 from pipeline.count_command import Counter
 from tests.videos import draw_video, number_of, numbered
+from transforms.decoding import DecodingOptions
 
 
 class FakeScorer:
     """Says of any frames that they repeat every 20 frames."""
-
-    strides: tuple[int, ...] = (1,)
 
     def score(self, frames, *, is_last=True):
         num_positions = window_frames(len(frames), 1).size
@@ -26,7 +25,9 @@ class FakeScorer:
 
 @pytest.fixture(autouse=True)
 def fake_model(monkeypatch):
-    monkeypatch.setattr(plot_result, "load_counter", lambda model: Counter(FakeScorer(), CountingOptions(), 1))
+    monkeypatch.setattr(
+        plot_result, "load_counter", lambda args: Counter(DecodingOptions(), FakeScorer(), CountingOptions(), 1)
+    )
 
 
 def test_a_picture_is_written(tmp_path):
@@ -62,7 +63,7 @@ def test_a_video_that_fails_is_said_to(tmp_path, capsys):
 def test_wrong_usage_is_one_line(tmp_path, capsys, monkeypatch):
     assert plot_result.main([str(tmp_path / "missing.mp4"), str(tmp_path / "out.png")]) == 2
 
-    def refuse(model):
+    def refuse(args):
         raise WeightsError("no such model")
 
     monkeypatch.setattr(plot_result, "load_counter", refuse)

@@ -11,6 +11,7 @@ from model.logits import StrideLogits, window_frames
 from model.presets import WeightsError
 from pipeline import count_command
 from tests.videos import draw_video
+from transforms.decoding import DecodingOptions
 from transforms.listing import find_object
 from transforms.records import Failure, FailureCode, Stage, VideoCount
 
@@ -20,7 +21,7 @@ PERIOD_FRAMES = 20
 class FakeScorer:
     """Says of any frames that they repeat every 20 frames; of dark ones that nothing does; breaks on bright ones."""
 
-    strides: tuple[int, ...] = (1, 2)
+    strides = (1, 2)
 
     def score(self, frames, *, is_last=True):
         if frames.mean() > 200:
@@ -35,13 +36,13 @@ class FakeScorer:
         return logits
 
 
-COUNTER = count_command.Counter(FakeScorer(), CountingOptions(), period_offset=1)
+COUNTER = count_command.Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), period_offset=1)
 
 
 @pytest.fixture
 def count(monkeypatch):
     """Runs the command with the fake model and returns its exit code."""
-    monkeypatch.setattr(count_command, "load_counter", lambda model: COUNTER)
+    monkeypatch.setattr(count_command, "load_counter", lambda args: COUNTER)
 
     def run(*arguments):
         parser = argparse.ArgumentParser()
@@ -144,8 +145,8 @@ def test_what_matches_nothing_is_wrong_usage_and_nothing_is_counted(count, tmp_p
 
 
 def test_a_missing_model_is_wrong_usage(count, tmp_path, capsys, monkeypatch):
-    def refuse(model):
-        raise WeightsError(f"the models with a name are lite. Received: {model!r}")
+    def refuse(args):
+        raise WeightsError(f"the models with a name are lite. Received: {args.model!r}")
 
     monkeypatch.setattr(count_command, "load_counter", refuse)
     assert count("--model", "heavy", draw_video(tmp_path / "squats.mp4", 10)) == 2
