@@ -28,7 +28,8 @@ Tensor = Any
 class StandardizedConv2D(keras.layers.Conv2D):
     """A convolution whose kernel is standardised for each output channel, with a learned gain.
 
-    It stands in for batch normalisation (Brock et al., "NF-ResNets", 2021): nothing depends on other frames, and at inference it is a plain convolution.
+    It stands in for batch normalisation (Brock et al., "NF-ResNets", 2021): nothing depends on other frames, and at inference
+    it is a plain convolution.
 
     Attributes:
       initial_gain: what the gain starts from; small for the last convolution of a residual branch.
@@ -43,6 +44,16 @@ class StandardizedConv2D(keras.layers.Conv2D):
         super().build(input_shape)
         initializer = keras.initializers.Constant(self.initial_gain)
         self.gain = self.add_weight(name="gain", shape=(self.filters,), initializer=initializer)
+
+    def save_own_variables(self, store: dict[str, Tensor]) -> None:
+        """Stores all variables; the inherited method knows kernel and bias only, and a checkpoint would lack the gain."""
+        for i, variable in enumerate(self.weights):
+            store[str(i)] = variable
+
+    def load_own_variables(self, store: dict[str, Tensor]) -> None:
+        """Restores what `save_own_variables` stored."""
+        for i, variable in enumerate(self.weights):
+            variable.assign(store[str(i)])
 
     def standardized_kernel(self) -> Tensor:
         """Returns the kernel that convolves, (height, width, in, out) float32."""

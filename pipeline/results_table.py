@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import rich.box
 import rich.table
@@ -35,7 +35,7 @@ def results_table(rows: Iterable[ResultRow]) -> rich.table.Table:
     """Returns the table to print; columns in which no row has anything are left out."""
     rows = list(rows)
     columns = [
-        ("video", "left", [printable(row.uri) for row in rows]),
+        ("video", "left", [printable(name) for name in _short_names([row.uri for row in rows])]),
         ("count", "right", [_decimals(row.count, 1) for row in rows]),
         ("confidence", "right", [_decimals(row.confidence, 2) for row in rows]),
         ("seconds", "right", [_decimals(row.video_sec, 1) for row in rows]),
@@ -49,6 +49,12 @@ def results_table(rows: Iterable[ResultRow]) -> rich.table.Table:
     for cells in zip(*(column[2] for column in kept), strict=True):
         table.add_row(*(Text(cell) for cell in cells))
     return table
+
+
+def _short_names(uris: Sequence[str]) -> list[str]:
+    """Returns what tells the videos apart: their addresses without the folders that all have in common."""
+    common = os.path.commonprefix([uri[: uri.rfind("/") + 1] for uri in uris])
+    return [uri[common.rfind("/") + 1 :] for uri in uris]
 
 
 def printable(text: str) -> str:

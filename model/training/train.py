@@ -6,7 +6,9 @@ that the interrupted one would have seen. What is kept beside the weights is in 
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import importlib.metadata
 import itertools
 import json
 import multiprocessing
@@ -20,6 +22,7 @@ import numpy as np
 
 from model.config import LITE, RepNetConfig
 from model.network import RepNet
+from model.presets import PRESETS, save_weights
 from model.training.clips import draw_batch
 
 _SEED_STRIDE = 10_000_000
@@ -156,3 +159,31 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
         ],
     )
     return network
+
+
+def export(folder: Path, path: Path) -> str:
+    """Writes the averaged weights of a run as those of the preset `lite`, with the run's record in the sidecar.
+
+    Args:
+      folder: of a run, finished or not.
+      path: file to write, ending with `.weights.h5`.
+
+    Returns:
+      The hash of the weights.
+
+    Raises:
+      WeightsError: the file cannot be written, or the run trained another network than the preset's.
+    """
+    record = json.loads((folder / "settings.json").read_text())
+    sizes = dict(record["network"], encoder_channels=tuple(record["network"]["encoder_channels"]))
+    network = RepNet(RepNetConfig(**sizes))
+    network.load_weights(folder / "averaged.weights.h5")
+    with (folder / "log.csv").open(newline="") as file:
+        losses = list(csv.DictReader(file))
+    training = {
+        "settings": record["settings"],
+        "steps_done": len(losses) * record["settings"]["steps_per_epoch"],
+        "last_losses": {name: float(losses[-1][name]) for name in ("period_loss", "periodicity_loss")},
+        "code_version": importlib.metadata.version("repcount"),
+    }
+    return save_weights(path, network, PRESETS["lite"], {"made_by": "model.training, from drawn clips"}, training)

@@ -1,0 +1,51 @@
+"""The graph of a run: the way of the data from names to committed rows."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+
+from pipeline.options import RunConfig
+from transforms.counting import CountVideos
+from transforms.decoding import DecodeVideos
+from transforms.inference import LoadScorer, RepNetModelHandler, ScoreChunks
+from transforms.listing import ListVideos
+from transforms.progress import MarkProgress
+from transforms.rows import Provenance
+from transforms.staging import CommitRows, StageRows
+
+
+def make_handler(config: RunConfig) -> RepNetModelHandler:
+    """Returns what loads the run's model on a worker and scores with it."""
+    return RepNetModelHandler(LoadScorer(config.model.name, config.model.strides, config.model.precision))
+
+
+def build_pipeline(
+    pipeline: beam.Pipeline,
+    config: RunConfig,
+    provenance: Provenance,
+    handler: RepNetModelHandler,
+    progress_path: str | None = None,
+) -> beam.PCollection:
+    """Puts a run's steps into a pipeline.
+
+    Args:
+      pipeline: to add the steps to.
+      config: the run.
+      provenance: what its rows say of it.
+      handler: what scores.
+      progress_path: local file for `MarkProgress`; None where the workers are other machines.
+
+    Returns:
+      A PCollection of the run's one `RunTotals`.
+    """
+    videos = pipeline | "List videos" >> ListVideos(config.source.patterns, config.source.suffixes)
+    scored = videos | "Decode" >> DecodeVideos(config.decoding) | "Score" >> ScoreChunks(handler)
+    if progress_path is not None:
+        scored |= "Mark progress" >> MarkProgress(progress_path)
+    settled = scored | "Count" >> CountVideos(config.counting, config.model.period_offset)
+    staged = (
+        (settled.counted, settled.failed)
+        | "All outcomes" >> beam.Flatten()
+        | "Stage rows" >> StageRows(config.warehouse.staging_folder(provenance.run_id), provenance)
+    )
+    return {"staged": staged, "listed": videos} | "Commit rows" >> CommitRows(config.warehouse, provenance)

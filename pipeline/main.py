@@ -1,0 +1,44 @@
+"""The command `repcount`."""
+
+from __future__ import annotations
+
+import os
+
+# Before TensorFlow is imported anywhere: its notes about the processor are not for those who count videos.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from pipeline import count_command, model_commands, run_command
+from pipeline.options import OneLineParser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit code.
+
+    Args:
+      argv: words of the command line. Default: the process's own.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    parser: argparse.ArgumentParser = OneLineParser(prog="repcount", description="Counts repetitions in videos.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    run_command.add_parser(commands)
+    count_command.add_parser(commands)
+    model_commands.add_parser(commands)
+    args, rest = parser.parse_known_args(argv)
+    try:
+        if args.command == "run":
+            return run_command.run(args, rest)
+        if rest:
+            parser.error(f"no such option: {' '.join(rest)}")
+        return count_command.run(args) if args.command == "count" else model_commands.run(args)
+    except KeyboardInterrupt:
+        print("repcount: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

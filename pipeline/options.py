@@ -1,0 +1,197 @@
+"""The options of a run: what the command line says, as frozen configuration that the rest of `pipeline` takes."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from model.counting import CountingOptions, StrideRule
+from model.logits import chunk_frames
+from model.precision import PRECISIONS, best_precision
+from model.presets import DEFAULT_PRESET, LoadedModel
+from transforms.decoding import DecodingOptions
+from transforms.listing import VIDEO_SUFFIXES
+from transforms.rows import canonical_json
+from transforms.warehouse import DuckDBWarehouse, parse_output
+
+LOCAL_RUNNER = "FnApiRunner"
+"""Beam's runner inside this process. Its `DirectRunner` would first look for a program that may have to be downloaded."""
+
+
+class UsageError(ValueError):
+    """Something on the command line cannot be meant; one line for people."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceConfig:
+    """Which videos to count.
+
+    Attributes:
+      patterns: files, directories or patterns, local or `gs://`.
+      suffixes: ends of names that make an object that a wildcard matches a video.
+    """
+
+    patterns: tuple[str, ...]
+    suffixes: tuple[str, ...] = VIDEO_SUFFIXES
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """What scores the frames.
+
+    Attributes:
+      name: preset's name, or a checkpoint's path.
+      sha256: hash of its weights.
+      strides: strides that are scored.
+      precision: number format of the frames' part; a value of `model.scoring.Precision`.
+      period_offset: frames that period class 0 stands for.
+    """
+
+    name: str
+    sha256: str
+    strides: tuple[int, ...]
+    precision: str
+    period_offset: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Everything about a run.
+
+    Attributes:
+      source: which videos.
+      decoding: how they become frames.
+      model: what scores the frames.
+      counting: how scores become counts.
+      warehouse: where the rows go.
+    """
+
+    source: SourceConfig
+    decoding: DecodingOptions
+    model: ModelConfig
+    counting: CountingOptions
+    warehouse: DuckDBWarehouse
+
+    @property
+    def options_json(self) -> str:
+        """The options that decide the numbers in a row, as JSON that is the same for the same options.
+
+        Precision is not among them: it is a column of the row, and a change of hardware is no reason to count again.
+        """
+        return canonical_json(
+            {
+                "counting": dataclasses.asdict(self.counting),
+                "max_fps": self.decoding.max_fps,
+                "strides": self.model.strides,
+                "weights_sha256": self.model.sha256,
+            }
+        )
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line; the usage is for those who ask for it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        """Prints one line and exits with code 2."""
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}; --help lists the options.\n")
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what decides the numbers: model, decoding and counting. Those left out are the model's own."""
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        default=DEFAULT_PRESET,
+        metavar="NAME|PATH",
+        help="lite, repnet-2020, repnet-2025, or a checkpoint's path. Default: %(default)s",
+    )
+    model.add_argument(
+        "--precision",
+        choices=("auto", *PRECISIONS),
+        default="auto",
+        help="number format of the network. Default: bfloat16 where the processor multiplies matrices of it, else float32",
+    )
+    model.add_argument(
+        "--strides",
+        type=_whole_numbers,
+        metavar="N[,N…]",
+        help="steps between the frames of a window; every stride is tried, the best is counted at. Default: the model's",
+    )
+    decoding = parser.add_argument_group("decoding")
+    decoding.add_argument(
+        "--max_fps",
+        type=float,
+        default=DecodingOptions.max_fps,
+        metavar="HZ",
+        help="frames a second that are looked at, at most. Default: %(default)g",
+    )
+    counting = parser.add_argument_group("counting")
+    counting.add_argument(
+        "--stride_rule",
+        choices=[rule.value for rule in StrideRule],
+        help="how a stride's score is taken: over the frames there are, or as the authors' notebook does. Default: the model's",
+    )
+    counting.add_argument(
+        "--video_threshold", type=float, metavar="0..1", help="confidence below which a video counts 0. Default: the model's"
+    )
+    counting.add_argument(
+        "--frame_threshold", type=float, metavar="0..1", help="periodicity above which a frame counts. Default: the model's"
+    )
+    counting.add_argument(
+        "--constant_speed", action="store_true", default=None, help="one period for the whole video. Default: off"
+    )
+    counting.add_argument(
+        "--fully_periodic", action="store_true", default=None, help="every frame counts. Default: only those that repeat"
+    )
+
+
+def make_decoding(args: argparse.Namespace, strides: Sequence[int]) -> DecodingOptions:
+    """Returns how to decode, in chunks that fit the strides; raises UsageError."""
+    try:
+        return DecodingOptions(max_fps=args.max_fps, chunk_frames=chunk_frames(strides))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
+    """Returns what scores; raises UsageError."""
+    strides = args.strides or loaded.preset.strides
+    if min(strides) < 1 or len(set(strides)) != len(strides):
+        raise UsageError(f"--strides must be different whole numbers of at least 1. Received: {','.join(map(str, strides))}")
+    return ModelConfig(
+        name=args.model,
+        sha256=loaded.sha256,
+        strides=tuple(strides),
+        precision=best_precision() if args.precision == "auto" else args.precision,
+        period_offset=loaded.preset.config.period_offset,
+    )
+
+
+def make_counting(args: argparse.Namespace, loaded: LoadedModel) -> CountingOptions:
+    """Returns how to count: the model's own options, changed by those that were given; raises UsageError."""
+    names = ("stride_rule", "video_threshold", "frame_threshold", "constant_speed", "fully_periodic")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    try:
+        return dataclasses.replace(loaded.preset.counting, **given)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def make_warehouse(output: str) -> DuckDBWarehouse:
+    """Returns where the rows go; raises UsageError."""
+    try:
+        return parse_output(output)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be whole numbers with commas between them. Received: {text!r}") from None
