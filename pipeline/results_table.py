@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 
 import rich.box
@@ -53,8 +54,10 @@ def results_table(rows: Iterable[ResultRow]) -> rich.table.Table:
 
 def _short_names(uris: Sequence[str]) -> list[str]:
     """Returns what tells the videos apart: their addresses without the folders that all have in common."""
-    common = os.path.commonprefix([uri[: uri.rfind("/") + 1] for uri in uris])
-    return [uri[common.rfind("/") + 1 :] for uri in uris]
+    names = [uri.split("/") for uri in uris]
+    levels = zip(*(name[:-1] for name in names), strict=False)
+    shared = sum(1 for _ in itertools.takewhile(lambda folders: len(set(folders)) == 1, levels))
+    return ["/".join(name[shared:]) for name in names]
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from pipeline.results_table import ResultRow, printable, results_table
@@ -31,9 +32,24 @@ def test_a_failed_video_has_no_numbers():
 
 
 def test_a_long_name_is_folded_and_never_cut():
-    name = "/videos/" + "x" * 100 + ".mp4"
+    name = "x" * 100 + ".mp4"
     lines = rendered([ResultRow(name, 1.0, 0.5, 2.0)], width=60)
     assert "".join(line.split()[0] for line in lines[2:]) == name
+
+
+@pytest.mark.parametrize(
+    ("uris", "names"),
+    [
+        (["gs://gym/2026/a/squats.mp4", "gs://gym/2026/abs.mp4"], ["a/squats.mp4", "abs.mp4"]),
+        (["/videos/squats.mp4"], ["squats.mp4"]),
+        (["/videos/1.mp4", "gs://gym/1.mp4"], ["/videos/1.mp4", "gs://gym/1.mp4"]),
+        (["1.mp4", "10.mp4"], ["1.mp4", "10.mp4"]),
+        (["/squats/1.mp4", "/squats_2/1.mp4"], ["squats/1.mp4", "squats_2/1.mp4"]),
+    ],
+)
+def test_folders_that_all_videos_share_are_left_out(uris, names):
+    _, _, *rows = rendered([ResultRow(uri, 1.0, 0.5, 2.0) for uri in uris])
+    assert [row.split()[0] for row in rows] == names
 
 
 def test_bytes_that_are_no_text_and_commands_are_replaced():
