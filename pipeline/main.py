@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: words of the command line. Default: the process's own.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger().addFilter(_is_for_people)
     parser: argparse.ArgumentParser = OneLineParser(prog="repcount", description="Counts repetitions in videos.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run_command.add_parser(commands)
@@ -38,6 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("repcount: interrupted", file=sys.stderr)
         return 130
+
+
+def _is_for_people(record: logging.LogRecord) -> bool:
+    """Drops a note that Beam's RunInference makes on every machine without PyTorch, as if it could not measure memory."""
+    return not record.getMessage().startswith("Resource module is not available")
 
 
 if __name__ == "__main__":

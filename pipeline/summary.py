@@ -9,7 +9,7 @@ from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline.results_table import ResultRow
-from transforms.listing import METRICS_NAMESPACE
+from transforms.records import METRICS_NAMESPACE
 from transforms.rows import RunTotals
 from transforms.warehouse import VideoResult
 

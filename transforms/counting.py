@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 
 import apache_beam as beam
 import numpy as np
@@ -13,9 +14,17 @@ from apache_beam.metrics import Metrics
 from model.config import WINDOW_FRAMES
 from model.counting import Counted, CountingOptions, count_repetitions
 from model.logits import concatenate
-from transforms.records import ChunkScores, Failure, FailureCode, Stage, VideoCount, VideoFacts, VideoFlag, VideoRef
-
-METRICS_NAMESPACE = "repcount"
+from transforms.records import (
+    METRICS_NAMESPACE,
+    ChunkScores,
+    Failure,
+    FailureCode,
+    Stage,
+    VideoCount,
+    VideoFacts,
+    VideoFlag,
+    VideoRef,
+)
 
 MAX_MESSAGE_CHARS = 500
 """Characters after which the message of a failed count is cut."""
@@ -28,25 +37,29 @@ class CountVideos(beam.PTransform):
     """Counts each video from the scores of its chunks, or says why it could not be counted.
 
     Takes a PCollection of `ChunkScores` and `Failure`s, in any order, and returns the PCollections `.counted` of `VideoCount`
-    and `.failed` of `Failure`. Every video in the input is once in exactly one of them. Counters in the namespace "repcount":
-    `videos_counted`, `videos_failed`, and `videos_failed_CODE` for each code met.
+    and `.failed` of `Failure`. Every video in the input is once in exactly one of them. Metrics in the namespace "repcount":
+    counters `videos_counted`, `videos_failed`, and `videos_failed_CODE` for each code met; distribution `count_msec`, wall time
+    of settling a video.
 
     Attributes:
       options: how logits become counts. They decide the numbers and belong to the identity of a row.
       period_offset: frames that period class 0 of the network stands for, see `RepNetConfig`; a wrong one is off by one frame
         in every period.
+      clock: tells seconds.
     """
 
     options: CountingOptions
     period_offset: int
+    clock: Callable[[], float] = time.monotonic
 
     def expand(self, scored: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         """Groups by video and settles each."""
+        settle_fn = _SettleFn(self.options, self.period_offset, self.clock)
         return (
             scored
             | "Key by video" >> beam.Map(_by_video).with_output_types(tuple[VideoRef, ChunkScores | Failure])
             | "Group by video" >> beam.GroupByKey()
-            | "Settle" >> beam.ParDo(_SettleFn(self.options, self.period_offset)).with_outputs("failed", main="counted")
+            | "Settle" >> beam.ParDo(settle_fn).with_outputs("failed", main="counted")
         )
 
 
@@ -117,14 +130,17 @@ def find_flags(facts: VideoFacts, counted: Counted) -> tuple[VideoFlag, ...]:
 class _SettleFn(beam.DoFn):
     """Settles videos and keeps the books on them."""
 
-    def __init__(self, options: CountingOptions, period_offset: int) -> None:
+    def __init__(self, options: CountingOptions, period_offset: int, clock: Callable[[], float]) -> None:
         self._options = options
         self._period_offset = period_offset
+        self._clock = clock
 
     def process(self, element: tuple[VideoRef, Iterable[ChunkScores | Failure]]) -> Iterator[VideoCount]:
         """Yields the count, or the failure under its tag."""
         video, items = element
+        started_sec = self._clock()
         settled = settle(video, items, self._options, self._period_offset)
+        Metrics.distribution(METRICS_NAMESPACE, "count_msec").update(round(1000 * (self._clock() - started_sec)))
         if isinstance(settled, Failure):
             Metrics.counter(METRICS_NAMESPACE, "videos_failed").inc()
             Metrics.counter(METRICS_NAMESPACE, f"videos_failed_{settled.code.value}").inc()

@@ -31,8 +31,8 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
 from model.config import FRAME_SIZE
-from transforms.listing import METRICS_NAMESPACE, find_object, is_local
-from transforms.records import Failure, FailureCode, FrameChunk, Stage, VideoFacts, VideoRef
+from transforms.listing import find_object, is_local
+from transforms.records import METRICS_NAMESPACE, Failure, FailureCode, FrameChunk, Stage, VideoFacts, VideoRef
 
 FORMATS = (
     "asf",

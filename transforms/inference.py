@@ -15,8 +15,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from model.logits import StrideLogits
-from transforms.listing import METRICS_NAMESPACE
-from transforms.records import ChunkScores, Failure, FailureCode, FrameChunk, Stage
+from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, FailureCode, FrameChunk, Stage
 
 _LOGGER = logging.getLogger(__name__)
 

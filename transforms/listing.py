@@ -23,9 +23,7 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
-from transforms.records import VideoRef
-
-METRICS_NAMESPACE = "repcount"
+from transforms.records import METRICS_NAMESPACE, VideoRef
 
 VIDEO_SUFFIXES = (
     ".3g2",

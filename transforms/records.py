@@ -13,6 +13,9 @@ from apache_beam import coders
 from model.counting import Counted
 from model.logits import StrideLogits
 
+METRICS_NAMESPACE = "repcount"
+"""Namespace of all Beam metrics of the pipeline."""
+
 
 @dataclasses.dataclass(frozen=True, order=True)
 class VideoRef:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import logging
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -17,10 +18,11 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms.records import Failure, FailureCode, Stage, VideoCount
+from transforms.records import METRICS_NAMESPACE, Failure, FailureCode, Stage, VideoCount
 from transforms.rows import Provenance, RowError, RunTotals, count_row, curve_row, failure_row, to_record_batch
 from transforms.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS, Table
 from transforms.warehouse import StagedFile, Warehouse
@@ -68,7 +70,8 @@ class CommitRows(beam.PTransform):
 
     It is a step of the graph, so that rows are committed where nobody waits for the job too. Takes `{"staged": PCollection of
     StagedFile, "listed": PCollection of videos}` and, optionally, `"skipped"`: videos that were listed and left out. Returns a
-    PCollection of the one `RunTotals`. A run without a video commits its own row.
+    PCollection of the one `RunTotals`. A run without a video commits its own row. The distribution `commit_msec` in the
+    namespace "repcount" is the wall time of committing.
 
     Attributes:
       warehouse: where the rows go.
@@ -212,7 +215,9 @@ def _commit(
     listed: int,
     skipped: int,
 ) -> RunTotals:
+    started_sec = time.monotonic()
     totals = warehouse.commit(provenance, files, listed=listed, skipped=skipped, run_ended=clock())
+    Metrics.distribution(METRICS_NAMESPACE, "commit_msec").update(round(1000 * (time.monotonic() - started_sec)))
     _LOGGER.info("Committed run %s: %s", provenance.run_id, totals)
     return totals
 

@@ -7,34 +7,13 @@ import numpy as np
 import pytest
 
 from model.counting import CountingOptions
-from model.logits import StrideLogits, window_frames
 from model.presets import WeightsError
 from pipeline import count_command
+from tests.scorers import FakeScorer
 from tests.videos import draw_video
 from transforms.decoding import DecodingOptions
 from transforms.listing import find_object
 from transforms.records import Failure, FailureCode, Stage, VideoCount
-
-PERIOD_FRAMES = 20
-
-
-class FakeScorer:
-    """Says of any frames that they repeat every 20 frames; of dark ones that nothing does; breaks on bright ones."""
-
-    strides = (1, 2)
-
-    def score(self, frames, *, is_last=True):
-        if frames.mean() > 200:
-            raise RuntimeError("out of memory\nwhile scoring")
-        logits = {}
-        for stride in self.strides:
-            num_positions = window_frames(len(frames), stride).size
-            period = np.full((num_positions, 32), -9.0, np.float32)
-            period[:, PERIOD_FRAMES // stride - 1] = 9.0
-            periodicity = np.full(num_positions, 9.0 / stride if frames.mean() > 5 else -9.0, np.float32)
-            logits[stride] = StrideLogits(period, periodicity)
-        return logits
-
 
 COUNTER = count_command.Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), period_offset=1)
 

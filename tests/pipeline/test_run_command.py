@@ -1,0 +1,183 @@
+"""`repcount run`: every video is counted or failed, twice changes nothing, and a mistake is one line and exit code 2."""
+
+import argparse
+import json
+
+import duckdb
+import numpy as np
+import pytest
+
+from model.config import LITE
+from model.counting import CountingOptions
+from model.presets import PRESETS, LoadedModel, WeightsError
+from pipeline import main, run_command
+from pipeline.options import LOCAL_RUNNER
+from tests.scorers import FakeScorer
+from tests.videos import draw_video
+from transforms.inference import RepNetModelHandler
+
+
+@pytest.fixture
+def repcount(monkeypatch, tmp_path):
+    """Runs the command line with the fake model in place of lite; returns the exit code."""
+    loaded = LoadedModel(PRESETS["lite"], None, "f" * 64)
+
+    def load_model(name):
+        if name != "lite":
+            raise WeightsError(f"a model is one of lite. Received: {name!r}")
+        return loaded
+
+    monkeypatch.setattr(run_command, "load_model", load_model)
+    monkeypatch.setattr(run_command, "make_handler", lambda config: RepNetModelHandler(FakeScorer))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        try:
+            return main.main(["run", "--strides", "1,2", *map(str, arguments)])
+        except SystemExit as stop:
+            return stop.code
+
+    return run
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """A folder with two good videos, one that is cut short, an empty file, text named .mp4, and a note."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    squats = draw_video(folder / "squats.mp4", 100)
+    draw_video(folder / "rows.avi", 90)
+    (folder / "cut.mp4").write_bytes(squats.read_bytes()[:2000])
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("not a video")
+    (folder / "note.txt").write_text("not even named like one")
+    return folder
+
+
+def rows(path, sql):
+    with duckdb.connect(str(path), read_only=True) as database:
+        return database.execute(sql).fetchall()
+
+
+def test_every_video_is_counted_or_has_a_coded_failure(repcount, videos, tmp_path, capsys):
+    assert repcount("--input", f"{videos}/**", "--output", "duckdb:counts.duckdb") == 0
+    out = capsys.readouterr().out
+    assert "listed 5 = counted 2 + failed 3 + skipped 0" in out
+    assert f"tables: {tmp_path}/counts.duckdb" in out
+    counted = rows("counts.duckdb", "SELECT video_uri, count_rounded FROM video_counts ORDER BY video_uri")
+    assert counted == [(f"{videos}/rows.avi", 4), (f"{videos}/squats.mp4", 5)]
+    failed = rows("counts.duckdb", "SELECT video_uri, code FROM failures ORDER BY video_uri")
+    assert failed == [
+        (f"{videos}/cut.mp4", "NOT_A_VIDEO"),
+        (f"{videos}/empty.mp4", "EMPTY_FILE"),
+        (f"{videos}/text.mp4", "NOT_A_VIDEO"),
+    ]
+
+
+def test_the_printed_table_names_videos_and_why_they_failed(repcount, videos, capsys):
+    repcount("--input", videos, "--output", "duckdb:counts.duckdb")
+    out = capsys.readouterr().out
+    assert "squats.mp4" in out
+    assert "EMPTY_FILE" in out
+    assert str(videos) not in out.split("run 2")[0]
+
+
+def test_the_curve_ends_at_the_count(repcount, videos):
+    repcount("--input", videos / "squats.mp4", "--output", "duckdb:counts.duckdb")
+    ((count,),) = rows("counts.duckdb", "SELECT count FROM video_counts")
+    points = rows("counts.duckdb", "SELECT count FROM frame_curve_points ORDER BY frame")
+    assert len(points) == 100
+    assert points[-1][0] == pytest.approx(count)
+
+
+def test_running_again_adds_no_row(repcount, videos):
+    arguments = ("--input", videos, "--output", "duckdb:counts.duckdb")
+    tables = ("video_counts", "frame_curves", "failures")
+    assert repcount(*arguments) == 0
+    before = [rows("counts.duckdb", f"SELECT count(*) FROM {table}") for table in tables]
+    assert repcount(*arguments) == 0
+    assert [rows("counts.duckdb", f"SELECT count(*) FROM {table}") for table in tables] == before
+    assert rows("counts.duckdb", "SELECT count(*) FROM runs") == [(2,)]
+
+
+def test_other_options_are_other_rows(repcount, videos):
+    for threshold in ("0.2", "0.3"):
+        assert repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", "--video_threshold", threshold) == 0
+    assert rows("c.duckdb", "SELECT count(DISTINCT options_hash) FROM video_counts") == [(2,)]
+
+
+def test_a_row_says_what_it_depends_on(repcount, videos):
+    repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", "--max_fps", "15", "--precision", "float32")
+    columns = "model, model_sha256, options_json, precision, stride"
+    ((model, sha256, options_json, precision, stride),) = rows("c.duckdb", f"SELECT {columns} FROM video_counts")
+    assert (model, sha256, precision) == ("lite", "f" * 64, "float32")
+    assert stride in (1, 2)
+    options = json.loads(options_json)
+    assert options["max_fps"] == 15
+    assert options["strides"] == [1, 2]
+    assert options["weights_sha256"] == "f" * 64
+
+
+def test_a_chunk_that_cannot_be_scored_fails_its_video_only(repcount, tmp_path):
+    draw_video(tmp_path / "good.mp4", 60)
+    draw_video(tmp_path / "bright.mp4", draw=lambda index: np.full((48, 64, 3), 255, np.uint8))
+    assert repcount("--input", "*.mp4", "--output", "duckdb:c.duckdb") == 0
+    assert rows("c.duckdb", "SELECT stage, code FROM failures") == [("score", "SCORING_FAILED")]
+    assert rows("c.duckdb", "SELECT count(*) FROM video_counts") == [(1,)]
+
+
+def test_nothing_is_left_beside_the_database(repcount, videos, tmp_path):
+    repcount("--input", videos, "--output", "duckdb:out/counts.duckdb")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["counts.duckdb"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input", "nothing/**", "--output", "duckdb:c.duckdb"], "matches nothing"),
+        (["--input", "videos", "--output", "c.duckdb"], "output must be duckdb:PATH"),
+        (["--input", "videos", "--output", "duckdb:videos"], "must be a file, not a folder"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--model", "heavy"], "a model is one of"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--no_such_option", "1"], "--no_such_option"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--max_fps", "0"], "max_fps must be a positive number"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--max_fps", "many"], "invalid float value"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--strides", "1,1"], "strides must be different"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--strides", "1,x"], "must be whole numbers"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--video_threshold", "7"], "video_threshold"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--runner", "DataflowRunner"], "out of reach"),
+        (["--output", "duckdb:c.duckdb"], "--input"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(repcount, videos, tmp_path, capsys, arguments, message):
+    assert repcount(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["videos"]
+
+
+def test_a_database_that_vanishes_under_the_run_is_exit_code_1(repcount, videos, monkeypatch, capsys):
+    def fail(*args, **kwargs):
+        raise run_command.WarehouseError("the disk is full. Received: c.duckdb")
+
+    monkeypatch.setattr("transforms.warehouse.DuckDBWarehouse.run_totals", fail)
+    assert repcount("--input", videos, "--output", "duckdb:c.duckdb") == 1
+    assert "the disk is full" in capsys.readouterr().err
+
+
+def test_the_runner_is_the_one_inside_this_process_unless_another_is_named():
+    assert run_command.make_pipeline_options([]).get_all_options()["runner"] == LOCAL_RUNNER
+    assert run_command.make_pipeline_options(["--runner=DirectRunner"]).get_all_options()["runner"] == "DirectRunner"
+
+
+def test_the_models_own_counting_is_kept_where_nothing_is_said(monkeypatch):
+    parser = argparse.ArgumentParser()
+    run_command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["run", "--input", "x", "--output", "duckdb:x", "--frame_threshold", "0.4"])
+    from pipeline.options import make_counting
+
+    loaded = LoadedModel(PRESETS["lite"], None, "0")
+    assert make_counting(args, loaded) == CountingOptions(
+        **{**vars(PRESETS["lite"].counting), "frame_threshold": 0.4},
+    )
+    assert loaded.preset.config == LITE
