@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from model import config, storage
+from model import config, quiet, storage
 from model.counting import CountingOptions
 from model.storage import WeightsError
 
@@ -182,6 +182,7 @@ def load_model(name_or_path: str, cache_dir: Path | None = None) -> LoadedModel:
     Raises:
       WeightsError: there is no such model, or its weights are missing, damaged or of another network.
     """
+    quiet.import_tensorflow()
     if name_or_path in PRESETS:
         return _load_preset(PRESETS[name_or_path], cache_dir)
     if name_or_path.endswith(WEIGHTS_SUFFIX):

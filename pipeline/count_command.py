@@ -6,32 +6,21 @@ import argparse
 import dataclasses
 import json
 import sys
-import textwrap
 import time
-from collections.abc import Iterable, Iterator
-from typing import Protocol
 
-import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 from model.counting import CountingOptions
-from model.logits import StrideLogits
 from model.presets import WeightsError, load_model
 from pipeline.options import UsageError, add_model_options, make_counting, make_decoding, make_model
 from pipeline.results_table import ResultRow, printable, results_table
-from transforms.counting import MAX_MESSAGE_CHARS, settle
-from transforms.decoding import DecodeError, DecodingOptions, decode_video, local_file
+from transforms.counting import settle
+from transforms.decoding import DecodingOptions, decode_or_fail
+from transforms.inference import ChunkScorer, score_or_fail
 from transforms.listing import NoMatchError, check_matches, list_videos
-from transforms.records import ChunkScores, Failure, FailureCode, FrameChunk, Stage, VideoCount, VideoRef
+from transforms.records import Failure, VideoCount, VideoRef
 from transforms.rows import rounded_count
-
-
-class FrameScorer(Protocol):
-    """What `model.scoring.Scorer` is to this command."""
-
-    def score(self, frames: np.ndarray, *, is_last: bool = True) -> dict[int, StrideLogits]:
-        """Returns the logits of (num_frames, 112, 112, 3) uint8 RGB frames by stride."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +35,7 @@ class Counter:
     """
 
     decoding: DecodingOptions
-    scorer: FrameScorer
+    scorer: ChunkScorer
     options: CountingOptions
     period_offset: int
 
@@ -95,9 +84,9 @@ def load_counter(args: argparse.Namespace) -> Counter:
       UsageError: an option cannot be meant.
       WeightsError: the model cannot be had.
     """
-    from model.scoring import Precision, Scorer
-
     loaded = load_model(args.model)
+    from model.scoring import Precision, Scorer  # it loads TensorFlow, which a mistake in what came before need not wait for
+
     model = make_model(args, loaded)
     return Counter(
         decoding=make_decoding(args, model.strides),
@@ -109,7 +98,10 @@ def load_counter(args: argparse.Namespace) -> Counter:
 
 def count_video(video: VideoRef, counter: Counter) -> VideoCount | Failure:
     """Decodes and scores one video chunk by chunk, and settles it as the pipeline does."""
-    scores = _score(_decode(video, counter.decoding), counter.scorer)
+    scores = (
+        item if isinstance(item, Failure) else score_or_fail(item, counter.scorer)
+        for item in decode_or_fail(video, counter.decoding)
+    )
     return settle(video, scores, counter.options, counter.period_offset)
 
 
@@ -149,30 +141,3 @@ def table_row(result: VideoCount | Failure, wall_sec: float) -> ResultRow:
         wall_sec=wall_sec,
         remark=", ".join(flag.value for flag in result.flags),
     )
-
-
-def _decode(video: VideoRef, options: DecodingOptions) -> Iterator[FrameChunk | Failure]:
-    try:
-        with local_file(video) as path:
-            yield from decode_video(path, video, options)
-    except DecodeError as error:
-        yield Failure(video, Stage.DECODE, error.code, error.message)
-    except Exception as error:  # whatever the decoder's libraries raise concerns this video only
-        yield Failure(video, Stage.DECODE, FailureCode.READ_ERROR, _one_line(error))
-
-
-def _score(decoded: Iterable[FrameChunk | Failure], scorer: FrameScorer) -> Iterator[ChunkScores | Failure]:
-    for item in decoded:
-        if isinstance(item, Failure):
-            yield item
-        else:
-            try:
-                logits = scorer.score(item.frames, is_last=item.facts is not None)
-            except Exception as error:  # whatever the network's libraries raise concerns this video only
-                yield Failure(item.video, Stage.SCORE, FailureCode.SCORING_FAILED, _one_line(error))
-                return
-            yield ChunkScores(item.video, item.index, logits, item.times_sec, item.facts)
-
-
-def _one_line(error: Exception) -> str:
-    return textwrap.shorten(f"{type(error).__name__}: {error}", MAX_MESSAGE_CHARS, placeholder=" …")

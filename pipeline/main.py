@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-# Before TensorFlow is imported anywhere: its notes about the processor are not for those who count videos.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import argparse
 import logging
 import sys

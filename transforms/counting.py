@@ -24,10 +24,8 @@ from transforms.records import (
     VideoFacts,
     VideoFlag,
     VideoRef,
+    describe_error,
 )
-
-MAX_MESSAGE_CHARS = 500
-"""Characters after which the message of a failed count is cut."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -100,7 +98,7 @@ def settle(
         counted = count_repetitions(logits, len(times_sec), period_offset, options)
     except Exception as error:  # one video that cannot be counted must not fail the bundle, and with it the run
         _LOGGER.warning("Counting %r failed.", video, exc_info=True)
-        return Failure(video, Stage.COUNT, FailureCode.COUNTING_FAILED, _one_line(error))
+        return Failure(video, Stage.COUNT, FailureCode.COUNTING_FAILED, describe_error(error))
     return VideoCount(video, facts, counted, times_sec, find_flags(facts, counted))
 
 
@@ -170,8 +168,3 @@ def _find_gap(chunks: list[ChunkScores]) -> str:
     if chunks[-1].facts is None:
         return f"the scores of the last chunk did not arrive, those of the {len(chunks)} before it did"
     return ""
-
-
-def _one_line(error: Exception) -> str:
-    """Returns the error's type and message on one line of bounded length."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:MAX_MESSAGE_CHARS]

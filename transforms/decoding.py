@@ -18,7 +18,6 @@ import shutil
 import stat
 import statistics
 import tempfile
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -32,7 +31,7 @@ from apache_beam.metrics import Metrics
 
 from model.config import FRAME_SIZE
 from transforms.listing import find_object, is_local
-from transforms.records import METRICS_NAMESPACE, Failure, FailureCode, FrameChunk, Stage, VideoFacts, VideoRef
+from transforms.records import METRICS_NAMESPACE, Failure, FailureCode, FrameChunk, Stage, VideoFacts, VideoRef, describe_error
 
 FORMATS = (
     "asf",
@@ -157,6 +156,24 @@ def decode_video(path: str, video: VideoRef, options: DecodingOptions) -> Iterat
         if not filled:
             raise DecodeError(FailureCode.NO_FRAMES, "the file opens as a video, but no frame of it decodes")
         yield FrameChunk(video, index, frames[:filled].copy(), times_sec[:filled].copy(), reading.facts())
+
+
+def decode_or_fail(video: VideoRef, options: DecodingOptions, decode: Decoder = decode_video) -> Iterator[FrameChunk | Failure]:
+    """Yields the chunks of a video, wherever it lies, and a failure if it comes to that; raises nothing.
+
+    Args:
+      video: which.
+      options: how to decode it.
+      decode: what decodes a local file.
+    """
+    try:
+        with local_file(video) as path:
+            yield from decode(path, video, options)
+    except DecodeError as error:
+        yield Failure(video, Stage.DECODE, error.code, error.message)
+    except Exception as error:  # one bad video must not fail the others
+        _LOGGER.warning("Decoding %r failed.", video, exc_info=True)
+        yield Failure(video, Stage.DECODE, FailureCode.READ_ERROR, describe_error(error))
 
 
 @dataclasses.dataclass(eq=False)
@@ -309,19 +326,13 @@ class _DecodeFn(beam.DoFn):
     def process(self, video: VideoRef) -> Iterator[FrameChunk | Failure]:
         """Yields a video's chunks, and a failure if it comes to that."""
         spent_sec, started_sec = 0.0, self._clock()
-        try:
-            with local_file(video) as path:
-                for chunk in self._decode(path, video, self._options):
-                    self._frames_sampled.inc(len(chunk.frames))
-                    self._frames_decoded.inc(chunk.facts.decoded_frames if chunk.facts else 0)
-                    spent_sec += self._clock() - started_sec
-                    yield chunk
-                    started_sec = self._clock()  # what was done with the chunk meanwhile is not decoding
-        except DecodeError as error:
-            yield Failure(video, Stage.DECODE, error.code, error.message)
-        except Exception as error:  # one bad video must not fail the bundle, and with it the run
-            _LOGGER.warning("Decoding %r failed.", video, exc_info=True)
-            yield Failure(video, Stage.DECODE, FailureCode.READ_ERROR, _one_line(error))
+        for item in decode_or_fail(video, self._options, self._decode):
+            if isinstance(item, FrameChunk):
+                self._frames_sampled.inc(len(item.frames))
+                self._frames_decoded.inc(item.facts.decoded_frames if item.facts else 0)
+            spent_sec += self._clock() - started_sec
+            yield item
+            started_sec = self._clock()  # what was done with the chunk meanwhile is not decoding
         self._decode_msec.update(round(1000 * (spent_sec + self._clock() - started_sec)))
 
 
@@ -439,7 +450,7 @@ def _as_decode_errors(*kinds: type[Exception]) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DecodeError(FailureCode.GONE, _DELETED) from error
     except kinds as error:
-        raise DecodeError(FailureCode.READ_ERROR, _one_line(error)) from error
+        raise DecodeError(FailureCode.READ_ERROR, describe_error(error)) from error
 
 
 def _set_up_opencv() -> None:
@@ -484,7 +495,3 @@ def _codec_name(capture: cv2.VideoCapture) -> str:
     code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
     name = code.to_bytes(4, "little").decode("latin-1").strip().lower()
     return name if name.isascii() and name.isprintable() else ""
-
-
-def _one_line(error: Exception) -> str:
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" …")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -15,7 +14,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from model.logits import StrideLogits
-from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, FailureCode, FrameChunk, Stage
+from model.quiet import import_tensorflow
+from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, FailureCode, FrameChunk, Stage, describe_error
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -49,11 +49,22 @@ class LoadScorer:
           WeightsError: if there is no such model, or its weights are missing or damaged.
           ValueError: for a precision or strides that there are not.
         """
-        from model.presets import load_model  # here, since a launcher builds pipelines without waiting for TensorFlow
+        import_tensorflow()  # here, since a launcher builds pipelines without waiting for it
+        from model.presets import load_model
         from model.scoring import Precision, Scorer
 
         loaded = load_model(self.model)
         return Scorer(loaded.network, self.strides or loaded.preset.strides, Precision(self.precision))
+
+
+def score_or_fail(chunk: FrameChunk, scorer: ChunkScorer) -> ChunkScores | Failure:
+    """Returns what the network says about a chunk, or why it says nothing; raises nothing."""
+    try:
+        logits = scorer.score(chunk.frames, is_last=chunk.facts is not None)
+    except Exception as error:  # a chunk that cannot be scored must not fail the others
+        _LOGGER.warning("Scoring %r failed.", chunk, exc_info=True)
+        return Failure(chunk.video, Stage.SCORE, FailureCode.SCORING_FAILED, describe_error(error))
+    return ChunkScores(chunk.video, chunk.index, dict(logits), chunk.times_sec, chunk.facts)
 
 
 class RepNetModelHandler(ModelHandler[FrameChunk, ChunkScores | Failure, ChunkScorer]):
@@ -121,15 +132,11 @@ class RepNetModelHandler(ModelHandler[FrameChunk, ChunkScores | Failure, ChunkSc
 
     def _score(self, chunk: FrameChunk, model: ChunkScorer) -> ChunkScores | Failure:
         started_sec = self._clock()
-        try:
-            logits = model.score(chunk.frames, is_last=chunk.facts is not None)
-        except Exception as error:  # a chunk that cannot be scored must not fail the others, nor the run
-            _LOGGER.warning("Scoring %r failed.", chunk, exc_info=True)
-            message = textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" …")
-            return Failure(chunk.video, Stage.SCORE, FailureCode.SCORING_FAILED, message)
-        Metrics.distribution(METRICS_NAMESPACE, "score_msec").update(round(1000 * (self._clock() - started_sec)))
-        Metrics.counter(METRICS_NAMESPACE, "frames_scored").inc(len(chunk.frames))
-        return ChunkScores(chunk.video, chunk.index, dict(logits), chunk.times_sec, chunk.facts)
+        scored = score_or_fail(chunk, model)
+        if isinstance(scored, ChunkScores):
+            Metrics.distribution(METRICS_NAMESPACE, "score_msec").update(round(1000 * (self._clock() - started_sec)))
+            Metrics.counter(METRICS_NAMESPACE, "frames_scored").inc(len(chunk.frames))
+        return scored
 
 
 @dataclasses.dataclass(eq=False)

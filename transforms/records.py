@@ -16,6 +16,8 @@ from model.logits import StrideLogits
 METRICS_NAMESPACE = "repcount"
 """Namespace of all Beam metrics of the pipeline."""
 
+_MAX_MESSAGE_CHARS = 500
+
 
 @dataclasses.dataclass(frozen=True, order=True)
 class VideoRef:
@@ -168,12 +170,24 @@ class ChunkScores:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A video, or a part of it, that could not be counted."""
+    """A video, or a part of it, that could not be counted.
+
+    Attributes:
+      video: which.
+      stage: where it failed.
+      code: why, for machines.
+      message: why, for people: one line, without frames or secrets.
+    """
 
     video: VideoRef
     stage: Stage
     code: FailureCode
     message: str
+
+
+def describe_error(error: Exception) -> str:
+    """Returns the error's type and text as the one line of bounded length that a `Failure` takes."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_MESSAGE_CHARS]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

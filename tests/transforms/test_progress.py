@@ -1,0 +1,32 @@
+"""Progress is one mark for each video that has been scored, or has failed."""
+
+import datetime
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.testing import test_pipeline
+from apache_beam.testing.util import assert_that, is_not_empty
+
+from transforms.progress import MarkProgress, finished_videos
+from transforms.records import ChunkScores, Failure, FailureCode, Stage, VideoFacts, VideoRef
+
+VIDEO = VideoRef("squats.mp4", 1, 10, datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc))
+FACTS = VideoFacts(64, 48, "h264", 0, 30.0, 10, 0.3, False, False)
+
+
+def test_a_video_is_marked_at_its_last_chunk_or_its_failure(tmp_path):
+    path = str(tmp_path / "progress")
+    times_sec = np.zeros(1)
+    items = [
+        ChunkScores(VIDEO, 0, {}, times_sec),
+        ChunkScores(VIDEO, 1, {}, times_sec, FACTS),
+        Failure(VIDEO, Stage.DECODE, FailureCode.NO_FRAMES, "none"),
+    ]
+    with test_pipeline.TestPipeline(runner="FnApiRunner") as pipeline:
+        through = pipeline | beam.Create(items) | MarkProgress(path)
+        assert_that(through, is_not_empty())
+    assert finished_videos(path) == 2
+
+
+def test_before_the_first_mark_nothing_is_finished(tmp_path):
+    assert finished_videos(str(tmp_path / "none")) == 0
