@@ -76,8 +76,8 @@ class NotebookWay:
         return network.heads(tf.reduce_max(tf.nn.relu(normed), axis=(2, 3)))
 
     def warm_up(self) -> None:
-        """Traces and compiles, on one window."""
-        self._score_batch(tf.zeros((1, WINDOW_FRAMES, FRAME_SIZE, FRAME_SIZE, 3)))
+        """Traces and compiles, on one batch."""
+        self._score_batch(tf.zeros((BATCH_WINDOWS, WINDOW_FRAMES, FRAME_SIZE, FRAME_SIZE, 3)))
 
     def count(self, frames: np.ndarray) -> Counted:
         """Scores all strides and counts."""
@@ -122,7 +122,12 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, nargs="+", default=[10, 180], help="lengths of the clips. Default: 10 180")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each side, of which the median counts. Default: 3")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=3,
+        help="runs of each side, of which the median counts; ours are at least 3, being short. Default: 3",
+    )
     args = parser.parse_args()
     network = make_network()
     theirs = NotebookWay(network)

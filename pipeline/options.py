@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from model import storage
+from model.config import WINDOW_FRAMES
 from model.counting import CountingOptions, StrideRule
 from model.logits import chunk_frames
 from model.precision import PRECISIONS, best_precision
-from model.presets import DEFAULT_PRESET, LoadedModel
+from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
 from transforms.decoding import DecodingOptions
 from transforms.listing import VIDEO_SUFFIXES
 from transforms.rows import canonical_json
@@ -18,6 +21,13 @@ from transforms.warehouse import DuckDBWarehouse, parse_output
 
 LOCAL_RUNNER = "FnApiRunner"
 """Beam's runner inside this process. Its `DirectRunner` would first look for a program that may have to be downloaded."""
+
+LOCAL_RUNNERS = (LOCAL_RUNNER, "DirectRunner")
+"""Runners whose workers reach the files of this machine."""
+
+
+MAX_CHUNK_FRAMES = 24 * WINDOW_FRAMES
+"""Frames of a chunk beyond which strides are refused: 58 MB, and half a gigabyte of the published network's taps."""
 
 
 class UsageError(ValueError):
@@ -163,13 +173,23 @@ def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
     strides = args.strides or loaded.preset.strides
     if min(strides) < 1 or len(set(strides)) != len(strides):
         raise UsageError(f"--strides must be different whole numbers of at least 1. Received: {','.join(map(str, strides))}")
+    if chunk_frames(strides) > MAX_CHUNK_FRAMES:
+        raise UsageError(
+            f"--strides must have a least common multiple of at most {MAX_CHUNK_FRAMES // WINDOW_FRAMES}, since that many "
+            f"windows of frames are in memory. Received: {','.join(map(str, strides))}"
+        )
     return ModelConfig(
-        name=args.model,
+        name=_full_name(args.model),
         sha256=loaded.sha256,
         strides=tuple(strides),
         precision=best_precision() if args.precision == "auto" else args.precision,
         period_offset=loaded.preset.config.period_offset,
     )
+
+
+def _full_name(model: str) -> str:
+    """Returns a preset's name as it is, and a path such that it means the same from any folder: it is part of a row's key."""
+    return model if model in PRESETS or storage.is_remote(model) else os.path.abspath(model)
 
 
 def make_counting(args: argparse.Namespace, loaded: LoadedModel) -> CountingOptions:
@@ -188,6 +208,13 @@ def make_warehouse(output: str) -> DuckDBWarehouse:
         return parse_output(output)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def natural_number(text: str) -> int:
+    """Parses a whole number of at least 0, for argparse."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0. Received: {text!r}")
+    return int(text)
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from model.presets import WeightsError, load_model
 from pipeline.graph import build_pipeline, make_handler
 from pipeline.options import (
     LOCAL_RUNNER,
+    LOCAL_RUNNERS,
     RunConfig,
     SourceConfig,
     UsageError,
@@ -32,12 +33,14 @@ from pipeline.options import (
     make_decoding,
     make_model,
     make_warehouse,
+    natural_number,
 )
-from pipeline.results_table import results_table
+from pipeline.results_table import printable, results_table
 from pipeline.summary import read_stage_times, result_rows, summary_line
 from transforms.inference import RepNetModelHandler
 from transforms.listing import NoMatchError, check_matches, list_videos
 from transforms.progress import finished_videos
+from transforms.records import describe_error
 from transforms.rows import Provenance, RunTotals
 from transforms.warehouse import WarehouseError
 
@@ -64,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     sink = parser.add_argument_group("tables")
     sink.add_argument("--output", required=True, metavar="duckdb:PATH", help="the database, made if it is not there")
     sink.add_argument(
-        "--show", type=int, default=50, metavar="N", help="videos in the table that is printed. Default: %(default)s"
+        "--show", type=natural_number, default=50, metavar="N", help="videos in the table that is printed. Default: %(default)s"
     )
     add_model_options(parser)
     return parser
@@ -76,7 +79,7 @@ def run(args: argparse.Namespace, beam_args: Sequence[str]) -> int:
         options = make_pipeline_options(beam_args)
         config = make_config(args)
     except (UsageError, NoMatchError, WeightsError, WarehouseError) as error:
-        print(f"repcount run: {error}", file=sys.stderr)
+        _complain(str(error))
         return 2
     return execute(config, options, make_handler(config), show=args.show)
 
@@ -118,8 +121,11 @@ def make_pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
     options = PipelineOptions(list(beam_args))
     standard = options.view_as(StandardOptions)
     standard.runner = standard.runner or LOCAL_RUNNER
-    if "dataflow" in standard.runner.lower():
-        raise UsageError(f"a database file is out of reach of Dataflow's workers: run it here. Received: {standard.runner}")
+    if standard.runner not in LOCAL_RUNNERS:
+        raise UsageError(
+            f"--runner must be {' or '.join(LOCAL_RUNNERS)}: a database file is out of reach of workers elsewhere. "
+            f"Received: {standard.runner}"
+        )
     return options
 
 
@@ -153,39 +159,42 @@ def execute(config: RunConfig, options: PipelineOptions, handler: RepNetModelHan
         totals = warehouse.run_totals(run_id)
         results = warehouse.run_results(run_id, show)
     except (WarehouseError, OSError) as error:
-        print(f"repcount run: {error}", file=sys.stderr)
+        _complain(f"run {run_id}: {error}")
         return 1
     except Exception as error:  # whatever a runner raises: the log has the trace, people get a line
         logging.getLogger(__name__).debug("The run failed.", exc_info=True)
-        last_line = str(error).strip().splitlines()[-1:] or [""]
-        print(f"repcount run: run {run_id} failed, nothing of it was committed: {last_line[0]}", file=sys.stderr)
+        _complain(f"run {run_id} failed; the table `runs` has it only if it was committed: {describe_error(error)}")
         return 1
     finally:
         warehouse.remove_staging(run_id)
     console = Console()
     console.print(results_table(result_rows(results)))
     if totals is not None:
-        if totals.listed > len(results):
-            console.print(f"… and {totals.listed - len(results):,} more.", highlight=False)
+        if len(results) == show < totals.counted + totals.failed:
+            console.print(f"The first {show:,} of {totals.counted + totals.failed:,} videos.", highlight=False)
         times = read_stage_times(result)
         print(summary_line(run_id, totals, time.monotonic() - started_sec, times))
-        print(f"tables: {warehouse.path}")
+        print(f"tables: {printable(warehouse.path)}")
     return _exit_code(run_id, state, totals)
 
 
 def _exit_code(run_id: str, state: str, totals: RunTotals | None) -> int:
     """Returns 0 only if the runner says that it is done and every listed video is accounted for."""
     if state != PipelineState.DONE or totals is None:
-        print(f"repcount run: run {run_id} ended as {state}, and nothing of it was committed", file=sys.stderr)
+        _complain(f"run {run_id} ended as {state}, and nothing of it was committed")
         return 1
     if not totals.is_balanced:
-        print(
-            f"repcount run: run {run_id} lost videos: listed {totals.listed}, but counted {totals.counted}, "
-            f"failed {totals.failed}, skipped {totals.skipped}",
-            file=sys.stderr,
+        _complain(
+            f"run {run_id} lost videos: listed {totals.listed}, but counted {totals.counted}, failed {totals.failed}, "
+            f"skipped {totals.skipped}"
         )
         return 1
     return 0
+
+
+def _complain(message: str) -> None:
+    """Prints one line on standard error, whatever names are in it."""
+    print(f"repcount run: {printable(message)}", file=sys.stderr)
 
 
 @contextlib.contextmanager

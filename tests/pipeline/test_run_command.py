@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 
 import duckdb
 import numpy as np
@@ -11,7 +12,7 @@ from model.config import LITE
 from model.counting import CountingOptions
 from model.presets import PRESETS, LoadedModel, WeightsError
 from pipeline import main, run_command
-from pipeline.options import LOCAL_RUNNER
+from pipeline.options import LOCAL_RUNNER, make_counting, make_model
 from tests.scorers import FakeScorer
 from tests.videos import draw_video
 from transforms.inference import RepNetModelHandler
@@ -63,6 +64,7 @@ def test_every_video_is_counted_or_has_a_coded_failure(repcount, videos, tmp_pat
     assert repcount("--input", f"{videos}/**", "--output", "duckdb:counts.duckdb") == 0
     out = capsys.readouterr().out
     assert "listed 5 = counted 2 + failed 3 + skipped 0" in out
+    assert re.search(r"frames/s \(decode [\d.]+ s, score [\d.]+ s, count [\d.]+ s, commit [\d.]+ s\)", out)
     assert f"tables: {tmp_path}/counts.duckdb" in out
     counted = rows("counts.duckdb", "SELECT video_uri, count_rounded FROM video_counts ORDER BY video_uri")
     assert counted == [(f"{videos}/rows.avi", 4), (f"{videos}/squats.mp4", 5)]
@@ -126,6 +128,21 @@ def test_a_chunk_that_cannot_be_scored_fails_its_video_only(repcount, tmp_path):
     assert rows("c.duckdb", "SELECT count(*) FROM video_counts") == [(1,)]
 
 
+def test_the_table_says_when_it_does_not_show_all(repcount, videos, capsys):
+    repcount("--input", videos, "--output", "duckdb:c.duckdb", "--show", "2")
+    assert "The first 2 of 5 videos." in capsys.readouterr().out
+    repcount("--input", videos, "--output", "duckdb:c.duckdb", "--show", "5")
+    assert "The first" not in capsys.readouterr().out
+
+
+def test_a_models_path_means_the_same_from_any_folder(tmp_path, monkeypatch):
+    parser = argparse.ArgumentParser()
+    run_command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["run", "--input", "x", "--output", "duckdb:x", "--model", "weights/my.weights.h5"])
+    monkeypatch.chdir(tmp_path)
+    assert make_model(args, LoadedModel(PRESETS["lite"], None, "0")).name == f"{tmp_path}/weights/my.weights.h5"
+
+
 def test_nothing_is_left_beside_the_database(repcount, videos, tmp_path):
     repcount("--input", videos, "--output", "duckdb:out/counts.duckdb")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["counts.duckdb"]
@@ -145,6 +162,12 @@ def test_nothing_is_left_beside_the_database(repcount, videos, tmp_path):
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--strides", "1,x"], "must be whole numbers"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--video_threshold", "7"], "video_threshold"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--runner", "DataflowRunner"], "out of reach"),
+        (
+            ["--input", "videos", "--output", "duckdb:c.duckdb", "--runner", "Nonsense"],
+            "--runner must be FnApiRunner or DirectRunner",
+        ),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--strides", "5,7,11"], "least common multiple of at most 24"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--show", "-1"], "--show"),
         (["--output", "duckdb:c.duckdb"], "--input"),
     ],
 )
@@ -174,8 +197,6 @@ def test_the_models_own_counting_is_kept_where_nothing_is_said(monkeypatch):
     parser = argparse.ArgumentParser()
     run_command.add_parser(parser.add_subparsers())
     args = parser.parse_args(["run", "--input", "x", "--output", "duckdb:x", "--frame_threshold", "0.4"])
-    from pipeline.options import make_counting
-
     loaded = LoadedModel(PRESETS["lite"], None, "0")
     assert make_counting(args, loaded) == CountingOptions(
         **{**vars(PRESETS["lite"].counting), "frame_threshold": 0.4},
