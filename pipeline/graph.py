@@ -16,7 +16,8 @@ from transforms.staging import CommitRows, StageRows
 
 def make_handler(config: RunConfig) -> RepNetModelHandler:
     """Returns what loads the run's model on a worker and scores with it."""
-    return RepNetModelHandler(LoadScorer(config.model.name, config.model.strides, config.model.precision))
+    model = config.model
+    return RepNetModelHandler(LoadScorer(model.name, model.strides, model.precision, model.sha256))
 
 
 def build_pipeline(
@@ -27,6 +28,8 @@ def build_pipeline(
     progress_path: str | None = None,
 ) -> beam.PCollection:
     """Puts a run's steps into a pipeline.
+
+    There is no Flatten among them: Beam's runner inside this process collects all that goes into one before anything comes out.
 
     Args:
       pipeline: to add the steps to.
@@ -43,9 +46,5 @@ def build_pipeline(
     if progress_path is not None:
         scored |= "Mark progress" >> MarkProgress(progress_path)
     settled = scored | "Count" >> CountVideos(config.counting, config.model.period_offset)
-    staged = (
-        (settled.counted, settled.failed)
-        | "All outcomes" >> beam.Flatten()
-        | "Stage rows" >> StageRows(config.warehouse.staging_folder(provenance.run_id), provenance)
-    )
+    staged = settled | "Stage rows" >> StageRows(config.warehouse.staging_folder(provenance.run_id), provenance)
     return {"staged": staged, "listed": videos} | "Commit rows" >> CommitRows(config.warehouse, provenance)

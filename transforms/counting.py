@@ -34,10 +34,9 @@ _LOGGER = logging.getLogger(__name__)
 class CountVideos(beam.PTransform):
     """Counts each video from the scores of its chunks, or says why it could not be counted.
 
-    Takes a PCollection of `ChunkScores` and `Failure`s, in any order, and returns the PCollections `.counted` of `VideoCount`
-    and `.failed` of `Failure`. Every video in the input is once in exactly one of them. Metrics in the namespace "repcount":
-    counters `videos_counted`, `videos_failed`, and `videos_failed_CODE` for each code met; distribution `count_msec`, wall time
-    of settling a video.
+    Takes a PCollection of `ChunkScores` and `Failure`s, in any order, and returns one with a `VideoCount` or a `Failure` for
+    every video in the input. Metrics in the namespace "repcount": counters `videos_counted`, `videos_failed`, and
+    `videos_failed_CODE` for each code met; distribution `count_msec`, wall time of settling a video.
 
     Attributes:
       options: how logits become counts. They decide the numbers and belong to the identity of a row.
@@ -50,14 +49,14 @@ class CountVideos(beam.PTransform):
     period_offset: int
     clock: Callable[[], float] = time.monotonic
 
-    def expand(self, scored: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+    def expand(self, scored: beam.PCollection) -> beam.PCollection:
         """Groups by video and settles each."""
         settle_fn = _SettleFn(self.options, self.period_offset, self.clock)
         return (
             scored
             | "Key by video" >> beam.Map(_by_video).with_output_types(tuple[VideoRef, ChunkScores | Failure])
             | "Group by video" >> beam.GroupByKey()
-            | "Settle" >> beam.ParDo(settle_fn).with_outputs("failed", main="counted")
+            | "Settle" >> beam.ParDo(settle_fn).with_output_types(VideoCount | Failure)
         )
 
 
@@ -133,8 +132,8 @@ class _SettleFn(beam.DoFn):
         self._period_offset = period_offset
         self._clock = clock
 
-    def process(self, element: tuple[VideoRef, Iterable[ChunkScores | Failure]]) -> Iterator[VideoCount]:
-        """Yields the count, or the failure under its tag."""
+    def process(self, element: tuple[VideoRef, Iterable[ChunkScores | Failure]]) -> Iterator[VideoCount | Failure]:
+        """Yields the count or the failure."""
         video, items = element
         started_sec = self._clock()
         settled = settle(video, items, self._options, self._period_offset)
@@ -142,10 +141,9 @@ class _SettleFn(beam.DoFn):
         if isinstance(settled, Failure):
             Metrics.counter(METRICS_NAMESPACE, "videos_failed").inc()
             Metrics.counter(METRICS_NAMESPACE, f"videos_failed_{settled.code.value}").inc()
-            yield beam.pvalue.TaggedOutput("failed", settled)
         else:
             Metrics.counter(METRICS_NAMESPACE, "videos_counted").inc()
-            yield settled
+        yield settled
 
 
 def _by_video(item: ChunkScores | Failure) -> tuple[VideoRef, ChunkScores | Failure]:

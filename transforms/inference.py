@@ -15,7 +15,11 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from model.logits import StrideLogits
 from model.quiet import import_tensorflow
+from model.storage import WeightsError
 from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, FailureCode, FrameChunk, Stage, describe_error
+
+_BATCH_CHUNKS = 1
+"""Chunks that are handed over together. One holds hundreds of frames and fills the device by itself."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -34,19 +38,22 @@ class LoadScorer:
 
     Attributes:
       model: preset's name or path; see `model.presets.load_model`.
-      strides: strides to score; None scores those of the model's preset.
+      strides: strides to score.
       precision: number format, a value of `model.scoring.Precision`.
+      sha256: hash that its weights must have (`model.presets.LoadedModel.sha256`), so that rows name the weights that made
+        them; None takes any.
     """
 
     model: str
-    strides: tuple[int, ...] | None = None
-    precision: str = "float32"
+    strides: tuple[int, ...]
+    precision: str
+    sha256: str | None
 
     def __call__(self) -> ChunkScorer:
         """Returns the scorer.
 
         Raises:
-          WeightsError: if there is no such model, or its weights are missing or damaged.
+          WeightsError: if there is no such model, or its weights are missing, damaged or others than expected.
           ValueError: for a precision or strides that there are not.
         """
         import_tensorflow()  # here, since a launcher builds pipelines without waiting for it
@@ -54,7 +61,12 @@ class LoadScorer:
         from model.scoring import Precision, Scorer
 
         loaded = load_model(self.model)
-        return Scorer(loaded.network, self.strides or loaded.preset.strides, Precision(self.precision))
+        if self.sha256 is not None and loaded.sha256 != self.sha256:
+            raise WeightsError(
+                f"the weights of {self.model!r} are not those that the run began with, whose hash is {self.sha256}. "
+                f"Received: {loaded.sha256}"
+            )
+        return Scorer(loaded.network, self.strides, Precision(self.precision))
 
 
 def score_or_fail(chunk: FrameChunk, scorer: ChunkScorer) -> ChunkScores | Failure:
@@ -67,39 +79,25 @@ def score_or_fail(chunk: FrameChunk, scorer: ChunkScorer) -> ChunkScores | Failu
     return ChunkScores(chunk.video, chunk.index, dict(logits), chunk.times_sec, chunk.facts)
 
 
-class RepNetModelHandler(ModelHandler[FrameChunk, ChunkScores | Failure, ChunkScorer]):
+class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failure, ChunkScorer]):
     """Tells RunInference how to load a RepNet and score chunks with it.
 
     Results are our own records instead of `PredictionResult`, whose `example` would keep the frames alive downstream. A chunk
-    that cannot be scored becomes a `Failure` of its video; the others of its batch go on. Metrics in the namespace "repcount",
-    beside those of RunInference: the counter `frames_scored` and the distribution `score_msec`, wall time of scoring a chunk.
+    that cannot be scored becomes a `Failure` of its video, and the other chunks go on. A `Failure` of an earlier step passes
+    unchanged: led round the model it would have to be joined again with what was scored, and a runner may hold all of that
+    back for it. Metrics in the namespace "repcount", beside those of RunInference, which take failures for inferences, too: the
+    counter `frames_scored` and the distribution `score_msec`, wall time of scoring a chunk.
     """
 
-    def __init__(
-        self,
-        load_scorer: Callable[[], ChunkScorer],
-        *,
-        max_batch_size: int = 1,
-        share_across_processes: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Keeps what loading and batching need.
+    def __init__(self, load_scorer: Callable[[], ChunkScorer], *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Keeps what loading needs.
 
         Args:
           load_scorer: loads the model on a worker, once in each process; can be pickled. What it returns must take weak
             references, as instances of ordinary classes do and tuples, lists and dicts do not.
-          max_batch_size: chunks that are handed over together at most. A chunk holds hundreds of frames and fills the device by
-            itself; each more costs its memory, up to 58 MB.
-          share_across_processes: load one model for all processes of a worker, for a GPU that does not hold one for each. The
-            frames are then copied to the process that has it.
           clock: tells seconds.
-
-        Raises:
-          ValueError: if `max_batch_size` is below 1.
         """
-        if max_batch_size < 1:
-            raise ValueError(f"max_batch_size must be at least 1. Received: {max_batch_size}")
-        super().__init__(min_batch_size=1, max_batch_size=max_batch_size, large_model=share_across_processes)
+        super().__init__(min_batch_size=_BATCH_CHUNKS, max_batch_size=_BATCH_CHUNKS)
         self._load_scorer = load_scorer
         self._clock = clock
 
@@ -108,14 +106,14 @@ class RepNetModelHandler(ModelHandler[FrameChunk, ChunkScores | Failure, ChunkSc
         return self._load_scorer()
 
     def run_inference(
-        self, batch: Sequence[FrameChunk], model: ChunkScorer, inference_args: dict[str, Any] | None = None
+        self, batch: Sequence[FrameChunk | Failure], model: ChunkScorer, inference_args: dict[str, Any] | None = None
     ) -> Iterable[ChunkScores | Failure]:
-        """Scores each chunk of a batch."""
-        return [self._score(chunk, model) for chunk in batch]
+        """Scores each chunk of a batch, and returns its failures as they are, all in their order."""
+        return [item if isinstance(item, Failure) else self._score(item, model) for item in batch]
 
-    def get_num_bytes(self, batch: Sequence[FrameChunk]) -> int:
+    def get_num_bytes(self, batch: Sequence[FrameChunk | Failure]) -> int:
         """Returns the bytes of a batch's frames; the inherited method would pickle them to find out."""
-        return sum(chunk.frames.nbytes for chunk in batch)
+        return sum(item.frames.nbytes for item in batch if isinstance(item, FrameChunk))
 
     def get_metrics_namespace(self) -> str:
         """Returns the namespace of RunInference's own metrics."""
@@ -143,7 +141,8 @@ class RepNetModelHandler(ModelHandler[FrameChunk, ChunkScores | Failure, ChunkSc
 class ScoreChunks(beam.PTransform):
     """Scores the `FrameChunk`s of a PCollection and lets its `Failure`s through: a PCollection of `ChunkScores` and `Failure`s.
 
-    Nothing is shuffled on the way, so that frames stay on the worker that decoded them.
+    Nothing is shuffled or joined on the way, so that frames stay on the worker that decoded them, and what becomes of a chunk
+    goes on before the next one is decoded.
 
     Attributes:
       handler: what loads the model and scores.
@@ -152,15 +151,5 @@ class ScoreChunks(beam.PTransform):
     handler: RepNetModelHandler
 
     def expand(self, decoded: beam.PCollection) -> beam.PCollection:
-        """Scores the chunks beside the failures."""
-        parts = decoded | "Part failures" >> beam.ParDo(_PartFn()).with_outputs("failures", main="chunks")
-        scored = parts.chunks | "Score" >> RunInference(self.handler)
-        return (scored, parts.failures) | "Join failures" >> beam.Flatten()
-
-
-class _PartFn(beam.DoFn):
-    """Tells chunks from failures."""
-
-    def process(self, item: FrameChunk | Failure) -> Iterable[FrameChunk | beam.pvalue.TaggedOutput]:
-        """Yields a chunk, or a failure under its tag."""
-        yield beam.pvalue.TaggedOutput("failures", item) if isinstance(item, Failure) else item
+        """Scores in one step, which runners fuse with the one that decodes."""
+        return decoded | "Score" >> RunInference(self.handler)

@@ -16,8 +16,7 @@ class MarkProgress(beam.PTransform):
     """Lets `ChunkScores` and `Failure`s through, and marks each video's end in a file.
 
     A runner in this process tells nothing before it is done, and metrics come last of all. A video that is tried again is
-    marked
-    again: the file is for people to look at, not for counting.
+    marked again: the file is for people to look at, not for counting.
 
     Attributes:
       path: of the file, local.

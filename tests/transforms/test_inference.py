@@ -4,6 +4,7 @@ import datetime
 import gc
 import pickle
 import sys
+import time
 import types
 import weakref
 
@@ -15,6 +16,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 
 from model.logits import StrideLogits
+from model.storage import WeightsError
 from transforms.inference import LoadScorer, RepNetModelHandler, ScoreChunks
 from transforms.records import ChunkScores, Failure, FailureCode, FrameChunk, Stage, VideoFacts, VideoRef
 
@@ -85,24 +87,21 @@ def test_chunk_that_cannot_be_scored_fails_alone():
     assert len(failure.message) <= 500
 
 
+def test_failure_of_an_earlier_step_passes_unchanged_in_its_place():
+    failure = Failure(VIDEO, Stage.DECODE, FailureCode.NO_FRAMES, "nothing")
+    scored = list(RepNetModelHandler(FakeScorer).run_inference([chunk_of(5), failure, chunk_of(6, index=1)], FakeScorer()))
+    assert scored[1] is failure
+    assert [outline(scored[0]), outline(scored[2])] == [(0, 10), (1, 12)]
+
+
 def test_size_of_a_batch_is_that_of_its_frames():
     handler = RepNetModelHandler(FakeScorer)
-    assert handler.get_num_bytes([chunk_of(1), chunk_of(2, num_frames=5)]) == 8 * 2 * 2 * 3
+    failure = Failure(VIDEO, Stage.DECODE, FailureCode.NO_FRAMES, "nothing")
+    assert handler.get_num_bytes([chunk_of(1), failure, chunk_of(2, num_frames=5)]) == 8 * 2 * 2 * 3
 
 
-def test_batches_are_single_chunks_unless_asked_otherwise():
+def test_batches_are_single_chunks():
     assert RepNetModelHandler(FakeScorer).batch_elements_kwargs() == {"min_batch_size": 1, "max_batch_size": 1}
-    assert RepNetModelHandler(FakeScorer, max_batch_size=4).batch_elements_kwargs()["max_batch_size"] == 4
-
-
-def test_batch_size_below_one_is_refused():
-    with pytest.raises(ValueError, match=r"max_batch_size .* Received: 0"):
-        RepNetModelHandler(FakeScorer, max_batch_size=0)
-
-
-def test_model_is_shared_across_processes_only_if_asked():
-    assert not RepNetModelHandler(FakeScorer).share_model_across_processes()
-    assert RepNetModelHandler(FakeScorer, share_across_processes=True).share_model_across_processes()
 
 
 def test_arguments_of_inference_are_refused():
@@ -128,24 +127,30 @@ def fake_model_modules(monkeypatch):
 
     def load_model(name_or_path):
         asked["model"] = name_or_path
-        return types.SimpleNamespace(network="network", preset=types.SimpleNamespace(strides=(1, 2, 3)))
+        return types.SimpleNamespace(network="network", sha256="f" * 64)
 
     monkeypatch.setitem(sys.modules, "model.presets", types.SimpleNamespace(load_model=load_model))
     monkeypatch.setitem(sys.modules, "model.scoring", types.SimpleNamespace(Precision=str.upper, Scorer=Scorer))
     return asked
 
 
-@pytest.mark.parametrize(("strides", "expected"), [(None, (1, 2, 3)), ((4, 5), (4, 5))])
-def test_model_is_loaded_by_name_with_its_presets_strides(fake_model_modules, strides, expected):
-    scorer = LoadScorer("lite", strides, "bfloat16")()
+@pytest.mark.parametrize("sha256", [None, "f" * 64])
+def test_model_is_loaded_by_name_and_scores_the_strides_asked_for(fake_model_modules, sha256):
+    scorer = LoadScorer("lite", (4, 5), "bfloat16", sha256)()
     assert weakref.ref(scorer)() is scorer
-    assert fake_model_modules == {"model": "lite", "network": "network", "strides": expected, "precision": "BFLOAT16"}
+    assert fake_model_modules == {"model": "lite", "network": "network", "strides": (4, 5), "precision": "BFLOAT16"}
 
 
-def run_scoring(items, check, **options):
+@pytest.mark.usefixtures("fake_model_modules")
+def test_weights_that_changed_since_the_run_began_are_refused():
+    with pytest.raises(WeightsError, match=rf"weights of 'lite' .* hash is {'0' * 64}\. Received: {'f' * 64}"):
+        LoadScorer("lite", (1,), "float32", "0" * 64)()
+
+
+def run_scoring(items, check, clock=time.monotonic):
     """Scores items in a pipeline, lets `check` look at the results, and returns the metrics by name."""
     pipeline = beam.Pipeline(runner=FnApiRunner())
-    scored = pipeline | beam.Create(items, reshuffle=False) | ScoreChunks(RepNetModelHandler(FakeScorer, **options))
+    scored = pipeline | beam.Create(items, reshuffle=False) | ScoreChunks(RepNetModelHandler(FakeScorer, clock=clock))
     assert_that(scored | beam.Map(outline), check)
     found = pipeline.run().metrics().query(MetricsFilter().with_namespace("repcount"))
     return {metric.key.metric.name: metric.committed for kind in ("counters", "distributions") for metric in found[kind]}
@@ -164,23 +169,15 @@ def same_as(expected):
     return check
 
 
-@pytest.mark.parametrize("max_batch_size", [1, 3])
-def test_pipeline_scores_chunks_and_passes_failures(max_batch_size):
+def test_pipeline_scores_chunks_and_passes_failures():
     failure = Failure(VIDEO, Stage.DECODE, FailureCode.NO_FRAMES, "nothing")
     items = [chunk_of(5), failure, chunk_of(POISON, index=1), chunk_of(7, index=2, num_frames=4), failure]
     expected = [(0, 10), (2, 14), ("score", "SCORING_FAILED"), ("decode", "NO_FRAMES"), ("decode", "NO_FRAMES")]
-    metrics = run_scoring(items, same_as(expected), max_batch_size=max_batch_size, clock=StepClock())
+    metrics = run_scoring(items, same_as(expected), clock=StepClock())
     assert metrics["frames_scored"] == 7
     assert (metrics["score_msec"].count, metrics["score_msec"].sum) == (2, 200)
-    assert metrics["num_inferences"] == 3
 
 
 def test_failures_alone_need_no_chunks():
     failure = Failure(VIDEO, Stage.DECODE, FailureCode.NO_FRAMES, "nothing")
     run_scoring([failure], same_as([("decode", "NO_FRAMES")]))
-
-
-def test_model_in_a_process_of_its_own_scores_the_same():
-    run_scoring(
-        [chunk_of(5), chunk_of(POISON, index=1)], same_as([(0, 10), ("score", "SCORING_FAILED")]), share_across_processes=True
-    )

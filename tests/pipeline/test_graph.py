@@ -1,0 +1,61 @@
+"""A run's steps work hand in hand: what is done with one video is known before the next one is begun."""
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from model.counting import CountingOptions
+from pipeline.graph import build_pipeline, make_handler
+from pipeline.options import LOCAL_RUNNER, ModelConfig, RunConfig, SourceConfig
+from tests.scorers import FakeScorer
+from tests.transforms.samples import make_provenance
+from tests.videos import draw_video
+from transforms.decoding import DecodingOptions
+from transforms.inference import LoadScorer, RepNetModelHandler
+from transforms.progress import finished_videos
+from transforms.warehouse import DuckDBWarehouse
+
+
+def config_for(folder):
+    return RunConfig(
+        source=SourceConfig((f"{folder}/*.mp4",)),
+        decoding=DecodingOptions(chunk_frames=128),
+        model=ModelConfig("lite", "f" * 64, FakeScorer.strides, "float32", 1),
+        counting=CountingOptions(),
+        warehouse=DuckDBWarehouse(f"{folder}/counts.duckdb"),
+    )
+
+
+class WatchfulScorer(FakeScorer):
+    """Notes before each chunk how many videos are marked as finished."""
+
+    path = ""
+    seen: list[int]
+
+    def score(self, frames, *, is_last=True):
+        self.seen.append(finished_videos(self.path))
+        return super().score(frames, is_last=is_last)
+
+
+def test_a_video_is_marked_before_the_next_one_is_scored(tmp_path, monkeypatch):
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        draw_video(tmp_path / name, 150)
+    (tmp_path / "empty.mp4").touch()
+    progress_path = str(tmp_path / "progress")
+    monkeypatch.setattr(WatchfulScorer, "path", progress_path)
+    monkeypatch.setattr(WatchfulScorer, "seen", [], raising=False)
+    config, provenance = config_for(tmp_path), make_provenance()
+    config.warehouse.prepare()
+    pipeline = beam.Pipeline(options=PipelineOptions(["--runner", LOCAL_RUNNER]))
+    build_pipeline(pipeline, config, provenance, RepNetModelHandler(WatchfulScorer), progress_path)
+    pipeline.run().wait_until_finish()
+    first, *others = WatchfulScorer.seen
+    assert len(others) == 5
+    assert first <= 1  # the empty file may come first
+    assert others[-1] >= 2
+    assert others == sorted(others)
+    assert finished_videos(progress_path) == 4
+
+
+def test_workers_load_the_weights_that_the_rows_name(tmp_path):
+    handler = make_handler(config_for(tmp_path))
+    assert handler._load_scorer == LoadScorer("lite", FakeScorer.strides, "float32", "f" * 64)
