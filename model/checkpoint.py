@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -21,6 +23,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from model import storage
+from model.config import RepNetConfig
 from model.network import RepNet
 
 _GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -188,9 +191,15 @@ def assign(network: RepNet, arrays: Mapping[str, np.ndarray], ignore_unexpected:
         variable.assign(arrays[name])
 
 
-def weights_sha256(arrays: Mapping[str, np.ndarray]) -> str:
-    """Returns a hash of names, shapes and float32 values: the same weights have the same hash in whatever file they lie."""
-    digest = hashlib.sha256()
+def model_sha256(config: RepNetConfig, arrays: Mapping[str, np.ndarray]) -> str:
+    """Returns a hash of all that decides what a network computes, the same in whatever kind of file its weights lie.
+
+    Args:
+      config: of the network; its strides of use and options of counting are not part of it.
+      arrays: float32 values by canonical name; names and shapes are hashed too.
+    """
+    sizes = json.dumps(dataclasses.asdict(config), sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(f"{sizes}\n".encode())
     for name in sorted(arrays):
         digest.update(f"{name} {list(arrays[name].shape)}\n".encode())
         digest.update(np.asarray(arrays[name], dtype="<f4").tobytes())

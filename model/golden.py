@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -207,8 +208,10 @@ def _largest(ours: np.ndarray | float, theirs: np.ndarray | float) -> float:
 
 
 def _relative(ours: float, theirs: float) -> float:
-    """Returns the relative difference of two numbers, either of which may be infinite."""
-    return 0.0 if ours == theirs else abs(ours / theirs - 1.0)
+    """Returns the relative difference of two numbers, either of which may be infinite; inf for NaN or to zero."""
+    if ours == theirs:
+        return 0.0
+    return math.inf if theirs == 0 or math.isnan(ours) or math.isnan(theirs) else abs(ours / theirs - 1.0)
 
 
 def _cases(golden: Mapping[str, np.ndarray], name: str) -> Iterator[int]:

@@ -85,7 +85,8 @@ class LoadedModel:
     Attributes:
       preset: what it is and how it is used; for a path, named after the file.
       network: float32, ready to score.
-      sha256: hash of the weights' names, shapes and values (`checkpoint.weights_sha256`), the same whatever file they lay in.
+      sha256: hash of the configuration and of the weights' names, shapes and values (`checkpoint.model_sha256`), the same
+        whatever file they lay in.
     """
 
     preset: Preset
@@ -172,7 +173,7 @@ def sidecar_path(weights: Path) -> Path:
 
 
 def load_model(name_or_path: str, cache_dir: Path | None = None) -> LoadedModel:
-    """Loads a model by name or from a file.
+    """Loads a model by name or from a file; TensorFlow, which takes seconds, is imported once the files are found to be there.
 
     Args:
       name_or_path: a preset's name; or, on the local disk or `gs://`, a `.weights.h5` file with its sidecar or the prefix of a
@@ -182,7 +183,6 @@ def load_model(name_or_path: str, cache_dir: Path | None = None) -> LoadedModel:
     Raises:
       WeightsError: there is no such model, or its weights are missing, damaged or of another network.
     """
-    quiet.import_tensorflow()
     if name_or_path in PRESETS:
         return _load_preset(PRESETS[name_or_path], cache_dir)
     if name_or_path.endswith(WEIGHTS_SUFFIX):
@@ -206,9 +206,6 @@ def load_weights(path: Path) -> LoadedModel:
       WeightsError: a file is missing or cannot be read, the hash differs, or the variables are others than the network's of the
         sidecar.
     """
-    from model import checkpoint
-    from model.network import RepNet
-
     sidecar = read_sidecar(path)
     check_weights(path, sidecar)
     try:
@@ -226,9 +223,13 @@ def load_weights(path: Path) -> LoadedModel:
             f"the JSON file beside the weights says something else ({reason}). Received: {str(path)!r}"
         ) from error
     arrays = _read_arrays(path)
+    quiet.import_tensorflow()
+    from model import checkpoint
+    from model.network import RepNet
+
     network = RepNet(preset.config)
     checkpoint.assign(network, arrays)
-    return LoadedModel(preset, network, checkpoint.weights_sha256(arrays))
+    return LoadedModel(preset, network, checkpoint.model_sha256(preset.config, arrays))
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -253,7 +254,10 @@ def save_weights(
     source: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
 ) -> str:
-    """Writes a network's weights in our own format; a reader sees the old files or the new ones, whenever this is cut short.
+    """Writes a network's weights in our own format.
+
+    Each of the two files is replaced whole, the weights first. Whoever reads between the two, or after this was cut short just
+    there, gets a WeightsError about damaged weights, never new weights with an old sidecar; saving again mends them.
 
     Args:
       path: ends with `.weights.h5`; the sidecar goes beside it.
@@ -263,7 +267,7 @@ def save_weights(
       training: how they were trained, for the sidecar.
 
     Returns:
-      The hash of the weights, see `LoadedModel`.
+      The hash of the model, see `LoadedModel`.
 
     Raises:
       WeightsError: the path ends otherwise, the network is of another configuration, or the disk refuses.
@@ -275,7 +279,6 @@ def save_weights(
     if network.config != preset.config:
         raise WeightsError(f"the network must be of the preset's configuration. Received: {network.config}")
     arrays = network_arrays(network)
-    sha256 = checkpoint.weights_sha256(arrays)
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     partial_sidecar = sidecar_path(partial)
     try:
@@ -290,7 +293,6 @@ def save_weights(
             "strides": preset.strides,
             "counting": dataclasses.asdict(preset.counting),
             "sha256": storage.file_sha256(partial),
-            "weights_sha256": sha256,
             "source": source or {},
             "training": training or {},
         }
@@ -304,14 +306,14 @@ def save_weights(
     finally:
         partial.unlink(missing_ok=True)
         partial_sidecar.unlink(missing_ok=True)
-    return sha256
+    return checkpoint.model_sha256(preset.config, arrays)
 
 
 def read_sidecar(weights: Path) -> dict[str, Any]:
     """Returns what the JSON file beside a weights file says; raises WeightsError if either file is missing or it is damaged."""
     path = sidecar_path(weights)
     for file in (weights, path):
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise WeightsError(f"weights are two files, {weights.name} and {path.name}. Received: no {str(file)!r}")
     return read_json(path)
 
@@ -333,17 +335,25 @@ def network_arrays(network: RepNet) -> dict[str, np.ndarray]:
 
 
 def check_weights(path: Path, sidecar: Mapping[str, Any]) -> None:
-    """Raises WeightsError unless the weights file has the hash that its sidecar states."""
-    found = storage.file_sha256(path)
+    """Raises WeightsError unless the weights file can be read and has the hash that its sidecar states."""
+    found = _file_sha256(path)
     if found != sidecar.get("sha256"):
         raise WeightsError(
             f"the weights are damaged: their sha256 must be {sidecar.get('sha256')}. Received: {found} of {str(path)!r}"
         )
 
 
+def _file_sha256(path: Path) -> str:
+    """Returns the hash of a file; raises WeightsError if it cannot be read."""
+    try:
+        return storage.file_sha256(path)
+    except OSError as error:
+        raise WeightsError(f"the weights cannot be read: {' '.join(str(error).split())}. Received: {str(path)!r}") from error
+
+
 def _load_preset(preset: Preset, cache_dir: Path | None) -> LoadedModel:
     path = weights_path(preset, cache_dir)
-    if preset.files and not (path.is_file() and sidecar_path(path).is_file()):
+    if preset.files and not (os.path.isfile(path) and os.path.isfile(sidecar_path(path))):
         raise WeightsError(
             f"the weights of {preset.name} are not on this machine: run `repcount model fetch {preset.name}`. "
             f"Received: no {str(path)!r}"
@@ -362,19 +372,20 @@ def _load_preset(preset: Preset, cache_dir: Path | None) -> LoadedModel:
 
 
 def _load_checkpoint(prefix: str) -> LoadedModel:
+    quiet.import_tensorflow()
     from model import checkpoint
     from model.network import RepNet
 
     with checkpoint.local_prefix(prefix) as local:
         arrays = checkpoint.read_checkpoint(local, shown_as=prefix)
-        index_sha256 = storage.file_sha256(Path(f"{local}.index"))
+        index_sha256 = _file_sha256(Path(f"{local}.index"))
     found = arrays["pos_encoding"].shape if "pos_encoding" in arrays else None
     for preset in PRESETS.values():
         if preset.files and found == (1, config.WINDOW_FRAMES, preset.config.position_channels):
             network = RepNet(preset.config)
             checkpoint.assign(network, arrays, ignore_unexpected=find_published(index_sha256) is preset)
             named = dataclasses.replace(preset, name=prefix.rsplit("/", 1)[-1], description=f"{preset.name} from {prefix}")
-            return LoadedModel(named, network, checkpoint.weights_sha256(network_arrays(network)))
+            return LoadedModel(named, network, checkpoint.model_sha256(preset.config, network_arrays(network)))
     raise checkpoint.CheckpointError(
         f"a published RepNet has pos_encoding of shape (1, 64, 1) or (1, 64, 512). Received: {found or 'none'} in {prefix!r}"
     )

@@ -21,6 +21,29 @@ def standin_2025(tmp_path_factory):
     return checkpoint_layout.write_checkpoint("2025", str(tmp_path_factory.mktemp("repnet_2025")))
 
 
+@pytest.fixture(scope="session")
+def tiny_network():
+    """The network of `checkpoints.TINY_PRESET` with random weights, not to be changed."""
+    from model import checkpoint
+    from model.network import RepNet
+    from tests.model import checkpoints
+
+    network = RepNet(checkpoints.TINY)
+    checkpoint.assign(network, checkpoints.random_arrays(network))
+    return network
+
+
+@pytest.fixture
+def tiny_weights(tiny_network, tmp_path):
+    """Path of the weights of `tiny_network`, saved in our own format."""
+    from model import presets
+    from tests.model import checkpoints
+
+    path = tmp_path / "tiny.weights.h5"
+    presets.save_weights(path, tiny_network, checkpoints.TINY_PRESET, training={"steps": 3})
+    return path
+
+
 @pytest.fixture
 def cloud_storage(monkeypatch):
     """A Cloud Storage server on loopback that the official client in this process uses."""

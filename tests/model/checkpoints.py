@@ -5,6 +5,8 @@ import tensorflow as tf
 from tensorflow.python.trackable.autotrackable import AutoTrackable
 
 from model.config import RepNetConfig
+from model.counting import CountingOptions, StrideRule
+from model.presets import Preset
 
 TINY = RepNetConfig(
     encoder="small",
@@ -16,6 +18,14 @@ TINY = RepNetConfig(
     num_periods=8,
     period_offset=1,
     similarity_channels=2,
+)
+
+TINY_PRESET = Preset(
+    name="tiny",
+    config=TINY,
+    description="for tests",
+    strides=(1, 5),
+    counting=CountingOptions(stride_rule=StrideRule.NOTEBOOK, frame_threshold=0.25),
 )
 
 

@@ -170,7 +170,7 @@ def test_a_fetched_model_loads_by_name(run, preset, arrays, cache, monkeypatch):
     assert fetched == fetch.Fetched(str(cache / "tiny.weights.h5"), was_there=False)
     assert files_in(cache) == ["tiny.json", "tiny.weights.h5"]
     monkeypatch.setattr(presets, "PRESETS", {"tiny": preset})
-    assert presets.load_model("tiny").sha256 == checkpoint.weights_sha256(arrays)
+    assert presets.load_model("tiny").sha256 == checkpoint.model_sha256(checkpoints.TINY, arrays)
 
 
 def test_a_second_fetch_downloads_nothing(run, server):
@@ -205,7 +205,7 @@ def test_the_weights_go_to_a_folder_of_choice(run, tmp_path, cache):
 def test_the_weights_go_to_a_bucket(run, cloud_storage, server, arrays):
     assert run("gs://bucket/models/") == fetch.Fetched("gs://bucket/models/tiny.weights.h5", was_there=False)
     assert sorted(cloud_storage.contents) == ["bucket/models/tiny.json", "bucket/models/tiny.weights.h5"]
-    assert presets.load_model("gs://bucket/models/tiny.weights.h5").sha256 == checkpoint.weights_sha256(arrays)
+    assert presets.load_model("gs://bucket/models/tiny.weights.h5").sha256 == checkpoint.model_sha256(checkpoints.TINY, arrays)
 
     server.requests.clear()
     assert run("gs://bucket/models").was_there
@@ -398,5 +398,6 @@ def test_a_published_checkpoint_is_fetched_whole(standin_2025, cache, monkeypatc
     taken_up_at = int(server.requests[2][1].removeprefix("bytes=").removesuffix("-"))
     assert 60_000_000 - (1 << 16) <= taken_up_at <= 60_000_000
     assert 103_000_000 < Path(fetched.path).stat().st_size < 104_000_000
-    assert presets.load_model("repnet-2025").sha256 == checkpoint.weights_sha256(checkpoint.read_checkpoint(standin_2025))
+    expected = checkpoint.model_sha256(preset.config, checkpoint.read_checkpoint(standin_2025))
+    assert presets.load_model("repnet-2025").sha256 == expected
     assert "trying again" in shown.getvalue()

@@ -3,12 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import checkpoint, golden, presets
+from model import golden, presets
 from model.golden import GoldenError
-from model.network import RepNet
-from model.presets import PRESETS, LoadedModel, Preset
+from model.presets import PRESETS, LoadedModel
 from model.scoring import Scorer
-from tests.model import checkpoints
+from tests.model.checkpoints import TINY_PRESET
 from tests.reference import synthetic_clip
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -62,10 +61,8 @@ def test_the_network_and_whole_runs_are_the_authors(year, request):
 
 
 @pytest.fixture(scope="module")
-def tiny():
-    network = RepNet(checkpoints.TINY)
-    checkpoint.assign(network, checkpoints.random_arrays(network))
-    return LoadedModel(Preset("tiny", checkpoints.TINY, "for tests", (1,)), network, "")
+def tiny(tiny_network):
+    return LoadedModel(TINY_PRESET, tiny_network, "")
 
 
 @pytest.fixture(scope="module")
@@ -124,12 +121,31 @@ def postprocess(**changes):
         ("per_frame_counts", lambda x: x + 2e-6, ["count", "counts of frames"]),
         ("pred_period", lambda x: x * (1 + 2e-6), ["period"]),
         ("pred_period", lambda x: x * np.inf, ["period"]),
+        ("pred_period", lambda x: x * np.nan, ["period"]),
+        ("pred_period", lambda x: x * 0, ["period"]),
     ],
 )
 def test_every_result_of_a_run_is_compared(tmp_path, name, change, quantities):
     path = save(tmp_path, postprocess(**{name: change}))
     differences = golden.compare(without_network("repnet-2020"), path)
     assert [d.quantity for d in differences if not d.passes] == quantities
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        (2.2, 2.0, 0.1),
+        (np.inf, np.inf, 0.0),
+        (0.0, 0.0, 0.0),
+        (2.0, 0.0, np.inf),
+        (np.inf, 2.0, np.inf),
+        (np.nan, 2.0, np.inf),
+        (2.0, np.nan, np.inf),
+        (np.nan, np.nan, np.inf),
+    ],
+)
+def test_a_relative_difference_hides_no_missing_number(ours, theirs, expected):
+    assert golden._relative(ours, theirs) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", ["golden_postprocess_2025.npz", "golden_model_2025.npz"])

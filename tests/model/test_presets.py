@@ -1,39 +1,22 @@
 import dataclasses
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model import checkpoint, presets, storage
 from model.config import REPNET_2020, REPNET_2025
-from model.counting import CountingOptions, StrideRule
+from model.counting import CountingOptions
 from model.network import RepNet
-from model.presets import PRESETS, Preset, RemoteFile, WeightsError
+from model.presets import PRESETS, RemoteFile, WeightsError
 from tests.model import checkpoints
+from tests.model.checkpoints import TINY_PRESET
 
-TINY = Preset(
-    name="tiny",
-    config=checkpoints.TINY,
-    description="for tests",
-    strides=(1, 5),
-    counting=CountingOptions(stride_rule=StrideRule.NOTEBOOK, frame_threshold=0.25),
-)
-
-
-@pytest.fixture(scope="module")
-def network():
-    network = RepNet(TINY.config)
-    checkpoint.assign(network, checkpoints.random_arrays(network))
-    return network
-
-
-@pytest.fixture
-def weights(network, tmp_path):
-    """Path of saved weights."""
-    path = tmp_path / "tiny.weights.h5"
-    presets.save_weights(path, network, TINY, training={"steps": 3})
-    return path
+REPOSITORY = Path(__file__).parents[2]
 
 
 def assert_same(network, other):
@@ -75,47 +58,93 @@ def test_the_cache_folder_is_chosen_by_the_environment(monkeypatch, tmp_path):
     assert presets.weights_path(PRESETS["repnet-2025"]) == tmp_path / "chosen" / "repnet-2025.weights.h5"
 
 
-def test_saved_weights_load_as_they_were(network, weights):
-    loaded = presets.load_model(str(weights))
-    assert loaded.preset == TINY
-    assert loaded.sha256 == checkpoint.weights_sha256(presets.network_arrays(network))
-    assert_same(network, loaded.network)
-    sidecar = json.loads(weights.with_name("tiny.json").read_text())
-    assert sidecar["sha256"] == storage.file_sha256(weights)
+def test_saved_weights_load_as_they_were(tiny_network, tiny_weights):
+    loaded = presets.load_model(str(tiny_weights))
+    assert loaded.preset == TINY_PRESET
+    assert loaded.sha256 == checkpoint.model_sha256(TINY_PRESET.config, presets.network_arrays(tiny_network))
+    assert_same(tiny_network, loaded.network)
+    sidecar = json.loads(tiny_weights.with_name("tiny.json").read_text())
+    assert sidecar["sha256"] == storage.file_sha256(tiny_weights)
     assert sidecar["training"] == {"steps": 3}
 
 
-def test_saving_twice_makes_the_same_file(network, weights, tmp_path):
-    presets.save_weights(tmp_path / "again" / "tiny.weights.h5", network, TINY)
-    assert (tmp_path / "again" / "tiny.weights.h5").read_bytes() == weights.read_bytes()
+def test_equal_weights_of_another_configuration_are_another_model(tiny_weights):
+    before = presets.load_weights(tiny_weights).sha256
+    change_sidecar(tiny_weights, strides=[1], description="other words")
+    assert presets.load_weights(tiny_weights).sha256 == before
+    change_sidecar(tiny_weights, config=dataclasses.asdict(TINY_PRESET.config) | {"temperature": 10.0})
+    assert presets.load_weights(tiny_weights).sha256 != before
 
 
-def test_saved_weights_load_from_cloud_storage(network, weights, cloud_storage):
-    cloud_storage.contents = {f"bucket/models/{path.name}": path.read_bytes() for path in weights.parent.iterdir()}
+def test_a_model_has_the_same_hash_from_a_checkpoint_and_from_a_weights_file(tiny_network, tiny_weights, tmp_path, monkeypatch):
+    file = RemoteFile("ckpt-1.index", "http://nowhere", 3, "0" * 64)
+    monkeypatch.setattr(presets, "PRESETS", {"tiny": dataclasses.replace(TINY_PRESET, files=(file,))})
+    prefix = checkpoints.save(presets.network_arrays(tiny_network), tmp_path / "ckpt-1")
+    assert presets.load_model(prefix).sha256 == presets.load_model(str(tiny_weights)).sha256
+
+
+def test_saving_twice_makes_the_same_file(tiny_network, tiny_weights, tmp_path):
+    presets.save_weights(tmp_path / "again" / "tiny.weights.h5", tiny_network, TINY_PRESET)
+    assert (tmp_path / "again" / "tiny.weights.h5").read_bytes() == tiny_weights.read_bytes()
+
+
+def test_saved_weights_load_from_cloud_storage(tiny_network, tiny_weights, cloud_storage):
+    cloud_storage.contents = {f"bucket/models/{path.name}": path.read_bytes() for path in tiny_weights.parent.iterdir()}
     loaded = presets.load_model("gs://bucket/models/tiny.weights.h5")
-    assert_same(network, loaded.network)
+    assert_same(tiny_network, loaded.network)
 
 
-def test_damaged_weights_are_refused(weights):
-    content = weights.read_bytes()
+def test_damaged_weights_are_refused(tiny_weights):
+    content = tiny_weights.read_bytes()
     for damaged in (content[: len(content) // 2], content[:-8] + b"\xff" * 8, b""):
-        weights.write_bytes(damaged)
+        tiny_weights.write_bytes(damaged)
         with pytest.raises(WeightsError, match="the weights are damaged"):
-            presets.load_weights(weights)
+            presets.load_weights(tiny_weights)
+
+
+def test_a_write_cut_short_between_the_two_files_is_told_and_can_be_mended(tiny_network, tiny_weights, monkeypatch):
+    replaced: list[str] = []
+
+    def replace_once(source, target):
+        if replaced:
+            raise OSError(5, "Input/output error")
+        replaced.append(target)
+        os.rename(source, target)
+
+    arrays = checkpoints.random_arrays(tiny_network, seed=1)
+    other = RepNet(TINY_PRESET.config)
+    checkpoint.assign(other, arrays)
+    with monkeypatch.context() as patch:
+        patch.setattr(presets.os, "replace", replace_once)
+        with pytest.raises(WeightsError, match=r"cannot be written: .*Input/output error"):
+            presets.save_weights(tiny_weights, other, TINY_PRESET)
+    with pytest.raises(WeightsError, match="the weights are damaged"):
+        presets.load_weights(tiny_weights)
+    presets.save_weights(tiny_weights, other, TINY_PRESET)
+    assert_same(other, presets.load_weights(tiny_weights).network)
+
+
+def test_weights_that_cannot_be_read_are_refused(tiny_weights, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(storage, "file_sha256", refuse)
+    with pytest.raises(WeightsError, match=r"cannot be read: .*Permission denied.* Received: '.*tiny\.weights\.h5'"):
+        presets.load_weights(tiny_weights)
 
 
 @pytest.mark.parametrize("missing", ["tiny.weights.h5", "tiny.json"])
-def test_half_a_pair_of_files_is_refused(weights, missing):
-    weights.with_name(missing).unlink()
+def test_half_a_pair_of_files_is_refused(tiny_weights, missing):
+    tiny_weights.with_name(missing).unlink()
     with pytest.raises(WeightsError, match=f"Received: no '.*{missing}'"):
-        presets.load_weights(weights)
+        presets.load_weights(tiny_weights)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"sha256": null}', "\xff"])
-def test_a_sidecar_of_nonsense_is_refused(weights, content):
-    weights.with_name("tiny.json").write_text(content, encoding="latin-1")
+def test_a_sidecar_of_nonsense_is_refused(tiny_weights, content):
+    tiny_weights.with_name("tiny.json").write_text(content, encoding="latin-1")
     with pytest.raises(WeightsError, match="Received: "):
-        presets.load_weights(weights)
+        presets.load_weights(tiny_weights)
 
 
 def change_sidecar(weights, **changes):
@@ -127,65 +156,65 @@ def change_sidecar(weights, **changes):
     "changes",
     [
         {"config": {}},
-        {"config": dataclasses.asdict(TINY.config) | {"num_heads": 3}},
+        {"config": dataclasses.asdict(TINY_PRESET.config) | {"num_heads": 3}},
         {"counting": {"threshold": 1}},
         {"strides": 1},
     ],
 )
-def test_a_sidecar_that_says_something_else_is_refused(weights, changes):
-    change_sidecar(weights, **changes)
+def test_a_sidecar_that_says_something_else_is_refused(tiny_weights, changes):
+    change_sidecar(tiny_weights, **changes)
     with pytest.raises(WeightsError, match="says something else"):
-        presets.load_weights(weights)
+        presets.load_weights(tiny_weights)
 
 
-def test_a_sidecar_of_another_network_is_refused(weights):
-    change_sidecar(weights, config=dataclasses.asdict(TINY.config) | {"num_periods": 9})
+def test_a_sidecar_of_another_network_is_refused(tiny_weights):
+    change_sidecar(tiny_weights, config=dataclasses.asdict(TINY_PRESET.config) | {"num_periods": 9})
     with pytest.raises(checkpoint.CheckpointError, match="2 of another shape: fc_layers/2/bias"):
-        presets.load_weights(weights)
+        presets.load_weights(tiny_weights)
 
 
-def test_a_file_that_is_no_hdf5_is_refused(weights):
-    weights.write_bytes(b"weights")
-    change_sidecar(weights, sha256=storage.file_sha256(weights))
+def test_a_file_that_is_no_hdf5_is_refused(tiny_weights):
+    tiny_weights.write_bytes(b"weights")
+    change_sidecar(tiny_weights, sha256=storage.file_sha256(tiny_weights))
     with pytest.raises(WeightsError, match="cannot be read"):
-        presets.load_weights(weights)
+        presets.load_weights(tiny_weights)
 
 
-def test_only_the_preset_s_network_is_saved_and_only_under_the_right_ending(network, tmp_path):
+def test_only_the_preset_s_network_is_saved_and_only_under_the_right_ending(tiny_network, tmp_path):
     with pytest.raises(WeightsError, match=r"ends with .weights.h5"):
-        presets.save_weights(tmp_path / "tiny.h5", network, TINY)
+        presets.save_weights(tmp_path / "tiny.h5", tiny_network, TINY_PRESET)
     with pytest.raises(WeightsError, match="of the preset's configuration"):
-        presets.save_weights(tmp_path / "lite.weights.h5", network, PRESETS["lite"])
+        presets.save_weights(tmp_path / "lite.weights.h5", tiny_network, PRESETS["lite"])
     assert not list(tmp_path.iterdir())
 
 
-def test_a_write_cut_short_leaves_what_was_there(network, weights, monkeypatch):
-    before = {path.name: path.read_bytes() for path in weights.parent.iterdir()}
+def test_a_write_cut_short_leaves_what_was_there(tiny_network, tiny_weights, monkeypatch):
+    before = {path.name: path.read_bytes() for path in tiny_weights.parent.iterdir()}
 
     def refuse(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(storage, "file_sha256", refuse)
     with pytest.raises(WeightsError, match="the disk is full"):
-        presets.save_weights(weights, network, TINY)
-    assert {path.name: path.read_bytes() for path in weights.parent.iterdir()} == before
+        presets.save_weights(tiny_weights, tiny_network, TINY_PRESET)
+    assert {path.name: path.read_bytes() for path in tiny_weights.parent.iterdir()} == before
 
 
 @pytest.fixture
-def published(weights, monkeypatch):
-    """A published preset whose weights lie in the folder of `weights`, as if fetched."""
+def published(tiny_weights, monkeypatch):
+    """A published preset whose weights lie in the folder of `tiny_weights`, as if fetched."""
     preset = dataclasses.replace(
-        TINY, strides=(2,), files=(RemoteFile("ckpt-1.index", "http://nowhere/ckpt-1.index", 3, "0" * 64),)
+        TINY_PRESET, strides=(2,), files=(RemoteFile("ckpt-1.index", "http://nowhere/ckpt-1.index", 3, "0" * 64),)
     )
     monkeypatch.setattr(presets, "PRESETS", {"tiny": preset})
     return preset
 
 
-def test_a_fetched_preset_is_loaded_from_the_cache(network, weights, published, monkeypatch):
-    monkeypatch.setenv("REPCOUNT_CACHE", str(weights.parent))
+def test_a_fetched_preset_is_loaded_from_the_cache(tiny_network, tiny_weights, published, monkeypatch):
+    monkeypatch.setenv("REPCOUNT_CACHE", str(tiny_weights.parent))
     loaded = presets.load_model("tiny")
     assert loaded.preset == published
-    assert_same(network, loaded.network)
+    assert_same(tiny_network, loaded.network)
 
 
 def test_a_preset_that_was_not_fetched_names_the_command(published, tmp_path):
@@ -193,17 +222,17 @@ def test_a_preset_that_was_not_fetched_names_the_command(published, tmp_path):
         presets.load_model("tiny", cache_dir=tmp_path / "empty")
 
 
-def test_a_preset_s_weights_are_of_its_network(weights, published, monkeypatch):
+def test_a_preset_s_weights_are_of_its_network(tiny_weights, published, monkeypatch):
     monkeypatch.setattr(presets, "PRESETS", {"tiny": dataclasses.replace(published, config=REPNET_2020)})
     with pytest.raises(WeightsError, match="must be of the network of tiny"):
-        presets.load_model("tiny", cache_dir=weights.parent)
+        presets.load_model("tiny", cache_dir=tiny_weights.parent)
 
 
-def test_training_chooses_the_strides_of_our_own_presets(weights, monkeypatch):
-    monkeypatch.setattr(presets, "PRESETS", {"tiny": dataclasses.replace(TINY, strides=(1, 2), description="ours")})
-    monkeypatch.setattr(presets, "_SHIPPED_WEIGHTS", weights.parent)
+def test_training_chooses_the_strides_of_our_own_presets(tiny_weights, monkeypatch):
+    monkeypatch.setattr(presets, "PRESETS", {"tiny": dataclasses.replace(TINY_PRESET, strides=(1, 2), description="ours")})
+    monkeypatch.setattr(presets, "_SHIPPED_WEIGHTS", tiny_weights.parent)
     loaded = presets.load_model("tiny")
-    assert loaded.preset == dataclasses.replace(TINY, description="ours")
+    assert loaded.preset == dataclasses.replace(TINY_PRESET, description="ours")
 
 
 @pytest.mark.parametrize("year", ["2020", "2025"])
@@ -213,7 +242,7 @@ def test_a_checkpoint_s_kind_is_told_by_its_positions(year, request):
     preset = PRESETS[f"repnet-{year}"]
     expected = dataclasses.replace(preset, name=os.path.basename(prefix), description=loaded.preset.description)
     assert loaded.preset == expected
-    assert loaded.sha256 == checkpoint.weights_sha256(checkpoint.read_checkpoint(prefix))
+    assert loaded.sha256 == checkpoint.model_sha256(preset.config, checkpoint.read_checkpoint(prefix))
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):
@@ -224,10 +253,10 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
             presets.load_model(prefix)
 
 
-def test_an_unexpected_variable_is_refused_unless_the_file_is_the_published_one(network, tmp_path, monkeypatch):
-    arrays = checkpoints.random_arrays(network) | {"teacher/kernel": np.ones(3, np.float32)}
+def test_an_unexpected_variable_is_refused_unless_the_file_is_the_published_one(tiny_network, tmp_path, monkeypatch):
+    arrays = checkpoints.random_arrays(tiny_network) | {"teacher/kernel": np.ones(3, np.float32)}
     prefix = checkpoints.save(arrays, tmp_path / "ckpt-1")
-    preset = dataclasses.replace(TINY, files=(RemoteFile("ckpt-1.index", "http://nowhere", 3, "0" * 64),))
+    preset = dataclasses.replace(TINY_PRESET, files=(RemoteFile("ckpt-1.index", "http://nowhere", 3, "0" * 64),))
     monkeypatch.setattr(presets, "PRESETS", {"tiny": preset})
     with pytest.raises(checkpoint.CheckpointError, match="1 unexpected: teacher/kernel"):
         presets.load_model(prefix)
@@ -241,6 +270,20 @@ def test_an_unexpected_variable_is_refused_unless_the_file_is_the_published_one(
 def test_what_is_neither_name_nor_file_is_answered_with_both(name):
     with pytest.raises(WeightsError, match=f"lite, repnet-2020, repnet-2025, or the path .* Received: '{name}'"):
         presets.load_model(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nothing", "absent.weights.h5", "name" * 100 + ".weights.h5", "repnet-2025", "/no/such/ckpt-70", "s3://bucket/ckpt"],
+)
+def test_a_model_that_is_not_there_is_refused_before_tensorflow_is_imported(name, tmp_path):
+    code = (
+        "import sys; from model import presets\n"
+        "try: presets.load_model(sys.argv[1])\n"
+        "except presets.WeightsError: sys.exit('tensorflow' in sys.modules)"
+    )
+    environment = os.environ | {"REPCOUNT_CACHE": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code, name], check=True, timeout=60, env=environment, cwd=REPOSITORY)
 
 
 def test_only_cloud_storage_is_read_from_afar():

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import checkpoint, fetch, golden, presets, storage
-from model.network import RepNet
-from model.presets import PRESETS, Preset, RemoteFile
+from model import fetch, golden, presets, storage
+from model.presets import PRESETS, RemoteFile
 from pipeline import model_commands
 from tests.model import checkpoints
+from tests.model.checkpoints import TINY_PRESET
 
 REFERENCE = Path(__file__).parents[1] / "reference"
-TINY = Preset("tiny", checkpoints.TINY, "for tests", (1,))
 
 
 def repcount(*argv):
@@ -22,20 +21,6 @@ def repcount(*argv):
     parser = argparse.ArgumentParser()
     model_commands.add_parser(parser.add_subparsers(dest="command"))
     return model_commands.run(parser.parse_args(["model", *argv]))
-
-
-@pytest.fixture(scope="module")
-def network():
-    network = RepNet(TINY.config)
-    checkpoint.assign(network, checkpoints.random_arrays(network))
-    return network
-
-
-@pytest.fixture
-def weights(network, tmp_path):
-    path = tmp_path / "tiny.weights.h5"
-    presets.save_weights(path, network, TINY)
-    return path
 
 
 @pytest.fixture
@@ -57,14 +42,14 @@ def table(text):
     return {cells[0]: cells[1:] for cells in lines if cells}
 
 
-def test_a_model_is_listed_with_where_its_weights_are(weights, cache, monkeypatch, capsys):
-    published = dataclasses.replace(TINY, files=PRESETS["repnet-2020"].files)
-    absent, ours = dataclasses.replace(published, name="absent"), dataclasses.replace(TINY, name="ours")
+def test_a_model_is_listed_with_where_its_weights_are(tiny_weights, cache, monkeypatch, capsys):
+    published = dataclasses.replace(TINY_PRESET, files=PRESETS["repnet-2020"].files)
+    absent, ours = dataclasses.replace(published, name="absent"), dataclasses.replace(TINY_PRESET, name="ours")
     monkeypatch.setattr(model_commands, "PRESETS", {preset.name: preset for preset in (published, absent, ours)})
     monkeypatch.setenv("COLUMNS", "300")
     assert repcount("list") == 0
     rows = table(capsys.readouterr().out)
-    assert rows["tiny"] == ["for tests", str(weights)]
+    assert rows["tiny"] == ["for tests", str(tiny_weights)]
     assert rows["absent"] == ["for tests", "repcount model fetch absent"]
     assert rows["ours"] == ["for tests", "not in this installation"]
 
@@ -91,10 +76,10 @@ def test_the_layers_are_those_of_the_published_table(name, positions, logits, to
     assert layers["total"] == [total]
 
 
-def test_a_file_s_layers_are_summed_up_without_remainder(weights, network, capsys):
-    assert repcount("summary", str(weights)) == 0
+def test_a_file_s_layers_are_summed_up_without_remainder(tiny_weights, tiny_network, capsys):
+    assert repcount("summary", str(tiny_weights)) == 0
     layers = table(capsys.readouterr().out)
-    assert layers["total"] == [f"{network.count_params():,}"]
+    assert layers["total"] == [f"{tiny_network.count_params():,}"]
     assert "other" not in layers
 
 
@@ -122,10 +107,10 @@ def test_only_published_models_are_fetched(name, capsys):
 
 
 @pytest.fixture
-def golden_file(network, tmp_path):
+def golden_file(tiny_network, tmp_path):
     """Arrays of a golden file that the tiny network agrees with, and how to save them."""
     frames = golden.golden_clip(1, 64, 12.5)
-    scorer = golden.Scorer(network, (1,))
+    scorer = golden.Scorer(tiny_network, (1,))
     logits = scorer.score(frames)[1]
     arrays = {
         "clips": np.array([[1, 64, 12.5]]),
@@ -141,34 +126,34 @@ def golden_file(network, tmp_path):
     return save
 
 
-def test_verify_prints_the_largest_differences(weights, golden_file, network, capsys):
-    assert repcount("verify", str(weights), "--golden", golden_file()) == 0
+def test_verify_prints_the_largest_differences(tiny_weights, golden_file, tiny_network, capsys):
+    assert repcount("verify", str(tiny_weights), "--golden", golden_file()) == 0
     out = capsys.readouterr().out
-    assert f"variables, all of the right name and shape; {network.count_params():,} parameters" in out
-    assert f"sha256 of the weights: {presets.load_weights(weights).sha256}" in out
+    assert f"variables, all of the right name and shape; {tiny_network.count_params():,} parameters" in out
+    assert f"sha256 of configuration and weights: {presets.load_weights(tiny_weights).sha256}" in out
     assert table(out)["period logits"] == ["1", "0.0e+00", "0.001", "equal"]
 
 
-def test_verify_fails_where_a_number_is_off(weights, golden_file, capsys):
-    off = golden_file(embeddings=np.zeros((1, 64, TINY.config.embedding_channels), np.float32))
-    assert repcount("verify", str(weights), "--golden", off) == 1
+def test_verify_fails_where_a_number_is_off(tiny_weights, golden_file, capsys):
+    off = golden_file(embeddings=np.zeros((1, 64, TINY_PRESET.config.embedding_channels), np.float32))
+    assert repcount("verify", str(tiny_weights), "--golden", off) == 1
     rows = table(capsys.readouterr().out)
     assert rows["embeddings"][-1] == "NOT EQUAL"
     assert rows["period logits"][-1] == "equal"
 
 
-def test_verify_without_golden_files_checks_the_weights(weights, capsys):
-    assert repcount("verify", str(weights)) == 0
-    content = weights.read_bytes()
-    weights.write_bytes(content[:-8])
+def test_verify_without_golden_files_checks_the_weights(tiny_weights, capsys):
+    assert repcount("verify", str(tiny_weights)) == 0
+    content = tiny_weights.read_bytes()
+    tiny_weights.write_bytes(content[:-8])
     capsys.readouterr()
-    assert repcount("verify", str(weights)) == 2
+    assert repcount("verify", str(tiny_weights)) == 2
     assert_one_line(capsys, "repcount model verify: the weights are damaged")
 
 
-def test_verify_refuses_a_golden_file_that_does_not_fit(weights, tmp_path, capsys):
+def test_verify_refuses_a_golden_file_that_does_not_fit(tiny_weights, tmp_path, capsys):
     for path in (REFERENCE / "golden_model_2025.npz", tmp_path / "absent.npz"):
-        assert repcount("verify", str(weights), "--golden", str(path)) == 2
+        assert repcount("verify", str(tiny_weights), "--golden", str(path)) == 2
         assert capsys.readouterr().err.startswith("repcount model verify: the golden file ")
 
 
@@ -190,13 +175,13 @@ def test_verify_names_the_command_for_a_preset_that_was_not_fetched(cache, capsy
     assert "run `repcount model fetch repnet-2025`" in capsys.readouterr().err
 
 
-def test_verify_tells_published_files_from_others(network, tmp_path, monkeypatch, capsys):
-    prefix = checkpoints.save(checkpoints.random_arrays(network), tmp_path / "ckpt-1")
+def test_verify_tells_published_files_from_others(tiny_network, tmp_path, monkeypatch, capsys):
+    prefix = checkpoints.save(checkpoints.random_arrays(tiny_network), tmp_path / "ckpt-1")
     names = ("ckpt-1.index", "ckpt-1.data-00000-of-00001")
     files = tuple(RemoteFile(name, "http://nowhere", 1, storage.file_sha256(tmp_path / name)) for name in names)
 
     def verify(*published):
-        monkeypatch.setattr(presets, "PRESETS", {"tiny": dataclasses.replace(TINY, files=published)})
+        monkeypatch.setattr(presets, "PRESETS", {"tiny": dataclasses.replace(TINY_PRESET, files=published)})
         return repcount("verify", prefix), capsys.readouterr().out.splitlines()[-1]
 
     assert verify(*files) == (0, "files: those of tiny, as published")
@@ -204,6 +189,20 @@ def test_verify_tells_published_files_from_others(network, tmp_path, monkeypatch
     assert verify(files[0], other) == (1, "files: those of tiny, ckpt-1.data-00000-of-00001 must be as published")
     other = dataclasses.replace(files[0], sha256="0" * 64)
     assert verify(other, files[1]) == (0, "files: ckpt-1.index is not a published one")
+
+
+def test_a_verdict_looks_at_every_case(tiny_weights, monkeypatch, capsys):
+    differences = [golden.Difference(case, "score", largest, 1e-4) for case, largest in enumerate((0.0, np.nan, 0.0))]
+    monkeypatch.setattr(golden, "compare", lambda model, path: differences)
+    assert repcount("verify", str(tiny_weights), "--golden", "any.npz") == 1
+    assert table(capsys.readouterr().out)["score"][-1] == "NOT EQUAL"
+
+
+def test_a_summary_leaves_standard_error_empty():
+    command = [sys.executable, "-m", "pipeline.main", "model", "summary", "lite"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REFERENCE.parents[1], check=True)
+    assert "encoder" in done.stdout
+    assert done.stderr == ""
 
 
 def test_help_needs_no_tensorflow():
