@@ -58,7 +58,7 @@ def staged(prefix: str, is_wanted: Callable[[str], bool]) -> Iterator[Path]:
     stem = object_prefix.rsplit("/", 1)[-1]
     with tempfile.TemporaryDirectory(prefix="repcount-") as folder:
         with _one_line_errors(prefix):
-            bucket = _bucket(bucket_name)
+            bucket = open_bucket(bucket_name)
             blobs = [b for b in bucket.list_blobs(prefix=object_prefix) if is_wanted(b.name.removeprefix(object_prefix))]
             for blob in blobs:
                 blob.download_to_filename(str(Path(folder, stem + blob.name.removeprefix(object_prefix))))
@@ -84,7 +84,7 @@ def upload(local_path: Path, uri: str, sha256: str) -> None:
     """
     bucket_name, name = _split(uri)
     with _one_line_errors(uri):
-        blob = _bucket(bucket_name).blob(name)
+        blob = open_bucket(bucket_name).blob(name)
         blob.metadata = {"sha256": sha256}
         blob.upload_from_filename(str(local_path), checksum="md5")
 
@@ -97,19 +97,12 @@ def remote_sha256(uri: str) -> str | None:
     """
     bucket_name, name = _split(uri)
     with _one_line_errors(uri):
-        blob = _bucket(bucket_name).get_blob(name)
+        blob = open_bucket(bucket_name).get_blob(name)
     return (blob.metadata or {}).get("sha256") if blob else None
 
 
-def _split(uri: str) -> tuple[str, str]:
-    """Returns bucket and object name."""
-    bucket, _, name = uri.removeprefix(SCHEME).partition("/")
-    if not uri.startswith(SCHEME) or not bucket or not name:
-        raise StorageError(f"a path on Cloud Storage reads gs://bucket/name. Received: {uri!r}")
-    return bucket, name
-
-
-def _bucket(name: str) -> Bucket:
+def open_bucket(name: str) -> Bucket:
+    """Returns a bucket as the official client gives it, without credentials where there are none; asks the service nothing."""
     from google.auth.exceptions import DefaultCredentialsError
     from google.cloud import storage
 
@@ -119,6 +112,14 @@ def _bucket(name: str) -> Bucket:
         # Public buckets, such as the published checkpoints', need no credentials.
         client = storage.Client.create_anonymous_client()
     return client.bucket(name)
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """Returns bucket and object name."""
+    bucket, _, name = uri.removeprefix(SCHEME).partition("/")
+    if not uri.startswith(SCHEME) or not bucket or not name:
+        raise StorageError(f"a path on Cloud Storage reads gs://bucket/name. Received: {uri!r}")
+    return bucket, name
 
 
 @contextlib.contextmanager

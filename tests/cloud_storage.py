@@ -4,16 +4,28 @@ import base64
 import hashlib
 import http.server
 import json
+import re
 import threading
 import urllib.parse
 
 
 class CloudStorage:
-    """Serves lists, reads and small uploads of the objects in `contents`, {"bucket/name": bytes}, with their `metadata`."""
+    """Serves lists, reads and small uploads of the objects in `contents`, {"bucket/name": bytes}, with their `metadata`.
+
+    Attributes:
+      generations: those of objects by "bucket/name"; 1 where there is none.
+      created: times at which objects were made, as the service writes them, likewise.
+      page_objects: objects on a page of a list.
+      queries: the parameters of each list that was asked for.
+    """
 
     def __init__(self):
         self.contents = {}
         self.metadata = {}
+        self.generations = {}
+        self.created = {}
+        self.page_objects = 1000
+        self.queries = []
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -32,10 +44,26 @@ class CloudStorage:
             "id": path,
             "bucket": bucket,
             "name": name,
+            "generation": str(self.generations.get(path, 1)),
+            "timeCreated": self.created.get(path, "2026-01-01T00:00:00.000Z"),
+            "updated": "2026-11-11T11:11:11.111Z",
             "size": str(len(content)),
             "md5Hash": md5,
             "metadata": self.metadata.get(path) or {},
         }
+
+    def list_page(self, bucket, query):
+        """Returns a page of a list, with no more of each object than the query asks for."""
+        self.queries.append(query)
+        start = f"{bucket}/{query.get('prefix', '')}"
+        paths = [path for path in sorted(self.contents) if path.startswith(start)]
+        first = int(query.get("pageToken", 0))
+        last = first + self.page_objects
+        wanted = re.search(r"items\((.*?)\)", query.get("fields", ""))
+        items = [self.describe(path) for path in paths[first:last]]
+        if wanted:
+            items = [{field: item[field] for field in wanted[1].split(",")} for item in items]
+        return {"items": items, **({"nextPageToken": str(last)} if last < len(paths) else {})}
 
     def _handler(self):
         cloud = self
@@ -47,8 +75,7 @@ class CloudStorage:
                 bucket, _, name = url.path.split("/b/", 1)[1].partition("/o")
                 path = f"{bucket}/{urllib.parse.unquote(name.lstrip('/'))}"
                 if not name:
-                    start = f"{bucket}/{query.get('prefix', '')}"
-                    self.answer({"items": [cloud.describe(p) for p in sorted(cloud.contents) if p.startswith(start)]})
+                    self.answer(cloud.list_page(bucket, query))
                 elif path not in cloud.contents:
                     self.answer({"error": {"code": 404, "message": f"No such object: {path}"}}, status=404)
                 elif query.get("alt") == "media":

@@ -4,26 +4,36 @@ Patterns are Beam's: `*` is any run of characters but `/`, `**` any run at all, 
 `dir/**` is every object below `dir`, those right in it included, while `dir/**/*.mp4` asks for two slashes and does not match
 `dir/a.mp4`; write `dir/**.mp4` for all of them. A directory, or on a remote store a prefix without wildcards, stands for
 everything below it.
+
+Objects on Cloud Storage are listed with its own client: Beam's file system does not tell their generations, and its times are
+an hour off where a machine keeps summer time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import glob
+import itertools
 import logging
 import os
 import re
 import stat
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
-from apache_beam.io.filesystem import FileMetadata
+from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
+from model.storage import SCHEME, open_bucket
 from transforms.records import METRICS_NAMESPACE, VideoRef
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob
 
 VIDEO_SUFFIXES = (
     ".3g2",
@@ -53,6 +63,9 @@ _LAST_MICROSECOND = (datetime.datetime.max.replace(tzinfo=datetime.timezone.utc)
 
 _PROBED_OBJECTS = 100
 """Objects that `check_matches` looks at before it lists all of a large bucket."""
+
+_BLOB_FIELDS = "items(name,generation,size,timeCreated),nextPageToken"
+"""What is asked of Cloud Storage for each object."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -98,7 +111,7 @@ def list_videos(pattern: str, suffixes: Sequence[str] = VIDEO_SUFFIXES) -> Itera
       suffixes: ends of names, in lower case, that make an object a video; an object named without a wildcard always is one.
 
     Raises:
-      ValueError: if Beam knows no file system for it.
+      ValueError: if there is no file system for it.
       BeamIOError: if the file system cannot list it.
     """
     return (video for video in list_objects(pattern) if is_wanted(video, pattern, suffixes))
@@ -112,7 +125,7 @@ def list_objects(pattern: str, limit: int | None = None) -> Iterator[VideoRef]:
       limit: objects after which to stop listing; None lists all.
 
     Raises:
-      ValueError: if Beam knows no file system for it.
+      ValueError: if there is no file system for it.
       BeamIOError: if the file system cannot list it.
     """
     pattern = _absolute(pattern)
@@ -124,6 +137,9 @@ def find_object(uri: str) -> VideoRef | None:
 
     Returns:
       The object as it is now; None if there is none of that name, or if it is not a file.
+
+    Raises:
+      BeamIOError: if a remote file system does not answer.
     """
     if is_local(uri):
         try:
@@ -131,6 +147,11 @@ def find_object(uri: str) -> VideoRef | None:
         except OSError:  # it may have gone since it was listed, and a dangling link names nothing
             return None
         return _from_status(uri, status) if stat.S_ISREG(status.st_mode) else None
+    if uri.startswith(SCHEME):
+        bucket_name, name = _split(uri)
+        with _as_beam_errors(uri):
+            blob = open_bucket(bucket_name).get_blob(name)
+        return _from_blob(blob) if blob else None
     file_system = FileSystems.get_filesystem(uri)
     return _from_metadata(file_system.metadata(uri)) if file_system.exists(uri) else None
 
@@ -221,12 +242,48 @@ def _list_local(pattern: str, limit: int | None) -> Iterator[VideoRef]:
 
 
 def _list_remote(pattern: str, limit: int | None) -> Iterator[VideoRef]:
+    match = _match_blobs if pattern.startswith(SCHEME) else _match_remote
     if glob.has_magic(pattern):
-        objects = _match(pattern, limit)
+        objects = match(pattern, limit)
     else:
         names_object = re.fullmatch(r"[^:/]+://[^/]+/.*[^/]", pattern)
-        objects = (names_object and _match(pattern, limit)) or _match(f"{pattern.rstrip('/')}/**", limit)
-    return (_from_metadata(metadata) for metadata in objects if not metadata.path.endswith("/"))
+        objects = (names_object and match(pattern, limit)) or match(f"{pattern.rstrip('/')}/**", limit)
+    return (video for video in objects if not video.uri.endswith("/"))
+
+
+def _match_remote(pattern: str, limit: int | None) -> list[VideoRef]:
+    return [_from_metadata(metadata) for metadata in _match(pattern, limit)]
+
+
+def _match_blobs(pattern: str, limit: int | None) -> list[VideoRef]:
+    """Matches objects on Cloud Storage by Beam's rules."""
+    if not glob.has_magic(pattern):
+        found = find_object(pattern)
+        return [found] if found else []
+    bucket_name, name_pattern = _split(pattern)
+    prefix = re.split(r"[*?\[]", name_pattern, maxsplit=1)[0]
+    matches = re.compile(FileSystem.translate_pattern(pattern + "*" if pattern.endswith("/") else pattern)).match
+    with _as_beam_errors(pattern):
+        blobs = open_bucket(bucket_name).list_blobs(prefix=prefix, fields=_BLOB_FIELDS)
+        return list(itertools.islice((video for video in map(_from_blob, blobs) if matches(video.uri)), limit))
+
+
+@contextlib.contextmanager
+def _as_beam_errors(uri: str) -> Iterator[None]:
+    """Turns the errors of the official client into the one of Beam's file systems."""
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except (GoogleAPIError, GoogleAuthError) as error:
+        raise BeamIOError(f"Cloud Storage refused: {' '.join(str(error).split())}", {uri: error}) from error
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """Returns bucket and name of an object on Cloud Storage, or of a pattern of them."""
+    bucket, _, name = uri.removeprefix(SCHEME).partition("/")
+    return bucket, name
 
 
 def _absolute(pattern: str) -> str:
@@ -240,13 +297,18 @@ def _match(pattern: str, limit: int | None) -> list[FileMetadata]:
 
 
 def _from_metadata(metadata: FileMetadata) -> VideoRef:
-    """Identifies a remote object.
-
-    Its generation is the time of its last update in microseconds: Beam's file systems do not tell the generation number of
-    Cloud Storage, but every new generation has a new time, and those numbers are times in microseconds too.
-    """
+    """Identifies a remote object of which no more is known than Beam tells, by the time of its last update in microseconds."""
     microseconds = round(metadata.last_updated_in_seconds * 1e6)
     return VideoRef(metadata.path, microseconds, metadata.size_in_bytes, _time(microseconds))
+
+
+def _from_blob(blob: Blob) -> VideoRef:
+    """Identifies an object on Cloud Storage.
+
+    Its time is that at which this generation was made: what the service calls the update changes with every edit of the
+    metadata, too, and rows are filed by it.
+    """
+    return VideoRef(f"{SCHEME}{blob.bucket.name}/{blob.name}", blob.generation, blob.size, blob.time_created)
 
 
 def _from_status(path: str, status: os.stat_result) -> VideoRef:

@@ -9,6 +9,7 @@ import pytest
 from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
+from google.api_core.exceptions import Forbidden
 
 from tests.shelf import ShelfFileSystem
 from transforms.listing import ListVideos, NoMatchError, check_matches, find_object, list_objects, list_videos
@@ -247,13 +248,75 @@ def test_remote_object_is_found_by_a_name_with_wildcards_in_it():
     assert find_object("shelf://gym/gone.mp4") is None
 
 
-@pytest.mark.usefixtures("shelf")
-def test_machine_time_zone_does_not_matter(monkeypatch):
-    expected = find_object("shelf://gym/a.mp4")
-    monkeypatch.setenv("TZ", "Pacific/Auckland")
+@pytest.fixture
+def bucket(cloud_storage):
+    names = ["a.mp4", "day/", "day/b.mp4", "day/clip[1].mp4", "day/notes", "days.mp4", "семь 七.mp4", "x.txt"]
+    cloud_storage.contents = {f"gym/{name}": b"12345" for name in names}
+    cloud_storage.generations["gym/a.mp4"] = 1_752_595_200_123_456
+    cloud_storage.created["gym/a.mp4"] = "2025-07-15T16:00:00.123Z"
+    return cloud_storage
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("gs://gym/**", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "days.mp4", "семь 七.mp4"]),
+        ("gs://gym", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "days.mp4", "семь 七.mp4"]),
+        ("gs://gym/", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "days.mp4", "семь 七.mp4"]),
+        ("gs://gym/day", ["day/b.mp4", "day/clip[1].mp4"]),
+        ("gs://gym/day/", ["day/b.mp4", "day/clip[1].mp4"]),
+        ("gs://gym/d*/", ["day/b.mp4", "day/clip[1].mp4"]),
+        ("gs://gym/**/*.mp4", ["day/b.mp4", "day/clip[1].mp4"]),
+        ("gs://gym/*.mp4", ["a.mp4", "days.mp4", "семь 七.mp4"]),
+        ("gs://gym/day?.[lm]p4", ["days.mp4"]),
+        ("gs://gym/a.mp4", ["a.mp4"]),
+        ("gs://gym/семь 七.mp4", ["семь 七.mp4"]),
+        ("gs://gym/day/notes", ["day/notes"]),
+        ("gs://gym/da", []),
+        ("gs://other/**", []),
+    ],
+)
+@pytest.mark.parametrize("page_objects", [2, 1000])
+def test_pattern_on_cloud_storage_matches_the_videos_below_it(bucket, pattern, expected, page_objects):
+    bucket.page_objects = page_objects
+    assert [video.uri.removeprefix("gs://gym/") for video in list_videos(pattern)] == expected
+
+
+def test_no_more_is_asked_of_cloud_storage_than_is_needed(bucket):
+    bucket.page_objects = 2
+    assert [video.uri for video in list_objects("gs://gym/d**", limit=2)] == ["gs://gym/day/b.mp4"]
+    (query,) = bucket.queries
+    assert query["prefix"] == "d"
+    assert query["fields"] == "items(name,generation,size,timeCreated),nextPageToken"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Auckland"])
+@pytest.mark.usefixtures("bucket")
+def test_version_on_cloud_storage_is_its_generation_whatever_the_machines_time_zone(monkeypatch, zone):
+    created = datetime.datetime(2025, 7, 15, 16, 0, 0, 123_000, tzinfo=datetime.timezone.utc)
+    expected = VideoRef("gs://gym/a.mp4", 1_752_595_200_123_456, 5, created)
+    monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        assert find_object("shelf://gym/a.mp4") == expected
+        assert list(list_videos("gs://gym/a*")) == [expected]
+        assert find_object("gs://gym/a.mp4") == expected
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.usefixtures("bucket")
+def test_object_on_cloud_storage_is_found_by_a_name_with_wildcards_in_it():
+    assert find_object("gs://gym/day/clip[1].mp4") is not None
+    assert find_object("gs://gym/gone.mp4") is None
+
+
+@pytest.mark.usefixtures("cloud_storage")
+def test_refusal_of_cloud_storage_is_one_line(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise Forbidden("no storage.objects.list\naccess")
+
+    monkeypatch.setattr("google.cloud.storage.Bucket.list_blobs", refuse)
+    with pytest.raises(NoMatchError, match=r"refused.*Received: 'gs://gym/\*\*'") as caught:
+        check_matches(["gs://gym/**"])
+    assert "\n" not in str(caught.value)
