@@ -119,6 +119,7 @@ class _WriteRowsFn(beam.DoFn):
 
     def start_bundle(self) -> None:
         """Forgets what an earlier bundle, which may have failed, has written."""
+        self._discard()
         self._writers = {table.name: _TableWriter(self._folder, table) for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)}
 
     def process(self, settled: VideoCount | Failure) -> None:
@@ -131,6 +132,15 @@ class _WriteRowsFn(beam.DoFn):
         for writer in self._writers.values():
             for file in writer.close():
                 yield GlobalWindows.windowed_value_at_end_of_window(file)
+
+    def teardown(self) -> None:
+        """Closes what a failed bundle left open."""
+        self._discard()
+
+    def _discard(self) -> None:
+        for writer in self._writers.values():
+            writer.discard()
+        self._writers = {}
 
 
 @dataclasses.dataclass
@@ -167,6 +177,17 @@ class _TableWriter:
         if self._open is not None:
             self._close_file(self._open)
         return self._files
+
+    def discard(self) -> None:
+        """Closes the file that a failed bundle left open; nobody is told of it, and it goes with the folder."""
+        if self._open is None:
+            return
+        for stream in (self._open.parquet, self._open.stream):
+            try:
+                stream.close()
+            except Exception:  # what failed the bundle, such as a full disk, may well fail this too
+                _LOGGER.debug("A file of a failed bundle could not be closed: %s", self._open.path, exc_info=True)
+        self._open = None
 
     def _write_row_group(self) -> None:
         if self._open is None:

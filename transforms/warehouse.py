@@ -18,6 +18,7 @@ import logging
 import os
 import pathlib
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -31,12 +32,17 @@ from transforms.schema import FAILURES, FRAME_CURVES, RUNS, TABLES, VIDEO_COUNTS
 MERGE_BYTES = 128 * 1024 * 1024
 """Bytes of rows in one MERGE, which DuckDB holds in memory all at once. A run that has more takes several per table."""
 
+STAGING_KEPT_SEC = 7 * 24 * 3600.0
+"""How long the staging folder of a run that was killed is left after its last file was written."""
+
 LAUNCH_TIMEOUT_SEC = 10.0
 """How long what comes before the work waits for another process to close the database: one that commits takes seconds."""
 
 _LOGGER = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+_STAGING_INFIX = ".staging-"
 
 _BUSY = (
     "Could not set lock on file",  # another process has it open
@@ -57,9 +63,15 @@ UNION ALL
 SELECT video_uri, NULL, NULL, NULL, [], code, message FROM failures WHERE run_id = $run_id
 ORDER BY video_uri LIMIT $limit"""
 
+_NUM_RUN_RESULTS = """\
+SELECT (SELECT COUNT(*) FROM video_counts WHERE run_id = $run_id) + (SELECT COUNT(*) FROM failures WHERE run_id = $run_id)"""
+
 
 class WarehouseError(Exception):
-    """The tables cannot take a run's rows, or its files do not hold what was written. Nothing of the run was committed."""
+    """The tables cannot take a run's rows or cannot be read, or the run's files do not hold what was written to them.
+
+    From `commit`, it means that nothing of the run was committed; from what reads the tables, it says nothing of that.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +121,7 @@ class Warehouse(Protocol):
         """Makes sure, before any work and without writing, that rows can be taken; else raises WarehouseError."""
 
     def prepare(self) -> None:
-        """Creates the tables and views, or adds what they lack; drops nothing."""
+        """Creates the tables and views, or adds what they lack; drops none. Removes what runs killed long ago left staged."""
 
     def staging_folder(self, run_id: str) -> str:
         """Returns the folder that holds a run's files, and nothing else, until they are committed."""
@@ -184,17 +196,20 @@ class DuckDBWarehouse:
             raise WarehouseError(f"the database needs a folder to write to, and {folder} is none. Received: {self.path}")
 
     def prepare(self) -> None:
-        """Creates the file, its tables and its views, or adds the columns that they lack.
+        """Creates the file, its tables and its views, or adds the columns that they lack; removes old staging folders.
+
+        A run that is killed leaves its staging folder. Those in which nothing was written for `STAGING_KEPT_SEC` go.
 
         Raises:
           WarehouseError: see `check`.
         """
         self._make_folder()
         self._connected(_in_transaction(_upgrade), LAUNCH_TIMEOUT_SEC)
+        self._remove_old_staging()
 
     def staging_folder(self, run_id: str) -> str:
-        """Returns a folder beside the database."""
-        return f"{self.path}.staging-{run_id}"
+        """Returns a folder beside the database, PATH.staging-RUN."""
+        return f"{self.path}{_STAGING_INFIX}{run_id}"
 
     def commit(
         self, provenance: Provenance, files: Collection[StagedFile], *, listed: int, skipped: int, run_ended: datetime.datetime
@@ -243,6 +258,20 @@ class DuckDBWarehouse:
         except OSError as error:
             _LOGGER.warning("The staged files in %s are committed but could not be removed: %s", folder, error)
 
+    def _remove_old_staging(self) -> None:
+        oldest_sec = time.time() - STAGING_KEPT_SEC
+        for path in map(pathlib.Path, glob.glob(f"{glob.escape(self.path)}{_STAGING_INFIX}*")):
+            try:
+                if path.is_symlink() or not path.is_dir():
+                    continue
+                if max(file.lstat().st_mtime for file in (path, *path.rglob("*"))) < oldest_sec:
+                    shutil.rmtree(path)
+                    _LOGGER.info("Removed %s, which a run that did not end left behind.", path)
+            except FileNotFoundError:
+                pass  # another run starts too, or this one was running and has just ended
+            except OSError as error:
+                _LOGGER.warning("What a run that did not end left in %s could not be removed: %s", path, error)
+
     def run_totals(self, run_id: str) -> RunTotals | None:
         """Returns what became of a run's videos; None if that run did not commit."""
         names = ", ".join(field.name for field in dataclasses.fields(RunTotals))
@@ -252,13 +281,19 @@ class DuckDBWarehouse:
     def run_results(self, run_id: str, limit: int) -> list[VideoResult]:
         """Returns what a run made of its videos, at most `limit` of them, in the order of their addresses.
 
-        A video that a later run settled is that run's, and one that failed while the tables have its count is left out.
+        Only rows in the tables are results. So these are fewer than the run's totals say: a video that it skipped has none, one
+        that a later run settled is that run's, and one that failed while the tables have its count is left out.
         """
         rows = self._query(_RUN_RESULTS, {"run_id": run_id, "limit": limit})
         return [
             VideoResult(uri, count, confidence, duration_sec, tuple(flags), code, message)
             for uri, count, confidence, duration_sec, flags, code, message in rows
         ]
+
+    def num_run_results(self, run_id: str) -> int:
+        """Returns how many results of a run there are, which is what `run_results` returns without a limit."""
+        ((num_results,),) = self._query(_NUM_RUN_RESULTS, {"run_id": run_id})
+        return num_results
 
     def _query(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         return self._connected(lambda connection: connection.execute(sql, parameters).fetchall(), self.lock_timeout_sec)
@@ -285,12 +320,19 @@ class DuckDBWarehouse:
                 retry=tenacity.retry_if_exception(_is_busy),
                 wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
                 stop=tenacity.stop_after_delay(min(timeout_sec, self.lock_timeout_sec)),
-                before_sleep=tenacity.before_sleep_log(_LOGGER, logging.WARNING),
+                before_sleep=self._tell_of_waiting,
                 reraise=True,
             )(attempt)
         except duckdb.Error as error:
             hint = "close the other program that has the database open" if _is_busy(error) else "the database cannot be used"
             raise WarehouseError(f"{hint}: {str(error).splitlines()[0]}. Received: {self.path}") from error
+
+    def _tell_of_waiting(self, state: tenacity.RetryCallState) -> None:
+        """Says once what a program is waiting for, and the rest for those who look into it."""
+        if state.attempt_number == 1:
+            _LOGGER.warning("Waiting for another program to close %s", self.path)
+        error = state.outcome.exception() if state.outcome else None
+        _LOGGER.debug("Attempt %d at %s after %.1f s: %s", state.attempt_number, self.path, state.seconds_since_start, error)
 
 
 def _is_busy(error: BaseException) -> bool:

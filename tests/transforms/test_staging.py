@@ -143,6 +143,32 @@ class TestFiles:
         warehouse.commit(make_provenance(), again, listed=1, skipped=0, run_ended=ENDED)
         assert [row[0] for row in contents(warehouse, VIDEO_COUNTS)[0]] == ["gs://b/2"]
 
+    @pytest.mark.parametrize("fault", [None, OSError(28, "No space left on device")])
+    def test_a_failed_bundle_leaves_no_file_open(self, tmp_path, monkeypatch, fault):
+        monkeypatch.setattr(staging, "ROW_GROUP_ROWS", 1)
+        streams = []
+        create = staging.FileSystems.create
+
+        def record(path):
+            stream = create(path)
+            streams.append(stream)
+            return stream
+
+        def refuse(writer):
+            raise fault
+
+        monkeypatch.setattr(staging.FileSystems, "create", record)
+        if fault:
+            monkeypatch.setattr(staging.pq.ParquetWriter, "close", refuse)
+        do_fn = _WriteRowsFn(str(tmp_path), make_provenance())
+        for end in (do_fn.start_bundle, do_fn.teardown):
+            do_fn.start_bundle()
+            do_fn.process(make_failure())
+            assert not streams[-1].closed
+            end()
+            assert streams[-1].closed
+        assert len(streams) == 2
+
     def test_row_groups_and_files_have_bounded_size(self, tmp_path, monkeypatch):
         one_curve = 24 * 1024
         monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 2 * one_curve)

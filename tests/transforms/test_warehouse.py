@@ -3,11 +3,13 @@
 import dataclasses
 import datetime
 import itertools
+import logging
 import multiprocessing
 import os
 import pathlib
 import pickle
 import threading
+import time
 import uuid
 
 import duckdb
@@ -233,6 +235,16 @@ class TestCommit:
             VideoResult("gs://b/3", None, None, None, (), "NOT_A_VIDEO", "no video stream"),
         ]
         assert len(warehouse.run_results("run-1", limit=2)) == 2
+        assert warehouse.num_run_results("run-1") == 3
+
+    def test_a_video_that_is_in_no_table_is_no_result(self, warehouse):
+        commit(warehouse, make_provenance("first"), make_video_count("gs://b/1"))
+        run = later_run("second")
+        totals = commit(warehouse, run, make_failure("gs://b/1"), make_failure("gs://b/2"), listed=3, skipped=1)
+        assert (totals.listed, totals.failed) == (3, 2)
+        assert [result.video_uri for result in warehouse.run_results("second", limit=10)] == ["gs://b/2"]
+        assert warehouse.num_run_results("second") == 1
+        assert warehouse.num_run_results("another") == 0
 
     def test_a_run_without_a_video_leaves_its_row(self, warehouse):
         assert commit(warehouse, make_provenance()) == RunTotals(0, 0, 0, 0, 0, 0.0)
@@ -411,6 +423,16 @@ class TestOtherProcesses:
         commit(warehouse, make_provenance(), make_video_count())
         assert num_rows(warehouse)["video_counts"] == 1
 
+    def test_waiting_is_said_once_and_in_plain_words(self, warehouse, holder, caplog):
+        caplog.set_level(logging.DEBUG, logger=warehouse_module.__name__)
+        hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=1.5)
+        with pytest.raises(WarehouseError):
+            hasty.run_totals("run-1")
+        told = [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
+        assert told == [f"Waiting for another program to close {warehouse.path}"]
+        assert len(caplog.records) > 2
+        assert all("_connected" not in record.getMessage() for record in caplog.records)
+
     def test_waiting_has_an_end_and_says_who_has_the_database_open(self, warehouse, holder):
         hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=0.2)
         for action in (hasty.check, hasty.prepare, lambda: commit(hasty, make_provenance(), make_failure())):
@@ -506,6 +528,40 @@ class TestRemoveStaging:
         warehouse.remove_staging("run-1")
         warehouse.remove_staging("run-1")
         assert [os.path.exists(warehouse.staging_folder(run_id)) for run_id in ("run-1", "run-2")] == [False, True]
+
+    def test_preparing_removes_what_runs_killed_long_ago_left(self, warehouse, tmp_path, caplog):
+        caplog.set_level(logging.INFO, logger=warehouse_module.__name__)
+        others = DuckDBWarehouse(str(tmp_path / "other.duckdb"))
+        folders = {}
+        for owner, name in ((warehouse, "old"), (warehouse, "young"), (warehouse, "working"), (others, "theirs")):
+            stage(owner, make_provenance(name), make_failure())
+            folders[name] = pathlib.Path(owner.staging_folder(name))
+        eight_days_ago = time.time() - 8 * 24 * 3600
+        link = pathlib.Path(warehouse.staging_folder("link"))
+        link.symlink_to(folders["theirs"])
+        for name in ("old", "working", "theirs"):
+            for path in (*folders[name].rglob("*"), folders[name]):
+                os.utime(path, (eight_days_ago, eight_days_ago))
+        os.utime(next(folders["working"].rglob("*.parquet")))
+
+        warehouse.prepare()
+        assert {name: path.exists() for name, path in folders.items()} == {
+            "old": False, "young": True, "working": True, "theirs": True,
+        }  # fmt: skip
+        assert link.is_symlink()
+        assert [record.getMessage() for record in caplog.records] == [
+            f"Removed {folders['old']}, which a run that did not end left behind."
+        ]
+
+    def test_old_staging_that_cannot_be_removed_is_logged(self, warehouse, caplog, monkeypatch):
+        def refuse(folder):
+            raise PermissionError(13, "Permission denied", str(folder))
+
+        stage(warehouse, make_provenance(), make_failure())
+        monkeypatch.setattr(warehouse_module, "STAGING_KEPT_SEC", -60.0)
+        monkeypatch.setattr(warehouse_module.shutil, "rmtree", refuse)
+        warehouse.prepare()
+        assert "could not be removed: [Errno 13] Permission denied" in caplog.text
 
     def test_a_folder_that_cannot_be_removed_is_logged(self, warehouse, caplog, monkeypatch):
         def refuse(folder):
