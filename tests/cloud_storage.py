@@ -72,9 +72,11 @@ class CloudStorage:
             def do_GET(self):
                 url = urllib.parse.urlsplit(self.path)
                 query = dict(urllib.parse.parse_qsl(url.query))
-                bucket, _, name = url.path.split("/b/", 1)[1].partition("/o")
+                bucket, objects, name = url.path.split("/b/", 1)[1].partition("/o")
                 path = f"{bucket}/{urllib.parse.unquote(name.lstrip('/'))}"
-                if not name:
+                if not objects:  # the client asks where the bucket is, beside its work
+                    self.answer({"kind": "storage#bucket", "name": bucket})
+                elif not name:
                     self.answer(cloud.list_page(bucket, query))
                 elif path not in cloud.contents:
                     self.answer({"error": {"code": 404, "message": f"No such object: {path}"}}, status=404)

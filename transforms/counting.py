@@ -96,8 +96,10 @@ def settle(
         logits = concatenate([chunk.logits for chunk in in_order])
         counted = count_repetitions(logits, len(times_sec), period_offset, options)
     except Exception as error:  # one video that cannot be counted must not fail the bundle, and with it the run
-        _LOGGER.warning("Counting %r failed.", video, exc_info=True)
-        return Failure(video, Stage.COUNT, FailureCode.COUNTING_FAILED, describe_error(error))
+        message = describe_error(error)
+        _LOGGER.info("Counting %r failed: %s", video.uri, message)
+        _LOGGER.debug("It failed here:", exc_info=True)
+        return Failure(video, Stage.COUNT, FailureCode.COUNTING_FAILED, message)
     return VideoCount(video, facts, counted, times_sec, find_flags(facts, counted))
 
 
@@ -105,7 +107,7 @@ def find_flags(facts: VideoFacts, counted: Counted) -> tuple[VideoFlag, ...]:
     """Returns what a reader of a count should know about it, in the order of `VideoFlag`.
 
     NOT_PERIODIC: nothing was counted, since no frame is periodic or the confidence is below the video threshold.
-    TRUNCATED: frames are missing at the end, or decoding broke off; the count is that of the part before.
+    TRUNCATED: frames are missing, at the end or where the file is damaged; the count is that of the frames that decoded.
     TOO_SHORT: fewer sampled frames than a window holds, so that the network saw the last one repeated at every stride.
     PERIOD_AT_LIMIT: the period is the longest that the chosen stride can tell; the true one may be longer.
     AMBIGUOUS_STRIDE: another stride scores as well and counts differently.

@@ -133,7 +133,7 @@ def decode_video(path: str, video: VideoRef, options: DecodingOptions) -> Iterat
 
     Args:
       path: the file.
-      video: what it is, for the chunks.
+      video: what it is, for the chunks. If the path is its own, the file must be and stay the one that was listed.
       options: how to decode it.
 
     Yields:
@@ -142,7 +142,9 @@ def decode_video(path: str, video: VideoRef, options: DecodingOptions) -> Iterat
     Raises:
       DecodeError: EMPTY_FILE, NOT_A_VIDEO, NO_FRAMES, READ_ERROR or GONE.
     """
-    with _open_capture(path, options) as (capture, edited_bytes):
+    listed_ns = video.generation if path == video.uri else None
+    with _open_file(path) as file, _open_capture(file, options) as (capture, edited_bytes):
+        _check_unchanged(file, listed_ns)
         reading = _Reading(capture, edited_bytes, options.max_fps)
         index, filled = 0, 0
         frames, times_sec = _empty_chunk(options)
@@ -153,6 +155,7 @@ def decode_video(path: str, video: VideoRef, options: DecodingOptions) -> Iterat
                 frames, times_sec = _empty_chunk(options)
             frames[filled], times_sec[filled] = frame, time_sec
             filled += 1
+        _check_unchanged(file, listed_ns)
         if not filled:
             raise DecodeError(FailureCode.NO_FRAMES, "the file opens as a video, but no frame of it decodes")
         yield FrameChunk(video, index, frames[:filled].copy(), times_sec[:filled].copy(), reading.facts())
@@ -172,8 +175,10 @@ def decode_or_fail(video: VideoRef, options: DecodingOptions, decode: Decoder = 
     except DecodeError as error:
         yield Failure(video, Stage.DECODE, error.code, error.message)
     except Exception as error:  # one bad video must not fail the others
-        _LOGGER.warning("Decoding %r failed.", video, exc_info=True)
-        yield Failure(video, Stage.DECODE, FailureCode.READ_ERROR, describe_error(error))
+        message = describe_error(error)
+        _LOGGER.info("Decoding %r failed: %s", video.uri, message)
+        _LOGGER.debug("It failed here:", exc_info=True)
+        yield Failure(video, Stage.DECODE, FailureCode.READ_ERROR, message)
 
 
 @dataclasses.dataclass(eq=False)
@@ -211,16 +216,13 @@ def local_file(video: VideoRef) -> Iterator[str]:
     """
     with contextlib.ExitStack() as stack:
         with _as_decode_errors(Exception):  # those of a remote store are of any kind
-            found = find_object(video.uri)
-            if found is None:
-                raise DecodeError(FailureCode.GONE, _DELETED)
-            if found.generation != video.generation:
-                raise DecodeError(FailureCode.GONE, _REPLACED)
+            _check_listed(video)
             if is_local(video.uri):
                 path = video.uri
             else:
                 copy = stack.enter_context(tempfile.TemporaryFile(prefix="repcount-"))
                 _copy(video.uri, copy)
+                _check_listed(video)  # what was copied may be what had just taken its place
                 path = f"/dev/fd/{copy.fileno()}"
         yield path
 
@@ -417,27 +419,51 @@ class _Reading:
 
 
 @contextlib.contextmanager
-def _open_capture(path: str, options: DecodingOptions) -> Iterator[tuple[cv2.VideoCapture, int]]:
-    """Opens a file for decoding; gives the capture and, if it is an MP4 or MOV, so that it can be edited, its size in bytes."""
-    _set_up_opencv()
+def _open_file(path: str) -> Iterator[BinaryIO]:
+    """Opens a file that has something in it; what goes wrong while it is open is its READ_ERROR."""
     with _as_decode_errors(OSError, cv2.error), open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise DecodeError(FailureCode.READ_ERROR, "this is not a file")
         if status.st_size == 0:
             raise DecodeError(FailureCode.EMPTY_FILE, "the file is empty")
-        capture = cv2.VideoCapture(
-            f"/dev/fd/{file.fileno()}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, options.decoder_threads]
-        )
-        try:
-            if not capture.isOpened():
-                raise DecodeError(
-                    FailureCode.NOT_A_VIDEO, "the file is in no video format that is read here, or has no video in it"
-                )
-            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # on or off by default, by version and build
-            yield capture, status.st_size if file.read(8)[4:] in _MOV_BOXES else 0
-        finally:
-            capture.release()
+        yield file
+
+
+@contextlib.contextmanager
+def _open_capture(file: BinaryIO, options: DecodingOptions) -> Iterator[tuple[cv2.VideoCapture, int]]:
+    """Opens a file for decoding; gives the capture and, if it is an MP4 or MOV, so that it can be edited, its size in bytes."""
+    _set_up_opencv()
+    capture = cv2.VideoCapture(f"/dev/fd/{file.fileno()}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, options.decoder_threads])
+    try:
+        if not capture.isOpened():
+            raise DecodeError(
+                FailureCode.NOT_A_VIDEO, "the file is in no video format that is read here, or has no video in it"
+            )
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # on or off by default, by version and build
+        yield capture, os.fstat(file.fileno()).st_size if file.read(8)[4:] in _MOV_BOXES else 0
+    finally:
+        capture.release()
+
+
+def _check_listed(video: VideoRef) -> None:
+    """Raises DecodeError GONE if a video is no longer there as it was when it was listed."""
+    found = find_object(video.uri)
+    if found is None:
+        raise DecodeError(FailureCode.GONE, _DELETED)
+    if found.generation != video.generation:
+        raise DecodeError(FailureCode.GONE, _REPLACED)
+
+
+def _check_unchanged(file: BinaryIO, listed_ns: int | None) -> None:
+    """Raises DecodeError GONE if an open file is another than was listed, or has been written to since.
+
+    Args:
+      file: the open file. One that was deleted or that another one took the place of by renaming still reads as it was.
+      listed_ns: its time of modification as listed, in nanoseconds; None for a copy, which nobody changes.
+    """
+    if listed_ns is not None and os.fstat(file.fileno()).st_mtime_ns != listed_ns:
+        raise DecodeError(FailureCode.GONE, _REPLACED)
 
 
 @contextlib.contextmanager
@@ -447,8 +473,6 @@ def _as_decode_errors(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except DecodeError:
         raise
-    except FileNotFoundError as error:
-        raise DecodeError(FailureCode.GONE, _DELETED) from error
     except kinds as error:
         raise DecodeError(FailureCode.READ_ERROR, describe_error(error)) from error
 
@@ -474,8 +498,11 @@ def _set_up_opencv_once() -> None:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Opens, but does not wait for somebody to write if it is a pipe."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    """Opens, but does not wait for somebody to write if it is a pipe; raises DecodeError GONE if nothing is there."""
+    try:
+        return os.open(path, flags | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise DecodeError(FailureCode.GONE, _DELETED) from error
 
 
 def _copy(uri: str, copy: BinaryIO) -> None:

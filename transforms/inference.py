@@ -74,8 +74,10 @@ def score_or_fail(chunk: FrameChunk, scorer: ChunkScorer) -> ChunkScores | Failu
     try:
         logits = scorer.score(chunk.frames, is_last=chunk.facts is not None)
     except Exception as error:  # a chunk that cannot be scored must not fail the others
-        _LOGGER.warning("Scoring %r failed.", chunk, exc_info=True)
-        return Failure(chunk.video, Stage.SCORE, FailureCode.SCORING_FAILED, describe_error(error))
+        message = describe_error(error)
+        _LOGGER.info("Scoring chunk %d of %r failed: %s", chunk.index, chunk.video.uri, message)
+        _LOGGER.debug("It failed here:", exc_info=True)
+        return Failure(chunk.video, Stage.SCORE, FailureCode.SCORING_FAILED, message)
     return ChunkScores(chunk.video, chunk.index, dict(logits), chunk.times_sec, chunk.facts)
 
 

@@ -112,7 +112,7 @@ class VideoFacts:
       fps: frames a second as measured from presentation times of the decoded frames, before thinning by `max_fps`.
       decoded_frames: frames that decoded.
       duration_sec: presentation time of the last frame plus one mean frame step, less that of the first.
-      truncated: the file declares clearly more frames than decoded, or decoding ended in an error.
+      truncated: the file declares clearly more frames than decoded, or a packet before the last frame did not decode.
       variable_frame_rate: steps between frames differ by more than half a mean step.
     """
 

@@ -215,10 +215,10 @@ VIDEO_COUNTS = Table(
         Column(
             "flags",
             ColumnType.STRING,
-            "What to know about the count: NOT_PERIODIC (nothing repeats), TRUNCATED (the file breaks off; the count is that "
-            "of the part before), TOO_SHORT (fewer frames than the model's window of 64), PERIOD_AT_LIMIT (the true period may "
-            "be longer), AMBIGUOUS_STRIDE (another stride scores as well and counts differently), VARIABLE_FRAME_RATE, ROTATED "
-            "(turned upright as the file asks).",
+            "What to know about the count: NOT_PERIODIC (nothing repeats), TRUNCATED (frames are missing, at the end or where "
+            "the file is damaged; the count is that of the others), TOO_SHORT (fewer frames than the model's window of 64), "
+            "PERIOD_AT_LIMIT (the true period may be longer), AMBIGUOUS_STRIDE (another stride scores as well and counts "
+            "differently), VARIABLE_FRAME_RATE, ROTATED (turned upright as the file asks).",
             Mode.REPEATED,
         ),
         Column("stride", ColumnType.INT64, "Frames from one frame that the model saw to the next.", Mode.REQUIRED),

@@ -280,13 +280,15 @@ def test_video_without_its_index_is_named(tmp_path):
 
 
 def test_video_goes_on_after_damage(tmp_path):
-    path = draw_video(tmp_path / "a.webm", 90, draw=numbered)
+    path = draw_video(tmp_path / "a.mkv", 90, draw=numbered)
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
-    content[middle : middle + 12] = b"\xff" * 12
+    content[middle : middle + 60] = b"\xff" * 60
     path.write_bytes(content)
-    frames, _, _ = decode_whole(path)
-    assert number_of(frames[-1]) == 89
+    frames, _, facts = decode_whole(path)
+    assert [number_of(frames[0]), number_of(frames[-1])] == [0, 89]
+    assert facts.decoded_frames == len(frames) == 89
+    assert facts.truncated
 
 
 def test_edit_list_that_hides_most_is_no_truncation(tmp_path):
@@ -440,6 +442,43 @@ def test_file_that_was_replaced_is_gone(clip, tmp_path):
     assert caught.value.code is FailureCode.GONE
 
 
+def copy_of(clip, tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(clip.read_bytes())
+    return path, look_up(path)
+
+
+def test_file_that_is_replaced_between_looking_and_opening_is_gone(clip, tmp_path):
+    path, video = copy_of(clip, tmp_path)
+
+    def decode_late(*args):
+        os.utime(path, ns=(0, video.generation + 1))
+        return decode_video(*args)
+
+    (failure,) = decoding.decode_or_fail(video, DecodingOptions(), decode_late)
+    assert failure == Failure(video, Stage.DECODE, FailureCode.GONE, decoding._REPLACED)
+
+
+def test_file_that_is_written_to_while_it_is_decoded_is_gone(clip, tmp_path):
+    path, video = copy_of(clip, tmp_path)
+    items = decoding.decode_or_fail(video, DecodingOptions(chunk_frames=50))
+    assert isinstance(next(items), FrameChunk)
+    os.utime(path, ns=(0, video.generation + 1))
+    (failure,) = items
+    assert failure == Failure(video, Stage.DECODE, FailureCode.GONE, decoding._REPLACED)
+
+
+def test_file_that_another_takes_the_place_of_is_read_to_its_end(clip, tmp_path):
+    path, video = copy_of(clip, tmp_path)
+    items = decoding.decode_or_fail(video, DecodingOptions(chunk_frames=50))
+    next(items)
+    (tmp_path / "new.mp4").write_bytes(b"new")
+    (tmp_path / "new.mp4").rename(path)
+    (last,) = items
+    assert isinstance(last, FrameChunk)
+    assert [number_of(frame) for frame in last.frames] == list(range(50, 80))
+
+
 @pytest.fixture
 def shelf(clip, monkeypatch, tmp_path):
     monkeypatch.setattr(ShelfFileSystem, "shelf", {"shelf://gym/a[1].mp4": (clip.read_bytes(), 7.0)})
@@ -464,6 +503,26 @@ def test_remote_file_that_changed_or_went_is_gone(shelf):
     del ShelfFileSystem.shelf["shelf://gym/a[1].mp4"]
     with pytest.raises(DecodeError, match="deleted"), local_file(video):
         pass
+
+
+@pytest.mark.usefixtures("shelf")
+def test_remote_file_that_is_replaced_while_it_is_copied_is_gone(monkeypatch):
+    video = look_up("shelf://gym/a[1].mp4")
+
+    def replace(source, copy, length):
+        ShelfFileSystem.shelf["shelf://gym/a[1].mp4"] = (b"other", 8.0)
+
+    monkeypatch.setattr(decoding.shutil, "copyfileobj", replace)
+    with pytest.raises(DecodeError, match="replaced"), local_file(video):
+        pass
+
+
+@pytest.mark.usefixtures("shelf")
+def test_missing_temporary_folder_does_not_make_a_video_gone(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
+    with pytest.raises(DecodeError, match="FileNotFoundError") as caught, local_file(look_up("shelf://gym/a[1].mp4")):
+        pass
+    assert caught.value.code is FailureCode.READ_ERROR
 
 
 class BrokenStream(io.RawIOBase):
@@ -572,6 +631,19 @@ def test_error_that_nobody_thought_of_fails_its_video_only(clip):
     (chunk, failure) = decoding._DecodeFn(DecodingOptions(), decode_badly, StepClock()).process(look_up(clip))
     assert isinstance(chunk, FrameChunk)
     assert failure == Failure(look_up(clip), Stage.DECODE, FailureCode.READ_ERROR, "RuntimeError: who knows")
+
+
+def test_error_is_told_in_one_line_and_traced_for_those_who_debug(clip, caplog):
+    def decode_badly(path, video, options):
+        raise RuntimeError("who\nknows")
+
+    caplog.set_level("DEBUG", logger="transforms.decoding")
+    list(decoding.decode_or_fail(look_up(clip), DecodingOptions(), decode_badly))
+    line, trace = caplog.records
+    assert (line.levelname, line.exc_info) == ("INFO", None)
+    assert line.getMessage() == f"Decoding {str(clip)!r} failed: RuntimeError: who knows"
+    assert trace.levelname == "DEBUG"
+    assert trace.exc_info
 
 
 def test_no_video_is_no_work():

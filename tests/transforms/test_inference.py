@@ -17,7 +17,7 @@ from apache_beam.testing.util import assert_that
 
 from model.logits import StrideLogits
 from model.storage import WeightsError
-from transforms.inference import LoadScorer, RepNetModelHandler, ScoreChunks
+from transforms.inference import LoadScorer, RepNetModelHandler, ScoreChunks, score_or_fail
 from transforms.records import ChunkScores, Failure, FailureCode, FrameChunk, Stage, VideoFacts, VideoRef
 
 VIDEO = VideoRef("a.mp4", 1, 2, datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc))
@@ -92,6 +92,16 @@ def test_failure_of_an_earlier_step_passes_unchanged_in_its_place():
     scored = list(RepNetModelHandler(FakeScorer).run_inference([chunk_of(5), failure, chunk_of(6, index=1)], FakeScorer()))
     assert scored[1] is failure
     assert [outline(scored[0]), outline(scored[2])] == [(0, 10), (1, 12)]
+
+
+def test_error_is_told_in_one_line_and_traced_for_those_who_debug(caplog):
+    caplog.set_level("DEBUG", logger="transforms.inference")
+    score_or_fail(chunk_of(POISON, index=3), FakeScorer())
+    line, trace = caplog.records
+    assert (line.levelname, line.exc_info) == ("INFO", None)
+    assert line.getMessage().startswith("Scoring chunk 3 of 'a.mp4' failed: ArithmeticError: this chunk is poison")
+    assert trace.levelname == "DEBUG"
+    assert trace.exc_info
 
 
 def test_size_of_a_batch_is_that_of_its_frames():
