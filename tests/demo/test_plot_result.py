@@ -1,26 +1,15 @@
 """The picture of a result shows frames, the rising count and periodicity, and refuses what cannot be shown."""
 
 import cv2
-import numpy as np
 import pytest
 
 from demo import plot_result
 from model.counting import CountingOptions
-from model.logits import StrideLogits, window_frames
 from model.presets import WeightsError
 from pipeline.count_command import Counter
+from tests.scorers import FakeScorer
 from tests.videos import draw_video, number_of, numbered
 from transforms.decoding import DecodingOptions
-
-
-class FakeScorer:
-    """Says of any frames that they repeat every 20 frames."""
-
-    def score(self, frames, *, is_last=True):
-        num_positions = window_frames(len(frames), 1).size
-        period = np.full((num_positions, 32), -9.0, np.float32)
-        period[:, 19] = 9.0
-        return {1: StrideLogits(period, np.full(num_positions, 9.0, np.float32))}
 
 
 @pytest.fixture(autouse=True)
