@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.text import Text
@@ -19,7 +20,7 @@ from transforms.counting import settle
 from transforms.decoding import DecodingOptions, decode_or_fail
 from transforms.inference import ChunkScorer, score_or_fail
 from transforms.listing import NoMatchError, check_matches, list_videos
-from transforms.records import Failure, VideoCount, VideoRef
+from transforms.records import ChunkScores, Failure, VideoCount, VideoRef
 from transforms.rows import rounded_count
 
 
@@ -97,12 +98,16 @@ def load_counter(args: argparse.Namespace) -> Counter:
 
 
 def count_video(video: VideoRef, counter: Counter) -> VideoCount | Failure:
-    """Decodes and scores one video chunk by chunk, and settles it as the pipeline does."""
-    scores = (
-        item if isinstance(item, Failure) else score_or_fail(item, counter.scorer)
-        for item in decode_or_fail(video, counter.decoding)
-    )
-    return settle(video, scores, counter.options, counter.period_offset)
+    """Decodes and scores one video chunk by chunk, up to a failure if there is one, and settles it as the pipeline does."""
+    return settle(video, _score_chunks(video, counter), counter.options, counter.period_offset)
+
+
+def _score_chunks(video: VideoRef, counter: Counter) -> Iterator[ChunkScores | Failure]:
+    for item in decode_or_fail(video, counter.decoding):
+        scores = item if isinstance(item, Failure) else score_or_fail(item, counter.scorer)
+        yield scores
+        if isinstance(scores, Failure):  # nothing that may follow changes what becomes of the video
+            return
 
 
 def json_record(result: VideoCount | Failure) -> dict[str, object]:

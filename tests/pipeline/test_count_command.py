@@ -1,6 +1,7 @@
 """`repcount count` prints what it counted, says which videos failed and why, and settles videos as the pipeline does."""
 
 import argparse
+import dataclasses
 import json
 
 import numpy as np
@@ -86,6 +87,23 @@ def test_a_model_that_breaks_on_one_video_does_not_stop_the_others(count, tmp_pa
     failed, counted = map(json.loads, capsys.readouterr().out.splitlines())
     assert (failed["code"], failed["message"]) == ("SCORING_FAILED", "RuntimeError: out of memory while scoring")
     assert counted["status"] == "counted"
+
+
+def test_a_video_is_given_up_at_its_first_failure(tmp_path):
+    class CountingScorer(FakeScorer):
+        calls = 0
+
+        def score(self, frames, *, is_last=True):
+            self.calls += 1
+            return super().score(frames, is_last=is_last)
+
+    scorer = CountingScorer()
+    video = find_object(str(draw_video(tmp_path / "bright.mp4", 300, draw=uniform(250))))
+    assert video
+    result = count_command.count_video(video, dataclasses.replace(COUNTER, scorer=scorer))
+    assert isinstance(result, Failure)
+    assert result.code is FailureCode.SCORING_FAILED
+    assert scorer.calls == 1
 
 
 def test_a_video_longer_than_a_chunk_counts_as_a_whole(tmp_path):
