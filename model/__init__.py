@@ -1,4 +1,4 @@
 """RepNet: network, presets, checkpoints, scoring of frames, logits to counts, training of our own weights.
 
-Knows nothing of Beam, buckets or tables.
+Reads and writes checkpoints on the local disk and on Cloud Storage; knows nothing of Beam or tables.
 """
