@@ -1,7 +1,8 @@
 """The trainer: learns the configuration `LITE` from drawn clips, with `keras.Model.fit`.
 
 Every batch is drawn from its own seeds, so that a run is told by its settings alone and a resumed run goes on with the clips
-that the interrupted one would have seen. What is kept beside the weights is in `TrainingSettings` and the CSV log.
+that the interrupted one would have seen; only its dropout masks are others. What is kept beside the weights is in
+`TrainingSettings` and the CSV log.
 """
 
 from __future__ import annotations
@@ -93,6 +94,15 @@ def _finished_epochs(backup: Path) -> int:
     return int(json.loads(metadata.read_text())["epoch"]) if metadata.exists() else 0
 
 
+def _read_log(folder: Path) -> list[dict[str, str]]:
+    """Returns the lines of a run's log, by column; a run that diverged and was started over has those of both attempts."""
+    log = folder / "log.csv"
+    if not log.exists():
+        return []
+    with log.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def compile_network(network: RepNet, settings: TrainingSettings) -> None:
     """Gives `network` its losses and its optimizer."""
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -119,7 +129,7 @@ def compile_network(network: RepNet, settings: TrainingSettings) -> None:
 
 
 def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE, workers: int = 1) -> RepNet:
-    """Trains a network, or goes on where an interrupted call with the same folder stopped.
+    """Trains a network, or goes on where an interrupted call with the same folder stopped; a finished run is only loaded.
 
     Args:
       settings: what decides the run.
@@ -143,17 +153,22 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
 
     keras.utils.set_random_seed(settings.seed)
     network = RepNet(config, settings.frame_policy)
+    epochs, averaged = settings.steps // settings.steps_per_epoch, folder / "averaged.weights.h5"
+    if any(int(line["epoch"]) == epochs - 1 for line in _read_log(folder)):
+        # Of a finished run, `BackupAndRestore` leaves nothing to resume from: it would start over.
+        network.load_weights(averaged)
+        return network
     compile_network(network, settings)
     backup = folder / "backup"
     network.fit(
         draw_batches(settings, _finished_epochs(backup) * settings.steps_per_epoch, workers),
         steps_per_epoch=settings.steps_per_epoch,
-        epochs=settings.steps // settings.steps_per_epoch,
+        epochs=epochs,
         verbose=2,
         callbacks=[
             keras.callbacks.BackupAndRestore(str(backup)),
             keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-            keras.callbacks.ModelCheckpoint(str(folder / "averaged.weights.h5"), save_weights_only=True),
+            keras.callbacks.ModelCheckpoint(str(averaged), save_weights_only=True),
             keras.callbacks.TerminateOnNaN(),
             keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True),
         ],
@@ -178,12 +193,11 @@ def export(folder: Path, path: Path) -> str:
     sizes = dict(record["network"], encoder_channels=tuple(record["network"]["encoder_channels"]))
     network = RepNet(RepNetConfig(**sizes))
     network.load_weights(folder / "averaged.weights.h5")
-    with (folder / "log.csv").open(newline="") as file:
-        losses = list(csv.DictReader(file))
+    last = _read_log(folder)[-1]
     training = {
         "settings": record["settings"],
-        "steps_done": len(losses) * record["settings"]["steps_per_epoch"],
-        "last_losses": {name: float(losses[-1][name]) for name in ("period_loss", "periodicity_loss")},
+        "steps_done": (int(last["epoch"]) + 1) * record["settings"]["steps_per_epoch"],
+        "last_losses": {name: float(last[name]) for name in ("period_loss", "periodicity_loss")},
         "code_version": importlib.metadata.version("repcount"),
     }
     return save_weights(path, network, PRESETS["lite"], {"made_by": "model.training, from drawn clips"}, training)
