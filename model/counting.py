@@ -25,6 +25,9 @@ MIN_PERIOD = 3
 MEDIAN_WIDTH = 5
 """Frames of the median filter."""
 
+PEAK_PERCENTILE = 90
+"""Percentile of the frames' periodicity scores that is called their peak: a set may fill a tenth of a video, a glitch not."""
+
 AMBIGUOUS_SCORE_SHARE = 0.95
 """Share of the best stride's score from which the next best one is as good an answer."""
 
@@ -55,6 +58,11 @@ class CountingOptions:
       constant_speed: let one period, that of the mean over the periodic frames, stand for the whole video.
       fully_periodic: put `frame_threshold` at 0, so that every frame with a countable period counts.
       batch_windows: windows of a batch, padding included; at least 1. Matters to the NOTEBOOK rule only.
+      peak_share: a periodic frame's score must also reach this share of the video's own peak, the 90th percentile over its
+        frames; 0..1. Where the network is sure of the set, half-sure frames before and after it are rest. 0, as in the
+        notebook, asks for nothing.
+      interpolate_periods: read periods between two classes off the probabilities of the likeliest class and its two neighbours.
+        Without, as in the notebook, a period at stride s is a multiple of s frames.
     """
 
     stride_rule: StrideRule = StrideRule.REAL_FRAMES
@@ -64,6 +72,8 @@ class CountingOptions:
     constant_speed: bool = False
     fully_periodic: bool = False
     batch_windows: int = 20
+    peak_share: float = 0.0
+    interpolate_periods: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError if an option is out of its range."""
@@ -71,7 +81,7 @@ class CountingOptions:
             names = ", ".join(rule.value for rule in StrideRule)
             raise ValueError(f"stride_rule must be one of {names}. Received: {self.stride_rule!r}")
         object.__setattr__(self, "stride_rule", StrideRule(self.stride_rule))
-        for name in ("video_threshold", "frame_threshold"):
+        for name in ("video_threshold", "frame_threshold", "peak_share"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be within 0..1. Received: {value!r}")
@@ -181,7 +191,7 @@ def count_repetitions(
     if others and stride_scores[others[0]] >= AMBIGUOUS_SCORE_SHARE * stride_scores[best]:
         second = _count_at_stride(positions[others[0]], num_frames, period_offset, options)
         ambiguous = abs(float(second.per_frame_count.sum()) - count) > AMBIGUOUS_COUNT_DIFFERENCE
-    longest_period = best * (logits[best].period.shape[1] - 1 + period_offset)
+    longest_period = best * (logits[best].period.shape[1] - 1 + period_offset - 0.5)  # whatever rounds to the last class
     return Counted(
         count=count,
         confidence=chosen.confidence,
@@ -300,7 +310,7 @@ def find_repetitions(per_frame_count: np.ndarray) -> np.ndarray:
     return frames + np.clip(1.0 - missing / per_frame_count[frames], 0.0, 1.0)
 
 
-def is_at_period_limit(is_periodic: np.ndarray, period_frames_curve: np.ndarray, longest_period_frames: int) -> bool:
+def is_at_period_limit(is_periodic: np.ndarray, period_frames_curve: np.ndarray, longest_period_frames: float) -> bool:
     """Returns whether at least half of the periodic frames, and at least one, have the longest period there is."""
     periods = period_frames_curve[is_periodic]
     return len(periods) > 0 and bool(np.mean(periods >= longest_period_frames) >= 0.5)
@@ -339,7 +349,7 @@ def _count_at_stride(positions: _Positions, num_frames: int, period_offset: int,
     """Counts the video at one stride."""
     stride = positions.stride
     periodicity = np.repeat(positions.scores, stride)[:num_frames]
-    is_periodic = periodicity > (0.0 if options.fully_periodic else options.frame_threshold)
+    is_periodic = periodicity > _threshold(periodicity, options)
     if options.median_filter:
         is_periodic = median_filter(is_periodic, beyond=False)
     if options.constant_speed:
@@ -347,7 +357,10 @@ def _count_at_stride(positions: _Positions, num_frames: int, period_offset: int,
         curve = np.full(num_frames, stride * period)
         notebook_period_frames = stride * period
     else:
-        periods = np.where(positions.periods < MIN_PERIOD, math.inf, stride * positions.periods)
+        periods = positions.periods.astype(np.float64)
+        if options.interpolate_periods:
+            periods += _offset_between_classes(positions.period_logits)
+        periods = np.where(positions.periods < MIN_PERIOD, math.inf, stride * periods)
         curve = np.repeat(periods, stride)[:num_frames]
         # The notebook filters rates, 1/period, with zeros beyond the ends: the same, since 1/x only turns the order round.
         if options.median_filter:
@@ -366,6 +379,25 @@ def _count_at_stride(positions: _Positions, num_frames: int, period_offset: int,
         period_frames_curve=curve,
         is_periodic=per_frame_count > 0,
     )
+
+
+def _threshold(periodicity: np.ndarray, options: CountingOptions) -> float:
+    """Returns the periodicity score above which a frame of this video is periodic."""
+    if options.fully_periodic:
+        return 0.0
+    return max(options.frame_threshold, options.peak_share * float(np.percentile(periodicity, PEAK_PERCENTILE)))
+
+
+def _offset_between_classes(period_logits: np.ndarray) -> np.ndarray:
+    """Returns how far the period lies from the likeliest class towards one of its neighbours, (num_positions,) float64, −1..1.
+
+    It is the mean offset of the three classes weighted by their probabilities; beyond the first and the last there is none.
+    """
+    likeliest = period_logits.argmax(axis=1)
+    padded = np.pad(period_logits.astype(np.float64), ((0, 0), (1, 1)), constant_values=-np.inf)
+    around = np.take_along_axis(padded, likeliest[:, None] + np.arange(3), axis=1)
+    weights = np.exp(around - around[:, 1:2])
+    return (weights[:, 2] - weights[:, 0]) / weights.sum(axis=1)
 
 
 def _constant_period(

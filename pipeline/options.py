@@ -153,6 +153,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--frame_threshold", type=float, metavar="0..1", help="periodicity above which a frame counts. Default: the model's"
     )
     counting.add_argument(
+        "--peak_share",
+        type=float,
+        metavar="0..1",
+        help="share of the video's own peak periodicity that a frame must reach as well to count. Default: the model's",
+    )
+    counting.add_argument(
         "--constant_speed", action="store_true", default=None, help="one period for the whole video. Default: off"
     )
     counting.add_argument(
@@ -194,7 +200,7 @@ def _full_name(model: str) -> str:
 
 def make_counting(args: argparse.Namespace, loaded: LoadedModel) -> CountingOptions:
     """Returns how to count: the model's own options, changed by those that were given; raises UsageError."""
-    names = ("stride_rule", "video_threshold", "frame_threshold", "constant_speed", "fully_periodic")
+    names = ("stride_rule", "video_threshold", "frame_threshold", "peak_share", "constant_speed", "fully_periodic")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     try:
         return dataclasses.replace(loaded.preset.counting, **given)

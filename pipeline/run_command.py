@@ -158,6 +158,7 @@ def execute(config: RunConfig, options: PipelineOptions, handler: RepNetModelHan
             state = result.wait_until_finish()
         totals = warehouse.run_totals(run_id)
         results = warehouse.run_results(run_id, show)
+        num_results = warehouse.num_run_results(run_id)
     except (WarehouseError, OSError) as error:
         _complain(f"run {run_id}: {error}")
         return 1
@@ -170,8 +171,8 @@ def execute(config: RunConfig, options: PipelineOptions, handler: RepNetModelHan
     console = Console()
     console.print(results_table(result_rows(results)))
     if totals is not None:
-        if len(results) == show < totals.counted + totals.failed:
-            console.print(f"The first {show:,} of {totals.counted + totals.failed:,} videos.", highlight=False)
+        if len(results) < num_results:
+            console.print(f"The first {len(results):,} of {num_results:,} videos.", highlight=False)
         times = read_stage_times(result)
         print(summary_line(run_id, totals, time.monotonic() - started_sec, times))
         print(f"tables: {printable(warehouse.path)}")

@@ -455,3 +455,49 @@ def test_options_survive_json():
 
     assert restored == options
     assert restored.stride_rule is StrideRule.NOTEBOOK
+
+
+class TestBeyondTheNotebook:
+    """What our own model uses, and the notebook does not know."""
+
+    @staticmethod
+    def logits(classes, periodicity):
+        period = np.full((64, 32), -20.0, np.float32)
+        for position, likely in enumerate(classes):
+            for period_class, logit in likely.items():
+                period[position, period_class] = logit
+        return {1: StrideLogits(period, np.asarray(periodicity, np.float32))}
+
+    def test_a_period_between_two_classes_is_read_off_their_probabilities(self):
+        logits = self.logits([{7: 3.0, 8: 3.0}] * 64, np.full(64, 9.0))
+        options = CountingOptions(video_threshold=0.0, frame_threshold=0.0, median_filter=False)
+        plain = count_repetitions(logits, 64, 1, options)
+        between = count_repetitions(logits, 64, 1, dataclasses.replace(options, interpolate_periods=True))
+        assert plain.period_frames_curve[0] == 8
+        assert between.period_frames_curve[0] == pytest.approx(8.5, abs=1e-6)
+        assert between.count == pytest.approx(64 / 8.5)
+
+    @pytest.mark.parametrize("last", [2, 31])
+    def test_beyond_the_ends_there_is_no_class_to_lean_to(self, last):
+        logits = self.logits([{last: 5.0}] * 64, np.full(64, 9.0))
+        options = CountingOptions(video_threshold=0.0, frame_threshold=0.0, interpolate_periods=True)
+        counted = count_repetitions(logits, 64, 1, options)
+        assert counted.period_frames_curve[0] == pytest.approx(last + 1, abs=1e-6)
+        assert counted.at_period_limit == (last == 31)
+
+    def test_half_sure_frames_beside_a_sure_set_are_rest(self):
+        sure, half_sure = 9.0, -0.9  # scores of 1 and of √0.29
+        logits = self.logits([{7: 9.0}] * 64, [sure] * 32 + [half_sure] * 32)
+        options = CountingOptions(video_threshold=0.0, frame_threshold=0.3, median_filter=False)
+        assert count_repetitions(logits, 64, 1, options).count == pytest.approx(8)
+        strict = dataclasses.replace(options, peak_share=0.7)
+        assert count_repetitions(logits, 64, 1, strict).count == pytest.approx(4)
+
+    def test_where_nothing_is_sure_the_frame_threshold_decides(self):
+        logits = self.logits([{7: 9.0}] * 64, np.full(64, -0.9))
+        options = CountingOptions(video_threshold=0.0, frame_threshold=0.3, peak_share=0.7)
+        assert count_repetitions(logits, 64, 1, options).count == pytest.approx(8)
+
+    def test_a_share_is_within_0_and_1(self):
+        with pytest.raises(ValueError, match=r"peak_share must be within 0\.\.1"):
+            CountingOptions(peak_share=1.5)
