@@ -53,7 +53,7 @@ class ModelConfig:
 
     Attributes:
       name: preset's name, or a checkpoint's path.
-      sha256: hash of its weights.
+      sha256: hash of its configuration and weights.
       strides: strides that are scored.
       precision: number format of the frames' part; a value of `model.scoring.Precision`.
       period_offset: frames that period class 0 stands for.
@@ -95,7 +95,7 @@ class RunConfig:
                 "counting": dataclasses.asdict(self.counting),
                 "max_fps": self.decoding.max_fps,
                 "strides": self.model.strides,
-                "weights_sha256": self.model.sha256,
+                "model_sha256": self.model.sha256,
             }
         )
 

@@ -69,7 +69,6 @@ coders.registry.register_coder(VideoRef, VideoRefCoder)
 class Stage(str, enum.Enum):
     """The step at which a video failed."""
 
-    LIST = "list"
     DECODE = "decode"
     SCORE = "score"
     COUNT = "count"

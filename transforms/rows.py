@@ -46,7 +46,7 @@ class Provenance:
       run_started: when the run was started, with its time zone. Of two runs that count the same video alike, the row of the one
         that started later stays.
       model: name of the preset, or the path of the checkpoint. Part of the key of a row.
-      model_sha256: SHA-256 of the weights, in hexadecimal.
+      model_sha256: SHA-256 of configuration and weights, in hexadecimal.
       options_json: options that decide the numbers, as `canonical_json` gives them. Their hash is part of the key of a row.
       code_version: version of the code.
       precision: arithmetic of the network.
@@ -107,11 +107,6 @@ def canonical_json(options: Mapping[str, Any]) -> str:
       TypeError: a value is none that JSON knows.
     """
     return json.dumps(options, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def options_hash(options: Mapping[str, Any]) -> str:
-    """Returns the first 16 hexadecimal digits of the SHA-256 of `canonical_json(options)`."""
-    return _hash(canonical_json(options))
 
 
 def rounded_count(count: float) -> int:

@@ -170,12 +170,12 @@ class DuckDBWarehouse:
 
     Attributes:
       path: of the file, absolute. It and its folder are made when missing.
-      lock_timeout_sec: how long a commit waits for another process to close the file before it gives up. Default: ten minutes,
-        since the work of a whole run is at stake.
+      lock_timeout_sec: how long a commit waits for another process to close the file before it gives up. Default: twelve hours,
+        since the work of a whole run is at stake, and somebody may have left a shell open over night.
     """
 
     path: str
-    lock_timeout_sec: float = 600.0
+    lock_timeout_sec: float = 12 * 3600.0
 
     def check(self) -> None:
         """Makes sure that rows can be taken; leaves a missing file missing.

@@ -117,7 +117,7 @@ def test_a_row_says_what_it_depends_on(repcount, videos):
     options = json.loads(options_json)
     assert options["max_fps"] == 15
     assert options["strides"] == [1, 2]
-    assert options["weights_sha256"] == "f" * 64
+    assert options["model_sha256"] == "f" * 64
 
 
 def test_a_chunk_that_cannot_be_scored_fails_its_video_only(repcount, tmp_path):
