@@ -189,7 +189,9 @@ _RUN = (
 )
 
 _PROVENANCE = (
-    Column("model_sha256", ColumnType.STRING, "SHA-256 of the model's configuration and weights, in hexadecimal.", Mode.REQUIRED),
+    Column(
+        "model_sha256", ColumnType.STRING, "SHA-256 of the model's configuration and weights, in hexadecimal.", Mode.REQUIRED
+    ),
     Column("options_json", ColumnType.STRING, "Options that decide the numbers, as JSON.", Mode.REQUIRED),
     Column("code_version", ColumnType.STRING, "Version of the code.", Mode.REQUIRED),
     Column("precision", ColumnType.STRING, "Arithmetic of the network: float32, bfloat16 or float16.", Mode.REQUIRED),
