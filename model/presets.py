@@ -122,7 +122,7 @@ PRESETS: Mapping[str, Preset] = {
             config=config.LITE,
             description="our own small RepNet, trained from drawn clips; shipped with the program",
             strides=(1, 2, 3, 4, 6, 8, 12),
-            counting=CountingOptions(video_threshold=0.3, frame_threshold=0.3, peak_share=0.7, interpolate_periods=True),
+            counting=CountingOptions(video_threshold=0.32, frame_threshold=0.3, peak_share=0.6, interpolate_periods=True),
         ),
         Preset(
             name="repnet-2020",
