@@ -150,6 +150,10 @@ def execute(config: RunConfig, options: PipelineOptions, handler: RepNetModelHan
     started_sec = time.monotonic()
     try:
         warehouse.prepare()
+    except WarehouseError as error:
+        _complain(str(error))
+        return 2
+    try:
         os.makedirs(os.path.dirname(progress_path), exist_ok=True)
         with _progress(config.source, progress_path):
             pipeline = beam.Pipeline(options=options)

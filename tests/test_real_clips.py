@@ -1,15 +1,12 @@
 """The default model on real clips with true counts, where these lie beside the checkout; they are no part of it."""
 
-import csv
 import functools
 from pathlib import Path
 
 import pytest
 
-from pipeline import count_command, main
-from pipeline.options import OneLineParser
-from transforms.listing import list_videos
-from transforms.records import VideoCount
+from pipeline import main
+from tests.shipped_model import count_against_truth
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "realset"
 
@@ -22,18 +19,8 @@ pytestmark = [
 
 @functools.cache
 def count_clips():
-    """Returns {file: (count, true count)} of all clips, counted as `repcount count` does by default."""
-    parser = OneLineParser()
-    count_command.add_parser(parser.add_subparsers())
-    counter = count_command.load_counter(parser.parse_args(["count", "x"]))
-    with (FOLDER / "labels.csv").open(newline="") as file:
-        truth = {row["file"]: float(row["count"]) for row in csv.DictReader(file)}
-    counts = {}
-    for video in list_videos(str(FOLDER / "clips")):
-        result = count_command.count_video(video, counter)
-        assert isinstance(result, VideoCount), result
-        counts[Path(video.uri).name] = (result.counted.count, truth[Path(video.uri).name])
-    return counts
+    """Returns {file: (count, true count)} of all clips."""
+    return count_against_truth(FOLDER / "clips", FOLDER / "labels.csv")
 
 
 def test_most_clips_are_off_by_one_at_most():

@@ -179,6 +179,15 @@ def test_a_mistake_is_one_line_and_nothing_is_written(repcount, videos, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
 
+def test_tables_that_cannot_be_made_are_a_mistake_before_any_work(repcount, videos, monkeypatch, capsys):
+    def refuse(self):
+        raise run_command.WarehouseError("the database's folder cannot be made. Received: c.duckdb")
+
+    monkeypatch.setattr("transforms.warehouse.DuckDBWarehouse.prepare", refuse)
+    assert repcount("--input", videos, "--output", "duckdb:c.duckdb") == 2
+    assert capsys.readouterr().err == "repcount run: the database's folder cannot be made. Received: c.duckdb\n"
+
+
 def test_a_database_that_vanishes_under_the_run_is_exit_code_1(repcount, videos, monkeypatch, capsys):
     def fail(*args, **kwargs):
         raise run_command.WarehouseError("the disk is full. Received: c.duckdb")

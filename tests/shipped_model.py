@@ -1,0 +1,34 @@
+"""Counting with the model that is shipped, as `repcount count` does by default."""
+
+import csv
+from pathlib import Path
+
+from pipeline import count_command
+from pipeline.options import OneLineParser
+from transforms.listing import list_videos
+from transforms.records import VideoCount
+
+
+def count_against_truth(videos, truth):
+    """Counts every video of a folder.
+
+    Args:
+      videos: the folder.
+      truth: CSV file with the columns `file` and `count`.
+
+    Returns:
+      {file: (count, true count)}; each file of the folder is in the CSV, and each of the CSV in the folder.
+    """
+    parser = OneLineParser()
+    count_command.add_parser(parser.add_subparsers())
+    counter = count_command.load_counter(parser.parse_args(["count", "x"]))
+    with Path(truth).open(newline="") as file:
+        true_counts = {row["file"]: float(row["count"]) for row in csv.DictReader(file)}
+    counts = {}
+    for video in list_videos(str(videos)):
+        result = count_command.count_video(video, counter)
+        assert isinstance(result, VideoCount), result
+        name = Path(video.uri).name
+        counts[name] = (result.counted.count, true_counts.pop(name))
+    assert not true_counts
+    return counts
