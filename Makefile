@@ -18,7 +18,8 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check -qq
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# The stamp is written last, so an interrupted set-up starts from nothing the next time.
+# The stamp is written last, so an interrupted set-up starts from nothing the next time. The lock is whole, so nothing is resolved
+# here: pip would take the newest release for a requirement with an extra, and then miss its hash.
 .venv/complete: requirements.lock pyproject.toml setup.py
 	@set -eu; \
 	[ -e $@ ] || rm -rf .venv; \
@@ -39,7 +40,7 @@ help: ## List the targets
 	  "$$found" -m venv .venv; \
 	fi; \
 	echo "Installing dependencies into .venv (once, about 90 s) …"; \
-	$(PIP) install --require-hashes -r requirements.lock; \
+	$(PIP) install --require-hashes --no-deps -r requirements.lock; \
 	echo "Installing repcount into .venv …"; \
 	$(PIP) install --no-deps --no-build-isolation --editable .; \
 	touch $@
