@@ -14,7 +14,7 @@ from rich.text import Text
 
 from model.counting import CountingOptions
 from model.presets import WeightsError, load_model
-from pipeline.options import UsageError, add_model_options, make_counting, make_decoding, make_model
+from pipeline.options import ModelConfig, UsageError, add_model_options, make_counting, make_decoding, make_model
 from pipeline.results_table import ResultRow, printable, results_table
 from transforms.counting import settle
 from transforms.decoding import DecodingOptions, decode_or_fail
@@ -32,13 +32,13 @@ class Counter:
       decoding: how videos become frames; chunks fit the scorer's strides.
       scorer: network and strides.
       options: how logits become counts.
-      period_offset: frames that period class 0 of the network stands for.
+      model: what the scorer's network is.
     """
 
     decoding: DecodingOptions
     scorer: ChunkScorer
     options: CountingOptions
-    period_offset: int
+    model: ModelConfig
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -93,13 +93,13 @@ def load_counter(args: argparse.Namespace) -> Counter:
         decoding=make_decoding(args, model.strides),
         scorer=Scorer(loaded.network, model.strides, Precision(model.precision)),
         options=make_counting(args, loaded),
-        period_offset=model.period_offset,
+        model=model,
     )
 
 
 def count_video(video: VideoRef, counter: Counter) -> VideoCount | Failure:
     """Decodes and scores one video chunk by chunk, up to a failure if there is one, and settles it as the pipeline does."""
-    return settle(video, _score_chunks(video, counter), counter.options, counter.period_offset)
+    return settle(video, _score_chunks(video, counter), counter.options, counter.model.period_offset)
 
 
 def _score_chunks(video: VideoRef, counter: Counter) -> Iterator[ChunkScores | Failure]:

@@ -7,6 +7,7 @@ from demo import plot_result
 from model.counting import CountingOptions
 from model.presets import WeightsError
 from pipeline.count_command import Counter
+from pipeline.options import ModelConfig
 from tests.scorers import FakeScorer
 from tests.videos import draw_video, number_of, numbered
 from transforms.decoding import DecodingOptions
@@ -14,9 +15,9 @@ from transforms.decoding import DecodingOptions
 
 @pytest.fixture(autouse=True)
 def fake_model(monkeypatch):
-    monkeypatch.setattr(
-        plot_result, "load_counter", lambda args: Counter(DecodingOptions(), FakeScorer(), CountingOptions(), 1)
-    )
+    model = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)
+    counter = Counter(DecodingOptions(), FakeScorer(), CountingOptions(), model)
+    monkeypatch.setattr(plot_result, "load_counter", lambda args: counter)
 
 
 def test_a_picture_is_written(tmp_path):

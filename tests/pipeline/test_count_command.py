@@ -10,13 +10,15 @@ import pytest
 from model.counting import CountingOptions
 from model.presets import WeightsError
 from pipeline import count_command
+from pipeline.options import ModelConfig
 from tests.scorers import FakeScorer
 from tests.videos import draw_video
 from transforms.decoding import DecodingOptions
 from transforms.listing import find_object
 from transforms.records import Failure, FailureCode, Stage, VideoCount
 
-COUNTER = count_command.Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), period_offset=1)
+MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)
+COUNTER = count_command.Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), MODEL)
 
 
 @pytest.fixture
