@@ -6,18 +6,16 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rich.box
-import rich.table
 from rich.console import Console
 from rich.text import Text
 
 from model import presets, quiet, storage
 from model.presets import PRESETS, WeightsError
-from pipeline.results_table import printable
+from pipeline.results_table import printable, text_table
 
 if TYPE_CHECKING:
     from model.network import RepNet
@@ -108,7 +106,7 @@ def run_list(args: argparse.Namespace) -> int:
         if preset.files and not path.is_file():
             where = f"repcount model fetch {preset.name}"
         rows.append((preset.name, preset.description, where))
-    _print_table(("model", "description", "weights"), rows)
+    Console().print(text_table(("model", "description", "weights"), rows))
     return 0
 
 
@@ -124,7 +122,8 @@ def run_summary(args: argparse.Namespace) -> int:
     layers = summarize(network)
     rows = [(kind, f"{len(sizes)}", f"{sizes[0]:,}", f"{sum(sizes):,}") for kind, sizes in layers.items()]
     rows.append(("total", "", "", f"{sum(sum(sizes) for sizes in layers.values()):,}"))
-    _print_table(("layer", "number", "parameters each", "parameters"), rows, right_from=1)
+    numbers = ("number", "parameters each", "parameters")
+    Console().print(text_table(("layer", *numbers), rows, numbers))
     return 0
 
 
@@ -171,7 +170,7 @@ def _compare(loaded: presets.LoadedModel, paths: Iterable[Path]) -> int:
             rows.append((quantity, f"{len(found)}", f"{worst.largest:.1e}", f"{worst.tolerance:g}", verdict))
             exit_code = exit_code if is_equal else 1
         print(f"\n{printable(str(path))}")
-        _print_table(("quantity", "cases", "largest difference", "allowed", ""), rows)
+        Console().print(text_table(("quantity", "cases", "largest difference", "allowed", ""), rows))
     return exit_code
 
 
@@ -211,14 +210,3 @@ def _refuse(command: str, error: Exception) -> int:
     """Prints one line about what is wrong; returns the exit code."""
     print(f"repcount model {command}: {printable(str(error))}", file=sys.stderr)
     return 2
-
-
-def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right_from: int | None = None) -> None:
-    """Prints rows to standard output; columns from `right_from` on are numbers."""
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    for i, heading in enumerate(headings):
-        is_number = right_from is not None and i >= right_from
-        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    Console().print(table)

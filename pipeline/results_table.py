@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import rich.box
 import rich.table
@@ -35,20 +35,31 @@ class ResultRow:
 def results_table(rows: Iterable[ResultRow]) -> rich.table.Table:
     """Returns the table to print; columns in which no row has anything are left out."""
     rows = list(rows)
-    columns = [
-        ("video", "left", [printable(name) for name in _short_names([row.uri for row in rows])]),
-        ("count", "right", [_decimals(row.count, 1) for row in rows]),
-        ("confidence", "right", [_decimals(row.confidence, 2) for row in rows]),
-        ("seconds", "right", [_decimals(row.video_sec, 1) for row in rows]),
-        ("took", "right", ["" if row.wall_sec is None else f"{row.wall_sec:.1f} s" for row in rows]),
-        ("remark", "left", [printable(row.remark) for row in rows]),
-    ]
-    kept = [column for column in columns if any(column[2])]
+    columns = {
+        "video": _short_names([row.uri for row in rows]),
+        "count": [_decimals(row.count, 1) for row in rows],
+        "confidence": [_decimals(row.confidence, 2) for row in rows],
+        "seconds": [_decimals(row.video_sec, 1) for row in rows],
+        "took": ["" if row.wall_sec is None else f"{row.wall_sec:.1f} s" for row in rows],
+        "remark": [row.remark for row in rows],
+    }
+    kept = {heading: cells for heading, cells in columns.items() if any(cells)}
+    return text_table(list(kept), zip(*kept.values(), strict=True), numbers={"count", "confidence", "seconds", "took"})
+
+
+def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Container[str] = ()) -> rich.table.Table:
+    """Returns a table whose cells are safe to print, not taken for markup, and folded where they are too long.
+
+    Args:
+      headings: of the columns.
+      rows: a cell for each column.
+      numbers: headings of the columns that are set to the right.
+    """
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    for heading, side, _ in kept:
-        table.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
-    for cells in zip(*(column[2] for column in kept), strict=True):
-        table.add_row(*(Text(cell) for cell in cells))
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
