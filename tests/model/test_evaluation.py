@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from model.evaluation import BASELINE_COUNT, Measures, measure
@@ -16,6 +17,12 @@ def test_obo_is_the_share_of_all_clips_that_are_off_by_one_at_most():
 
 def test_counts_are_not_rounded_before_they_are_compared():
     assert measure([9.4], [8.0]).obo == 0.0
+
+
+def test_the_rounding_of_a_sum_does_not_make_a_count_off_by_more_than_one():
+    count = float(np.full(30, 1 / 6).sum())
+    assert count > 5
+    assert measure([count], [4.0]).obo == 1.0
 
 
 def test_mae_is_the_mean_relative_error_over_the_clips_with_more_than_one():
