@@ -1,0 +1,196 @@
+"""The picture of an evaluation: every count against its true count, and the curves of the clips that came out worst.
+
+Matplotlib is imported once something is drawn. Names are never taken for its mathematics: `$` is a letter like any other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.results_table import printable
+from transforms.records import VideoCount
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf")
+"""Ends of names, in lower case, of the formats that are written."""
+
+MAX_CURVES = 12
+"""Clips whose curves, and whose names beside their points, fit one picture."""
+
+_MAX_POINTS = 2000  # of a curve; more than a picture has pixels for, and few enough that Agg fills the area below
+_CURVES_A_COLUMN = 6
+_COUNTS_SIZE, _CURVE_SIZE = (7.0, 6.4), (5.6, 1.75)  # inches
+_TICKS = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 10_000, 100_000, 1_000_000)
+_EVEN_UP_TO = 3  # repetitions, about; few of them should not be squeezed by many, nor be stretched as logarithms would
+_LABEL_STEP = 0.04  # of the height of the axes
+_MAX_NAME_CHARS, _MAX_TITLE_CHARS = 40, 70
+_COUNT_COLOUR, _PERIODICITY_COLOUR, _WORST_COLOUR, _QUIET = "#1f6feb", "#f0883e", "#cf222e", "#57606a"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClipCurves:
+    """What is shown of one clip: m frames, evenly taken from all.
+
+    Attributes:
+      file: its name.
+      true_count: repetitions by its label.
+      count: repetitions that were counted.
+      duration_sec: of the video.
+      times_sec: (m,) float64, presentation times.
+      periodicity: (m,) float32, 0..1.
+      running_count: (m,) float64, repetitions up to and with the frame.
+    """
+
+    file: str
+    true_count: float
+    count: float
+    duration_sec: float
+    times_sec: np.ndarray
+    periodicity: np.ndarray
+    running_count: np.ndarray
+
+
+def take_curves(file: str, true_count: float, result: VideoCount) -> ClipCurves:
+    """Returns what the picture needs of a counted video; nothing in it holds on to the video's own arrays."""
+    num_frames = len(result.times_sec)
+    shown = np.linspace(0, num_frames - 1, min(num_frames, _MAX_POINTS)).round().astype(int)
+    return ClipCurves(
+        file=file,
+        true_count=true_count,
+        count=result.counted.count,
+        duration_sec=result.facts.duration_sec,
+        times_sec=result.times_sec[shown],
+        periodicity=result.counted.periodicity[shown],
+        running_count=np.cumsum(result.counted.per_frame_count)[shown],
+    )
+
+
+def plot(title: str, counts: Sequence[float | None], true_counts: Sequence[float], worst: Sequence[ClipCurves]) -> Figure:
+    """Returns the figure.
+
+    Args:
+      title: stands above the counts.
+      counts: one for each clip; None for one that failed.
+      true_counts: as many.
+      worst: the clips whose curves are shown, from the worst on, at most `MAX_CURVES`; may be empty.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    num_columns = -(-len(worst) // _CURVES_A_COLUMN)
+    num_rows = -(-len(worst) // num_columns) if worst else 1
+    width = _COUNTS_SIZE[0] + num_columns * _CURVE_SIZE[0]
+    height = max(_COUNTS_SIZE[1], num_rows * _CURVE_SIZE[1])
+    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+        grid = figure.add_gridspec(num_rows, 1 + num_columns, width_ratios=[_COUNTS_SIZE[0]] + num_columns * [_CURVE_SIZE[0]])
+        _plot_counts(figure.add_subplot(grid[:, 0]), counts, true_counts, worst)
+        figure.axes[0].set_title(_short(title, _MAX_TITLE_CHARS), loc="left", fontweight="bold", parse_math=False)
+        for number, curves in enumerate(worst):
+            axes = figure.add_subplot(grid[number % num_rows, 1 + number // num_rows])
+            _plot_curves(axes, curves)
+            if number % num_rows == num_rows - 1 or number == len(worst) - 1:
+                axes.set_xlabel("seconds")
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure in the format of the path's suffix, all of it or nothing; raises OSError if the disk refuses."""
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Glyph \d+")  # a script that the font lacks is shown as boxes
+            figure.savefig(partial, format=path.suffix[1:].lower())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _plot_counts(axes: Axes, counts: Sequence[float | None], true_counts: Sequence[float], worst: Sequence[ClipCurves]) -> None:
+    """Plots counts against true counts, both on the same scale: even at first, towards a logarithmic one further on."""
+    counted, true = np.array(counts, np.float64), np.array(true_counts, np.float64)
+    failed = np.isnan(counted)
+    limit = 1.25 * max(float(np.nanmax(np.append(counted, true))), 5)
+    for set_scale in (axes.set_xscale, axes.set_yscale):
+        set_scale("asinh", linear_width=_EVEN_UP_TO)
+    ticks = [tick for tick in _TICKS if tick <= limit]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(ticks, labels=[f"{tick:,}" for tick in ticks])
+        axis.set_ticks([], minor=True)
+    axes.set_xlim(-0.6, limit)
+    axes.set_ylim(-0.6, limit)
+    axes.set_box_aspect(1)
+
+    diagonal = np.linspace(0, limit, 500)
+    axes.fill_between(diagonal, diagonal - 1, diagonal + 1, color=_QUIET, alpha=0.15, linewidth=0, label="off by one at most")
+    axes.plot(diagonal, diagonal, color=_QUIET, linewidth=1)
+    axes.plot(true[~failed], counted[~failed], "o", color=_COUNT_COLOUR, alpha=0.6, markersize=5, markeredgewidth=0)
+    if failed.any():
+        axes.plot(true[failed], np.zeros(failed.sum()), "x", color=_WORST_COLOUR, label=f"failed: {failed.sum()}")
+    _label_clips(axes, worst)
+    axes.set_xlabel("true count")
+    axes.set_ylabel("counted")
+    axes.grid(color=_QUIET, alpha=0.15)
+    axes.legend(loc="upper left", frameon=False)
+
+
+def _label_clips(axes: Axes, clips: Sequence[ClipCurves]) -> None:
+    """Writes names beside the points, one line for each, so that no two overlap; the limits of the axes must be set."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    places = [(*to_axes.transform((clip.true_count, clip.count)), clip) for clip in clips]
+    text_y = 1.0
+    for number, (x, y, clip) in enumerate(sorted(places, key=lambda place: -place[1])):
+        text_y = min(text_y - _LABEL_STEP, max(y, (len(places) - number) * _LABEL_STEP))
+        is_left = x < 0.5
+        axes.annotate(
+            _short(clip.file),
+            (clip.true_count, clip.count),
+            xytext=(x + (0.03 if is_left else -0.03), text_y),
+            textcoords="axes fraction",
+            horizontalalignment="left" if is_left else "right",
+            verticalalignment="center",
+            color=_WORST_COLOUR,
+            fontsize=8,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": _WORST_COLOUR,
+                "linewidth": 0.5,
+                "shrinkA": 0,
+                "shrinkB": 2,
+                "relpos": (0 if is_left else 1, 0.5),
+            },
+            parse_math=False,
+        )
+
+
+def _plot_curves(axes: Axes, curves: ClipCurves) -> None:
+    """Plots how periodic a clip is at every moment, and how its count rises towards the true count or past it."""
+    axes.fill_between(curves.times_sec, curves.periodicity, color=_PERIODICITY_COLOUR, alpha=0.4, linewidth=0)
+    axes.set_ylim(0, 1)
+    axes.set_xlim(0, curves.duration_sec)
+    axes.set_ylabel("periodicity", color=_PERIODICITY_COLOUR)
+    heading = f"{_short(curves.file)}: {curves.count:.1f} counted, {curves.true_count:g} true"
+    axes.set_title(heading, loc="left", fontsize=9, parse_math=False)
+
+    running = axes.twinx()
+    running.spines["right"].set_visible(True)
+    running.plot(curves.times_sec, curves.running_count, color=_COUNT_COLOUR, linewidth=1.5)
+    running.axhline(curves.true_count, color=_QUIET, linestyle="--", linewidth=1)
+    running.set_ylim(0, 1.15 * max(curves.count, curves.true_count, 1))
+    running.set_ylabel("count so far", color=_COUNT_COLOUR)
+
+
+def _short(text: str, max_chars: int = _MAX_NAME_CHARS) -> str:
+    """Returns text that fits, by its end, in which files of a folder differ."""
+    text = printable(text)
+    return text if len(text) <= max_chars else f"…{text[1 - max_chars :]}"
