@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from pipeline import count_command, model_commands, run_command
+from pipeline import count_command, evaluate_command, model_commands, run_command
 from pipeline.options import OneLineParser
 
 
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run_command.add_parser(commands)
     count_command.add_parser(commands)
+    evaluate_command.add_parser(commands)
     model_commands.add_parser(commands)
     args, rest = parser.parse_known_args(argv)
     try:
@@ -30,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run_command.run(args, rest)
         if rest:
             parser.error(f"no such option: {' '.join(rest)}")
-        return count_command.run(args) if args.command == "count" else model_commands.run(args)
+        runs = {"count": count_command.run, "evaluate": evaluate_command.run, "model": model_commands.run}
+        return runs[args.command](args)
     except KeyboardInterrupt:
         print("repcount: interrupted", file=sys.stderr)
         return 130

@@ -1,9 +1,9 @@
 """Counting with the model that is shipped, as `repcount count` does by default."""
 
-import csv
 from pathlib import Path
 
 from pipeline import count_command
+from pipeline.evaluate_command import read_labels
 from pipeline.options import OneLineParser
 from transforms.listing import list_videos
 from transforms.records import VideoCount
@@ -22,8 +22,7 @@ def count_against_truth(videos, truth):
     parser = OneLineParser()
     count_command.add_parser(parser.add_subparsers())
     counter = count_command.load_counter(parser.parse_args(["count", "x"]))
-    with Path(truth).open(newline="") as file:
-        true_counts = {row["file"]: float(row["count"]) for row in csv.DictReader(file)}
+    true_counts = read_labels(str(truth))
     counts = {}
     for video in list_videos(str(videos)):
         result = count_command.count_video(video, counter)
