@@ -1,8 +1,9 @@
-"""From logits to counts: the rule of RepNet's authors, with a stride score that leaves padding out unless theirs is asked for.
+"""From logits to counts: by the rule of RepNet's authors, or by a vote of all strides (`model.voting`).
 
-The rule follows the authors' notebook ("Counting Out Time", CVPR 2020). Each stride looks at every s-th frame; position k of
-stride s stands for frames k·s … k·s + s − 1. The stride with the highest mean periodicity score counts the video: a periodic
-frame whose period is p positions counts 1/(s·p), and the video's count is the sum over its frames.
+The authors' rule is that of their notebook ("Counting Out Time", CVPR 2020), with a stride score that leaves padding out unless
+theirs is asked for. Each stride looks at every s-th frame; position k of stride s stands for frames k·s … k·s + s − 1. The
+stride with the highest mean periodicity score counts the video: a periodic frame whose period is p positions counts 1/(s·p),
+and the video's count is the sum over its frames.
 
 "No period" is `inf` frames throughout, so that a rate of repetitions, 1/period, is 0 there.
 """
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from model import voting
 from model.config import WINDOW_FRAMES
 from model.logits import StrideLogits
 
@@ -38,10 +40,11 @@ _SUM_TOLERANCE = 1e-9
 
 
 class StrideRule(str, enum.Enum):
-    """Which positions the score of a stride averages over."""
+    """Which strides count: the one with the highest score, over the frames there are or over padding too, or all by vote."""
 
     REAL_FRAMES = "real_frames"
     NOTEBOOK = "notebook"
+    VOTE = "vote"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +54,13 @@ class CountingOptions:
     Attributes:
       stride_rule: REAL_FRAMES averages a stride's score over the positions that show a frame of the video; NOTEBOOK, as the
         authors do, also over the repeats of the last frame that fill the windows and the batches, which puts high strides of
-        short videos at a disadvantage. A string with the value of either is taken too.
+        short videos at a disadvantage. VOTE lets all strides say together what the period is at each moment, see
+        `model.voting`. A string with the value of any is taken too.
       video_threshold: a video whose confidence is below counts 0; 0..1. The notebook's `threshold`.
       frame_threshold: a frame is periodic where its periodicity score is above; 0..1. The notebook's `within_period_threshold`.
-      median_filter: pass the periodic frames and their periods through a median filter of five frames.
+        With VOTE it is what a moment of rest is worth beside the votes for a period.
+      median_filter: pass the periodic frames and their periods through a median filter of five frames. Nothing with VOTE, whose
+        course of the period is as smooth as can be.
       constant_speed: let one period, that of the mean over the periodic frames, stand for the whole video.
       fully_periodic: put `frame_threshold` at 0, so that every frame with a countable period counts.
       batch_windows: windows of a batch, padding included; at least 1. Matters to the NOTEBOOK rule only.
@@ -113,9 +119,9 @@ class Counted:
 
     Attributes:
       count: repetitions, fractions included: the sum of `per_frame_count`.
-      confidence: 0..1, what `video_threshold` is held against: the mean of `periodicity`; with `constant_speed` the mean
-        probability of the one period, 0 where no frame is periodic.
-      stride: frames from one position to the next at the stride that counted.
+      confidence: 0..1, what `video_threshold` is held against: the mean of `periodicity`, with VOTE over the periodic frames
+        only; with `constant_speed` the mean probability of the one period. 0 where no frame is periodic, but for the first.
+      stride: frames from one position to the next at the stride with the best score, which counted unless all did.
       period_frames: mean frames a repetition takes, over the frames that count; inf where the count is 0.
       notebook_period_frames: the notebook's `pred_period`: n divided by the count, hence above `period_frames` where only a
         part of the video is periodic; with `constant_speed` the one period. Does not heed `video_threshold`; inf where nothing
@@ -131,7 +137,7 @@ class Counted:
       at_period_limit: at least half of the periodic frames have the longest period that the network can tell at this stride, so
         that the true one may be longer.
       ambiguous_stride: the stride with the second best score comes within 5 % of the best and would count differently by more
-        than 1.
+        than 1; with VOTE, if the likeliest periods, each moment for itself, would count differently by more than 1.
     """
 
     count: float
@@ -185,13 +191,18 @@ def count_repetitions(
             stride_scores[stride] = real_frames_score(scores, stride, num_frames)
 
     best, *others = sorted(stride_scores, key=lambda stride: -stride_scores[stride])
-    chosen = _count_at_stride(positions[best], num_frames, period_offset, options)
+    last_class = logits[best].period.shape[1] - 1 + period_offset
+    if options.stride_rule is StrideRule.VOTE:
+        chosen, ambiguous = _count_by_vote(logits, num_frames, period_offset, options)
+        longest_period = max(logits) * (last_class - 0.5)
+    else:
+        chosen, ambiguous = _count_at_stride(positions[best], num_frames, period_offset, options), False
+        longest_period = best * (last_class - 0.5)  # whatever rounds to the last class
+        if others and stride_scores[others[0]] >= AMBIGUOUS_SCORE_SHARE * stride_scores[best]:
+            second = _count_at_stride(positions[others[0]], num_frames, period_offset, options)
+            difference = float(second.per_frame_count.sum() - chosen.per_frame_count.sum())
+            ambiguous = abs(difference) > AMBIGUOUS_COUNT_DIFFERENCE
     count = float(chosen.per_frame_count.sum())
-    ambiguous = False
-    if others and stride_scores[others[0]] >= AMBIGUOUS_SCORE_SHARE * stride_scores[best]:
-        second = _count_at_stride(positions[others[0]], num_frames, period_offset, options)
-        ambiguous = abs(float(second.per_frame_count.sum()) - count) > AMBIGUOUS_COUNT_DIFFERENCE
-    longest_period = best * (logits[best].period.shape[1] - 1 + period_offset - 0.5)  # whatever rounds to the last class
     return Counted(
         count=count,
         confidence=chosen.confidence,
@@ -381,8 +392,43 @@ def _count_at_stride(positions: _Positions, num_frames: int, period_offset: int,
     )
 
 
+def _count_by_vote(
+    logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, options: CountingOptions
+) -> tuple[_StrideCount, bool]:
+    """Counts the video at all strides; also returns whether the answer is ambiguous, see `Counted`."""
+    collected = voting.collect_votes(logits, num_frames, period_offset)
+    votes = collected.votes
+    likeliest = votes.argmax(axis=1)
+    rest_vote = -math.inf if options.fully_periodic else _threshold(votes.max(axis=1), options)
+    course = voting.find_course(votes, rest_vote)
+    moves = course >= 0
+    bins = np.where(moves, course, likeliest)
+    if options.constant_speed and moves.any():
+        bins = np.full(len(bins), votes[moves].sum(axis=0).argmax())
+    of_bins = np.take_along_axis(votes, bins[:, None], axis=1)[:, 0]
+    periods = voting.refine_periods(collected, bins)
+    if options.constant_speed and moves.any():
+        periods = np.full(len(bins), periods[moves].mean())
+    curve, is_periodic = collected.to_frames(periods), collected.to_frames(moves)
+    periodicity = collected.to_frames(of_bins)
+    confidence = float(periodicity[is_periodic].mean(dtype=np.float64)) if is_periodic.any() else 0.0
+    total = float(np.sum(1.0 / curve[is_periodic]))
+    each_for_itself = float(np.sum(1.0 / collected.to_frames(voting.refine_periods(collected, likeliest))[is_periodic]))
+    if confidence < options.video_threshold:
+        is_periodic = np.zeros_like(is_periodic)
+    count = _StrideCount(
+        confidence=confidence,
+        notebook_period_frames=num_frames / total if total else math.inf,
+        per_frame_count=np.where(is_periodic, 1.0 / curve, 0.0),
+        periodicity=periodicity,
+        period_frames_curve=curve,
+        is_periodic=is_periodic,
+    )
+    return count, bool(is_periodic.any()) and abs(each_for_itself - total) > AMBIGUOUS_COUNT_DIFFERENCE
+
+
 def _threshold(periodicity: np.ndarray, options: CountingOptions) -> float:
-    """Returns the periodicity score above which a frame of this video is periodic."""
+    """Returns the periodicity score above which a frame, or a moment, of this video is periodic."""
     if options.fully_periodic:
         return 0.0
     return max(options.frame_threshold, options.peak_share * float(np.percentile(periodicity, PEAK_PERCENTILE)))

@@ -21,6 +21,9 @@ _RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
 
 _DROPOUT = 0.25
 
+_SHARPNESSES = (2.0, 8.0, 32.0)
+"""What the learned sharpnesses of "kernels" start from: at the mean distance, similarities of 0.14, 3e-4 and nothing."""
+
 Tensor = Any
 """A tensor of the Keras backend in use."""
 
@@ -108,7 +111,7 @@ def _dtype_policy(policy: str) -> Iterator[None]:
 
 
 class TemporalContext(keras.layers.Layer):
-    """The 3×3×3 convolution dilated by 3 in time, its batch norm, and the maximum over positions.
+    """The 3×3×3 convolution dilated by 3 in time, its batch norm and ReLU.
 
     The kernel's three taps in time see one frame each, so their products are computed once a frame (`taps`) whatever the number
     of strides and windows the frame is in; a window only adds three of them up (`call`).
@@ -136,39 +139,82 @@ class TemporalContext(keras.layers.Layer):
         return ops.conv(features, flat, padding="same")
 
     def call(self, taps: Tensor, training: bool = False) -> Tensor:
-        """Maps the taps of whole windows (W, 64, 7, 7, 3 · channels) to embeddings (W, 64, channels) float32."""
+        """Maps the taps of whole windows (W, 64, 7, 7, 3 · channels) to features (W, 64, 7, 7, channels) float32."""
         past, present, future = ops.split(taps, 3, axis=-1)
         zeros = ops.zeros_like(past[:, :TAP_REACH])
         past = ops.concatenate([zeros, past[:, :-TAP_REACH]], axis=1)
         future = ops.concatenate([future[:, TAP_REACH:], zeros], axis=1)
         summed = ops.cast(past, "float32") + ops.cast(present, "float32") + ops.cast(future, "float32") + self.bias
-        return ops.max(ops.relu(self.norm(summed, training=training)), axis=(2, 3))
+        return ops.relu(self.norm(summed, training=training))
 
 
 class SelfSimilarity(keras.layers.Layer):
-    """(W, 64, E) embeddings to (W, 64, 64, 1): a softmax over j of minus the squared distance of frames i and j."""
+    """Embeddings (W, 64, embedding_width) to similarities of frames i and j (W, 64, 64, channels), see `RepNetConfig`."""
 
     def __init__(self, config: RepNetConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates the learned sharpness where similarity is relative."""
+        """Creates the learned sharpness, or sharpnesses, where there are any."""
         if self.config.similarity == "relative":
             self.log_sharpness = self.add_weight(
                 name="log_sharpness", shape=(), initializer=keras.initializers.Constant(math.log(6.0))
             )
+        elif self.config.similarity == "kernels":
+            self.log_sharpness = self.add_weight(
+                name="log_sharpness", shape=(self.channels,), initializer=self._spread_sharpness
+            )
+
+    @property
+    def channels(self) -> int:
+        """Similarity matrices a window has."""
+        if self.config.similarity != "kernels":
+            return 1
+        return len(_SHARPNESSES) * (2 if self.config.layout_channels else 1)
+
+    def _spread_sharpness(self, shape: tuple[int, ...], dtype: str | None = None) -> Tensor:
+        repeated = _SHARPNESSES * (shape[0] // len(_SHARPNESSES))
+        return ops.convert_to_tensor([math.log(sharpness) for sharpness in repeated], dtype=dtype)
 
     def call(self, embeddings: Tensor) -> Tensor:
-        """Returns rows that sum to 1 ("fixed") or to 16 ("relative", about 1 at a match within a periodic window)."""
-        squares = ops.sum(ops.square(embeddings), axis=-1)
-        products = ops.matmul(embeddings, ops.transpose(embeddings, (0, 2, 1)))
-        distances = squares[:, :, None] - 2.0 * products + squares[:, None, :]
+        """Returns rows that sum to 1 ("fixed"), to 16 ("relative", about 1 at a match), or values of 0..1 ("kernels")."""
         if self.config.similarity == "fixed":
-            return ops.softmax(-distances / self.config.temperature, axis=-1)[..., None]
-        distances = ops.maximum(distances, 0.0)
-        relative = distances / (ops.mean(distances, axis=(1, 2), keepdims=True) + 1e-6)
-        return ops.softmax(-relative * ops.exp(self.log_sharpness), axis=-1)[..., None] * (WINDOW_FRAMES / 4)
+            return ops.softmax(-_square_distances(embeddings) / self.config.temperature, axis=-1)[..., None]
+        if self.config.similarity == "relative":
+            relative = _relative_distances(embeddings)
+            return ops.softmax(-relative * ops.exp(self.log_sharpness), axis=-1)[..., None] * (WINDOW_FRAMES / 4)
+        width = self.config.embedding_channels
+        parts = [embeddings[..., :width], embeddings[..., width:]] if self.config.layout_channels else [embeddings]
+        relative = ops.stack([_relative_distances(part) for part in parts for _ in _SHARPNESSES], axis=-1)
+        return ops.exp(-relative * ops.exp(self.log_sharpness))
+
+
+def _square_distances(embeddings: Tensor) -> Tensor:
+    """Returns the squared distances (W, 64, 64) of embeddings (W, 64, E)."""
+    squares = ops.sum(ops.square(embeddings), axis=-1)
+    products = ops.matmul(embeddings, ops.transpose(embeddings, (0, 2, 1)))
+    return squares[:, :, None] - 2.0 * products + squares[:, None, :]
+
+
+def _relative_distances(embeddings: Tensor) -> Tensor:
+    """Returns the squared distances (W, 64, 64) divided by their mean over the window."""
+    distances = ops.maximum(_square_distances(embeddings), 0.0)
+    return distances / (ops.mean(distances, axis=(1, 2), keepdims=True) + 1e-6)
+
+
+def align_lags(similarity: Tensor) -> Tensor:
+    """Shifts rows so that lags line up: (W, 64, 64, C) to (W, 64, 127, C).
+
+    What was at [i, i + lag] comes to [i, 63 + lag]; beyond the window there is 0.
+    """
+    channels = similarity.shape[-1]
+    reach = WINDOW_FRAMES - 1
+    # Rows of 190 read as rows of 191 move by one place a row.
+    width = WINDOW_FRAMES + 2 * reach
+    flat = ops.reshape(ops.pad(similarity, ((0, 0), (0, 0), (reach, reach), (0, 0))), (-1, WINDOW_FRAMES * width, channels))
+    flat = ops.pad(flat, ((0, 0), (0, WINDOW_FRAMES), (0, 0)))
+    return ops.reshape(flat, (-1, WINDOW_FRAMES, width + 1, channels))[:, :, : WINDOW_FRAMES + reach]
 
 
 class TransformerLayer(keras.layers.Layer):
@@ -214,7 +260,7 @@ class TransformerLayer(keras.layers.Layer):
 
 
 class Head(keras.layers.Layer):
-    """From rows of the similarity matrix (W, 64, 64 · similarity_channels) to (W, 64, outputs) logits."""
+    """From rows of the similarity matrix (W, 64, row_length · similarity_channels) to (W, 64, outputs) logits."""
 
     def __init__(self, config: RepNetConfig, outputs: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -266,6 +312,9 @@ class RepNet(keras.Model):
             self.encoder = encoder
             self.temporal = TemporalContext(config.embedding_channels, name="temporal")
         with _dtype_policy("float32"):
+            self.layout = None
+            if config.layout_channels:  # without a bias, which would cancel out in distances
+                self.layout = keras.layers.Dense(config.layout_channels, use_bias=False, name="layout")
             self.similarity = SelfSimilarity(config, name="similarity")
             self.similarity_conv = keras.layers.Conv2D(
                 config.similarity_channels, 3, padding="same", activation="relu", name="similarity_conv"
@@ -277,13 +326,20 @@ class RepNet(keras.Model):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates every variable, so that weights can be assigned before the first call."""
         self.temporal.build(self.encoder.output_shape)
-        embeddings = (None, WINDOW_FRAMES, self.config.embedding_channels)
-        self.similarity.build(embeddings)
-        self.similarity_conv.build((None, WINDOW_FRAMES, WINDOW_FRAMES, 1))
-        rows = (None, WINDOW_FRAMES, WINDOW_FRAMES * self.config.similarity_channels)
+        if self.layout:
+            self.layout.build((None, self.config.embedding_channels))
+        self.similarity.build((None, WINDOW_FRAMES, self.embedding_width))
+        self.similarity_conv.build((None, WINDOW_FRAMES, self.config.row_length, self.similarity.channels))
+        rows = (None, WINDOW_FRAMES, self.config.row_length * self.config.similarity_channels)
         self.period_head.build(rows)
         self.periodicity_head.build(rows)
         self.built = True
+
+    @property
+    def embedding_width(self) -> int:
+        """Numbers that describe a frame in its window: its embedding, and behind it its layout if there is one."""
+        height, width = self.encoder.output_shape[1:3]
+        return self.config.embedding_channels + height * width * self.config.layout_channels
 
     def encode(self, frames: Tensor, training: bool = False) -> Tensor:
         """Maps frames (B, 112, 112, 3), RGB in 0..255 (uint8 or float), to features (B, 7, 7, C)."""
@@ -294,13 +350,21 @@ class RepNet(keras.Model):
         return self.temporal.taps(features)
 
     def embed(self, taps: Tensor, training: bool = False) -> Tensor:
-        """Maps windows of taps (W, 64, 7, 7, 3E) to embeddings (W, 64, E) float32."""
-        return self.temporal(taps, training=training)
+        """Maps windows of taps (W, 64, 7, 7, 3E) to embeddings (W, 64, embedding_width) float32."""
+        features = self.temporal(taps, training=training)
+        pooled = ops.max(features, axis=(2, 3))
+        if self.layout is None:
+            return pooled
+        layout = ops.reshape(self.layout(features), (-1, WINDOW_FRAMES, self.embedding_width - pooled.shape[-1]))
+        return ops.concatenate([pooled, layout], axis=-1)
 
     def heads(self, embeddings: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
-        """Maps embeddings (W, 64, E) to period logits (W, 64, num_periods) and periodicity logits (W, 64), both float32."""
-        similarity = self.similarity_conv(self.similarity(embeddings))
-        rows = ops.reshape(similarity, (-1, WINDOW_FRAMES, WINDOW_FRAMES * self.config.similarity_channels))
+        """Maps embeddings of `embed` to period logits (W, 64, num_periods) and periodicity logits (W, 64), both float32."""
+        similarity = self.similarity(embeddings)
+        if self.config.similarity_rows == "lags":
+            similarity = align_lags(similarity)
+        rows = self.similarity_conv(similarity)
+        rows = ops.reshape(rows, (-1, WINDOW_FRAMES, self.config.row_length * self.config.similarity_channels))
         periodicity = self.periodicity_head(rows, training=training)
         return self.period_head(rows, training=training), ops.squeeze(periodicity, axis=-1)
 
@@ -324,6 +388,8 @@ class RepNet(keras.Model):
         out["temporal_conv_layers/0/bias"] = self.temporal.bias
         for variable in self.temporal.norm.weights:
             out[f"temporal_bn_layers/0/{variable.name}"] = variable
+        if self.layout:
+            out["layout/kernel"] = self.layout.kernel
         for variable in self.similarity.weights:
             out[f"similarity/{variable.name}"] = variable
         for variable in self.similarity_conv.weights:

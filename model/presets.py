@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from model import config, quiet, storage
-from model.counting import CountingOptions
+from model.counting import CountingOptions, StrideRule
 from model.storage import WeightsError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ PRESETS: Mapping[str, Preset] = {
             config=config.LITE,
             description="our own small RepNet, trained from drawn clips; shipped with the program",
             strides=(1, 2, 3, 4, 6, 8, 12),
-            counting=CountingOptions(video_threshold=0.32, frame_threshold=0.3, peak_share=0.6, interpolate_periods=True),
+            counting=CountingOptions(stride_rule=StrideRule.VOTE, video_threshold=0.0, frame_threshold=0.12, peak_share=0.3),
         ),
         Preset(
             name="repnet-2020",
@@ -223,7 +223,7 @@ def load_weights(path: Path) -> LoadedModel:
         raise WeightsError(
             f"the JSON file beside the weights says something else ({reason}). Received: {str(path)!r}"
         ) from error
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     quiet.import_tensorflow()
     from model import checkpoint
     from model.network import RepNet
@@ -233,7 +233,8 @@ def load_weights(path: Path) -> LoadedModel:
     return LoadedModel(preset, network, checkpoint.model_sha256(preset.config, arrays))
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of a weights file by name; raises WeightsError if it cannot be read."""
     arrays: dict[str, np.ndarray] = {}
 
     def read(name: str, node: object) -> None:

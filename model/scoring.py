@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
+from keras import ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from model.config import FRAME_SIZE, TAP_REACH, WINDOW_FRAMES
@@ -72,6 +73,7 @@ class Scorer:
         taps_shape = frames_part.output_shape[1:]
         self._positions = taps_shape[0] * taps_shape[1]
         self._channels = taps_shape[2] // 3
+        self._layout = None if network.layout is None else tf.constant(ops.convert_to_numpy(network.layout.kernel), tf.float32)
         self._embed = tf.function(
             self._embed_window,
             input_signature=[
@@ -80,7 +82,7 @@ class Scorer:
             ],
         )
         self._heads = tf.function(
-            network.heads, input_signature=[tf.TensorSpec((None, WINDOW_FRAMES, self._channels), tf.float32)]
+            network.heads, input_signature=[tf.TensorSpec((None, WINDOW_FRAMES, network.embedding_width), tf.float32)]
         )
 
     def score(self, frames: np.ndarray, *, is_last: bool = True) -> dict[int, StrideLogits]:
@@ -118,7 +120,7 @@ class Scorer:
         return out
 
     def embeddings(self, frames: np.ndarray) -> np.ndarray:
-        """Returns the embeddings (64, E) float32 of one window of frames (64, 112, 112, 3)."""
+        """Returns the embeddings (64, embedding_width) float32 of one window of frames (64, 112, 112, 3)."""
         return self._embed(self._compute_taps(frames), tf.range(WINDOW_FRAMES)).numpy()
 
     def _compute_taps(self, frames: np.ndarray) -> tf.Tensor:
@@ -132,13 +134,18 @@ class Scorer:
         return tf.concat(parts, axis=0)
 
     def _embed_window(self, taps: tf.Tensor, shown: tf.Tensor) -> tf.Tensor:
-        """Returns the embeddings (64, E) float32 of the window that shows frames `shown` (64,) of those with `taps`."""
+        """Returns the embeddings (64, embedding_width) float32 of the window of frames `shown` (64,) of those with `taps`."""
         window = tf.cast(tf.gather(taps, shown), tf.float32)
         past, present, future = tf.split(window, 3, axis=-1)
         ends = [[TAP_REACH, TAP_REACH], [0, 0], [0, 0]]
         past = tf.pad(past, ends)[: -2 * TAP_REACH]
         future = tf.pad(future, ends)[2 * TAP_REACH :]
-        return tf.nn.relu(tf.reduce_max(past + present + future, axis=1) + self._bias)
+        summed = past + present + future
+        pooled = tf.nn.relu(tf.reduce_max(summed, axis=1) + self._bias)
+        if self._layout is None:
+            return pooled
+        layout = tf.tensordot(tf.nn.relu(summed + self._bias), self._layout, 1)
+        return tf.concat([pooled, tf.reshape(layout, (WINDOW_FRAMES, -1))], axis=-1)
 
     def _score_windows(self, taps: tf.Tensor, shown: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Returns the period logits (W, 64, P) and periodicity logits (W, 64) of W windows given by their frames."""

@@ -24,6 +24,7 @@ _LAYERS = (
     ("encoder", r"base_model/"),
     ("3-D convolution", r"temporal_conv_layers/\d+/"),
     ("batch norm", r"temporal_bn_layers/\d+/"),
+    ("layout", r"layout/"),
     ("similarity", r"similarity/"),
     ("2-D convolution", r"conv_3x3_layer/"),
     ("input projection", r"input_projection2?/"),

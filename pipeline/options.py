@@ -144,13 +144,17 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     counting.add_argument(
         "--stride_rule",
         choices=[rule.value for rule in StrideRule],
-        help="how a stride's score is taken: over the frames there are, or as the authors' notebook does. Default: the model's",
+        help="which strides count: the best over the frames there are, the best as the authors' notebook scores them, or all "
+        "by vote. Default: the model's",
     )
     counting.add_argument(
         "--video_threshold", type=float, metavar="0..1", help="confidence below which a video counts 0. Default: the model's"
     )
     counting.add_argument(
-        "--frame_threshold", type=float, metavar="0..1", help="periodicity above which a frame counts. Default: the model's"
+        "--frame_threshold",
+        type=float,
+        metavar="0..1",
+        help="periodicity above which a frame counts; with a vote, what rest is worth. Default: the model's",
     )
     counting.add_argument(
         "--peak_share",

@@ -211,7 +211,7 @@ VIDEO_COUNTS = Table(
         Column(
             "confidence",
             ColumnType.FLOAT64,
-            "How sure the model is that the video is periodic, 0..1; a video below the run's threshold counts 0.",
+            "How sure the model is of what it counted, 0..1; a video below the run's threshold counts 0.",
             Mode.REQUIRED,
         ),
         Column(
@@ -219,15 +219,20 @@ VIDEO_COUNTS = Table(
             ColumnType.STRING,
             "What to know about the count: NOT_PERIODIC (nothing repeats), TRUNCATED (frames are missing, at the end or where "
             "the file is damaged; the count is that of the others), TOO_SHORT (fewer frames than the model's window of 64), "
-            "PERIOD_AT_LIMIT (the true period may be longer), AMBIGUOUS_STRIDE (another stride scores as well and counts "
+            "PERIOD_AT_LIMIT (the true period may be longer), AMBIGUOUS_STRIDE (another stride or period is as likely and counts "
             "differently), VARIABLE_FRAME_RATE, ROTATED (turned upright as the file asks).",
             Mode.REPEATED,
         ),
-        Column("stride", ColumnType.INT64, "Frames from one frame that the model saw to the next.", Mode.REQUIRED),
+        Column(
+            "stride",
+            ColumnType.INT64,
+            "Frames from one frame that the model saw to the next, at the stride with the best score.",
+            Mode.REQUIRED,
+        ),
         Column(
             "stride_scores",
             ColumnType.STRUCT,
-            "Score of every stride, in rising order; the best one counted.",
+            "Score of every stride, in rising order; the best one counted, unless all strides voted.",
             Mode.REPEATED,
             (
                 Column("stride", ColumnType.INT64, "Frames from one frame seen to the next."),

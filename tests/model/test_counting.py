@@ -435,7 +435,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("field", "value", "message"),
         [
-            ("stride_rule", "padded", r"one of real_frames, notebook. Received: 'padded'$"),
+            ("stride_rule", "padded", r"one of real_frames, notebook, vote. Received: 'padded'$"),
             ("video_threshold", -0.1, r"video_threshold must be within 0..1. Received: -0.1$"),
             ("video_threshold", math.nan, r"video_threshold must be within 0..1. Received: nan$"),
             ("frame_threshold", 1.5, r"frame_threshold must be within 0..1. Received: 1.5$"),
@@ -501,3 +501,57 @@ class TestBeyondTheNotebook:
     def test_a_share_is_within_0_and_1(self):
         with pytest.raises(ValueError, match=r"peak_share must be within 0\.\.1"):
             CountingOptions(peak_share=1.5)
+
+
+class TestVote:
+    """All strides count together."""
+
+    options = CountingOptions(stride_rule=StrideRule.VOTE, frame_threshold=0.12, peak_share=0.3)
+
+    def count(self, periods, scores, strides=(1, 2, 3, 4), **changes):
+        options = dataclasses.replace(self.options, **changes)
+        logits = {stride: logits_of(periods, scores, stride) for stride in strides}
+        return count_repetitions(logits, len(periods), 1, options)
+
+    def test_a_steady_set_is_counted_from_where_it_begins_to_where_it_ends(self):
+        scores = np.zeros(360)
+        scores[60:300] = 0.95
+        counted = self.count(np.full(360, 24), scores)
+        assert counted.count == pytest.approx(10, rel=0.03)
+        assert [(s.start_frame, s.end_frame) for s in counted.segments] == [(60, 300)]
+        assert counted.period_frames == pytest.approx(24, rel=0.03)
+        assert counted.confidence > 0.8
+
+    def test_a_video_without_repetitions_counts_nothing_and_is_sure_of_nothing(self):
+        counted = self.count(np.full(200, 20), np.zeros(200))
+        assert (counted.count, counted.confidence, counted.segments) == (0, 0, ())
+
+    def test_a_stride_too_coarse_for_a_fast_set_does_not_count_it(self):
+        periods, scores = np.full(384, 12), np.full(384, 0.95)
+        logits = {stride: logits_of(periods, scores, stride) for stride in (1, 2, 3)}
+        logits[12] = logits_of(np.full(384, 72), np.full(384, 0.99), 12)  # the surest, but of six positions where there is one
+        assert count_repetitions(logits, 384, 1, self.options).count == pytest.approx(32, rel=0.03)
+
+    def test_two_exercises_each_have_their_own_period(self):
+        periods = np.concatenate([np.full(240, 12), np.full(240, 48)])
+        counted = self.count(periods, np.full(480, 0.95), (1, 2, 3, 4, 6))
+        assert counted.count == pytest.approx(25, abs=1)
+
+    def test_below_the_video_threshold_nothing_counts(self):
+        assert self.count(np.full(200, 20), np.full(200, 0.5), video_threshold=0.9).count == 0
+
+    def test_one_speed_for_all(self):
+        counted = self.count(np.full(240, 24), np.full(240, 0.9), constant_speed=True)
+        assert len(np.unique(counted.period_frames_curve)) == 1
+        assert counted.count == pytest.approx(10, rel=0.03)
+
+    def test_fully_periodic_rests_nowhere(self):
+        assert self.count(np.full(240, 24), np.full(240, 0.1), fully_periodic=True, video_threshold=0).is_periodic.all()
+
+    def test_the_parts_add_up(self):
+        scores = np.where(np.arange(400) % 200 < 150, 0.9, 0.0)
+        counted = self.count(np.full(400, 20), scores)
+        assert counted.count == pytest.approx(counted.per_frame_count.sum())
+        assert counted.count == pytest.approx(sum(segment.count for segment in counted.segments))
+        assert len(counted.repetition_frames) == int(counted.count)
+        assert ((counted.per_frame_count > 0) == counted.is_periodic).all()

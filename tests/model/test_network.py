@@ -1,13 +1,20 @@
 """The network is the published one: its variables, its numbers; and our own is the same code."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from model.config import LITE, REPNET_2020, RepNetConfig
-from model.network import RepNet
+from model.network import RepNet, SelfSimilarity, align_lags
 from tests.model.networks import make_lite, make_published
 from tests.reference import checkpoint_layout
 from tests.reference.synthetic_clip import synthetic_clip
+
+RELATIVE = dataclasses.replace(
+    LITE, similarity="relative", layout_channels=0, similarity_rows="absolute", similarity_channels=32
+)
+"""The published structure, but for a similarity that does not depend on the embeddings' scale."""
 
 PARAMETERS = {"2020": 25_690_081, "2025": 25_771_905}
 
@@ -42,16 +49,51 @@ def test_agrees_with_the_golden_outputs(published, variant, golden):
         np.testing.assert_allclose(periodicity_logits[0], expected["within_period_logits"][i, :, 0], atol=1e-3)
 
 
-def test_the_whole_call_equals_its_parts():
-    network = make_lite()
+@pytest.mark.parametrize("config", [LITE, RELATIVE])
+def test_the_whole_call_equals_its_parts(config):
+    network = make_lite(config)
     frames = synthetic_clip(1, 64, 9)[None]
     embeddings = network.embed(network.taps(network.encode(frames[0]))[None])
     for whole, part in zip(network(frames), network.heads(embeddings), strict=True):
         np.testing.assert_allclose(whole, part, atol=1e-5)
 
 
-def test_every_variable_has_a_name():
-    network = RepNet(LITE)
+def test_a_layout_goes_behind_the_embedding():
+    network = make_lite()
+    embeddings = network.embed(np.zeros((1, 64, 7, 7, 384), np.float32))
+    assert embeddings.shape == (1, 64, network.embedding_width) == (1, 64, 128 + 49 * 8)
+
+
+def test_lags_line_up():
+    similarity = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+    aligned = np.asarray(align_lags(similarity))
+    assert aligned.shape == (2, 64, 127, 3)
+    for frame in (0, 17, 63):
+        for other in (0, 17, 40, 63):
+            np.testing.assert_array_equal(aligned[:, frame, 63 + other - frame], similarity[:, frame, other])
+    assert (aligned[:, 0, :63] == 0).all()
+    assert (aligned[:, 63, 64:] == 0).all()
+
+
+def test_kernels_are_one_for_frames_alike_whatever_the_scale_of_the_embeddings():
+    layer = SelfSimilarity(LITE)
+    embeddings = np.random.default_rng(0).standard_normal((1, 64, 520)).astype(np.float32)
+    embeddings[:, 40] = embeddings[:, 8]
+    similarity = np.asarray(layer(embeddings))
+    assert similarity.shape == (1, 64, 64, 6)
+    np.testing.assert_allclose(similarity[0, 8, 40], 1, atol=1e-3)
+    assert similarity[0, 8, 41].max() < 0.5
+    np.testing.assert_allclose(np.asarray(layer(embeddings * 100)), similarity, atol=1e-3)
+
+
+def test_a_layout_needs_kernels():
+    with pytest.raises(ValueError, match="layout_channels go with similarity 'kernels'"):
+        dataclasses.replace(RELATIVE, layout_channels=8)
+
+
+@pytest.mark.parametrize("config", [LITE, RELATIVE])
+def test_every_variable_has_a_name(config):
+    network = RepNet(config)
     assert (
         sum(variable.value.shape.num_elements() for variable in network.variables_by_name().values()) == network.count_params()
     )
