@@ -1,4 +1,4 @@
-"""Labelled clips, drawn: 64 frames, which of them belong to repetitions, and the period in frames at each.
+"""Labelled clips, drawn: 64 frames, which of them belong to repetitions, and where in the repetition each is.
 
 A clip is one or two shots of a scene. A scene has a background, a camera, an actor that repeats (a figure, limbs, a patch, or
 the picture itself) or does not, and bystanders. The set's timing runs on through cuts, as it does in edited workout videos.
@@ -13,9 +13,7 @@ import numpy as np
 
 from model.config import FRAME_SIZE, WINDOW_FRAMES
 from model.training import drawing, motion
-
-NUM_PERIODS = 32
-"""Period classes: class c is a period of c + 1 frames."""
+from model.training.views import draw_views
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,12 +22,27 @@ class Clip:
 
     Attributes:
       frames: (64, 112, 112, 3) uint8, RGB.
-      period_class: (64,) int32, period in frames less one, 0..31; meaningful where `periodic`.
-      periodic: (64,) float32, 1 where the frame belongs to repetitions whose period is a class.
+      timing: what moves, see `motion.Timing`; `active` leaves out what a title card covers.
     """
 
     frames: np.ndarray
-    period_class: np.ndarray
+    timing: motion.Timing
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Batch:
+    """What a training step takes.
+
+    Attributes:
+      frames: (clips, 64, 112, 112, 3) uint8, RGB.
+      views: (clips, views, 64) int32, frames that the positions of each view show, numbered through the batch.
+      period: (clips, views, 64) float32, positions that a repetition takes; 0 where nothing repeats.
+      periodic: (clips, views, 64) float32, 1 where something does.
+    """
+
+    frames: np.ndarray
+    views: np.ndarray
+    period: np.ndarray
     periodic: np.ndarray
 
 
@@ -50,18 +63,23 @@ def draw_clip(seed: int) -> Clip:
         _bars(frames, rng)
     if rng.random() < 0.1:
         _hold_frames(frames, timing, rng)
-    period_class = np.clip(np.round(timing.period_frames), 1, NUM_PERIODS).astype(np.int32) - 1
-    periodic = active & (timing.period_frames <= NUM_PERIODS + 0.5)
-    return Clip(frames, period_class, periodic.astype(np.float32))
+    return Clip(frames, dataclasses.replace(timing, active=active))
 
 
-def draw_batch(first_seed: int, size: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Returns frames (size, 64, 112, 112, 3) and labels (size, 64): period class, −1 where nothing repeats, and periodic."""
+def draw_batch(first_seed: int, size: int, views_per_clip: int) -> Batch:
+    """Returns the clips of `size` consecutive seeds, with their views; the same arguments draw the same batch."""
     cv2.setNumThreads(1)
     clips = [draw_clip(seed) for seed in range(first_seed, first_seed + size)]
-    periodic = np.stack([clip.periodic for clip in clips])
-    period_class = np.where(periodic > 0, np.stack([clip.period_class for clip in clips]), -1).astype(np.int32)
-    return np.stack([clip.frames for clip in clips]), (period_class, periodic)
+    timings = [(clip.timing.phase, clip.timing.period_frames, clip.timing.active) for clip in clips]
+    views = draw_views(np.random.default_rng([first_seed, size]), timings, views_per_clip)
+    shape = (size, views_per_clip, WINDOW_FRAMES)
+    periodic = np.stack([view.periodic for view in views])
+    return Batch(
+        frames=np.stack([clip.frames for clip in clips]),
+        views=np.stack([view.frames for view in views]).reshape(shape),
+        period=np.where(periodic, np.stack([view.period for view in views]), 0).astype(np.float32).reshape(shape),
+        periodic=periodic.astype(np.float32).reshape(shape),
+    )
 
 
 def _draw_shot(rng: np.random.Generator, timing: motion.Timing) -> np.ndarray:

@@ -150,7 +150,7 @@ def draw_camera(rng: np.random.Generator, num_frames: int) -> Camera:
     turn = np.zeros((num_frames, 1), np.float32)
     log_zoom = np.zeros((num_frames, 1), np.float32)
     if rng.random() < 0.6:
-        shift += smooth_noise(rng, num_frames, float(rng.choice([0.8, 2.0, 5.0])), 2)
+        shift += smooth_noise(rng, num_frames, float(rng.choice([0.8, 2.0, 5.0])), 2, most_knots=int(rng.choice([8, 8, 24])))
     if rng.random() < 0.15:
         shift += np.linspace(-0.5, 0.5, num_frames)[:, None].astype(np.float32) * rng.normal(0, 25, 2).astype(np.float32)
     if rng.random() < 0.3:
@@ -226,6 +226,7 @@ def degrade(rng: np.random.Generator, frames: np.ndarray) -> np.ndarray:
                 frame = step(frame)
             frames[t] = frame
 
+    _pulse(rng, frames)
     light = 1.0 + smooth_noise(rng, num_frames, float(rng.choice([0.0, 0.0, 0.04, 0.12])))[:, 0]
     light += rng.standard_normal(num_frames) * float(rng.choice([0.0, 0.0, 0.01, 0.04]))
     contrast, level = rng.uniform(0.5, 1.2), rng.uniform(-60, 40)
@@ -245,3 +246,14 @@ def degrade(rng: np.random.Generator, frames: np.ndarray) -> np.ndarray:
             noisy = frames[t].astype(np.int16) + np.roll(grain[which[t]], roll[t], axis=0)
             frames[t] = np.clip(noisy, 0, 255)
     return frames
+
+
+def _pulse(rng: np.random.Generator, frames: np.ndarray) -> None:
+    """Blurs the frames, now and then, in the rhythm of key frames: with each one a codec starts afresh and gets better."""
+    if rng.random() < 0.2:
+        gap, first = int(rng.integers(4, 31)), int(rng.integers(0, 31))
+        worst = float(rng.uniform(0.4, 1.4))
+        for t in range(len(frames)):
+            sigma = worst * (1 - ((t + first) % gap) / gap)
+            if sigma > 0.3:
+                frames[t] = cv2.GaussianBlur(frames[t], (0, 0), sigma)

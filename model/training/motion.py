@@ -11,9 +11,9 @@ _TABLE = 256
 """Samples of a cycle in a wave's table."""
 
 
-def smooth_noise(rng: np.random.Generator, num_frames: int, scale: float, channels: int = 1) -> np.ndarray:
-    """Returns (num_frames, channels) float32 of slowly changing noise, about `scale` in size."""
-    knots = rng.standard_normal((int(rng.integers(3, 9)), channels)).astype(np.float32) * scale
+def smooth_noise(rng: np.random.Generator, num_frames: int, scale: float, channels: int = 1, most_knots: int = 8) -> np.ndarray:
+    """Returns (num_frames, channels) float32 of noise, about `scale` in size; the more knots, the faster it changes."""
+    knots = rng.standard_normal((int(rng.integers(3, most_knots + 1)), channels)).astype(np.float32) * scale
     interpolation = cv2.INTER_LINEAR if rng.random() < 0.3 else cv2.INTER_CUBIC
     return cv2.resize(knots, (channels, num_frames), interpolation=interpolation).reshape(num_frames, channels)
 
@@ -25,7 +25,7 @@ def draw_wave(rng: np.random.Generator) -> np.ndarray:
     if kind < 0.3:
         wave = 0.5 - 0.5 * np.cos(2 * np.pi * phase)
     elif kind < 0.7:
-        up, top, down, bottom = rng.dirichlet([3.0, rng.choice([0.3, 1.5]), 3.0, rng.choice([0.3, 1.5])])
+        up, top, down, bottom = rng.dirichlet([3.0, rng.choice([0.3, 1.5, 5.0]), 3.0, rng.choice([0.3, 1.5, 5.0])])
         knots = np.cumsum([0, max(up, 0.1), top, max(down, 0.1), bottom])
         corners = np.interp(phase, knots / knots[-1], [0, 1, 1, 0, 0])
         width = int(rng.integers(8, 40))
@@ -63,7 +63,7 @@ def draw_timing(rng: np.random.Generator, num_frames: int, shortest: float = 2.7
     """Returns a drawn timing: a set with drifting speed, perhaps starting late or ending early, or none at all."""
     active = np.ones(num_frames, bool)
     kind = rng.random()
-    if kind < 0.14:
+    if kind < 0.18:
         active[:] = False
     elif kind < 0.6:
         start = int(rng.integers(-24, num_frames // 2))
@@ -82,11 +82,11 @@ def draw_timing(rng: np.random.Generator, num_frames: int, shortest: float = 2.7
         jitter = np.exp(rng.standard_normal(int(phase[-1]) + 2) * rng.uniform(0.03, 0.15))
         period = np.maximum(period * jitter[np.floor(phase).astype(int)], 2.2)
         phase = np.cumsum(1.0 / period) + rng.random()
-    active &= _runs_of_two_cycles(phase, active)
+    active &= runs_of_two_cycles(phase, active)
     return Timing(phase, period, active)
 
 
-def _runs_of_two_cycles(phase: np.ndarray, active: np.ndarray) -> np.ndarray:
+def runs_of_two_cycles(phase: np.ndarray, active: np.ndarray) -> np.ndarray:
     """Keeps only the runs of `active` that hold nearly two cycles: less cannot be told from a single movement."""
     out = np.zeros_like(active)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
@@ -195,12 +195,23 @@ def draw_exercise(rng: np.random.Generator) -> Exercise:
 
 
 def draw_idling(rng: np.random.Generator, num_frames: int) -> np.ndarray:
-    """Returns (num_frames,) float32, what replaces the wave where nothing repeats: nothing, wandering, or one-offs."""
+    """Returns (num_frames,) float32, what replaces the wave where nothing repeats.
+
+    It is nothing, wandering, fidgeting, going to and fro without any rhythm, or a one-off.
+    """
     kind = rng.random()
-    if kind < 0.4:
+    if kind < 0.3:
         return np.full(num_frames, rng.uniform(0, 1), np.float32)
-    if kind < 0.8:
+    if kind < 0.5:
         return np.clip(smooth_noise(rng, num_frames, 0.6)[:, 0] + 0.4, -0.3, 1.3)
+    if kind < 0.7:  # gestures, strokes, scuffles: as fast as repetitions, but never the same twice
+        fidget = smooth_noise(rng, num_frames, float(rng.uniform(0.1, 0.8)), most_knots=36)[:, 0]
+        return np.clip(fidget + rng.uniform(0, 1), -0.3, 1.3).astype(np.float32)
+    if kind < 0.82:
+        durations = float(np.exp(rng.uniform(np.log(4), np.log(24)))) * np.exp(rng.normal(0, 0.5, 40))
+        heights = rng.uniform(0.1, 1.0, 40)
+        phase = np.interp(np.arange(num_frames), np.concatenate([[0], np.cumsum(durations)]), np.arange(41))
+        return ((0.5 - 0.5 * np.cos(2 * np.pi * phase)) * heights[np.minimum(phase.astype(int), 39)]).astype(np.float32)
     # One or two movements there and back, each at its own pace, too irregular to be repetitions.
     out = np.zeros(num_frames, np.float32)
     for _ in range(int(rng.integers(1, 3))):

@@ -17,14 +17,15 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import keras
-import numpy as np
+from keras import ops
 
-from model.config import LITE, RepNetConfig
-from model.network import RepNet
-from model.presets import PRESETS, save_weights
-from model.training.clips import draw_batch
+from model.config import FRAME_SIZE, LITE, WINDOW_FRAMES, RepNetConfig
+from model.network import RepNet, Tensor
+from model.presets import PRESETS, read_arrays, read_sidecar, save_weights
+from model.training.clips import Batch, draw_batch
 
 _SEED_STRIDE = 10_000_000
 """Clips of two seeds never coincide for runs of fewer clips than this."""
@@ -40,6 +41,7 @@ class TrainingSettings:
     Attributes:
       steps: batches in all.
       batch_size: clips a batch.
+      views_per_clip: windows that are shown of every clip, see `model.training.views`.
       learning_rate: peak, reached after `warmup_steps`; it then falls to nothing along a cosine.
       warmup_steps: batches over which the learning rate rises.
       weight_decay: of AdamW.
@@ -47,11 +49,16 @@ class TrainingSettings:
       average_decay: of the running average of the weights, which is what is saved.
       seed: of the initial weights, the dropout and the clips.
       steps_per_epoch: batches between two lines of the log and two checkpoints.
-      frame_policy: Keras dtype policy of the frames' part while training.
+      frame_policy: Keras dtype policy of the frames' part while training; "mixed_bfloat16" where the machine multiplies
+        matrices of bfloat16, which is several times slower than "float32" where it does not.
+      initial_weights: a `.weights.h5` file of ours to start from instead of from random numbers: every variable that it has in
+        the same shape is taken. Empty: none.
+      frozen_encoder: leave the encoder and the taps as `initial_weights` has them, which makes a step three times as fast.
     """
 
     steps: int = 6000
     batch_size: int = 16
+    views_per_clip: int = 3
     learning_rate: float = 1.5e-3
     warmup_steps: int = 200
     weight_decay: float = 1e-4
@@ -59,7 +66,9 @@ class TrainingSettings:
     average_decay: float = 0.998
     seed: int = 0
     steps_per_epoch: int = 100
-    frame_policy: str = "mixed_bfloat16"
+    frame_policy: str = "float32"
+    initial_weights: str = ""
+    frozen_encoder: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError unless the run is a whole number of epochs."""
@@ -67,11 +76,11 @@ class TrainingSettings:
             raise ValueError(f"steps must be a positive multiple of {self.steps_per_epoch}. Received: {self.steps}")
 
 
-Batch = tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]
+Example = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def draw_batches(settings: TrainingSettings, first_batch: int, workers: int) -> Iterator[Batch]:
-    """Yields `(frames, (period_class, periodic))` for ever, in order, drawn some batches ahead by other processes.
+def draw_examples(settings: TrainingSettings, first_batch: int, workers: int) -> Iterator[Example]:
+    """Yields `((frames, views), (period, periodic))` of `Batch`es for ever, in order, drawn some ahead by other processes.
 
     Args:
       settings: decide which seeds a batch has.
@@ -81,11 +90,62 @@ def draw_batches(settings: TrainingSettings, first_batch: int, workers: int) -> 
     # Spawned, not forked: the parent runs TensorFlow's threads.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         ahead: deque[Future[Batch]] = deque()
-        for batch in itertools.count(first_batch):
-            first_seed = settings.seed * _SEED_STRIDE + batch * settings.batch_size
-            ahead.append(pool.submit(draw_batch, first_seed, settings.batch_size))
+        for number in itertools.count(first_batch):
+            first_seed = settings.seed * _SEED_STRIDE + number * settings.batch_size
+            ahead.append(pool.submit(draw_batch, first_seed, settings.batch_size, settings.views_per_clip))
             if len(ahead) > _BATCHES_AHEAD * workers:
-                yield ahead.popleft().result()
+                batch = ahead.popleft().result()
+                yield (batch.frames, batch.views), (batch.period, batch.periodic)
+
+
+class Lesson(keras.Model):
+    """A network that is shown views of clips: frames (B, 64, 112, 112, 3) and views (B, V, 64) to logits (B, V, 64, …).
+
+    Attributes:
+      network: what learns.
+    """
+
+    def __init__(self, network: RepNet, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.network = network
+        self.built = True
+
+    def call(self, inputs: tuple[Tensor, Tensor], training: bool = False) -> tuple[Tensor, Tensor]:
+        """Returns period logits (B, V, 64, num_periods) and periodicity logits (B, V, 64)."""
+        frames, views = inputs
+        features = self.network.encode(ops.reshape(frames, (-1, FRAME_SIZE, FRAME_SIZE, 3)), training=training)
+        shown = ops.take(self.network.taps(features), ops.reshape(views, (-1, WINDOW_FRAMES)), axis=0)
+        period, periodicity = self.network.heads(self.network.embed(shown, training=training), training=training)
+        per_clip = views.shape[1]
+        return (
+            ops.reshape(period, (-1, per_clip, WINDOW_FRAMES, period.shape[-1])),
+            ops.reshape(periodicity, (-1, per_clip, WINDOW_FRAMES)),
+        )
+
+
+class PeriodLoss(keras.losses.Loss):
+    """Cross-entropy of the period where something repeats, the truth shared out to the two classes that it lies between.
+
+    So the mean over the likeliest classes is the period itself, fractions included, which counting makes use of.
+    """
+
+    def __init__(self, period_offset: int, **kwargs: Any) -> None:
+        super().__init__(reduction="sum", **kwargs)
+        self.period_offset = period_offset
+
+    def call(self, period: Tensor, logits: Tensor) -> Tensor:
+        """Takes periods (B, V, 64) in positions, 0 for none, and logits (B, V, 64, num_periods); returns the mean, a scalar."""
+        last = logits.shape[-1] - 1
+        place = ops.clip(period - self.period_offset, 0.0, float(last))
+        lower = ops.minimum(ops.floor(place), float(last - 1))
+        upper_share = place - lower
+        likelihoods = ops.log_softmax(logits, axis=-1)
+        index = ops.cast(lower, "int32")
+        of_lower = ops.take_along_axis(likelihoods, index[..., None], axis=-1)[..., 0]
+        of_upper = ops.take_along_axis(likelihoods, index[..., None] + 1, axis=-1)[..., 0]
+        repeats = ops.cast(period > 0, logits.dtype)
+        losses = -((1.0 - upper_share) * of_lower + upper_share * of_upper) * repeats
+        return ops.sum(losses) / (ops.sum(repeats) + 1.0)
 
 
 def _finished_epochs(backup: Path) -> int:
@@ -103,8 +163,8 @@ def _read_log(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def compile_network(network: RepNet, settings: TrainingSettings) -> None:
-    """Gives `network` its losses and its optimizer."""
+def compile_lesson(lesson: Lesson, settings: TrainingSettings) -> None:
+    """Gives a lesson its losses and its optimizer."""
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=settings.learning_rate / 100,
         decay_steps=settings.steps - settings.warmup_steps,
@@ -112,7 +172,7 @@ def compile_network(network: RepNet, settings: TrainingSettings) -> None:
         warmup_steps=settings.warmup_steps,
         alpha=0.01,
     )
-    network.compile(
+    lesson.compile(
         optimizer=keras.optimizers.AdamW(
             schedule,
             weight_decay=settings.weight_decay,
@@ -121,11 +181,37 @@ def compile_network(network: RepNet, settings: TrainingSettings) -> None:
             ema_momentum=settings.average_decay,
         ),
         loss=[
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1, name="period"),
+            PeriodLoss(lesson.network.config.period_offset, name="period"),
             keras.losses.BinaryCrossentropy(from_logits=True, name="periodicity"),
         ],
         loss_weights=[1.0, settings.periodicity_weight],
+        jit_compile=True,
     )
+
+
+def assign_matching(network: RepNet, path: Path) -> int:
+    """Gives a network every variable of a weights file that it has under the same name and in the same shape; returns how many.
+
+    Raises:
+      WeightsError: the file cannot be read.
+    """
+    variables, assigned = network.variables_by_name(), 0
+    for name, array in read_arrays(path).items():
+        if name in variables and tuple(variables[name].shape) == array.shape:
+            variables[name].assign(array)
+            assigned += 1
+    return assigned
+
+
+def describe_initial(settings: TrainingSettings) -> dict[str, Any]:
+    """Returns what the record of a run says of the weights that it starts from: their file's name, hash, and own record.
+
+    Raises:
+      WeightsError: the file or its sidecar cannot be read.
+    """
+    path = Path(settings.initial_weights)
+    sidecar = read_sidecar(path)
+    return {"file": path.name, "sha256": sidecar["sha256"], "training": sidecar["training"]}
 
 
 def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE, workers: int = 1) -> RepNet:
@@ -133,7 +219,7 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
 
     Args:
       settings: what decides the run.
-      folder: gets `settings.json`, `log.csv`, the checkpoint of the last epoch while the run lasts, and the weights with their
+      folder: gets `settings.json`, `initial.json` if the run starts from weights, `log.csv`, the checkpoint of the last epoch while the run lasts, and the weights with their
         running average as `averaged.weights.h5` after every epoch.
       config: the network.
       workers: processes that draw clips.
@@ -150,18 +236,25 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
     if record.exists() and json.loads(record.read_text()) != json.loads(described):
         raise ValueError(f"{folder} holds a run with other settings: choose another folder. Received: {settings}")
     record.write_text(described + "\n")
+    if settings.initial_weights and not (folder / "initial.json").exists():
+        (folder / "initial.json").write_text(json.dumps(describe_initial(settings), indent=2) + "\n")
 
     keras.utils.set_random_seed(settings.seed)
     network = RepNet(config, settings.frame_policy)
+    if settings.initial_weights:
+        assign_matching(network, Path(settings.initial_weights))
+    if settings.frozen_encoder:
+        network.encoder.trainable = network.temporal.trainable = False
+    lesson = Lesson(network)
     epochs, averaged = settings.steps // settings.steps_per_epoch, folder / "averaged.weights.h5"
     if any(int(line["epoch"]) == epochs - 1 for line in _read_log(folder)):
         # Of a finished run, `BackupAndRestore` leaves nothing to resume from: it would start over.
-        network.load_weights(averaged)
+        lesson.load_weights(averaged)
         return network
-    compile_network(network, settings)
+    compile_lesson(lesson, settings)
     backup = folder / "backup"
-    network.fit(
-        draw_batches(settings, _finished_epochs(backup) * settings.steps_per_epoch, workers),
+    lesson.fit(
+        draw_examples(settings, _finished_epochs(backup) * settings.steps_per_epoch, workers),
         steps_per_epoch=settings.steps_per_epoch,
         epochs=epochs,
         verbose=2,
@@ -192,10 +285,12 @@ def export(folder: Path, path: Path) -> str:
     record = json.loads((folder / "settings.json").read_text())
     sizes = dict(record["network"], encoder_channels=tuple(record["network"]["encoder_channels"]))
     network = RepNet(RepNetConfig(**sizes))
-    network.load_weights(folder / "averaged.weights.h5")
+    Lesson(network).load_weights(folder / "averaged.weights.h5")
     last = _read_log(folder)[-1]
+    initial = folder / "initial.json"
     training = {
-        "settings": record["settings"],
+        "settings": {name: value for name, value in record["settings"].items() if name != "initial_weights"},
+        "initial": json.loads(initial.read_text()) if initial.exists() else None,
         "steps_done": (int(last["epoch"]) + 1) * record["settings"]["steps_per_epoch"],
         "last_losses": {name: float(last[name]) for name in ("period_loss", "periodicity_loss")},
         "code_version": importlib.metadata.version("repcount"),

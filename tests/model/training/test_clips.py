@@ -1,10 +1,10 @@
-"""Drawn clips: the same for the same seed, labelled where something repeats, of every period."""
+"""Drawn clips: the same for the same seed, with the timing of what repeats in them; batches label views of them."""
 
 import numpy as np
 import pytest
 
 from model.config import WINDOW_FRAMES
-from model.training.clips import NUM_PERIODS, draw_batch, draw_clip
+from model.training.clips import draw_batch, draw_clip
 
 
 @pytest.fixture(scope="module")
@@ -12,20 +12,17 @@ def clips():
     return [draw_clip(seed) for seed in range(40)]
 
 
-def test_a_clip_has_frames_and_a_label_for_each(clips):
+def test_a_clip_has_frames_and_a_timing_for_each(clips):
     for clip in clips:
         assert clip.frames.shape == (WINDOW_FRAMES, 112, 112, 3)
         assert clip.frames.dtype == np.uint8
-        assert clip.period_class.shape == clip.periodic.shape == (WINDOW_FRAMES,)
-        assert clip.period_class.min() >= 0
-        assert clip.period_class.max() < NUM_PERIODS
-        assert set(np.unique(clip.periodic)) <= {0.0, 1.0}
+        assert clip.timing.phase.shape == clip.timing.period_frames.shape == clip.timing.active.shape == (WINDOW_FRAMES,)
 
 
 def test_a_seed_draws_the_same_clip_again(clips):
     again = draw_clip(7)
     np.testing.assert_array_equal(again.frames, clips[7].frames)
-    np.testing.assert_array_equal(again.period_class, clips[7].period_class)
+    np.testing.assert_array_equal(again.timing.phase, clips[7].timing.phase)
 
 
 def test_clips_differ(clips):
@@ -33,7 +30,7 @@ def test_clips_differ(clips):
 
 
 def test_some_clips_repeat_and_some_do_not(clips):
-    shares = [float(clip.periodic.mean()) for clip in clips]
+    shares = [float(clip.timing.active.mean()) for clip in clips]
     assert any(share == 0 for share in shares)
     assert any(share == 1 for share in shares)
     assert any(0 < share < 1 for share in shares)
@@ -41,11 +38,20 @@ def test_some_clips_repeat_and_some_do_not(clips):
 
 def test_where_something_repeats_the_picture_moves(clips):
     for clip in clips:
-        if clip.periodic.all():
+        if clip.timing.active.all():
             assert np.ptp(clip.frames.astype(int), axis=0).max() > 30
 
 
 def test_batches_mark_what_does_not_repeat():
-    frames, (period_class, periodic) = draw_batch(first_seed=100, size=6)
-    assert frames.shape == (6, WINDOW_FRAMES, 112, 112, 3)
-    assert ((period_class == -1) == (periodic == 0)).all()
+    batch = draw_batch(first_seed=100, size=6, views_per_clip=2)
+    assert batch.frames.shape == (6, WINDOW_FRAMES, 112, 112, 3)
+    assert batch.views.shape == batch.period.shape == batch.periodic.shape == (6, 2, WINDOW_FRAMES)
+    assert ((batch.period == 0) == (batch.periodic == 0)).all()
+    assert batch.period.max() <= 32.5
+
+
+def test_a_batch_is_told_by_its_seeds():
+    batch, again = (draw_batch(first_seed=100, size=2, views_per_clip=3) for _ in range(2))
+    np.testing.assert_array_equal(batch.frames, again.frames)
+    np.testing.assert_array_equal(batch.views, again.views)
+    np.testing.assert_array_equal(batch.period, again.period)

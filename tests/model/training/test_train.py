@@ -16,13 +16,12 @@ from model.config import LITE
 from model.network import RepNet
 from model.presets import PRESETS, WeightsError
 from model.training import train as training
-from model.training.clips import NUM_PERIODS
-from model.training.train import TrainingSettings, draw_batches, export, train
+from model.training.train import Lesson, PeriodLoss, TrainingSettings, assign_matching, draw_examples, export, train
 from tests.model import checkpoints
 
-SETTINGS = TrainingSettings(steps=2, batch_size=1, warmup_steps=1, steps_per_epoch=1, frame_policy="float32", seed=3)
+SETTINGS = TrainingSettings(steps=2, batch_size=1, warmup_steps=1, steps_per_epoch=1, seed=3)
 FIRST_SEED = 30_000_000
-TINY = dataclasses.replace(checkpoints.TINY, num_periods=NUM_PERIODS)
+TINY = dataclasses.replace(checkpoints.TINY, num_periods=32)
 
 
 class InProcess:
@@ -39,10 +38,10 @@ class InProcess:
     def __exit__(self, *error):
         pass
 
-    def submit(self, function, first_seed, size):
+    def submit(self, function, first_seed, *args):
         self.seeds.append(first_seed)
         future: Future = Future()
-        future.set_result(function(first_seed, size))
+        future.set_result(function(first_seed, *args))
         return future
 
 
@@ -131,18 +130,19 @@ def test_an_unfinished_run_is_exported_with_its_record(drawn, eager, tmp_path, m
     loaded = presets.load_model(str(path))
     assert (loaded.sha256, loaded.preset.name, loaded.preset.config) == (sha256, "lite", TINY)
     averaged = RepNet(TINY)
-    averaged.load_weights(tmp_path / "averaged.weights.h5")
+    Lesson(averaged).load_weights(tmp_path / "averaged.weights.h5")
     assert_same(loaded.network, averaged)
     record = json.loads((tmp_path / "exported.json").read_text())["training"]
     assert record["steps_done"] == 1
-    assert record["settings"] == dataclasses.asdict(SETTINGS)
+    assert record["settings"] | {"initial_weights": ""} == dataclasses.asdict(SETTINGS)
+    assert record["initial"] is None
     assert record["last_losses"]["period_loss"] > 0
 
 
 def test_steps_are_told_by_the_number_of_the_last_epoch(tmp_path, monkeypatch):
     described = {"settings": dataclasses.asdict(SETTINGS), "network": dataclasses.asdict(TINY)}
     (tmp_path / "settings.json").write_text(json.dumps(described))
-    RepNet(TINY).save_weights(tmp_path / "averaged.weights.h5")
+    Lesson(RepNet(TINY)).save_weights(tmp_path / "averaged.weights.h5")
     (tmp_path / "log.csv").write_text("epoch,period_loss,periodicity_loss\n0,9,9\n1,8,8\n0,7,7\n1,6,5\n")
     monkeypatch.setattr(training, "PRESETS", {"lite": dataclasses.replace(PRESETS["lite"], config=TINY)})
     export(tmp_path, tmp_path / "exported.weights.h5")
@@ -154,18 +154,94 @@ def test_steps_are_told_by_the_number_of_the_last_epoch(tmp_path, monkeypatch):
 def test_a_run_of_another_network_is_not_exported_as_the_preset_s(tmp_path):
     described = {"settings": dataclasses.asdict(SETTINGS), "network": dataclasses.asdict(TINY)}
     (tmp_path / "settings.json").write_text(json.dumps(described))
-    RepNet(TINY).save_weights(tmp_path / "averaged.weights.h5")
+    Lesson(RepNet(TINY)).save_weights(tmp_path / "averaged.weights.h5")
     (tmp_path / "log.csv").write_text("epoch,period_loss,periodicity_loss\n0,9,9\n")
     with pytest.raises(WeightsError, match="of the preset's configuration"):
         export(tmp_path, tmp_path / "exported.weights.h5")
 
 
-def test_batches_are_those_of_their_seeds_whichever_comes_first(drawn):
-    (frames, (period_class, periodic)) = next(draw_batches(SETTINGS, 1, workers=1))
-    assert (frames.shape, period_class.shape, periodic.shape) == ((1, 64, 112, 112, 3), (1, 64), (1, 64))
-    expected = training.draw_batch(FIRST_SEED + 1, 1)
-    np.testing.assert_array_equal(frames, expected[0])
-    np.testing.assert_array_equal(period_class, expected[1][0])
+def test_examples_are_those_of_their_seeds_whichever_comes_first(drawn):
+    (frames, views), (period, periodic) = next(draw_examples(SETTINGS, 1, workers=1))
+    assert (frames.shape, period.shape, periodic.shape) == ((1, 64, 112, 112, 3), (1, 3, 64), (1, 3, 64))
+    expected = training.draw_batch(FIRST_SEED + 1, 1, 3)
+    np.testing.assert_array_equal(frames, expected.frames)
+    np.testing.assert_array_equal(views, expected.views)
+    np.testing.assert_array_equal(period, expected.period)
+
+
+def test_a_lesson_shows_the_network_the_frames_of_its_views():
+    network = RepNet(TINY)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 64, 112, 112, 3), np.uint8)
+    views = np.stack([np.arange(64), np.arange(127, 63, -1)]).reshape(2, 1, 64)
+    period, periodicity = Lesson(network)((frames, views))
+    for i, shown in enumerate((frames[0], frames[1, ::-1])):
+        expected_period, expected_periodicity = network(shown[None])
+        np.testing.assert_allclose(period[i], expected_period, atol=1e-4)
+        np.testing.assert_allclose(periodicity[i], expected_periodicity, atol=1e-4)
+
+
+class TestPeriodLoss:
+    """Of a network with 32 classes, class 0 a period of 1."""
+
+    loss = PeriodLoss(period_offset=1)
+
+    def logits(self, likelihoods):
+        logits = np.full((1, 1, 1, 32), -30.0, np.float32)
+        for positions, likelihood in likelihoods.items():
+            logits[..., positions - 1] = np.log(likelihood)
+        return logits
+
+    def of(self, period, likelihoods):
+        # One position of one: the sum of repeating positions is divided by one more than their number.
+        return 2 * float(self.loss(np.full((1, 1, 1), period, np.float32), self.logits(likelihoods)))
+
+    def test_a_sure_right_answer_costs_nothing(self):
+        assert self.of(10, {10: 1.0}) == pytest.approx(0, abs=1e-4)
+
+    def test_between_two_classes_both_are_right_by_their_shares(self):
+        shared = self.of(10.25, {10: 0.75, 11: 0.25})
+        assert shared == pytest.approx(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)), abs=1e-4)
+        assert shared < self.of(10.25, {10: 0.5, 11: 0.5}) < self.of(10.25, {10: 0.01, 11: 0.99})
+
+    @pytest.mark.parametrize(("period", "nearest"), [(32.4, 32), (0.5, 1)])
+    def test_beyond_the_classes_the_last_one_is_right(self, period, nearest):
+        assert self.of(period, {nearest: 1.0}) == pytest.approx(0, abs=1e-4)
+
+    def test_where_nothing_repeats_no_period_is_wrong(self):
+        assert self.of(0, {5: 1.0}) == 0
+
+
+@pytest.fixture
+def first(tmp_path):
+    """A network and the file that holds its weights."""
+    network = RepNet(TINY)
+    for name, array in checkpoints.random_arrays(network).items():
+        network.variables_by_name()[name].assign(array)
+    path = tmp_path / "first.weights.h5"
+    presets.save_weights(path, network, dataclasses.replace(PRESETS["lite"], config=TINY))
+    return network, path
+
+
+def test_a_run_starts_from_given_weights_where_they_fit(first):
+    before, path = first
+    network = RepNet(dataclasses.replace(TINY, num_periods=40))
+    assigned = assign_matching(network, path)
+    arrays, expected = presets.network_arrays(network), presets.network_arrays(before)
+    assert assigned == len(arrays) - 2  # kernel and bias of the last dense layer of the period head
+    for name, array in arrays.items():
+        if not name.startswith("fc_layers/2/"):
+            np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def test_a_frozen_encoder_stays_as_it_was(first, drawn, eager, tmp_path):
+    before, path = first
+    settings = dataclasses.replace(SETTINGS, initial_weights=str(path), frozen_encoder=True)
+    arrays, expected = presets.network_arrays(train(settings, tmp_path / "run", TINY)), presets.network_arrays(before)
+    initial = json.loads((tmp_path / "run" / "initial.json").read_text())
+    assert (initial["file"], initial["sha256"]) == ("first.weights.h5", presets.read_sidecar(path)["sha256"])
+    frozen = {name for name in arrays if name.startswith(("base_model/", "temporal_"))}
+    assert all(np.array_equal(arrays[name], expected[name]) for name in frozen)
+    assert not all(np.array_equal(arrays[name], expected[name]) for name in arrays.keys() - frozen)
 
 
 @pytest.mark.slow
