@@ -219,8 +219,8 @@ VIDEO_COUNTS = Table(
             ColumnType.STRING,
             "What to know about the count: NOT_PERIODIC (nothing repeats), TRUNCATED (frames are missing, at the end or where "
             "the file is damaged; the count is that of the others), TOO_SHORT (fewer frames than the model's window of 64), "
-            "PERIOD_AT_LIMIT (the true period may be longer), AMBIGUOUS_STRIDE (another stride or period is as likely and counts "
-            "differently), VARIABLE_FRAME_RATE, ROTATED (turned upright as the file asks).",
+            "PERIOD_AT_LIMIT (the true period may be longer), AMBIGUOUS_STRIDE (another stride or period is as likely and "
+            "counts differently), VARIABLE_FRAME_RATE, ROTATED (turned upright as the file asks).",
             Mode.REPEATED,
         ),
         Column(

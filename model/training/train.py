@@ -219,8 +219,8 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
 
     Args:
       settings: what decides the run.
-      folder: gets `settings.json`, `initial.json` if the run starts from weights, `log.csv`, the checkpoint of the last epoch while the run lasts, and the weights with their
-        running average as `averaged.weights.h5` after every epoch.
+      folder: gets `settings.json`, `initial.json` if the run starts from weights, `log.csv`, the checkpoint of the last epoch
+        while the run lasts, and the weights with their running average as `averaged.weights.h5` after every epoch.
       config: the network.
       workers: processes that draw clips.
 
@@ -229,15 +229,17 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
 
     Raises:
       ValueError: if `folder` holds a run with other settings.
+      WeightsError: the weights to start from cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / "settings.json"
     described = json.dumps({"settings": dataclasses.asdict(settings), "network": dataclasses.asdict(config)}, indent=2)
     if record.exists() and json.loads(record.read_text()) != json.loads(described):
         raise ValueError(f"{folder} holds a run with other settings: choose another folder. Received: {settings}")
+    initial = folder / "initial.json"
+    if settings.initial_weights and not initial.exists():
+        initial.write_text(json.dumps(describe_initial(settings), indent=2) + "\n")
     record.write_text(described + "\n")
-    if settings.initial_weights and not (folder / "initial.json").exists():
-        (folder / "initial.json").write_text(json.dumps(describe_initial(settings), indent=2) + "\n")
 
     keras.utils.set_random_seed(settings.seed)
     network = RepNet(config, settings.frame_policy)

@@ -1,0 +1,39 @@
+"""The trainer's command: what it cannot do is one line and exit code 2."""
+
+import sys
+
+import pytest
+
+from model.training import __main__ as command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "{folder}", "--steps", "150"], "steps must be a positive multiple of 100. Received: 150"),
+        (["train", "{folder}", "--initial_weights", "{folder}/none.weights.h5"], "weights are two files"),
+        (["export", "{folder}", "{folder}/x.weights.h5"], "No such file"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    words = [word.format(folder=tmp_path / "run") for word in arguments]
+    monkeypatch.setattr(sys, "argv", ["training", *words])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_switches_are_off_unless_given(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(command, "train", lambda settings, folder, workers: taken.append((settings, folder, workers)))
+    monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path), "--seed", "4"])
+    command.main()
+    monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path), "--frozen_encoder", "--workers", "2"])
+    command.main()
+    assert [(settings.seed, settings.frozen_encoder, workers) for settings, _, workers in taken] == [
+        (4, False, 1),
+        (0, True, 2),
+    ]
