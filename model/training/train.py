@@ -24,7 +24,7 @@ from keras import ops
 
 from model.config import FRAME_SIZE, LITE, WINDOW_FRAMES, RepNetConfig
 from model.network import RepNet, Tensor
-from model.presets import PRESETS, read_arrays, read_sidecar, save_weights
+from model.presets import PRESETS, check_weights, read_arrays, read_sidecar, save_weights
 from model.training.clips import Batch, draw_batch
 
 _SEED_STRIDE = 10_000_000
@@ -207,11 +207,12 @@ def describe_initial(settings: TrainingSettings) -> dict[str, Any]:
     """Returns what the record of a run says of the weights that it starts from: their file's name, hash, and own record.
 
     Raises:
-      WeightsError: the file or its sidecar cannot be read.
+      WeightsError: the file or its sidecar cannot be read, or the file is damaged.
     """
     path = Path(settings.initial_weights)
     sidecar = read_sidecar(path)
-    return {"file": path.name, "sha256": sidecar["sha256"], "training": sidecar["training"]}
+    check_weights(path, sidecar)
+    return {"file": path.name, "sha256": sidecar["sha256"], "training": sidecar.get("training", {})}
 
 
 def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE, workers: int = 1) -> RepNet:

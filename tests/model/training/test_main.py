@@ -26,6 +26,18 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys
     assert error.count("\n") == 1
 
 
+def test_damaged_weights_to_start_from_are_one_line_and_leave_no_run(tmp_path, monkeypatch, capsys):
+    (tmp_path / "bad.weights.h5").write_bytes(b"junk")
+    (tmp_path / "bad.json").write_text('{"sha256": "0"}')
+    words = ["train", str(tmp_path / "run"), "--initial_weights", str(tmp_path / "bad.weights.h5")]
+    monkeypatch.setattr(sys, "argv", ["training", *words])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert stopped.value.code == 2
+    assert "the weights are damaged" in capsys.readouterr().err
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_switches_are_off_unless_given(tmp_path, monkeypatch):
     taken = []
     monkeypatch.setattr(command, "train", lambda settings, folder, workers: taken.append((settings, folder, workers)))
