@@ -9,8 +9,9 @@ from transforms.counting import CountVideos
 from transforms.decoding import DecodeVideos
 from transforms.inference import LoadScorer, RepNetModelHandler, ScoreChunks
 from transforms.listing import ListVideos
-from transforms.progress import MarkProgress
+from transforms.progress import MarkProgress, TellTotals
 from transforms.rows import Provenance
+from transforms.selection import SelectVideos
 from transforms.staging import CommitRows, StageRows
 
 
@@ -36,15 +37,22 @@ def build_pipeline(
       config: the run.
       provenance: what its rows say of it.
       handler: what scores.
-      progress_path: local file for `MarkProgress`; None where the workers are other machines.
+      progress_path: local file for `MarkProgress` and `TellTotals`; None where the workers are other machines.
 
     Returns:
       A PCollection of the run's one `RunTotals`.
     """
-    videos = pipeline | "List videos" >> ListVideos(config.source.patterns, config.source.suffixes)
-    scored = videos | "Decode" >> DecodeVideos(config.decoding) | "Score" >> ScoreChunks(handler)
+    folder = config.warehouse.staging_folder(provenance.run_id)
+    source = config.source
+    listed = pipeline | "List videos" >> ListVideos(source.patterns, folder, source.suffixes, source.listing_filter)
+    selected = listed | "Select videos" >> SelectVideos(config.warehouse, provenance, source.selection)
+    totals = selected["totals"]
+    if progress_path is not None:
+        totals |= "Tell totals" >> TellTotals(progress_path)
+    scored = selected["videos"] | "Decode" >> DecodeVideos(config.decoding) | "Score" >> ScoreChunks(handler)
     if progress_path is not None:
         scored |= "Mark progress" >> MarkProgress(progress_path)
     settled = scored | "Count" >> CountVideos(config.counting, config.model.period_offset)
-    staged = settled | "Stage rows" >> StageRows(config.warehouse.staging_folder(provenance.run_id), provenance)
-    return {"staged": staged, "listed": videos} | "Commit rows" >> CommitRows(config.warehouse, provenance)
+    staged = settled | "Stage rows" >> StageRows(folder, provenance)
+    committed = {"staged": staged, "totals": totals}
+    return committed | "Commit rows" >> CommitRows(config.warehouse, provenance, config.failure_limit)

@@ -14,10 +14,16 @@ from model.counting import CountingOptions, StrideRule
 from model.logits import chunk_frames
 from model.precision import PRECISIONS, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
+from pipeline.dates import parse_days, parse_moment, with_dates
+from transforms.bigquery_warehouse import BigQueryWarehouse
 from transforms.decoding import DecodingOptions
-from transforms.listing import VIDEO_SUFFIXES
+from transforms.duckdb_warehouse import DuckDBWarehouse
+from transforms.listing import VIDEO_SUFFIXES, ListingFilter
+from transforms.outputs import parse_output
+from transforms.records import FailureCode
 from transforms.rows import canonical_json
-from transforms.warehouse import DuckDBWarehouse, parse_output
+from transforms.staging import FailureLimit
+from transforms.warehouse import Selection
 
 LOCAL_RUNNER = "FnApiRunner"
 """Beam's runner inside this process. Its `DirectRunner` would first look for a program that may have to be downloaded."""
@@ -25,6 +31,7 @@ LOCAL_RUNNER = "FnApiRunner"
 LOCAL_RUNNERS = (LOCAL_RUNNER, "DirectRunner")
 """Runners whose workers reach the files of this machine."""
 
+AnyWarehouse = DuckDBWarehouse | BigQueryWarehouse
 
 MAX_CHUNK_FRAMES = 24 * WINDOW_FRAMES
 """Frames of a chunk beyond which strides are refused: 58 MB, and half a gigabyte of the published network's taps."""
@@ -41,10 +48,14 @@ class SourceConfig:
     Attributes:
       patterns: files, directories or patterns, local or `gs://`.
       suffixes: ends of names that make an object that a wildcard matches a video.
+      listing_filter: which of those that match.
+      selection: which of those that are listed.
     """
 
     patterns: tuple[str, ...]
     suffixes: tuple[str, ...] = VIDEO_SUFFIXES
+    listing_filter: ListingFilter = dataclasses.field(default_factory=ListingFilter)
+    selection: Selection = dataclasses.field(default_factory=Selection)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +87,15 @@ class RunConfig:
       model: what scores the frames.
       counting: how scores become counts.
       warehouse: where the rows go.
+      failure_limit: how many videos may fail.
     """
 
     source: SourceConfig
     decoding: DecodingOptions
     model: ModelConfig
     counting: CountingOptions
-    warehouse: DuckDBWarehouse
+    warehouse: AnyWarehouse
+    failure_limit: FailureLimit = dataclasses.field(default_factory=FailureLimit)
 
     @property
     def options_json(self) -> str:
@@ -170,6 +183,78 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what decides which videos are counted."""
+    source = parser.add_argument_group("videos")
+    source.add_argument(
+        "--input",
+        action="append",
+        required=True,
+        metavar="PATTERN",
+        help="a file, a directory, or a pattern such as 'dir/**.mp4' or 'gs://bucket/2026/**'; may be repeated",
+    )
+    source.add_argument(
+        "--mode",
+        choices=("new", "all"),
+        default="new",
+        help="new: leave out videos that the tables have already, counted or failed, for this model and these options. all: "
+        "count everything again. Default: %(default)s",
+    )
+    source.add_argument(
+        "--requeue",
+        type=_failure_codes,
+        default=(),
+        metavar="CODE[,CODE…]",
+        help="with --mode=new, try again what failed with these codes, such as GONE,READ_ERROR",
+    )
+    source.add_argument(
+        "--dates",
+        type=parse_days,
+        metavar="DAY[..DAY]",
+        help="days to put in the place of {date} in each input, such as 2026-01-01..2026-01-31; {date:%%Y/%%m/%%d} spells them "
+        "otherwise",
+    )
+    source.add_argument(
+        "--updated_after", type=parse_moment, metavar="TIME", help="leave out videos uploaded before this day or time (UTC)"
+    )
+    source.add_argument(
+        "--updated_before",
+        type=parse_moment,
+        metavar="TIME",
+        help="leave out videos uploaded at this day or time or later (UTC)",
+    )
+    source.add_argument(
+        "--sample",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="take this share of the videos, the same ones every time. Default: %(default)g, all",
+    )
+    source.add_argument(
+        "--limit", type=natural_number, metavar="N", help="count N videos at most, those uploaded first, and leave the others"
+    )
+
+
+def make_source(args: argparse.Namespace) -> SourceConfig:
+    """Returns which videos to count; raises UsageError."""
+    try:
+        return SourceConfig(
+            patterns=tuple(with_dates(args.input, args.dates)),
+            listing_filter=ListingFilter(args.updated_after, args.updated_before, args.sample),
+            selection=Selection(args.mode == "new", args.requeue, args.limit),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def make_failure_limit(args: argparse.Namespace) -> FailureLimit:
+    """Returns how many videos may fail; raises UsageError."""
+    try:
+        return FailureLimit(args.max_failure_ratio)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def make_decoding(args: argparse.Namespace, strides: Sequence[int]) -> DecodingOptions:
     """Returns how to decode, in chunks that fit the strides; raises UsageError."""
     try:
@@ -212,10 +297,10 @@ def make_counting(args: argparse.Namespace, loaded: LoadedModel) -> CountingOpti
         raise UsageError(str(error)) from error
 
 
-def make_warehouse(output: str) -> DuckDBWarehouse:
-    """Returns where the rows go; raises UsageError."""
+def make_warehouse(output: str, temp_location: str | None) -> AnyWarehouse:
+    """Returns where the rows go, by way of `temp_location` if that is BigQuery; raises UsageError."""
     try:
-        return parse_output(output)
+        return parse_output(output, temp_location)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -225,6 +310,15 @@ def natural_number(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 0. Received: {text!r}")
     return int(text)
+
+
+def _failure_codes(text: str) -> tuple[str, ...]:
+    codes = tuple(dict.fromkeys(text.split(",")))
+    known = [code.value for code in FailureCode]
+    unknown = [code for code in codes if code not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"must be of {', '.join(known)}. Received: {unknown[0]!r}")
+    return codes
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:

@@ -8,8 +8,8 @@ import duckdb
 import pytest
 
 from pipeline.main import main
+from transforms.duckdb_warehouse import DuckDBWarehouse
 from transforms.records import FailureCode, Stage, VideoFlag
-from transforms.warehouse import DuckDBWarehouse
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import datetime
 import glob
+import hashlib
 import itertools
 import logging
 import os
@@ -22,7 +23,7 @@ import re
 import stat
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
@@ -31,6 +32,9 @@ from apache_beam.metrics import Metrics
 
 from model.storage import SCHEME, open_bucket
 from transforms.records import METRICS_NAMESPACE, VideoRef
+from transforms.rows import listing_batch
+from transforms.schema import LISTING
+from transforms.staged_files import ROW_GROUP_ROWS, StagedFile, TableWriter
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob
@@ -69,37 +73,77 @@ _BLOB_FIELDS = "items(name,generation,size,timeCreated),nextPageToken"
 
 _LOGGER = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 
 class NoMatchError(ValueError):
     """A pattern matches no video, or cannot be listed."""
 
 
+@dataclasses.dataclass(frozen=True)
+class ListingFilter:
+    """Which of the videos that a pattern matches are listed; one that is not is no part of the run.
+
+    Attributes:
+      updated_after: the first moment of upload, with its time zone; None for any.
+      updated_before: the first moment of upload that is too late; None for any.
+      sample: share of the videos, above 0 and at most 1. Which ones is decided by their names alone, so that it is the same
+        ones every time, and a larger share holds a smaller one.
+    """
+
+    updated_after: datetime.datetime | None = None
+    updated_before: datetime.datetime | None = None
+    sample: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a share beyond 0..1, or times between which there are none."""
+        if not 0 < self.sample <= 1:
+            raise ValueError(f"sample must be above 0 and at most 1. Received: {self.sample}")
+        if self.updated_after and self.updated_before and self.updated_after >= self.updated_before:
+            raise ValueError(f"updated_before must be later than updated_after. Received: {self.updated_before}")
+
+    def takes(self, video: VideoRef) -> bool:
+        """Tells whether a video is listed."""
+        if self.updated_after is not None and video.updated < self.updated_after:
+            return False
+        if self.updated_before is not None and video.updated >= self.updated_before:
+            return False
+        return self.sample == 1 or _place(video.uri) < self.sample
+
+
+def _place(uri: str) -> float:
+    """Returns a number from 0 to below 1 that depends on a name alone, evenly spread."""
+    return int.from_bytes(hashlib.sha256(os.fsencode(uri)).digest()[:6], "big") / 2**48
+
+
 @dataclasses.dataclass(eq=False)
 class ListVideos(beam.PTransform):
-    """Lists the videos that patterns match, on the workers, as a PCollection of `VideoRef`.
+    """Lists the videos that patterns match, on the workers, into files: a PCollection of `StagedFile` with rows of `LISTING`.
 
-    A video that several patterns match comes once. What comes out has been through a shuffle, so that the steps that follow
-    are spread over the workers instead of being fused with the listing on one. Counters in the namespace "repcount":
-    `videos_listed`, each video once, and `objects_skipped`, for objects whose name does not end like a video's.
+    Rows in files, and not elements, since most of what is listed night after night was counted long ago: the tables tell
+    that from the files at once, and only what is to do goes through the pipeline. A video that several patterns match is
+    listed by each. The counter `objects_skipped` in the namespace "repcount" is for objects not named like videos.
 
     Attributes:
       patterns: paths, directories or patterns, local or of any file system that Beam knows (`gs://…`).
+      folder: of the run, local or `gs://`; files are `{folder}/listing/{unique}.parquet`.
       suffixes: ends of names, in lower case, that make an object a video. An object that a pattern names without a wildcard
         is taken whatever its name.
+      listing_filter: which videos.
     """
 
     patterns: Sequence[str]
+    folder: str
     suffixes: Sequence[str] = VIDEO_SUFFIXES
+    listing_filter: ListingFilter = ListingFilter()
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
-        """Lists, then lets each identity through once."""
+        """Lists each pattern."""
         return (
             pbegin
             | "Create patterns" >> beam.Create([os.fsencode(pattern) for pattern in self.patterns])
-            | "List objects" >> beam.ParDo(_ListFn(self.suffixes))
-            | "Key by identity" >> beam.Map(_by_identity).with_output_types(tuple[tuple[bytes, int], VideoRef])
-            | "Group by identity" >> beam.GroupByKey()
-            | "Take each once" >> beam.Map(_first).with_output_types(VideoRef)
+            | "List objects"
+            >> beam.ParDo(_ListFn(self.folder, self.suffixes, self.listing_filter)).with_output_types(StagedFile)
         )
 
 
@@ -167,66 +211,104 @@ def is_wanted(video: VideoRef, pattern: str, suffixes: Sequence[str]) -> bool:
 
 
 def check_matches(patterns: Iterable[str], suffixes: Sequence[str] = VIDEO_SUFFIXES) -> None:
-    """Makes sure, before any worker starts, that each pattern matches at least one video.
+    """Makes sure, before any worker starts, that each pattern matches at least one video, which can be read.
 
     Raises:
       NoMatchError: for the first pattern that does not, with what it did match.
     """
     for pattern in patterns:
-        if not pattern:
-            raise NoMatchError("an input is a file, a directory or a pattern such as DIR/**.mp4. Received: ''")
+        check_any_matches(pattern, [pattern], suffixes)
+
+
+def check_any_matches(meant: str, patterns: Iterable[str], suffixes: Sequence[str] = VIDEO_SUFFIXES) -> None:
+    """Makes sure that one of several patterns matches at least one video, and that the first one found can be read.
+
+    Args:
+      meant: what people wrote, from which the patterns were made.
+      patterns: these.
+      suffixes: see `list_videos`.
+
+    Raises:
+      NoMatchError: none does, with what they did match; or a pattern cannot be listed, or the video not read.
+    """
+    if not meant:
+        raise NoMatchError("an input is a file, a directory or a pattern such as DIR/**.mp4. Received: ''")
+    others = 0
+    for pattern in patterns:
         try:
-            others = _count_others(pattern, suffixes)
+            found = _find_video(pattern, suffixes)
+            if isinstance(found, VideoRef):
+                _check_readable(found)
+                return
         except (OSError, ValueError) as error:
             raise NoMatchError(f"{textwrap.shorten(str(error), 300)} Received: {pattern!r}") from error
-        if others:
-            raise NoMatchError(
-                f"this input matches {others:,} objects, but none whose name ends like a video's ({' '.join(suffixes)}); "
-                f"one that is named without a wildcard is taken whatever its name. Received: {pattern!r}"
-            )
-        if others is not None:
-            raise NoMatchError(f"this input matches nothing; a file, a directory or DIR/**.mp4 would. Received: {pattern!r}")
+        others += found
+    if others:
+        raise NoMatchError(
+            f"this input matches {others:,} objects, but none whose name ends like a video's ({' '.join(suffixes)}); "
+            f"one that is named without a wildcard is taken whatever its name. Received: {meant!r}"
+        )
+    raise NoMatchError(f"this input matches nothing; a file, a directory or DIR/**.mp4 would. Received: {meant!r}")
 
 
 class _ListFn(beam.DoFn):
-    """Lists one pattern and counts what it leaves out."""
+    """Lists one pattern into files and counts what it leaves out."""
 
-    def __init__(self, suffixes: Sequence[str]) -> None:
+    def __init__(self, folder: str, suffixes: Sequence[str], listing_filter: ListingFilter) -> None:
+        self._folder = folder
         self._suffixes = suffixes
+        self._filter = listing_filter
         self._skipped = Metrics.counter(METRICS_NAMESPACE, "objects_skipped")
 
-    def process(self, element: bytes) -> Iterator[VideoRef]:
-        """Yields the videos that the pattern matches."""
+    def process(self, element: bytes) -> Iterator[StagedFile]:
+        """Yields the files that hold the videos that the pattern matches."""
         pattern = os.fsdecode(element)
+        writer = TableWriter(self._folder, LISTING)
+        try:
+            for videos in batched(self._wanted(pattern), ROW_GROUP_ROWS):
+                writer.write(listing_batch(videos))
+            yield from writer.close()
+        finally:
+            writer.discard()
+
+    def _wanted(self, pattern: str) -> Iterator[VideoRef]:
         for video in list_objects(pattern):
-            if is_wanted(video, pattern, self._suffixes):
-                yield video
-            else:
+            if not is_wanted(video, pattern, self._suffixes):
                 self._skipped.inc()
                 _LOGGER.info("Skipped %r: its name does not end like a video's.", video.uri)
+            elif self._filter.takes(video):
+                yield video
 
 
-def _by_identity(video: VideoRef) -> tuple[tuple[bytes, int], VideoRef]:
-    """Keys by name and generation; bytes, since a local name need not be valid UTF-8."""
-    return (os.fsencode(video.uri), video.generation), video
+def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Yields items in lists of `size`, the last of which may be shorter."""
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
 
 
-def _first(group: tuple[tuple[bytes, int], Iterable[VideoRef]]) -> VideoRef:
-    _, videos = group
-    Metrics.counter(METRICS_NAMESPACE, "videos_listed").inc()
-    return next(iter(videos))
-
-
-def _count_others(pattern: str, suffixes: Sequence[str]) -> int | None:
-    """Returns how many objects a pattern matches if there is no video among them, else None."""
-    if any(is_wanted(video, pattern, suffixes) for video in list_objects(pattern, limit=_PROBED_OBJECTS)):
-        return None
+def _find_video(pattern: str, suffixes: Sequence[str]) -> VideoRef | int:
+    """Returns the first video that a pattern matches, or how many other objects it matches if there is none."""
+    for video in list_objects(pattern, limit=_PROBED_OBJECTS):
+        if is_wanted(video, pattern, suffixes):
+            return video
     others = 0
     for video in list_objects(pattern):
         if is_wanted(video, pattern, suffixes):
-            return None
+            return video
         others += 1
     return others
+
+
+def _check_readable(video: VideoRef) -> None:
+    """Raises BeamIOError if an object on Cloud Storage may be listed but not read, which takes a right of its own."""
+    from google.api_core.exceptions import RequestRangeNotSatisfiable
+
+    if not video.uri.startswith(SCHEME):
+        return  # a local file that cannot be read is a failure of that video
+    bucket_name, name = _split(video.uri)
+    with contextlib.suppress(RequestRangeNotSatisfiable), _as_beam_errors(video.uri, RequestRangeNotSatisfiable):
+        open_bucket(bucket_name).blob(name).download_as_bytes(start=0, end=0)
 
 
 def _list_local(pattern: str, limit: int | None) -> Iterator[VideoRef]:
@@ -247,35 +329,40 @@ def _list_remote(pattern: str, limit: int | None) -> Iterator[VideoRef]:
         objects = match(pattern, limit)
     else:
         names_object = re.fullmatch(r"[^:/]+://[^/]+/.*[^/]", pattern)
-        objects = (names_object and match(pattern, limit)) or match(f"{pattern.rstrip('/')}/**", limit)
+        exact = list(match(pattern, limit)) if names_object else []
+        objects = iter(exact) if exact else match(f"{pattern.rstrip('/')}/**", limit)
     return (video for video in objects if not video.uri.endswith("/"))
 
 
-def _match_remote(pattern: str, limit: int | None) -> list[VideoRef]:
-    return [_from_metadata(metadata) for metadata in _match(pattern, limit)]
+def _match_remote(pattern: str, limit: int | None) -> Iterator[VideoRef]:
+    return map(_from_metadata, _match(pattern, limit))
 
 
-def _match_blobs(pattern: str, limit: int | None) -> list[VideoRef]:
-    """Matches objects on Cloud Storage by Beam's rules."""
+def _match_blobs(pattern: str, limit: int | None) -> Iterator[VideoRef]:
+    """Matches objects on Cloud Storage by Beam's rules, page by page."""
     if not glob.has_magic(pattern):
         found = find_object(pattern)
-        return [found] if found else []
+        if found:
+            yield found
+        return
     bucket_name, name_pattern = _split(pattern)
     prefix = re.split(r"[*?\[]", name_pattern, maxsplit=1)[0]
     matches = re.compile(FileSystem.translate_pattern(pattern + "*" if pattern.endswith("/") else pattern)).match
     with _as_beam_errors(pattern):
         blobs = open_bucket(bucket_name).list_blobs(prefix=prefix, fields=_BLOB_FIELDS)
-        return list(itertools.islice((video for video in map(_from_blob, blobs) if matches(video.uri)), limit))
+        yield from itertools.islice((video for video in map(_from_blob, blobs) if matches(video.uri)), limit)
 
 
 @contextlib.contextmanager
-def _as_beam_errors(uri: str) -> Iterator[None]:
-    """Turns the errors of the official client into the one of Beam's file systems."""
+def _as_beam_errors(uri: str, *passed: type[Exception]) -> Iterator[None]:
+    """Turns the errors of the official client into the one of Beam's file systems; those in `passed` stay what they are."""
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
+    except passed:
+        raise
     except (GoogleAPIError, GoogleAuthError) as error:
         raise BeamIOError(f"Cloud Storage refused: {' '.join(str(error).split())}", {uri: error}) from error
 

@@ -9,14 +9,14 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from transforms.records import Failure, VideoCount, VideoRef
-from transforms.schema import FRAME_CURVES, Column, ColumnType, Mode, Table
+from transforms.records import Failure, VideoCount, VideoRef, VideoRefCoder
+from transforms.schema import FRAME_CURVES, LISTING, Column, ColumnType, Mode, Table
 
 Row = dict[str, Any]
 """Values by column name; those of a REPEATED STRUCT column may come as one `pa.StructArray`."""
@@ -68,6 +68,11 @@ class Provenance:
             raise ValueError(f"run_started must have a time zone. Received: {self.run_started!r}")
 
     @property
+    def model_key(self) -> str:
+        """The model as rows are keyed by it."""
+        return _text(self.model)
+
+    @property
     def options_hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of `options_json`."""
         return _hash(self.options_json)
@@ -97,6 +102,20 @@ class RunTotals:
     def is_balanced(self) -> bool:
         """Whether every listed video ended as exactly one of counted, failed and skipped."""
         return self.listed == self.counted + self.failed + self.skipped
+
+
+@dataclasses.dataclass(frozen=True)
+class UploadDates:
+    """The first and the last upload date of some rows."""
+
+    first: datetime.date
+    last: datetime.date
+
+    @classmethod
+    def around(cls, ranges: Iterable[UploadDates | None]) -> UploadDates | None:
+        """Returns the dates around several ranges, None being one of no rows."""
+        present = [dates for dates in ranges if dates is not None]
+        return cls(min(dates.first for dates in present), max(dates.last for dates in present)) if present else None
 
 
 def canonical_json(options: Mapping[str, Any]) -> str:
@@ -208,17 +227,35 @@ def failure_row(failure: Failure, provenance: Provenance) -> Row:
     }
 
 
-def run_row(totals: RunTotals, provenance: Provenance, run_ended: datetime.datetime) -> Row:
-    """Returns the row of `runs` for a run that ends at `run_ended`."""
+def run_row(
+    totals: RunTotals, provenance: Provenance, run_ended: datetime.datetime, upload_dates: UploadDates | None = None
+) -> Row:
+    """Returns the row of `runs` for a run that ends at `run_ended`, whose rows have these upload dates; None if it has none."""
     return {
         "run_id": provenance.run_id,
         "run_started": provenance.run_started,
         "run_ended": run_ended,
         **dataclasses.asdict(totals),
-        "model": _text(provenance.model),
+        "model": provenance.model_key,
         "options_hash": provenance.options_hash,
         **_how(provenance),
+        "first_upload_date": upload_dates.first if upload_dates else None,
+        "last_upload_date": upload_dates.last if upload_dates else None,
     }
+
+
+def listing_batch(videos: Sequence[VideoRef]) -> pa.RecordBatch:
+    """Returns the rows of `schema.LISTING` for videos."""
+    uploads = [_upload(video) for video in videos]
+    coder = VideoRefCoder()
+    columns: dict[str, list[Any]] = {
+        "video": [coder.encode(video).decode("ascii") for video in videos],
+        "video_uri": [_text(video.uri) for video in videos],
+        "video_generation": [video.generation for video in videos],
+        "upload_date": [upload["upload_date"] for upload in uploads],
+        "video_updated": [upload["video_updated"] for upload in uploads],
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=LISTING.arrow_schema)
 
 
 def to_record_batch(row: Row, table: Table) -> pa.RecordBatch:
@@ -267,7 +304,7 @@ def _key(video: VideoRef, provenance: Provenance) -> Row:
     return {
         "video_uri": _text(video.uri),
         "video_generation": video.generation,
-        "model": _text(provenance.model),
+        "model": provenance.model_key,
         "options_hash": provenance.options_hash,
     }
 

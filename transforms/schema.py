@@ -346,10 +346,23 @@ RUNS = Table(
             Mode.REQUIRED,
         ),
         *_PROVENANCE,
+        Column("first_upload_date", ColumnType.DATE, "First day of upload of its rows; NULL if it has none."),
+        Column("last_upload_date", ColumnType.DATE, "Last day of upload of its rows; NULL if it has none."),
     ),
 )
 
 TABLES = (VIDEO_COUNTS, FRAME_CURVES, FAILURES, RUNS)
+
+LISTING = Table(
+    name="listing",
+    description="One row per listed video, in a run's own files only.",
+    key=("video_uri", "video_generation"),
+    columns=(
+        Column("video", ColumnType.STRING, "The video as `records.VideoRefCoder` writes it.", Mode.REQUIRED),
+        *_KEY[:2],
+        *_UPLOAD,
+    ),
+)
 
 VIEWS = (
     View(
@@ -396,6 +409,20 @@ FROM (
   SELECT upload_date, model, options_hash, NULL, NULL, NULL, code FROM {dataset}failures
 ) AS settled
 GROUP BY upload_date, model, options_hash""",
+    ),
+    View(
+        "model_comparison",
+        "One row per version of a video and pair of models, or of options, that have both counted it; `a` sorts before `b`.",
+        """\
+SELECT
+  a.video_uri, a.video_generation, a.upload_date,
+  a.model AS model_a, a.options_hash AS options_hash_a, b.model AS model_b, b.options_hash AS options_hash_b,
+  a.count AS count_a, b.count AS count_b, b.count - a.count AS difference,
+  a.confidence AS confidence_a, b.confidence AS confidence_b
+FROM {dataset}video_counts AS a
+JOIN {dataset}video_counts AS b
+ON a.upload_date = b.upload_date AND a.video_uri = b.video_uri AND a.video_generation = b.video_generation
+WHERE a.model < b.model OR (a.model = b.model AND a.options_hash < b.options_hash)""",
     ),
 )
 

@@ -1,8 +1,4 @@
-"""Staging: a run's rows wait in Parquet files of its own until one last step of the pipeline commits them all.
-
-Files are written by a DoFn rather than Beam's `WriteToParquet`, which does not bound a file's size, does not say how many rows
-it wrote, and moves every file once more under a side input, for each table apart.
-"""
+"""Staging: a run's rows wait in Parquet files of its own until one last step of the pipeline commits them all."""
 
 from __future__ import annotations
 
@@ -10,14 +6,10 @@ import dataclasses
 import datetime
 import logging
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
@@ -25,16 +17,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms.records import METRICS_NAMESPACE, Failure, FailureCode, Stage, VideoCount
 from transforms.rows import Provenance, RowError, RunTotals, count_row, curve_row, failure_row, to_record_batch
 from transforms.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS, Table
-from transforms.warehouse import StagedFile, Warehouse
-
-ROW_GROUP_BYTES = 16 * 1024 * 1024
-"""Bytes of rows in memory from which a row group is written."""
-
-ROW_GROUP_ROWS = 1024
-"""Rows from which a row group is written: the many small arrays of a row take some forty times its own bytes until then."""
-
-FILE_BYTES = 64 * 1024 * 1024
-"""Bytes of rows in memory from which a file is closed and the next one begun."""
+from transforms.selection import SelectionTotals
+from transforms.staged_files import StagedFile, TableWriter
+from transforms.warehouse import Warehouse
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -64,48 +49,75 @@ def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc)
 
 
+class TooManyFailuresError(Exception):
+    """More videos failed than a run may have; it was committed all the same."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FailureLimit:
+    """How many videos of a run may fail before it is called a failure itself.
+
+    Attributes:
+      max_ratio: share of the videos that are not skipped, 0..1.
+      min_videos: videos up to which a run is never called so, since one bad file among few says nothing.
+    """
+
+    max_ratio: float = 0.05
+    min_videos: int = 20
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a share beyond 0..1."""
+        if not 0 <= self.max_ratio <= 1:
+            raise ValueError(f"max_failure_ratio must be from 0 to 1. Received: {self.max_ratio}")
+
+    def check(self, totals: RunTotals) -> None:
+        """Raises TooManyFailuresError if there are too many."""
+        settled = totals.counted + totals.failed
+        if settled > self.min_videos and totals.failed > self.max_ratio * settled:
+            raise TooManyFailuresError(
+                f"{totals.failed:,} of {settled:,} videos failed, and --max_failure_ratio allows {self.max_ratio:.1%}; "
+                "all were committed, and the view failures_by_code says why they failed"
+            )
+
+
 @dataclasses.dataclass(eq=False)
 class CommitRows(beam.PTransform):
     """Commits a run's files when all of them are written, then removes them.
 
     It is a step of the graph, so that rows are committed where nobody waits for the job too. Takes `{"staged": PCollection of
-    StagedFile, "listed": PCollection of videos}` and, optionally, `"skipped"`: videos that were listed and left out. Returns a
-    PCollection of the one `RunTotals`. A run without a video commits its own row. The distribution `commit_msec` in the
+    StagedFile, "totals": PCollection of one SelectionTotals}` and returns a PCollection of the one `RunTotals`. A run without a
+    video commits its own row. A run with too many failures fails when all is committed. The distribution `commit_msec` in the
     namespace "repcount" is the wall time of committing.
 
     Attributes:
       warehouse: where the rows go.
       provenance: the run, as in `StageRows`.
+      failure_limit: how many videos may fail.
       clock: returns the time at which the run ends, with its zone. Default: the clock of the machine that commits.
     """
 
     warehouse: Warehouse
     provenance: Provenance
+    failure_limit: FailureLimit = FailureLimit()
     clock: Callable[[], datetime.datetime] = _now
 
     def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
-        """Commits on a single element; the files and numbers are its side inputs, which are complete when it starts."""
-        pipeline = inputs["staged"].pipeline
-        skipped = inputs.get("skipped") or pipeline | "Nothing skipped" >> beam.Create([])
+        """Commits on a single element; the files are its side input, which is complete when it starts."""
         totals = (
-            pipeline
-            | "One commit" >> beam.Create([self.provenance], reshuffle=False)
+            inputs["totals"]
             | "Commit"
             >> beam.Map(
                 _commit,
                 warehouse=self.warehouse,
+                provenance=self.provenance,
                 clock=self.clock,
                 files=beam.pvalue.AsList(inputs["staged"]),
-                listed=_number_of(inputs["listed"], "listed"),
-                skipped=_number_of(skipped, "skipped"),
             )
-        )
-        # A commit that is tried again needs the files: they go only when its outcome is safe.
-        _ = (
-            totals
+            # A commit that is tried again needs the files: they go only when its outcome is safe.
             | "Keep totals" >> beam.Reshuffle()
             | "Remove files" >> beam.Map(_remove_files, self.warehouse, self.provenance)
         )
+        _ = totals | "Keep removal" >> beam.Reshuffle() | "Check failures" >> beam.Map(self.failure_limit.check)
         return totals
 
 
@@ -115,12 +127,12 @@ class _WriteRowsFn(beam.DoFn):
     def __init__(self, folder: str, provenance: Provenance) -> None:
         self._folder = folder
         self._provenance = provenance
-        self._writers: dict[str, _TableWriter] = {}  # set in start_bundle()
+        self._writers: dict[str, TableWriter] = {}  # set in start_bundle()
 
     def start_bundle(self) -> None:
         """Forgets what an earlier bundle, which may have failed, has written."""
         self._discard()
-        self._writers = {table.name: _TableWriter(self._folder, table) for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)}
+        self._writers = {table.name: TableWriter(self._folder, table) for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)}
 
     def process(self, settled: VideoCount | Failure) -> None:
         """Writes the rows of one video."""
@@ -143,72 +155,6 @@ class _WriteRowsFn(beam.DoFn):
         self._writers = {}
 
 
-@dataclasses.dataclass
-class _OpenFile:
-    path: str
-    stream: BinaryIO
-    parquet: pq.ParquetWriter
-    num_rows: int = 0
-    num_bytes: int = 0
-
-
-class _TableWriter:
-    """Writes rows of one table to as many files as their size asks for; opens none without a row."""
-
-    def __init__(self, folder: str, table: Table) -> None:
-        self._folder = folder
-        self._table = table
-        self._pending: list[pa.RecordBatch] = []
-        self._pending_bytes = 0
-        self._open: _OpenFile | None = None
-        self._files: list[StagedFile] = []
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Takes rows; writes them when they make a row group."""
-        self._pending.append(batch)
-        self._pending_bytes += batch.nbytes
-        if self._pending_bytes >= ROW_GROUP_BYTES or len(self._pending) >= ROW_GROUP_ROWS:
-            self._write_row_group()
-
-    def close(self) -> list[StagedFile]:
-        """Writes what is pending and returns all files written."""
-        if self._pending:
-            self._write_row_group()
-        if self._open is not None:
-            self._close_file(self._open)
-        return self._files
-
-    def discard(self) -> None:
-        """Closes the file that a failed bundle left open; nobody is told of it, and it goes with the folder."""
-        if self._open is None:
-            return
-        for stream in (self._open.parquet, self._open.stream):
-            try:
-                stream.close()
-            except Exception:  # what failed the bundle, such as a full disk, may well fail this too
-                _LOGGER.debug("A file of a failed bundle could not be closed: %s", self._open.path, exc_info=True)
-        self._open = None
-
-    def _write_row_group(self) -> None:
-        if self._open is None:
-            path = FileSystems.join(self._folder, self._table.name, f"{uuid.uuid4().hex}.parquet")
-            stream = FileSystems.create(path)
-            self._open = _OpenFile(path, stream, pq.ParquetWriter(stream, self._table.arrow_schema, compression="zstd"))
-        rows = pa.Table.from_batches(self._pending)
-        self._open.parquet.write_table(rows, row_group_size=rows.num_rows)
-        self._open.num_rows += rows.num_rows
-        self._open.num_bytes += self._pending_bytes
-        self._pending, self._pending_bytes = [], 0
-        if self._open.num_bytes >= FILE_BYTES:
-            self._close_file(self._open)
-
-    def _close_file(self, file: _OpenFile) -> None:
-        file.parquet.close()
-        file.stream.close()
-        self._files.append(StagedFile(self._table.name, file.path, file.num_rows, file.num_bytes))
-        self._open = None
-
-
 def _to_batches(settled: VideoCount | Failure, provenance: Provenance) -> list[tuple[Table, pa.RecordBatch]]:
     """Returns the rows of a video, each with its table; that of a failure if the schema does not allow those of its count."""
     if isinstance(settled, VideoCount):
@@ -223,25 +169,21 @@ def _to_batches(settled: VideoCount | Failure, provenance: Provenance) -> list[t
     return [(FAILURES, to_record_batch(failure_row(settled, provenance), FAILURES))]
 
 
-def _number_of(videos: beam.PCollection, kind: str) -> beam.pvalue.AsSingleton:
-    return beam.pvalue.AsSingleton(videos | f"Count {kind}" >> beam.combiners.Count.Globally())
-
-
 def _commit(
-    provenance: Provenance,
+    selected: SelectionTotals,
     *,
     warehouse: Warehouse,
+    provenance: Provenance,
     clock: Callable[[], datetime.datetime],
     files: list[StagedFile],
-    listed: int,
-    skipped: int,
 ) -> RunTotals:
     started_sec = time.monotonic()
-    totals = warehouse.commit(provenance, files, listed=listed, skipped=skipped, run_ended=clock())
+    totals = warehouse.commit(provenance, files, listed=selected.listed, skipped=selected.skipped, run_ended=clock())
     Metrics.distribution(METRICS_NAMESPACE, "commit_msec").update(round(1000 * (time.monotonic() - started_sec)))
     _LOGGER.info("Committed run %s: %s", provenance.run_id, totals)
     return totals
 
 
-def _remove_files(_: RunTotals, warehouse: Warehouse, provenance: Provenance) -> None:
+def _remove_files(totals: RunTotals, warehouse: Warehouse, provenance: Provenance) -> RunTotals:
     warehouse.remove_staging(provenance.run_id)
+    return totals

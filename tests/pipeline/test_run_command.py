@@ -183,7 +183,7 @@ def test_tables_that_cannot_be_made_are_a_mistake_before_any_work(repcount, vide
     def refuse(self):
         raise run_command.WarehouseError("the database's folder cannot be made. Received: c.duckdb")
 
-    monkeypatch.setattr("transforms.warehouse.DuckDBWarehouse.prepare", refuse)
+    monkeypatch.setattr("transforms.duckdb_warehouse.DuckDBWarehouse.prepare", refuse)
     assert repcount("--input", videos, "--output", "duckdb:c.duckdb") == 2
     assert capsys.readouterr().err == "repcount run: the database's folder cannot be made. Received: c.duckdb\n"
 
@@ -192,7 +192,7 @@ def test_a_database_that_vanishes_under_the_run_is_exit_code_1(repcount, videos,
     def fail(*args, **kwargs):
         raise run_command.WarehouseError("the disk is full. Received: c.duckdb")
 
-    monkeypatch.setattr("transforms.warehouse.DuckDBWarehouse.run_totals", fail)
+    monkeypatch.setattr("transforms.duckdb_warehouse.DuckDBWarehouse.run_totals", fail)
     assert repcount("--input", videos, "--output", "duckdb:c.duckdb") == 1
     assert "the disk is full" in capsys.readouterr().err
 

@@ -1,19 +1,33 @@
 """A run lists every video once, whatever it is called, and nothing that is not one."""
 
+import collections
 import datetime
 import os
 import time
 
 import apache_beam as beam
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.testing.util import assert_that, equal_to
 from google.api_core.exceptions import Forbidden
 
 from tests.shelf import ShelfFileSystem
-from transforms.listing import ListVideos, NoMatchError, check_matches, find_object, list_objects, list_videos
-from transforms.records import VideoRef
+from transforms.listing import (
+    ListingFilter,
+    ListVideos,
+    NoMatchError,
+    check_any_matches,
+    check_matches,
+    find_object,
+    list_objects,
+    list_videos,
+)
+from transforms.records import VideoRef, VideoRefCoder
+from transforms.schema import LISTING
+
+FILES = []
+"""What the pipeline of `run_listing`, in this very process, says it wrote."""
 
 HOSTILE_NAMES = [
     "new\nline.mp4",
@@ -133,36 +147,94 @@ def test_only_files_are_videos(tmp_path):
     assert find_object(str(tmp_path)) is None
 
 
-def run_listing(patterns, **options):
+def remember(file):
+    FILES.append(file)
+
+
+def run_listing(patterns, folder, **options):
+    """Lists in a pipeline; returns the videos in the files that it says it wrote, and its counters."""
     pipeline = beam.Pipeline(runner=FnApiRunner())
-    listed = pipeline | ListVideos(patterns, **options)
-    return pipeline, listed
-
-
-def counters(result):
-    found = result.metrics().query(MetricsFilter().with_namespace("repcount"))["counters"]
-    return {counter.key.metric.name: counter.committed for counter in found}
-
-
-def test_video_that_several_patterns_match_comes_once(videos_dir):
-    pipeline, listed = run_listing([f"{videos_dir}/**", f"{videos_dir}/deep", f"{videos_dir}/a.mp4", f"{videos_dir}/*.json"])
-    assert_that(listed, equal_to(list(list_videos(f"{videos_dir}/**"))))
+    _ = pipeline | ListVideos(patterns, str(folder), **options) | beam.Map(remember)
+    FILES.clear()
     result = pipeline.run()
-    assert counters(result) == {"videos_listed": 4, "objects_skipped": 3}
+    found = result.metrics().query(MetricsFilter().with_namespace("repcount"))["counters"]
+    rows = [(file, row) for file in FILES for row in pq.read_table(file.path).to_pylist()]
+    assert all(pq.read_schema(file.path).equals(LISTING.arrow_schema) for file in FILES)
+    assert {file.path: file.num_rows for file in FILES} == collections.Counter(file.path for file, _ in rows)
+    videos = [VideoRefCoder().decode(row["video"].encode()) for _, row in rows]
+    return videos, {counter.key.metric.name: counter.committed for counter in found}
 
 
-def test_hostile_names_travel_through_the_pipeline(tmp_path):
+def test_each_pattern_lists_its_videos_into_files(videos_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("staging")
+    videos, counters = run_listing([f"{videos_dir}/**", f"{videos_dir}/deep", f"{videos_dir}/*.json"], folder)
+    expected = [*list_videos(f"{videos_dir}/**"), *list_videos(f"{videos_dir}/deep")]
+    assert sorted(videos) == sorted(expected)
+    assert counters == {"objects_skipped": 3}
+
+
+def test_hostile_names_travel_through_the_pipeline(tmp_path, tmp_path_factory):
     for name in HOSTILE_NAMES:
         (tmp_path / name).touch()
-    pipeline, listed = run_listing([f"{tmp_path}/**", *(str(tmp_path / name) for name in HOSTILE_NAMES)])
-    assert_that(listed, equal_to([find_object(str(tmp_path / name)) for name in HOSTILE_NAMES]))
-    pipeline.run()
+    videos, _ = run_listing([f"{tmp_path}/**"], tmp_path_factory.mktemp("staging"))
+    assert sorted(videos) == sorted(find_object(str(tmp_path / name)) for name in HOSTILE_NAMES)
 
 
-def test_nothing_to_list_is_an_empty_collection(tmp_path):
-    pipeline, listed = run_listing([f"{tmp_path}/**"])
-    assert_that(listed, equal_to([]))
-    pipeline.run()
+def test_nothing_to_list_is_no_file(tmp_path):
+    assert run_listing([f"{tmp_path}/**"], tmp_path / "staging") == ([], {})
+    assert not (tmp_path / "staging").exists()
+
+
+def test_a_long_listing_is_written_a_part_at_a_time(videos_dir, tmp_path_factory, monkeypatch):
+    monkeypatch.setattr("transforms.staged_files.FILE_BYTES", 1)
+    monkeypatch.setattr("transforms.staged_files.ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr("transforms.listing.ROW_GROUP_ROWS", 3)
+    videos, _ = run_listing([f"{videos_dir}/**"], tmp_path_factory.mktemp("staging"))
+    assert len(videos) == 4
+    assert sorted(file.num_rows for file in FILES) == [1, 3]
+
+
+class TestFilter:
+    MOMENT = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
+
+    def video(self, name="a.mp4", updated=MOMENT):
+        return VideoRef(f"gs://gym/{name}", 1, 5, updated)
+
+    def test_without_a_wish_all_are_taken(self):
+        assert ListingFilter().takes(self.video())
+
+    def test_from_a_moment_on_and_up_to_another(self):
+        second = datetime.timedelta(seconds=1)
+        assert ListingFilter(updated_after=self.MOMENT).takes(self.video())
+        assert not ListingFilter(updated_after=self.MOMENT + second).takes(self.video())
+        assert not ListingFilter(updated_before=self.MOMENT).takes(self.video())
+        assert ListingFilter(updated_before=self.MOMENT + second).takes(self.video())
+
+    def test_a_sample_has_its_share_and_a_larger_one_holds_it(self):
+        videos = [self.video(f"{number}.mp4") for number in range(2000)]
+        samples = [{video for video in videos if ListingFilter(sample=share).takes(video)} for share in (0.01, 0.1, 0.5)]
+        assert samples[0] < samples[1] < samples[2]
+        assert [len(sample) / len(videos) for sample in samples] == pytest.approx([0.01, 0.1, 0.5], abs=0.03)
+        assert ListingFilter(sample=0.1).takes(self.video("4.mp4")) == ListingFilter(sample=0.1).takes(self.video("4.mp4"))
+
+    @pytest.mark.parametrize("sample", [0, -0.5, 1.01, float("nan")])
+    def test_a_share_is_above_0_and_at_most_1(self, sample):
+        with pytest.raises(ValueError, match=r"sample must be above 0 and at most 1\. Received: "):
+            ListingFilter(sample=sample)
+
+    def test_times_in_the_wrong_order_are_refused(self):
+        with pytest.raises(ValueError, match=r"updated_before must be later than updated_after\. Received: "):
+            ListingFilter(updated_after=self.MOMENT, updated_before=self.MOMENT)
+
+    def test_videos_that_are_not_taken_are_not_listed(self, videos_dir, tmp_path_factory):
+        long_ago = ListingFilter(updated_before=datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc))
+        assert run_listing([f"{videos_dir}/**"], tmp_path_factory.mktemp("s"), listing_filter=long_ago)[0] == []
+
+
+def test_one_of_several_patterns_is_enough_where_they_mean_one_thing(videos_dir):
+    check_any_matches("{date}", [f"{videos_dir}/none/**", f"{videos_dir}/deep/**"])
+    with pytest.raises(NoMatchError, match=r"matches nothing.*Received: '\{date\}/\*\*'"):
+        check_any_matches("{date}/**", [f"{videos_dir}/1/**", f"{videos_dir}/2/**"])
 
 
 def test_patterns_that_match_pass_the_check(videos_dir):
@@ -320,3 +392,13 @@ def test_refusal_of_cloud_storage_is_one_line(monkeypatch):
     with pytest.raises(NoMatchError, match=r"refused.*Received: 'gs://gym/\*\*'") as caught:
         check_matches(["gs://gym/**"])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_objects_that_may_be_listed_but_not_read_are_told_before_any_work(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise Forbidden("no storage.objects.get access")
+
+    monkeypatch.setattr("google.cloud.storage.Blob.download_as_bytes", refuse)
+    with pytest.raises(NoMatchError, match=r"refused: .*storage\.objects\.get.*Received: 'gs://gym/\*\*'"):
+        check_matches(["gs://gym/**"])

@@ -13,13 +13,16 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
-from tests.transforms.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
-from transforms import staging
+from tests.transforms.samples import STARTED, make_failure, make_provenance, make_video_count
+from transforms import staged_files
+from transforms.duckdb_warehouse import DuckDBWarehouse
 from transforms.records import FailureCode, Stage
 from transforms.rows import RunTotals
 from transforms.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS
-from transforms.staging import CommitRows, StageRows, _WriteRowsFn
-from transforms.warehouse import DuckDBWarehouse, StagedFile, WarehouseError
+from transforms.selection import SelectionTotals
+from transforms.staged_files import StagedFile
+from transforms.staging import CommitRows, FailureLimit, StageRows, TooManyFailuresError, _WriteRowsFn
+from transforms.warehouse import WarehouseError
 
 ENDED = STARTED + datetime.timedelta(minutes=5)
 OPTIONS = ["--runner=FnApiRunner"]
@@ -30,10 +33,10 @@ def warehouse(tmp_path):
     return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=5.0)
 
 
-def run(warehouse, settled, *, provenance=None, skipped=(), expected, listed=None):
-    """Runs stage and commit over settled videos, of which `listed` says what had been listed."""
+def run(warehouse, settled, *, provenance=None, skipped=0, expected, listed=None, failure_limit=None):
+    """Runs stage and commit over settled videos, of which `listed` says how many had been listed."""
     provenance = provenance or make_provenance()
-    listed = [item.video for item in settled] + list(skipped) if listed is None else listed
+    selected = SelectionTotals(len(settled) + skipped if listed is None else listed, skipped, 0)
     with beam.Pipeline(options=PipelineOptions(OPTIONS)) as pipeline:
         files = (
             pipeline
@@ -41,10 +44,8 @@ def run(warehouse, settled, *, provenance=None, skipped=(), expected, listed=Non
             | beam.Reshuffle()
             | "Stage" >> StageRows(warehouse.staging_folder(provenance.run_id), provenance)
         )
-        inputs = {"staged": files, "listed": pipeline | "Listed" >> beam.Create(listed)}
-        if skipped:
-            inputs["skipped"] = pipeline | "Skipped" >> beam.Create(skipped)
-        totals = inputs | "Commit rows" >> CommitRows(warehouse, provenance, lambda: ENDED)
+        inputs = {"staged": files, "totals": pipeline | "Selected" >> beam.Create([selected])}
+        totals = inputs | "Commit rows" >> CommitRows(warehouse, provenance, failure_limit or FailureLimit(), lambda: ENDED)
         assert_that(totals, equal_to([expected]))
 
 
@@ -67,7 +68,7 @@ class TestPipeline:
         settled = [make_video_count(f"gs://b/{number}") for number in range(4)]
         settled += [make_failure(f"gs://b/{number}") for number in range(4, 6)]
         expected = RunTotals(listed=7, counted=4, failed=2, skipped=1, scored_frames=400, video_sec=40.0)
-        run(warehouse, settled, skipped=[make_video("gs://b/6")], expected=expected)
+        run(warehouse, settled, skipped=1, expected=expected)
         assert warehouse.run_totals("run-1") == expected
         assert [len(rows) for rows in contents(warehouse, VIDEO_COUNTS, FRAME_CURVES, FAILURES)] == [4, 4, 2]
         assert [path.name for path in tmp_path.iterdir()] == ["counts.duckdb"]
@@ -88,7 +89,7 @@ class TestPipeline:
         run(
             warehouse,
             [make_video_count("gs://b/1")],
-            listed=[make_video("gs://b/1"), make_video("gs://b/2")],
+            listed=2,
             expected=expected,
         )
         assert not warehouse.run_totals("run-1").is_balanced
@@ -114,9 +115,35 @@ class TestPipeline:
         pipeline = beam.Pipeline(options=PipelineOptions(OPTIONS))
         videos = pipeline | beam.Create([make_failure()])
         files = videos | StageRows(warehouse.staging_folder("run-1"), provenance)
-        _ = {"staged": files, "listed": videos} | CommitRows(warehouse, provenance)
+        _ = {"staged": files, "totals": videos} | CommitRows(warehouse, provenance)
         pipeline.to_runner_api()
         assert not os.path.exists(warehouse.path)
+
+
+class TestFailureLimit:
+    def test_a_run_with_too_many_failures_fails_when_all_is_committed(self, warehouse):
+        settled = [make_video_count(f"gs://b/{number}") for number in range(8)]
+        settled += [make_failure(f"gs://b/{number}") for number in range(8, 10)]
+        limit = FailureLimit(max_ratio=0.1, min_videos=9)
+        with pytest.raises(Exception, match=r"2 of 10 videos failed, and --max_failure_ratio allows 10\.0%"):
+            run(warehouse, settled, expected=RunTotals(10, 8, 2, 0, 800, 80.0), failure_limit=limit)
+        assert warehouse.run_totals("run-1") == RunTotals(10, 8, 2, 0, 800, 80.0)
+        assert [len(rows) for rows in contents(warehouse, VIDEO_COUNTS, FAILURES)] == [8, 2]
+        assert not os.path.exists(warehouse.staging_folder("run-1"))
+
+    @pytest.mark.parametrize(("counted", "failed", "fails"), [(0, 20, False), (19, 2, True), (20, 1, False), (0, 21, True)])
+    def test_few_videos_say_nothing_and_a_share_is_allowed(self, counted, failed, fails):
+        totals = RunTotals(counted + failed + 100, counted, failed, 100, 0, 0.0)
+        if fails:
+            with pytest.raises(TooManyFailuresError, match="the view failures_by_code says why"):
+                FailureLimit().check(totals)
+        else:
+            FailureLimit().check(totals)
+
+    @pytest.mark.parametrize("ratio", [-0.1, 1.5, math.nan])
+    def test_a_share_is_from_0_to_1(self, ratio):
+        with pytest.raises(ValueError, match=r"max_failure_ratio must be from 0 to 1\. Received: "):
+            FailureLimit(ratio)
 
 
 class TestFiles:
@@ -145,9 +172,9 @@ class TestFiles:
 
     @pytest.mark.parametrize("fault", [None, OSError(28, "No space left on device")])
     def test_a_failed_bundle_leaves_no_file_open(self, tmp_path, monkeypatch, fault):
-        monkeypatch.setattr(staging, "ROW_GROUP_ROWS", 1)
+        monkeypatch.setattr(staged_files, "ROW_GROUP_ROWS", 1)
         streams = []
-        create = staging.FileSystems.create
+        create = staged_files.FileSystems.create
 
         def record(path):
             stream = create(path)
@@ -157,9 +184,9 @@ class TestFiles:
         def refuse(writer):
             raise fault
 
-        monkeypatch.setattr(staging.FileSystems, "create", record)
+        monkeypatch.setattr(staged_files.FileSystems, "create", record)
         if fault:
-            monkeypatch.setattr(staging.pq.ParquetWriter, "close", refuse)
+            monkeypatch.setattr(staged_files.pq.ParquetWriter, "close", refuse)
         do_fn = _WriteRowsFn(str(tmp_path), make_provenance())
         for end in (do_fn.start_bundle, do_fn.teardown):
             do_fn.start_bundle()
@@ -171,9 +198,9 @@ class TestFiles:
 
     def test_row_groups_and_files_have_bounded_size(self, tmp_path, monkeypatch):
         one_curve = 24 * 1024
-        monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 2 * one_curve)
-        monkeypatch.setattr(staging, "ROW_GROUP_ROWS", 6)
-        monkeypatch.setattr(staging, "FILE_BYTES", 4 * one_curve)
+        monkeypatch.setattr(staged_files, "ROW_GROUP_BYTES", 2 * one_curve)
+        monkeypatch.setattr(staged_files, "ROW_GROUP_ROWS", 6)
+        monkeypatch.setattr(staged_files, "FILE_BYTES", 4 * one_curve)
         written = write_bundle(tmp_path, *(make_video_count(f"gs://b/{number}", num_frames=512) for number in range(11)))
         files: dict[str, list[StagedFile]] = collections.defaultdict(list)
         for file in written:

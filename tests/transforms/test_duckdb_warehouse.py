@@ -18,11 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.transforms.samples import STARTED, UTC, make_failure, make_provenance, make_video, make_video_count
-from transforms import warehouse as warehouse_module
+from transforms import duckdb_warehouse as warehouse_module
+from transforms.duckdb_warehouse import DuckDBWarehouse
 from transforms.records import FailureCode, VideoCount
 from transforms.rows import RunTotals, count_row, curve_row, failure_row, to_record_batch
 from transforms.schema import FAILURES, FRAME_CURVES, TABLES, VIDEO_COUNTS, VIEWS
-from transforms.warehouse import DuckDBWarehouse, StagedFile, VideoResult, WarehouseError, parse_output
+from transforms.staged_files import StagedFile
+from transforms.warehouse import VideoResult, WarehouseError
 
 ENDED = STARTED + datetime.timedelta(minutes=5)
 PROCESSES = multiprocessing.get_context("spawn")
@@ -78,25 +80,6 @@ def contents(warehouse):
 
 def num_rows(warehouse):
     return {name: len(rows) for name, rows in contents(warehouse).items()}
-
-
-class TestParseOutput:
-    def test_a_path_is_made_absolute(self, tmp_path, monkeypatch):
-        monkeypatch.chdir(tmp_path)
-        assert parse_output("duckdb:out/counts.duckdb") == DuckDBWarehouse(f"{tmp_path}/out/counts.duckdb")
-        assert parse_output("duckdb:/a b/c:d.duckdb").path == "/a b/c:d.duckdb"
-
-    @pytest.mark.parametrize(
-        "output", ["", "duckdb", "duckdb:", "duckdb::memory:", "counts.duckdb", "bigquery:p.d", "duckdb:gs://b/c.duckdb"]
-    )
-    def test_another_spelling_is_refused(self, output):
-        with pytest.raises(ValueError, match=r"output must be duckdb:PATH.*Received: "):
-            parse_output(output)
-
-    @pytest.mark.parametrize("path", ["/what?/counts.duckdb", "/back\\slash.duckdb"])
-    def test_a_path_that_duckdb_would_misread_is_refused(self, path):
-        with pytest.raises(ValueError, match=r"output must be a path without '\?' and '\\'\. Received: "):
-            parse_output(f"duckdb:{path}")
 
 
 class TestCheck:

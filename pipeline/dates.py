@@ -1,0 +1,67 @@
+"""Days on the command line: single ones, ranges, moments, and `{date}` in a pattern."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+
+MAX_DAYS = 3660
+"""Days of a range, at most: each makes a pattern of its own."""
+
+_FIELD = re.compile(r"\{date(?::([^{}]*))?\}")
+
+
+def parse_day(text: str) -> datetime.date:
+    """Parses a day such as 2026-01-31, for argparse."""
+    try:
+        return datetime.datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a day such as 2026-01-31. Received: {text!r}") from None
+
+
+def parse_days(text: str) -> tuple[datetime.date, ...]:
+    """Parses a day, or two with `..` between them for all from the one to the other, for argparse."""
+    first, separator, last = text.partition("..")
+    start = parse_day(first)
+    end = parse_day(last) if separator else start
+    days = (end - start).days + 1
+    if not 0 < days <= MAX_DAYS:
+        raise argparse.ArgumentTypeError(
+            f"must be a day, or two in their order such as 2026-01-01..2026-01-31, at most {MAX_DAYS} days. Received: {text!r}"
+        )
+    return tuple(start + datetime.timedelta(days=number) for number in range(days))
+
+
+def parse_moment(text: str) -> datetime.datetime:
+    """Parses a day, or a day and a time such as 2026-01-31T18:30:00+01:00, for argparse; without a zone it is UTC."""
+    try:
+        moment = datetime.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a day such as 2026-01-31, or a time such as 2026-01-31T18:30:00+01:00. Received: {text!r}"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+
+
+def with_dates(patterns: Sequence[str], days: Sequence[datetime.date] | None) -> Iterator[str]:
+    """Yields patterns with each of the days in place of `{date}`, or of `{date:%Y/%m/%d}` in any other spelling.
+
+    Raises:
+      ValueError: days are given and no place for them, or the other way round.
+    """
+    for pattern in patterns:
+        has_place = _FIELD.search(pattern) is not None
+        if has_place and days is None:
+            raise ValueError(f"an input with {{date}} needs --dates, such as 2026-01-01..2026-01-31. Received: {pattern!r}")
+        if days is None:
+            yield pattern
+        elif has_place:
+            yield from dict.fromkeys(_on(pattern, day) for day in days)
+        else:
+            raise ValueError(f"--dates needs {{date}} in each input, such as 'gs://bucket/{{date}}/**'. Received: {pattern!r}")
+
+
+def _on(pattern: str, day: datetime.date) -> str:
+    return _FIELD.sub(lambda field: day.strftime(field[1] or "%Y-%m-%d"), pattern)

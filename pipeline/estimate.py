@@ -1,0 +1,165 @@
+"""What a run would do, found out without doing it: `repcount run --dry_run`."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.options import RunConfig, SourceConfig
+from transforms import statements
+from transforms.listing import batched, is_wanted, list_objects
+from transforms.records import VideoRef
+from transforms.rows import Provenance, listing_batch
+from transforms.run_history import Pace
+from transforms.schema import LISTING
+
+_BATCH_ROWS = 10_000
+
+_TYPICAL_BYTES_PER_SEC = 750_000
+"""Of a video from a phone, 6 Mbit/s: what is assumed where no video has been counted yet."""
+
+_TYPICAL_SPEED = {"lite": 7.8}
+"""Seconds of video that a worker with two cores counts in a second, by model; see the README."""
+
+_OTHER_SPEED = 1.0
+"""The same for any other model on a processor: the published network has fifteen times the arithmetic of `lite`."""
+
+_TABLES = """\
+CREATE TABLE done (video_uri VARCHAR, video_generation BIGINT);
+CREATE TABLE known (video_uri VARCHAR, video_generation BIGINT, duration_sec DOUBLE);
+CREATE TABLE listing (video_uri VARCHAR, video_generation BIGINT, video_updated TIMESTAMPTZ, size_bytes BIGINT)"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What a run would do.
+
+    Attributes:
+      videos: that it would count.
+      skipped: that it would leave out, since the tables have them.
+      left: that are to do but beyond the limit.
+      size_bytes: of the videos to count.
+      known_videos: those whose duration the tables know from another count.
+      known_sec: duration of these.
+      video_sec: duration of all, the others' from their size.
+      pace: seconds of video that the earlier runs with this model counted in a second; None if there were none.
+      typical_speed: the same for a worker with two cores.
+    """
+
+    videos: int
+    skipped: int
+    left: int
+    size_bytes: int
+    known_videos: int
+    known_sec: float
+    video_sec: float
+    pace: float | None
+    typical_speed: float
+
+    def lines(self) -> list[str]:
+        """Returns what to print."""
+        others = [f"{self.skipped:,} are in the tables already"] if self.skipped else []
+        others += [f"{self.left:,} are left to another run"] if self.left else []
+        lines = [f"would count {self.videos:,} videos{''.join(f'; {other}' for other in others)}"]
+        if self.videos:
+            source = "from their size" if not self.known_videos else f"{self.known_sec / 60:,.1f} of them known"
+            lines += [
+                f"size: {self.size_bytes / 1e9:,.3f} GB",
+                f"video: about {self.video_sec / 60:,.1f} minutes, {source}",
+                f"work: about {self.video_sec / self.typical_speed / 3600:,.2f} worker-hours "
+                f"(two cores each, {self.typical_speed:g} s of video a second)",
+            ]
+        if self.videos and self.pace:
+            lines.append(
+                f"time: about {self.video_sec / self.pace / 3600:,.2f} hours at the pace of the earlier runs with this model"
+            )
+        return lines
+
+
+def estimate(config: RunConfig, provenance: Provenance) -> Estimate:
+    """Lists the videos here, and takes from them what the tables have; writes nothing anywhere.
+
+    Raises:
+      WarehouseError: the tables cannot be read.
+      BeamIOError: an input cannot be listed.
+    """
+    selection = config.source.selection
+    warehouse = config.warehouse
+    key = {"model": provenance.model_key, "options_hash": provenance.options_hash}
+    requeue = {"requeue": list(selection.requeue)} if selection.requeue else {}
+    pace = Pace(0, 0.0, 0.0, 0.0)
+    with duckdb.connect() as database:
+        database.execute(_TABLES)
+        if warehouse.is_ready():
+            if selection.new_only:
+                settled = warehouse.query(statements.settled_videos(warehouse.dialect, selection), key | requeue)
+                _insert(database, "done", settled)
+            _insert(database, "known", warehouse.query(statements.durations(warehouse.dialect), {}))
+            pace = warehouse.pace(provenance.model_key)
+        _insert_listing(database, config.source)
+        return _sum_up(database, config, pace)
+
+
+def _sum_up(database: duckdb.DuckDBPyConnection, config: RunConfig, pace: Pace) -> Estimate:
+    database.execute(
+        "CREATE TABLE to_do AS SELECT DISTINCT ON (video_uri, video_generation) * FROM listing "
+        "ANTI JOIN done USING (video_uri, video_generation)"
+    )
+    ((listed,),) = database.execute("SELECT COUNT(DISTINCT (video_uri, video_generation)) FROM listing").fetchall()
+    ((to_do,),) = database.execute("SELECT COUNT(*) FROM to_do").fetchall()
+    limit = config.source.selection.limit
+    videos = to_do if limit is None else min(to_do, limit)
+    ((size_bytes, known_videos, known_bytes, known_sec),) = database.execute(
+        """
+        SELECT COALESCE(SUM(size_bytes), 0), COUNT(duration_sec),
+          COALESCE(SUM(size_bytes) FILTER (duration_sec IS NOT NULL), 0), COALESCE(SUM(duration_sec), 0)
+        FROM (SELECT * FROM to_do ORDER BY video_updated, video_uri, video_generation LIMIT $limit)
+        LEFT JOIN (SELECT video_uri, video_generation, MAX(duration_sec) AS duration_sec FROM known GROUP BY ALL)
+        USING (video_uri, video_generation)
+        """,
+        {"limit": videos},
+    ).fetchall()
+    bytes_per_sec = pace.size_bytes / pace.duration_sec if pace.duration_sec else _TYPICAL_BYTES_PER_SEC
+    return Estimate(
+        videos=videos,
+        skipped=listed - to_do,
+        left=to_do - videos,
+        size_bytes=int(size_bytes),
+        known_videos=known_videos,
+        known_sec=known_sec,
+        video_sec=known_sec + (int(size_bytes) - int(known_bytes)) / bytes_per_sec,
+        pace=pace.run_video_sec / pace.run_wall_sec if pace.run_wall_sec else None,
+        typical_speed=_TYPICAL_SPEED.get(config.model.name, _OTHER_SPEED),
+    )
+
+
+def _insert(database: duckdb.DuckDBPyConnection, table: str, rows: Iterable[tuple[object, ...]]) -> None:
+    for batch in batched(rows, _BATCH_ROWS):
+        columns = [pa.array(column) for column in zip(*batch, strict=True)]
+        _append(database, table, pa.table(columns, names=[f"column_{number}" for number in range(len(columns))]))
+
+
+def _insert_listing(database: duckdb.DuckDBPyConnection, source: SourceConfig) -> None:
+    listed = itertools.chain.from_iterable(_list(source, pattern) for pattern in source.patterns)
+    for videos in batched(listed, _BATCH_ROWS):
+        rows = pa.Table.from_batches([listing_batch(videos)], LISTING.arrow_schema)
+        rows = rows.select(["video_uri", "video_generation", "video_updated"])
+        _append(database, "listing", rows.append_column("size_bytes", pa.array([video.size_bytes for video in videos])))
+
+
+def _append(database: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    database.register("batch", rows)
+    database.execute(f"INSERT INTO {table} SELECT * FROM batch")
+    database.unregister("batch")
+
+
+def _list(source: SourceConfig, pattern: str) -> Iterable[VideoRef]:
+    return (
+        video
+        for video in list_objects(pattern)
+        if is_wanted(video, pattern, source.suffixes) and source.listing_filter.takes(video)
+    )

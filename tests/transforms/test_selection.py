@@ -1,0 +1,127 @@
+"""A run counts what is new, and says what it left out."""
+
+import dataclasses
+import datetime
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.util import assert_that, equal_to
+
+from tests.transforms.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
+from tests.transforms.test_duckdb_warehouse import commit, later_run
+from transforms.duckdb_warehouse import DuckDBWarehouse
+from transforms.records import FailureCode
+from transforms.rows import listing_batch
+from transforms.schema import LISTING
+from transforms.selection import SelectionTotals, SelectVideos
+from transforms.staged_files import TableWriter
+from transforms.warehouse import Selection, WarehouseError
+
+
+@pytest.fixture
+def warehouse(tmp_path):
+    """Tables with a count of gs://b/1 and failures of gs://b/2 and gs://b/3."""
+    warehouse = DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=5.0)
+    commit(
+        warehouse,
+        make_provenance("before"),
+        make_video_count("gs://b/1"),
+        make_failure("gs://b/2"),
+        make_failure("gs://b/3", code=FailureCode.GONE),
+    )
+    return warehouse
+
+
+def listing(warehouse, provenance, videos):
+    writer = TableWriter(warehouse.staging_folder(provenance.run_id), LISTING)
+    writer.write(listing_batch(videos))
+    return writer.close()
+
+
+def select(warehouse, videos, *, provenance=None, **wishes):
+    """Returns the names that are selected, and the numbers listed, skipped and left."""
+    provenance = provenance or later_run("now")
+    selected = warehouse.select(provenance, listing(warehouse, provenance, videos), Selection(**wishes))
+    return sorted(video.uri[7:] for video in selected.videos), (selected.listed, selected.skipped, selected.left)
+
+
+VIDEOS = [make_video(f"gs://b/{number}") for number in (1, 2, 3, 4, 5)]
+
+
+def test_what_has_a_count_or_a_failure_is_left_out(warehouse):
+    assert select(warehouse, VIDEOS) == (["4", "5"], (5, 3, 0))
+
+
+def test_another_model_or_other_options_make_everything_new(warehouse):
+    for change in ({"model": "repnet-2025"}, {"options_json": "{}"}):
+        assert select(warehouse, VIDEOS, provenance=later_run("now", **change)) == (["1", "2", "3", "4", "5"], (5, 0, 0))
+
+
+def test_a_new_version_of_a_video_is_new(warehouse):
+    assert select(warehouse, [make_video("gs://b/1", 2), make_video("gs://b/2", 2)]) == (["1", "2"], (2, 0, 0))
+
+
+def test_failures_with_chosen_codes_are_tried_again(warehouse):
+    assert select(warehouse, VIDEOS, requeue=("GONE",)) == (["3", "4", "5"], (5, 2, 0))
+    assert select(warehouse, VIDEOS, requeue=("GONE", "NOT_A_VIDEO")) == (["2", "3", "4", "5"], (5, 1, 0))
+
+
+def test_everything_is_taken_where_it_is_asked_for(warehouse):
+    assert select(warehouse, VIDEOS, new_only=False) == (["1", "2", "3", "4", "5"], (5, 0, 0))
+
+
+def test_a_limit_takes_the_oldest_uploads_of_what_is_new(warehouse):
+    hours = {"gs://b/1": 0, "gs://b/6": 3, "gs://b/7": 1, "gs://b/8": 2}
+    videos = [make_video(uri, updated=STARTED + datetime.timedelta(hours=hour)) for uri, hour in hours.items()]
+    assert select(warehouse, videos, limit=2, new_only=False) == (["1", "7"], (4, 0, 2))
+    assert select(warehouse, [*videos, *VIDEOS[1:3]], limit=2) == (["7", "8"], (6, 3, 1))
+
+
+def test_a_video_that_is_listed_twice_is_selected_once(warehouse):
+    assert select(warehouse, VIDEOS + VIDEOS) == (["4", "5"], (5, 3, 0))
+    assert select(warehouse, VIDEOS + VIDEOS, new_only=False)[1] == (5, 0, 0)
+
+
+@pytest.mark.parametrize("uri", ['it\'s "x"; DROP TABLE runs; --', "naïve 日本 😀\n\x00", "bytes \udcff"])
+def test_any_name_comes_out_as_it_went_in_and_is_found_again(warehouse, uri):
+    names, _ = select(warehouse, [make_video(uri)])
+    assert names == [uri[7:]]
+    commit(warehouse, later_run("then"), make_video_count(uri))
+    assert select(warehouse, [make_video(uri)], provenance=later_run("now", hours=2))[0] == []
+
+
+def test_a_listing_with_fewer_rows_than_were_written_is_refused(warehouse):
+    provenance = later_run("now")
+    (file,) = listing(warehouse, provenance, VIDEOS)
+    with pytest.raises(WarehouseError, match=r"the files staged for listing must hold the 9 rows .*Received: 5"):
+        warehouse.select(provenance, [dataclasses.replace(file, num_rows=9)], Selection())
+
+
+def test_an_empty_listing_selects_nothing(warehouse):
+    selected = warehouse.select(make_provenance("now"), [], Selection())
+    assert (selected.listed, selected.skipped, selected.left, list(selected.videos)) == (0, 0, 0, [])
+
+
+def test_wishes_that_contradict_each_other_are_refused():
+    with pytest.raises(ValueError, match=r"limit must be a whole number of at least 1\. Received: 0"):
+        Selection(limit=0)
+    with pytest.raises(ValueError, match=r"requeue is for runs over what is new.*Received: \['GONE'\]"):
+        Selection(new_only=False, requeue=("GONE",))
+
+
+def test_in_a_pipeline_the_videos_go_on_and_the_totals_beside_them(warehouse):
+    provenance = later_run("now")
+    files = listing(warehouse, provenance, VIDEOS)
+    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+        listed = pipeline | beam.Create(files)
+        selected = listed | SelectVideos(warehouse, provenance, Selection(limit=1))
+        assert_that(selected["videos"], equal_to([make_video("gs://b/4")]), label="videos")
+        assert_that(selected["totals"], equal_to([SelectionTotals(listed=4, skipped=3, left=1)]), label="totals")
+
+
+def test_a_pipeline_over_an_empty_listing_has_totals_too(warehouse):
+    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+        selected = pipeline | beam.Create([]) | SelectVideos(warehouse, make_provenance("now"), Selection())
+        assert_that(selected["videos"], equal_to([]), label="videos")
+        assert_that(selected["totals"], equal_to([SelectionTotals(0, 0, 0)]), label="totals")
