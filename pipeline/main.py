@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from pipeline import count_command, evaluate_command, model_commands, run_command
+from pipeline import count_command, evaluate_command, model_commands, run_command, tables_commands
 from pipeline.options import OneLineParser
 
 
@@ -25,13 +25,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     count_command.add_parser(commands)
     evaluate_command.add_parser(commands)
     model_commands.add_parser(commands)
+    tables_commands.add_tables_parser(commands)
+    tables_commands.add_forget_parser(commands)
     args, rest = parser.parse_known_args(argv)
     try:
         if args.command == "run":
             return run_command.run(args, rest)
         if rest:
             parser.error(f"no such option: {' '.join(rest)}")
-        runs = {"count": count_command.run, "evaluate": evaluate_command.run, "model": model_commands.run}
+        runs = {
+            "count": count_command.run,
+            "evaluate": evaluate_command.run,
+            "model": model_commands.run,
+            "tables": tables_commands.run_tables,
+            "forget": tables_commands.run_forget,
+        }
         return runs[args.command](args)
     except KeyboardInterrupt:
         print("repcount: interrupted", file=sys.stderr)

@@ -263,11 +263,7 @@ class DuckDBWarehouse(RunHistory):
 
         if not os.path.exists(self.path):
             raise WarehouseError(f"there is no such database. Received: {self.path}")
-        numbers = self._connected(_in_transaction(forget), self.lock_timeout_sec)
-        if not dry_run:
-            # What was deleted stays readable in the file's free blocks until they are written anew.
-            self._connected(lambda connection: connection.execute("CHECKPOINT"), self.lock_timeout_sec)
-        return numbers
+        return self._connected(_in_transaction(forget), self.lock_timeout_sec)
 
     def _make_folder(self) -> None:
         try:

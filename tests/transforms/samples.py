@@ -60,5 +60,7 @@ def make_video_count(uri="gs://bucket/a.mp4", generation=1, *, num_frames=100, f
     )
 
 
-def make_failure(uri="gs://bucket/a.mp4", generation=1, *, code=FailureCode.NOT_A_VIDEO, message="no video stream"):
-    return Failure(make_video(uri, generation), Stage.DECODE, code, message)
+def make_failure(
+    uri="gs://bucket/a.mp4", generation=1, *, code=FailureCode.NOT_A_VIDEO, message="no video stream", updated=UPDATED
+):
+    return Failure(make_video(uri, generation, updated=updated), Stage.DECODE, code, message)
