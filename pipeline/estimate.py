@@ -64,19 +64,19 @@ class Estimate:
         """Returns what to print."""
         others = [f"{self.skipped:,} are in the tables already"] if self.skipped else []
         others += [f"{self.left:,} are left to another run"] if self.left else []
-        lines = [f"would count {self.videos:,} videos{''.join(f'; {other}' for other in others)}"]
+        lines = ["; ".join([f"would count {self.videos:,} videos", *others])]
         if self.videos:
-            source = "from their size" if not self.known_videos else f"{self.known_sec / 60:,.1f} of them known"
+            known = f"of {self.known_videos:,} videos known, {self.known_sec / 60:,.1f} min; the others from their size"
+            source = known if self.known_videos else "from their size"
+            worker_sec = self.video_sec / self.typical_speed
             lines += [
-                f"size: {self.size_bytes / 1e9:,.3f} GB",
-                f"video: about {self.video_sec / 60:,.1f} minutes, {source}",
-                f"work: about {self.video_sec / self.typical_speed / 3600:,.2f} worker-hours "
-                f"(two cores each, {self.typical_speed:g} s of video a second)",
+                f"bytes: {self.size_bytes:,}",
+                f"minutes of video: about {self.video_sec / 60:,.1f} ({source})",
+                f"worker-hours: about {worker_sec / 3600:,.2f} (two cores each, {self.typical_speed:g} s of video a second)",
             ]
         if self.videos and self.pace:
-            lines.append(
-                f"time: about {self.video_sec / self.pace / 3600:,.2f} hours at the pace of the earlier runs with this model"
-            )
+            hours = self.video_sec / self.pace / 3600
+            lines.append(f"hours until it is done: about {hours:,.2f} at the pace of the earlier runs with this model")
         return lines
 
 

@@ -55,4 +55,6 @@ def build_pipeline(
     settled = scored | "Count" >> CountVideos(config.counting, config.model.period_offset)
     staged = settled | "Stage rows" >> StageRows(folder, provenance)
     committed = {"staged": staged, "totals": totals}
-    return committed | "Commit rows" >> CommitRows(config.warehouse, provenance, config.failure_limit)
+    # Here, who waits sees the failures; elsewhere, the job itself must end as failed.
+    failure_limit = config.failure_limit if progress_path is None else None
+    return committed | "Commit rows" >> CommitRows(config.warehouse, provenance, failure_limit)

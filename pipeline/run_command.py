@@ -228,7 +228,7 @@ def execute(config: RunConfig, options: PipelineOptions, handler: RepNetModelHan
             # Workers elsewhere may still be at it, and remove their files themselves.
             if is_local_run(options):
                 warehouse.remove_staging(run_id)
-    return _exit_code(run_id, trouble, totals)
+    return _exit_code(run_id, trouble, totals, config.failure_limit)
 
 
 def _print_results(warehouse: AnyWarehouse, run_id: str, totals: RunTotals, show: int) -> None:
@@ -267,8 +267,8 @@ def _reason(error: Exception) -> str:
     return str(ours[0]) if ours else describe_error(error)
 
 
-def _exit_code(run_id: str, trouble: str, totals: RunTotals | None) -> int:
-    """Returns 0 only if the runner says that it is done and every listed video is accounted for."""
+def _exit_code(run_id: str, trouble: str, totals: RunTotals | None, failure_limit: FailureLimit) -> int:
+    """Returns 0 only if the runner says that it is done, every listed video is accounted for, and not too many failed."""
     if trouble or totals is None:
         missing = "" if totals else "; it is not in the table `runs`, and the next run goes on from what there is"
         _complain(f"{trouble or f'run {run_id} ended'}{missing}")
@@ -278,6 +278,11 @@ def _exit_code(run_id: str, trouble: str, totals: RunTotals | None) -> int:
             f"run {run_id} lost videos: listed {totals.listed}, but counted {totals.counted}, failed {totals.failed}, "
             f"skipped {totals.skipped}"
         )
+        return 1
+    try:
+        failure_limit.check(totals)
+    except TooManyFailuresError as error:
+        _complain(str(error))
         return 1
     return 0
 

@@ -92,13 +92,13 @@ class CommitRows(beam.PTransform):
     Attributes:
       warehouse: where the rows go.
       provenance: the run, as in `StageRows`.
-      failure_limit: how many videos may fail.
+      failure_limit: how many videos may fail; None if it is not for the pipeline to say.
       clock: returns the time at which the run ends, with its zone. Default: the clock of the machine that commits.
     """
 
     warehouse: Warehouse
     provenance: Provenance
-    failure_limit: FailureLimit = FailureLimit()
+    failure_limit: FailureLimit | None = None
     clock: Callable[[], datetime.datetime] = _now
 
     def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
@@ -117,7 +117,8 @@ class CommitRows(beam.PTransform):
             | "Keep totals" >> beam.Reshuffle()
             | "Remove files" >> beam.Map(_remove_files, self.warehouse, self.provenance)
         )
-        _ = totals | "Keep removal" >> beam.Reshuffle() | "Check failures" >> beam.Map(self.failure_limit.check)
+        if self.failure_limit is not None:
+            _ = totals | "Keep removal" >> beam.Reshuffle() | "Check failures" >> beam.Map(self.failure_limit.check)
         return totals
 
 

@@ -148,11 +148,127 @@ def test_nothing_is_left_beside_the_database(repcount, videos, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["counts.duckdb"]
 
 
+class TestWhatIsCounted:
+    ARGUMENTS = ("--input", "videos", "--output", "duckdb:c.duckdb")
+
+    def results(self, capsys):
+        return re.search(r"listed (\d+) = counted (\d+) \+ failed (\d+) \+ skipped (\d+)", capsys.readouterr().out).groups()
+
+    def test_a_second_run_counts_nothing_says_so_and_is_green(self, repcount, videos, capsys):
+        repcount(*self.ARGUMENTS)
+        capsys.readouterr()
+        assert repcount(*self.ARGUMENTS) == 0
+        out, err = capsys.readouterr()
+        assert "listed 5 = counted 0 + failed 0 + skipped 5" in out
+        assert "nothing new: the tables have all these videos for this model and these options" in out
+        assert "Counting 0 videos, 5 are counted already" in err
+
+    def test_only_what_was_uploaded_since_is_counted(self, repcount, videos, capsys):
+        repcount(*self.ARGUMENTS)
+        draw_video(videos / "new.mp4", 80)
+        (videos / "squats.mp4").touch()  # another version, by its time
+        capsys.readouterr()
+        assert repcount(*self.ARGUMENTS) == 0
+        assert self.results(capsys) == ("6", "2", "0", "4")
+
+    def test_all_are_counted_where_that_is_asked_for(self, repcount, videos, capsys):
+        repcount(*self.ARGUMENTS)
+        capsys.readouterr()
+        assert repcount(*self.ARGUMENTS, "--mode=all") == 0
+        assert self.results(capsys) == ("5", "2", "3", "0")
+
+    def test_failures_are_tried_again_by_their_code(self, repcount, videos, capsys):
+        repcount(*self.ARGUMENTS)
+        capsys.readouterr()
+        assert repcount(*self.ARGUMENTS, "--requeue", "EMPTY_FILE") == 0
+        assert self.results(capsys) == ("5", "0", "1", "4")
+
+    def test_a_limit_leaves_the_rest_to_the_next_run(self, repcount, videos, capsys):
+        assert repcount(*self.ARGUMENTS, "--limit", "3") == 0
+        assert "2 more are left to another run by --limit" in capsys.readouterr().out
+        assert repcount(*self.ARGUMENTS, "--limit", "3") == 0
+        assert self.results(capsys)[3] == "3"
+        assert rows("c.duckdb", "SELECT SUM(counted), SUM(failed), COUNT(*) FROM runs") == [(2, 3, 2)]
+
+    def test_only_uploads_of_some_days_are_counted(self, repcount, videos, capsys):
+        assert repcount(*self.ARGUMENTS, "--updated_before", "2000-01-01") == 0
+        assert "nothing to do: no video is within the limits that the options set" in capsys.readouterr().out
+        assert repcount(*self.ARGUMENTS, "--updated_after", "2000-01-01T00:00:00Z") == 0
+        assert self.results(capsys)[0] == "5"
+
+    def test_folders_are_named_by_days(self, repcount, videos, tmp_path, capsys):
+        (tmp_path / "2026-01-02").mkdir()
+        (videos / "squats.mp4").rename(tmp_path / "2026-01-02" / "squats.mp4")
+        output = ("--output", "duckdb:c.duckdb")
+        assert repcount("--input", "{date}/**", "--dates", "2026-01-01..2026-01-31", *output) == 0
+        assert self.results(capsys) == ("1", "1", "0", "0")
+        assert repcount("--input", "{date}/**", "--dates", "2026-02-01..2026-02-03", *output) == 2
+        assert "matches nothing" in capsys.readouterr().err
+
+    def test_a_dry_run_tells_what_there_is_to_do_and_writes_nothing(self, repcount, videos, tmp_path, capsys):
+        assert repcount(*self.ARGUMENTS, "--dry_run") == 0
+        size = sum(path.stat().st_size for path in videos.iterdir() if path.suffix != ".txt")
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[:2] == ["would count 5 videos", f"bytes: {size:,}"]
+        assert re.fullmatch(r"minutes of video: about 0\.\d \(from their size\)", lines[2])
+        assert re.fullmatch(r"worker-hours: about 0\.00 \(two cores each, 7\.8 s of video a second\)", lines[3])
+        assert [path.name for path in tmp_path.iterdir()] == ["videos"]
+
+    def test_a_dry_run_knows_what_the_tables_have(self, repcount, videos, capsys):
+        repcount(*self.ARGUMENTS)
+        before = rows("c.duckdb", "SELECT * FROM runs")
+        capsys.readouterr()
+        for arguments, line in (
+            ((), "would count 0 videos; 5 are in the tables already"),
+            (
+                ("--requeue", "EMPTY_FILE,NOT_A_VIDEO", "--limit", "2"),
+                "would count 2 videos; 2 are in the tables already; 1 are left to another run",
+            ),
+            (("--mode", "all"), "would count 5 videos"),
+        ):
+            assert repcount(*self.ARGUMENTS, *arguments, "--dry_run") == 0
+            out = capsys.readouterr().out
+            assert out.splitlines()[0] == line
+        seconds = sum(seconds for (seconds,) in rows("c.duckdb", "SELECT duration_sec FROM video_counts"))
+        assert f"of 2 videos known, {seconds / 60:.1f} min" in out
+        assert "at the pace of the earlier runs with this model" in out
+        assert rows("c.duckdb", "SELECT * FROM runs") == before
+
+    def test_too_many_failures_turn_a_run_red_when_all_is_committed(self, repcount, videos, capsys):
+        for number in range(20):
+            (videos / f"{number}.mp4").touch()
+        assert repcount(*self.ARGUMENTS, "--show", "2") == 1
+        out, err = capsys.readouterr()
+        assert err.splitlines()[-1] == (
+            "repcount run: 23 of 25 videos failed, and --max_failure_ratio allows 5.0%; all were committed, and the view "
+            "failures_by_code says why they failed"
+        )
+        assert "listed 25 = counted 2 + failed 23 + skipped 0" in out
+        assert rows("c.duckdb", "SELECT failed FROM runs") == [(23,)]
+        assert repcount(*self.ARGUMENTS, "--mode=all", "--max_failure_ratio", "0.95") == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--input", "nothing/**", "--output", "duckdb:c.duckdb"], "matches nothing"),
-        (["--input", "videos", "--output", "c.duckdb"], "output must be duckdb:PATH"),
+        (["--input", "videos", "--output", "c.duckdb"], "output must be duckdb:PATH or bigquery:PROJECT.DATASET"),
+        (["--input", "videos", "--output", "bigquery:my-project.gym"], "--temp_location must be a folder of a bucket"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--mode", "some"], "--mode"),
+        (
+            ["--input", "videos", "--output", "duckdb:c.duckdb", "--mode", "all", "--requeue", "GONE"],
+            "requeue is for runs over",
+        ),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--requeue", "WENT"], "must be of EMPTY_FILE, "),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--limit", "0"], "limit must be a whole number of at least 1"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--sample", "2"], "sample must be above 0 and at most 1"),
+        (
+            ["--input", "videos", "--output", "duckdb:c.duckdb", "--max_failure_ratio", "5"],
+            "max_failure_ratio must be from 0 to 1",
+        ),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--dates", "2026-01-31"], "--dates needs {date} in each input"),
+        (["--input", "videos/{date}", "--output", "duckdb:c.duckdb"], "an input with {date} needs --dates"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--updated_after", "now"], "must be a day such as 2026-01-31"),
         (["--input", "videos", "--output", "duckdb:videos"], "must be a file, not a folder"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--model", "heavy"], "a model is one of"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--no_such_option", "1"], "--no_such_option"),

@@ -45,7 +45,7 @@ def run(warehouse, settled, *, provenance=None, skipped=0, expected, listed=None
             | "Stage" >> StageRows(warehouse.staging_folder(provenance.run_id), provenance)
         )
         inputs = {"staged": files, "totals": pipeline | "Selected" >> beam.Create([selected])}
-        totals = inputs | "Commit rows" >> CommitRows(warehouse, provenance, failure_limit or FailureLimit(), lambda: ENDED)
+        totals = inputs | "Commit rows" >> CommitRows(warehouse, provenance, failure_limit, lambda: ENDED)
         assert_that(totals, equal_to([expected]))
 
 

@@ -1,0 +1,77 @@
+"""Days and moments are understood or refused in one line, and put in the place of {date}."""
+
+import argparse
+import datetime
+
+import pytest
+
+from pipeline.dates import parse_day, parse_days, parse_moment, with_dates
+
+UTC = datetime.timezone.utc
+JANUARY_31 = datetime.date(2026, 1, 31)
+
+
+def test_a_range_has_both_its_ends():
+    assert parse_days("2026-01-31") == (JANUARY_31,)
+    assert parse_days("2026-01-30..2026-02-01") == (datetime.date(2026, 1, 30), JANUARY_31, datetime.date(2026, 2, 1))
+    assert len(parse_days("2024-01-01..2024-12-31")) == 366
+
+
+@pytest.mark.parametrize(
+    "text", ["", "31.1.2026", "2026-02-30", "2026-01-31..", "..2026-01-31", "2026-01-31..2026-01-30", "a..b"]
+)
+def test_what_is_no_range_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="Received: "):
+        parse_days(text)
+
+
+def test_a_range_of_a_lifetime_is_refused():
+    with pytest.raises(argparse.ArgumentTypeError, match="at most 3660 days"):
+        parse_days("1900-01-01..2026-01-01")
+
+
+def test_a_day_is_a_day():
+    assert parse_day("2026-01-31") == JANUARY_31
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-31", datetime.datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T18:30", datetime.datetime(2026, 1, 31, 18, 30, tzinfo=UTC)),
+        ("2026-01-31T18:30:00Z", datetime.datetime(2026, 1, 31, 18, 30, tzinfo=UTC)),
+        ("2026-01-31T18:30:00+01:00", datetime.datetime(2026, 1, 31, 17, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_without_a_zone_is_utc(text, moment):
+    assert parse_moment(text) == moment
+
+
+def test_what_is_no_moment_is_refused():
+    with pytest.raises(argparse.ArgumentTypeError, match=r"must be a day such as .*Received: 'last week'"):
+        parse_moment("last week")
+
+
+def test_each_day_takes_the_place_of_date():
+    days = parse_days("2026-01-31..2026-02-01")
+    assert list(with_dates(["gs://b/{date}/**", "gs://c/{date:%Y/%m/%d}/*-{date}.mp4"], days)) == [
+        "gs://b/2026-01-31/**",
+        "gs://b/2026-02-01/**",
+        "gs://c/2026/01/31/*-2026-01-31.mp4",
+        "gs://c/2026/02/01/*-2026-02-01.mp4",
+    ]
+
+
+def test_days_that_are_spelled_alike_make_one_pattern():
+    assert list(with_dates(["gs://b/{date:%Y-%m}/**"], parse_days("2026-01-01..2026-01-31"))) == ["gs://b/2026-01/**"]
+
+
+def test_patterns_without_a_place_stay_as_they_are():
+    assert list(with_dates(["a/{b}/**", "a/{dates}"], None)) == ["a/{b}/**", "a/{dates}"]
+
+
+def test_days_and_places_come_together():
+    with pytest.raises(ValueError, match=r"needs --dates.*Received: 'gs://b/\{date\}'"):
+        list(with_dates(["gs://b/{date}"], None))
+    with pytest.raises(ValueError, match=r"needs \{date\} in each input.*Received: 'gs://b/\*\*'"):
+        list(with_dates(["gs://b/{date}", "gs://b/**"], parse_days("2026-01-31")))
