@@ -45,6 +45,20 @@ help: ## List the targets
 	$(PIP) install --no-deps --no-build-isolation --editable .; \
 	touch $@
 
+# The servers that stand in for Google Cloud in tests need other versions of some packages than the project does.
+.venv-servers/complete: tests/google_cloud/requirements.lock .venv/complete
+	@set -eu; \
+	[ -e $@ ] || rm -rf .venv-servers; \
+	rm -f $@; \
+	if .venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))'; then \
+	  [ -d .venv-servers ] || .venv/bin/python -m venv .venv-servers; \
+	  echo "Installing the test servers into .venv-servers (once, about 30 s) …"; \
+	  .venv-servers/bin/python -m pip --disable-pip-version-check -qq install --require-hashes --no-deps -r $<; \
+	  touch $@; \
+	else \
+	  echo "The test servers need Python 3.11 or 3.12: their tests are skipped."; \
+	fi
+
 setup: .venv/complete ## Install everything into .venv (the other targets do this too)
 
 run: setup ## Count the demo videos, or INPUT='/my/videos/**' into OUTPUT=duckdb:counts.duckdb, with MODEL=… and ARGS='…'
@@ -57,10 +71,10 @@ endif
 demo: setup ## Draw the demo videos into demo/videos
 	@.venv/bin/python -m demo.draw_videos demo/videos
 
-test: setup ## Run all tests; ARGS='-k counting' chooses some
+test: setup .venv-servers/complete ## Run all tests; ARGS='-k counting' chooses some
 	@set -f; .venv/bin/python -m pytest $$ARGS
 
-test-fast: setup ## Run the tests that take less than ten seconds each
+test-fast: setup .venv-servers/complete ## Run the tests that take less than ten seconds each
 	@set -f; .venv/bin/python -m pytest -m 'not slow' $$ARGS
 
 lint: setup ## Check style, formatting and types
@@ -68,11 +82,13 @@ lint: setup ## Check style, formatting and types
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy $(CODE)
 
-lock: setup ## Bring requirements.lock up to pyproject.toml; ARGS=--upgrade takes the newest versions
+lock: setup ## Bring the lock files up to what is asked for; ARGS=--upgrade takes the newest versions
 	$(PIP) install uv
 	.venv/bin/uv pip compile --universal --python-version 3.10 --no-emit-index-url --generate-hashes --extra dev \
 	  --quiet $(ARGS) pyproject.toml -o requirements.lock
+	.venv/bin/uv pip compile --universal --python-version 3.11 --no-emit-index-url --generate-hashes --quiet $(ARGS) \
+	  tests/google_cloud/requirements.in -o tests/google_cloud/requirements.lock
 
-clean: ## Remove what was drawn, counted, built and cached; .venv stays
+clean: ## Remove what was drawn, counted, built and cached; .venv and .venv-servers stay
 	rm -rf demo/videos demo/counts.duckdb demo/counts.duckdb.* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

@@ -1,11 +1,13 @@
 """Fixtures that several test files share."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.cloud_storage import CloudStorage
+from tests.google_cloud import servers
 from tests.reference import checkpoint_layout
 
 
@@ -51,6 +53,27 @@ def cloud_storage(monkeypatch):
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def cloud_servers(tmp_path_factory):
+    """Servers on loopback that speak as Cloud Storage and BigQuery do."""
+    if not servers.is_installed():
+        pytest.skip("the servers that stand in for Google Cloud are not installed: `make test` does that")
+    with servers.Servers(tmp_path_factory.mktemp("cloud")) as running:
+        yield running
+
+
+@pytest.fixture
+def cloud(cloud_servers, monkeypatch):
+    """A bucket and a data set of the test's own, that the official clients in this process find."""
+    for name, value in cloud_servers.variables.items():
+        monkeypatch.setenv(name, value)
+    # The clients look for more about the service account where there is no network, say so, and go on.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    yield servers.Cloud(cloud_servers)
+    for proxy in (cloud_servers.storage, cloud_servers.bigquery):
+        proxy.clear()
 
 
 @pytest.fixture(scope="session")

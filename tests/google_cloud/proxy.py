@@ -1,0 +1,236 @@
+"""A proxy on loopback in front of a server: it notes what is asked, and can fail, delay and drop requests for a test."""
+
+import contextlib
+import dataclasses
+import http.client
+import http.server
+import json
+import re
+import threading
+import urllib.parse
+
+_HOP_HEADERS = {"transfer-encoding", "content-length", "connection", "accept-encoding"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a client asked.
+
+    Attributes:
+      method: in upper case.
+      path: with its query.
+      body: bytes, b"" if there are none.
+    """
+
+    method: str
+    path: str
+    body: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Response:
+    """What a client is told."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    @classmethod
+    def error(cls, status, reason, message):
+        """Returns an error as Google's services write it."""
+        detail = {"reason": reason, "message": message, "domain": "global"}
+        return cls.json({"error": {"code": status, "message": message, "errors": [detail]}}, status)
+
+    @classmethod
+    def json(cls, content, status=200):
+        return cls(status, [("Content-Type", "application/json")], json.dumps(content).encode())
+
+
+class Pause:
+    """Holds the first request that matches, until it is released.
+
+    Attributes:
+      reached: set when that request is held.
+    """
+
+    def __init__(self, matches, after):
+        self.matches = matches
+        self.after = after
+        self.reached = threading.Event()
+        self._released = threading.Event()
+        self._forward = True
+
+    def release(self, *, forward=True):
+        """Lets the request go on, or never arrive at the server if `forward` is False."""
+        self._forward = forward
+        self._released.set()
+
+    def hold(self):
+        """Waits to be released; returns whether to go on."""
+        self.reached.set()
+        return self._released.wait(120) and self._forward
+
+
+class Proxy:
+    """Forwards to `upstream`, a "host:port".
+
+    Attributes:
+      url: of the proxy.
+      requests: what was asked since the last `clear`.
+    """
+
+    def __init__(self, upstream):
+        self.upstream = upstream
+        self.requests = []
+        self._faults = []
+        self._pauses = []
+        self._lock = threading.Lock()
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+    def clear(self):
+        """Forgets all rules and requests; what is held goes on."""
+        with self._lock:
+            for pause in self._pauses:
+                pause.release()
+            self.requests, self._faults, self._pauses = [], [], []
+
+    def fail(self, matches, *, status=503, reason="backendError", times=1, reset=False):
+        """Answers the next requests that match with an error, or drops their connection."""
+        self._faults.append({"matches": matches, "status": status, "reason": reason, "times": times, "reset": reset})
+
+    def pause(self, matches, *, after=False):
+        """Holds the next request that matches before it is forwarded, or, `after` that, its answer."""
+        pause = Pause(matches, after)
+        self._pauses.append(pause)
+        return pause
+
+    def answer(self, request, headers):
+        """Returns the upstream's answer; for subclasses to mend."""
+        return self.forward(request.method, request.path, request.body, headers)
+
+    def forward(self, method, path, body=b"", headers=()):
+        """Sends a request to the upstream and returns its response."""
+        connection = http.client.HTTPConnection(self.upstream, timeout=120)
+        kept = {name: value for name, value in dict(headers).items() if name.lower() not in _HOP_HEADERS}
+        connection.request(method, path, body, {**kept, "Content-Length": str(len(body))})
+        response = connection.getresponse()
+        kept = [(name, value) for name, value in response.getheaders() if name.lower() not in _HOP_HEADERS]
+        return Response(response.status, kept, response.read())
+
+    def _fault(self, request):
+        """Returns the rule by which a request fails, None if it does not."""
+        with self._lock:
+            for fault in self._faults:
+                if fault["times"] and fault["matches"](request):
+                    fault["times"] -= 1
+                    return fault
+        return None
+
+    def _pause(self, request, after):
+        with self._lock:
+            for pause in self._pauses:
+                if pause.after == after and pause.matches(request):
+                    self._pauses.remove(pause)
+                    return pause
+        return None
+
+    def _handle(self, request, headers):
+        """Returns the response, or None to drop the connection."""
+        self.requests.append(request)
+        fault = self._fault(request)
+        if fault:
+            return None if fault["reset"] else Response.error(fault["status"], fault["reason"], "as the test wishes")
+        pause = self._pause(request, after=False)
+        if pause and not pause.hold():
+            return None
+        response = self.answer(request, headers)
+        pause = self._pause(request, after=True)
+        return None if pause and not pause.hold() else response
+
+    def _handler(self):
+        proxy = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self):
+                response = proxy._handle(Request(self.command, self.path, self.read_body()), self.headers)
+                if response is None:
+                    self.close_connection = True
+                    return
+                with contextlib.suppress(ConnectionError):  # a client that was killed does not wait for it
+                    self.send_response(response.status)
+                    for name, value in response.headers:
+                        self.send_header(name, value)
+                    self.send_header("Content-Length", str(len(response.body)))
+                    self.end_headers()
+                    if self.command != "HEAD":
+                        self.wfile.write(response.body)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815
+
+            def read_body(self):
+                if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
+                    return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                body = b""
+                while size := int(self.rfile.readline().split(b";")[0], 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
+
+            def log_message(self, *args):
+                """Keeps the test's output clean."""
+
+        return Handler
+
+
+class BigQueryProxy(Proxy):
+    """Mends what the emulator lets pass or forgets and the service does not.
+
+    - The id of a job is taken once; again, it is answered 409.
+    - A view says its query.
+    """
+
+    def __init__(self, upstream):
+        super().__init__(upstream)
+        self._job_ids = set()
+        self._views = {}
+
+    def answer(self, request, headers):
+        path = urllib.parse.urlsplit(request.path).path
+        if request.method == "POST" and path.endswith("/jobs") and "uploadType" not in request.path:
+            job = json.loads(request.body)
+            job_id = job.get("jobReference", {}).get("jobId")
+            if job_id and not job["configuration"].get("dryRun"):
+                with self._lock:
+                    is_known = job_id in self._job_ids
+                    self._job_ids.add(job_id)
+                if is_known:
+                    return Response.error(409, "duplicate", f"Already Exists: Job {job_id}")
+        response = super().answer(request, headers)
+        table = re.search(r"/datasets/[^/]+/tables(/[^/]+)?$", path)
+        if table and response.status == 200 and request.method in ("POST", "PUT", "PATCH", "GET"):
+            return self._with_view(path, request, response)
+        return response
+
+    def _with_view(self, path, request, response):
+        content = json.loads(response.body)
+        if "tableReference" not in content:
+            return response
+        name = f"{path.split('/tables')[0]}/tables/{content['tableReference']['tableId']}"
+        if request.method != "GET":
+            view = json.loads(request.body or b"{}").get("view")
+            if view:
+                self._views[name] = view
+        if content.get("type") == "VIEW" and name in self._views:
+            content["view"] = self._views[name]
+            return Response.json(content)
+        return response

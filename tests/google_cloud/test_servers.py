@@ -1,0 +1,66 @@
+"""The servers that other tests rely on do what these rely on."""
+
+import datetime
+import threading
+
+import pytest
+from google.api_core.exceptions import Conflict, Forbidden
+from google.cloud import bigquery
+
+NOTES = [bigquery.SchemaField("name", "STRING", "REQUIRED"), bigquery.SchemaField("day", "DATE")]
+
+
+def is_query(request):
+    return request.method == "POST" and request.path.split("?")[0].endswith(("/jobs", "/queries"))
+
+
+def test_objects_are_kept_by_name(cloud):
+    assert cloud.upload("day/a.mp4", b"12345") == f"gs://{cloud.bucket}/day/a.mp4"
+    assert cloud.objects("day/") == ["day/a.mp4"]
+    assert cloud.objects("night/") == []
+
+
+def test_rows_come_back_as_they_went_in(cloud):
+    cloud.client().create_table(bigquery.Table(f"{cloud.project}.{cloud.dataset}.notes", NOTES))
+    cloud.rows("INSERT INTO notes (name, day) VALUES ('a', DATE '2026-01-02'), ('b', NULL)")
+    assert cloud.rows("SELECT * FROM notes ORDER BY name") == [
+        {"name": "a", "day": datetime.date(2026, 1, 2)},
+        {"name": "b", "day": None},
+    ]
+    assert cloud.tables() == ["notes"]
+
+
+def test_the_id_of_a_job_is_taken_once(cloud):
+    cloud.client().query("SELECT 1", job_id=f"{cloud.dataset}-job", job_retry=None).result()
+    with pytest.raises(Conflict):
+        cloud.client().query("SELECT 1", job_id=f"{cloud.dataset}-job", job_retry=None)
+    assert [row.values() for row in cloud.client().get_job(f"{cloud.dataset}-job").result()] == [(1,)]
+
+
+def test_a_view_tells_its_query(cloud):
+    view = bigquery.Table(f"{cloud.project}.{cloud.dataset}.one")
+    view.view_query = "SELECT 1 AS one"
+    cloud.client().create_table(view)
+    assert cloud.client().get_table(view).view_query == "SELECT 1 AS one"
+    assert cloud.rows("SELECT * FROM one") == [{"one": 1}]
+
+
+def test_a_fault_happens_as_often_as_it_is_asked_for(cloud):
+    cloud.bigquery.fail(is_query, status=403, reason="accessDenied")
+    with pytest.raises(Forbidden, match="as the test wishes"):
+        cloud.rows("SELECT 1 AS one")
+    assert cloud.rows("SELECT 1 AS one") == [{"one": 1}]
+    cloud.bigquery.fail(is_query, times=2, reset=True)
+    assert cloud.rows("SELECT 2 AS two") == [{"two": 2}]
+
+
+def test_a_paused_request_waits_until_it_is_released(cloud):
+    pause = cloud.bigquery.pause(lambda request: b"SELECT 3" in request.body)
+    found = []
+    thread = threading.Thread(target=lambda: found.extend(cloud.rows("SELECT 3 AS three")))
+    thread.start()
+    assert pause.reached.wait(30)
+    assert found == []
+    pause.release()
+    thread.join(30)
+    assert found == [{"three": 3}]
