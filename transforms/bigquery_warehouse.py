@@ -388,7 +388,7 @@ class _Session:
         numbers = itertools.count()
 
         def attempt() -> None:
-            job_id = f"repcount_{_word(self.run_id)}_{step}_{next(numbers)}"
+            job_id = f"repcount_{self.dataset}_{_word(self.run_id)}_{step}_{next(numbers)}"
             try:
                 job = start(job_id)
             except Conflict:  # an earlier attempt has started it, whose answer was lost
