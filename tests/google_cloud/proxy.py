@@ -51,18 +51,21 @@ class Pause:
 
     Attributes:
       reached: set when that request is held.
+      is_taken: whether a request has matched.
     """
 
     def __init__(self, matches, after):
         self.matches = matches
         self.after = after
         self.reached = threading.Event()
+        self.is_taken = False
         self._released = threading.Event()
         self._forward = True
 
     def release(self, *, forward=True):
-        """Lets the request go on, or never arrive at the server if `forward` is False."""
-        self._forward = forward
+        """Lets the request go on, or never arrive at the server if `forward` is False; the first call counts."""
+        if not self._released.is_set():
+            self._forward = forward
         self._released.set()
 
     def hold(self):
@@ -95,10 +98,10 @@ class Proxy:
         self._server.server_close()
 
     def clear(self):
-        """Forgets all rules and requests; what is held goes on."""
+        """Forgets all rules and requests; what is held is dropped, so that nothing of one test happens in the next."""
         with self._lock:
             for pause in self._pauses:
-                pause.release()
+                pause.release(forward=False)
             self.requests, self._faults, self._pauses = [], [], []
 
     def fail(self, matches, *, status=503, reason="backendError", times=1, reset=False):
@@ -136,8 +139,8 @@ class Proxy:
     def _pause(self, request, after):
         with self._lock:
             for pause in self._pauses:
-                if pause.after == after and pause.matches(request):
-                    self._pauses.remove(pause)
+                if pause.after == after and not pause.is_taken and pause.matches(request):
+                    pause.is_taken = True
                     return pause
         return None
 

@@ -23,12 +23,16 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.google_cloud.proxy import BigQueryProxy, Proxy
+from tests.google_cloud.proxy import Proxy
+from tests.google_cloud.strict_bigquery import StrictBigQueryProxy
 
 PROJECT = "repcount-test"
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-servers"
 
 _START_SEC = 60
+
+_WATCHED = '{ "$@"; kill -KILL 0; } & read -r line; kill -KILL 0'
+"""Runs a command until it or standard input ends, which is when the process at its other end does; then kills the group."""
 
 
 def is_installed():
@@ -56,7 +60,8 @@ class Servers:
             storage = exits.enter_context(self._storage_server(objects))
             bigquery = exits.enter_context(self._bigquery_server(objects))
             tokens = exits.enter_context(_token_server())
-            self.storage, self.bigquery = Proxy(storage), BigQueryProxy(bigquery)
+            self.storage = Proxy(storage)
+            self.bigquery = StrictBigQueryProxy(bigquery, objects / ".cloudstorage")
             for proxy in (self.storage, self.bigquery):
                 exits.callback(proxy.close)
             credentials = self._folder / "service_account.json"
@@ -96,10 +101,16 @@ class Servers:
 
 @contextlib.contextmanager
 def _running(command, port, log, variables):
-    """Yields the address of a server that runs in a process group of its own, which is killed at the end."""
+    """Yields the address of a server in a process group of its own, which is killed at the end, or when this process is."""
     with open(log, "wb") as file:
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env=variables, cwd=log.parent, start_new_session=True
+            ["sh", "-c", _WATCHED, "sh", *command],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=variables,
+            cwd=log.parent,
+            start_new_session=True,
         )
     try:
         deadline = time.monotonic() + _START_SEC
@@ -113,6 +124,7 @@ def _running(command, port, log, variables):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        process.stdin.close()
 
 
 def _answers(port):

@@ -4,6 +4,7 @@ import datetime
 import threading
 
 import pytest
+import requests
 from google.api_core.exceptions import Conflict, Forbidden
 from google.cloud import bigquery
 
@@ -64,3 +65,40 @@ def test_a_paused_request_waits_until_it_is_released(cloud):
     pause.release()
     thread.join(30)
     assert found == [{"three": 3}]
+
+
+@pytest.mark.parametrize("is_cleared", [False, True])
+def test_a_paused_request_that_is_dropped_never_arrives(cloud, is_cleared):
+    cloud.client().create_table(bigquery.Table(f"{cloud.project}.{cloud.dataset}.notes", NOTES))
+    pause = cloud.bigquery.pause(lambda request: b"INSERT INTO notes" in request.body)
+    url = f"{cloud.bigquery.url}/bigquery/v2/projects/{cloud.project}/jobs"
+    sql = "INSERT INTO notes (name) VALUES ('a')"
+    query = {"query": sql, "useLegacySql": False, "defaultDataset": {"projectId": cloud.project, "datasetId": cloud.dataset}}
+    errors = []
+
+    def post():
+        try:
+            requests.post(url, json={"configuration": {"query": query}}, timeout=30)
+        except requests.ConnectionError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    assert pause.reached.wait(30)
+    if is_cleared:
+        cloud.bigquery.clear()
+    else:
+        pause.release(forward=False)
+    thread.join(30)
+    assert len(errors) == 1
+    assert cloud.rows("SELECT * FROM notes") == []
+
+
+def test_a_request_whose_answer_is_withheld_has_arrived(cloud):
+    pause = cloud.storage.pause(lambda request: request.method == "POST" and b"withheld" in request.body, after=True)
+    thread = threading.Thread(target=cloud.upload, args=("withheld.txt", b"1"))
+    thread.start()
+    assert pause.reached.wait(30)
+    assert cloud.objects() == ["withheld.txt"]
+    pause.release()
+    thread.join(30)
