@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import typing
 from pathlib import Path
 
+from model.config import LITE, RepNetConfig
 from model.storage import WeightsError
 from model.training.train import TrainingSettings, export, train
+
+_NETWORK_FIELDS = ("similarity", "similarity_rows", "layout_channels", "similarity_channels")
+"""What of the network can be chosen on the command line, to find out what it gains."""
 
 
 def main() -> None:
@@ -29,6 +34,12 @@ def main() -> None:
             train_parser.add_argument(
                 f"--{field.name}", type=type(field.default), default=field.default, help=f"Default: {field.default or 'none'}"
             )
+    network = train_parser.add_argument_group("network", "another than lite's, to find out what it gains; see RepNetConfig")
+    kinds = typing.get_type_hints(RepNetConfig)
+    for name in _NETWORK_FIELDS:
+        default = getattr(LITE, name)
+        choices = typing.get_args(kinds[name]) or None
+        network.add_argument(f"--{name}", type=type(default), choices=choices, default=default, help=f"Default: {default}")
     export_parser = commands.add_parser("export", help="write a run's weights in the format that the program loads")
     export_parser.add_argument("folder", type=Path, help="of the run")
     export_parser.add_argument("weights", type=Path, help="file to write, ending with .weights.h5")
@@ -39,7 +50,8 @@ def main() -> None:
             print(export(folder, args["weights"]))
         else:
             workers = args.pop("workers")
-            train(TrainingSettings(**args), folder, workers=workers)
+            config = dataclasses.replace(LITE, **{name: args.pop(name) for name in _NETWORK_FIELDS})
+            train(TrainingSettings(**args), folder, config, workers=workers)
     except (ValueError, OSError, WeightsError) as error:
         parser.exit(2, f"{parser.prog}: {' '.join(str(error).split())}\n")
 

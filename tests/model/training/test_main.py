@@ -1,9 +1,11 @@
 """The trainer's command: what it cannot do is one line and exit code 2."""
 
+import dataclasses
 import sys
 
 import pytest
 
+from model.config import LITE
 from model.training import __main__ as command
 
 
@@ -12,6 +14,7 @@ from model.training import __main__ as command
     [
         (["train", "{folder}", "--steps", "150"], "steps must be a positive multiple of 100. Received: 150"),
         (["train", "{folder}", "--initial_weights", "{folder}/none.weights.h5"], "weights are two files"),
+        (["train", "{folder}", "--similarity", "relative"], "layout_channels go with similarity 'kernels'"),
         (["export", "{folder}", "{folder}/x.weights.h5"], "No such file"),
     ],
 )
@@ -40,7 +43,7 @@ def test_damaged_weights_to_start_from_are_one_line_and_leave_no_run(tmp_path, m
 
 def test_switches_are_off_unless_given(tmp_path, monkeypatch):
     taken = []
-    monkeypatch.setattr(command, "train", lambda settings, folder, workers: taken.append((settings, folder, workers)))
+    monkeypatch.setattr(command, "train", lambda *args, workers: taken.append((args[0], args[2], workers)))
     monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path), "--seed", "4"])
     command.main()
     monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path), "--frozen_encoder", "--workers", "2"])
@@ -49,3 +52,14 @@ def test_switches_are_off_unless_given(tmp_path, monkeypatch):
         (4, False, 1),
         (0, True, 2),
     ]
+    assert [config for _, config, _ in taken] == [LITE, LITE]
+
+
+def test_parts_of_the_network_can_be_left_out(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(command, "train", lambda *args, workers: taken.append(args[2]))
+    words = ["--similarity", "relative", "--layout_channels", "0", "--similarity_rows", "absolute"]
+    monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path), *words])
+    command.main()
+    changes = {"similarity": "relative", "layout_channels": 0, "similarity_rows": "absolute"}
+    assert taken == [dataclasses.replace(LITE, **changes)]
