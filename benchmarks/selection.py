@@ -1,84 +1,99 @@
 """Finding out what is new: a listing of many videos, nearly all of which the tables have, against listing them alone.
 
-    python -m benchmarks.selection [--done 100000] [--new 100]
+    python -m benchmarks.selection [--done 100000] [--new 100] [--cloud]
 
-Makes empty files, and rows of `video_counts` for them in a DuckDB file, then lists and selects in a pipeline as a run does, in a
-process of its own whose peak of resident memory the system tells; and, beside it, only lists.
+Makes empty objects, and rows of `video_counts` for them, then lists and selects in a pipeline as a run does, in a process of its
+own whose peak of resident memory the system tells; and, beside it, only lists. Objects are local files and the tables a DuckDB
+file; with --cloud, objects and tables are those of the servers that the tests use, which run on the same cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import multiprocessing
+import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import apache_beam as beam
-import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks.report import print_result
+from transforms.bigquery_warehouse import BigQueryWarehouse
 from transforms.duckdb_warehouse import DuckDBWarehouse
 from transforms.listing import ListVideos, list_videos
+from transforms.outputs import parse_output
 from transforms.progress import TellTotals, read_totals
+from transforms.records import VideoRef
 from transforms.rows import Provenance
+from transforms.schema import FRAME_CURVES, VIDEO_COUNTS, ColumnType, Mode
 from transforms.selection import SelectVideos
+from transforms.staged_files import StagedFile
 from transforms.warehouse import Selection
 
 _FOLDERS = 100
 
-_FILL = """\
-INSERT INTO video_counts (
-  video_uri, video_generation, model, options_hash, upload_date, video_updated, count, count_rounded, confidence, stride,
-  decoded_frames, scored_frames, width, height, rotation_degrees, size_bytes, run_id, run_started, model_sha256, options_json,
-  code_version, precision
-)
-SELECT
-  uri, generation, $model, $options_hash, CAST(make_timestamp(generation // 1000) AS DATE), make_timestamp(generation // 1000), 8,
-  8, 0.5, 2, 300, 300, 640, 360, 0, 1000, 'before', now(), 'ab', '{}', '1', 'float32'
-FROM done"""
+_BUCKET = "gym"
+
+_VALUES = {ColumnType.STRING: "", ColumnType.INT64: 0, ColumnType.FLOAT64: 0.0}
+"""What stands in REQUIRED columns that nothing here asks for."""
+
+AnyWarehouse = DuckDBWarehouse | BigQueryWarehouse
 
 
-def make_provenance() -> Provenance:
+def make_provenance(run_id: str) -> Provenance:
     """Returns a run that starts now."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    return Provenance("benchmark", now, "lite", "ab", "{}", "1", "float32")
+    return Provenance(run_id, now, "lite", "ab", "{}", "1", "float32")
 
 
-def draw_files(folder: Path, number: int) -> None:
-    """Makes empty files, in folders of equal size."""
-    for index in range(number):
-        path = folder / f"{index % _FOLDERS:03d}" / f"{index:07d}.mp4"
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
+def object_names(done: int, new: int) -> list[str]:
+    """Returns the names of objects, in folders of equal size and one for what is new."""
+    names = [f"{index % _FOLDERS:03d}/{index:07d}.mp4" for index in range(done)]
+    return names + [f"new/{index}.mp4" for index in range(new)]
 
 
-def fill_tables(warehouse: DuckDBWarehouse, folder: Path) -> None:
-    """Writes a row for every file there is."""
+def fill_tables(warehouse: AnyWarehouse, done: list[VideoRef]) -> None:
+    """Commits a run that has counted videos: a row for each, in which all that nothing asks for is 0."""
     warehouse.prepare()
-    provenance = make_provenance()
-    done = [(video.uri, video.generation) for video in list_videos(str(folder))]
-    with duckdb.connect(warehouse.path) as connection:
-        connection.execute("CREATE TEMP TABLE done (uri VARCHAR, generation BIGINT)")
-        uris, generations = zip(*done, strict=True)
-        connection.execute(
-            "INSERT INTO done SELECT UNNEST($uris), UNNEST($generations)",
-            {"uris": list(uris), "generations": list(generations)},
-        )
-        connection.execute(_FILL, {"model": provenance.model, "options_hash": provenance.options_hash})
+    provenance = make_provenance("before")
+    known = {
+        "video_uri": [video.uri for video in done],
+        "video_generation": [video.generation for video in done],
+        "model": [provenance.model] * len(done),
+        "options_hash": [provenance.options_hash] * len(done),
+        "upload_date": [video.updated.date() for video in done],
+        "video_updated": [video.updated for video in done],
+        "run_started": [provenance.run_started] * len(done),
+    }
+    files = []
+    for table in (VIDEO_COUNTS, FRAME_CURVES):
+        columns = []
+        for column in table.columns:
+            value = [] if column.mode is Mode.REPEATED else _VALUES.get(column.type) if column.mode is Mode.REQUIRED else None
+            columns.append(pa.array(known.get(column.name, [value] * len(done)), column.arrow_type))
+        path = FileSystems.join(warehouse.staging_folder(provenance.run_id), table.name, "rows.parquet")
+        with FileSystems.create(path) as stream:
+            pq.write_table(pa.Table.from_arrays(columns, schema=table.arrow_schema), stream)
+        files.append(StagedFile(table.name, path, len(done), 0))
+    warehouse.commit(provenance, files, listed=len(done), skipped=0, run_ended=provenance.run_started)
+    warehouse.remove_staging(provenance.run_id)
 
 
-def list_and_select(folder: str, database: str) -> int:
+def list_and_select(pattern: str, output: str, temp_location: str, told: str) -> int:
     """Lists and selects as a run does; returns how many videos are new."""
-    provenance, warehouse = make_provenance(), DuckDBWarehouse(database)
-    told = f"{database}.told"
+    provenance, warehouse = make_provenance("benchmark"), parse_output(output, temp_location)
     with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
-        listed = pipeline | ListVideos([folder], warehouse.staging_folder(provenance.run_id))
+        listed = pipeline | ListVideos([pattern], warehouse.staging_folder(provenance.run_id))
         selected = listed | SelectVideos(warehouse, provenance, Selection())
         _ = selected["totals"] | TellTotals(told)
     warehouse.remove_staging(provenance.run_id)
@@ -86,27 +101,56 @@ def list_and_select(folder: str, database: str) -> int:
     return totals.selected if totals else 0
 
 
-def list_only(folder: str, database: str) -> int:
+def list_only(pattern: str, output: str, temp_location: str, told: str) -> int:
     """Lists; returns how many videos there are."""
-    return sum(1 for _ in list_videos(folder))
+    return sum(1 for _ in list_videos(pattern))
 
 
-def _measured(work: Callable[[str, str], int], folder: str, database: str, connection: Connection) -> None:
+Work = Callable[[str, str, str, str], int]
+
+
+def _measured(work: Work, arguments: tuple[str, str, str, str], connection: Connection) -> None:
     started = time.perf_counter()
-    found = work(folder, database)
+    found = work(*arguments)
     seconds = time.perf_counter() - started
     connection.send((found, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
-def measure(work: Callable[[str, str], int], folder: str, database: str) -> tuple[int, float, float]:
+def measure(work: Work, *arguments: str) -> tuple[int, float, float]:
     """Runs `work` in a process of its own; returns what it found, the seconds that took, and its peak memory in MiB."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measured, args=(work, folder, database, sender))
+    process = context.Process(target=_measured, args=(work, arguments, sender))
     process.start()
     result = receiver.recv()
     process.join()
     return result
+
+
+@contextlib.contextmanager
+def local_scene(folder: Path, done: int, new: int) -> Iterator[tuple[str, str, str]]:
+    """Yields the pattern of local files, and where the tables of those that are done are: output and temp_location."""
+    for name in object_names(done, new):
+        path = folder / "videos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    pattern, output = str(folder / "videos"), f"duckdb:{folder}/counts.duckdb"
+    fill_tables(parse_output(output), [video for video in list_videos(pattern) if "/new/" not in video.uri])
+    yield pattern, output, ""
+
+
+@contextlib.contextmanager
+def cloud_scene(folder: Path, done: int, new: int) -> Iterator[tuple[str, str, str]]:
+    """Yields the same for a bucket and a data set."""
+    from tests.google_cloud import servers
+
+    with servers.Servers(folder / "servers", {_BUCKET: object_names(done, new)}) as running:
+        os.environ.update(running.variables)
+        cloud = servers.Cloud(running)
+        pattern = f"gs://{_BUCKET}/**"
+        warehouse = parse_output(cloud.output, cloud.temp_location)
+        fill_tables(warehouse, [video for video in list_videos(pattern) if "/new/" not in video.uri])
+        yield pattern, cloud.output, cloud.temp_location
 
 
 def main() -> None:
@@ -114,23 +158,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--done", type=int, default=100_000, help="videos in the tables. Default: 100000")
     parser.add_argument("--new", type=int, default=100, help="further videos. Default: 100")
+    parser.add_argument("--cloud", action="store_true", help="a bucket and a data set of servers here, not files")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder, database = Path(name, "videos"), str(Path(name, "counts.duckdb"))
-        folder.mkdir()
-        draw_files(folder, args.done)
-        fill_tables(DuckDBWarehouse(database), folder)
-        (folder / "new").mkdir()
-        for index in range(args.new):
-            (folder / "new" / f"{index}.mp4").touch()
-        listed, list_sec, list_mib = measure(list_only, str(folder), database)
+    scene = cloud_scene if args.cloud else local_scene
+    with tempfile.TemporaryDirectory() as name, scene(Path(name), args.done, args.new) as places:
+        listed, list_sec, list_mib = measure(list_only, *places, f"{name}/told")
         print(f"listed {listed:,} videos: {list_sec:.1f} s, peak {list_mib:,.0f} MiB", flush=True)
-        selected, sec, mib = measure(list_and_select, str(folder), database)
+        selected, sec, mib = measure(list_and_select, *places, f"{name}/told")
         print(f"listed them and selected {selected:,}: {sec:.1f} s, peak {mib:,.0f} MiB", flush=True)
     if (listed, selected) != (args.done + args.new, args.new):
         raise SystemExit(f"expected {args.done + args.new} videos and {args.new} new ones. Received: {listed}, {selected}")
     print_result(
         "selection",
+        scene=scene.__name__,
         listed=listed,
         selected=selected,
         list_sec=round(list_sec, 2),

@@ -49,14 +49,18 @@ class Servers:
       variables: environment that leads clients to them.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, objects=None):
+        """Takes a folder for their files, and empty objects to start with: names by bucket."""
         self._folder = Path(folder)
+        self._objects = objects or {}
         self._exits = contextlib.ExitStack()
 
     def __enter__(self):
         with contextlib.ExitStack() as exits:
             objects = self._folder / "storage"
             objects.mkdir(parents=True)
+            if self._objects:
+                _write_objects(objects / ".cloudstorage", self._objects)
             storage = exits.enter_context(self._storage_server(objects))
             bigquery = exits.enter_context(self._bigquery_server(objects))
             tokens = exits.enter_context(_token_server())
@@ -97,6 +101,29 @@ class Servers:
         command = [program, "start", "--rest-port", str(port), "--grpc-port", str(_free_port()), "--project", PROJECT]
         variables = {**os.environ, "HOME": str(home), "BQEMU_GCS_LOCAL_ROOT": str(objects / ".cloudstorage")}
         return _running(command, port, self._folder / "bigquery.log", variables)
+
+
+def _write_objects(folder, objects):
+    """Writes what the storage server keeps of buckets and empty objects: one at a time, it would take it minutes for many."""
+    created = "2026-01-01T00:00:00.000000Z"
+    described = {"buckets": {}, "objects": {}, "resumable": {}, "bucket_iam_policies": {}, "soft_deleted": {}}
+    for bucket, names in objects.items():
+        (folder / bucket).mkdir(parents=True)
+        described["buckets"][bucket] = {"kind": "storage#bucket", "id": bucket, "name": bucket, "location": "US"}
+        described["objects"][bucket] = {
+            name: {
+                "kind": "storage#object",
+                "id": f"{bucket}/{name}/1",
+                "name": name,
+                "bucket": bucket,
+                "generation": "1",
+                "size": "0",
+                "timeCreated": created,
+                "updated": created,
+            }
+            for name in names
+        }
+    (folder / ".meta").write_text(json.dumps(described))
 
 
 @contextlib.contextmanager

@@ -92,10 +92,13 @@ def test_a_count_removes_the_failure_of_its_video_and_a_failure_never_takes_its_
     assert [result.video_uri for result in filled.run_results("second", limit=10)] == ["gs://b/2"]
 
 
-@pytest.mark.parametrize("other", [{"generation": 2}, {"model": "repnet-2025"}, {"options_json": "{}"}], ids=str)
-def test_another_version_model_or_options_is_another_row(filled, other):
-    video_count = make_video_count("gs://b/1", other.pop("generation", 1))
-    commit(filled, later_run("second", **other), video_count, make_failure("gs://b/3", 2))
+@pytest.mark.parametrize(
+    ("generation", "changes"),
+    [(2, {}), (1, {"model": "repnet-2025"}), (1, {"options_json": "{}"})],
+    ids=["version", "model", "options"],
+)
+def test_another_version_model_or_options_is_another_row(filled, generation, changes):
+    commit(filled, later_run("second", **changes), make_video_count("gs://b/1", generation), make_failure("gs://b/3", 2))
     assert num_rows(filled) == {"video_counts": 2, "frame_curves": 2, "failures": 3, "runs": 2}
 
 
