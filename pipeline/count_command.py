@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import contextlib
 import dataclasses
+import functools
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from rich.console import Console
 from rich.text import Text
@@ -17,11 +20,13 @@ from model.presets import WeightsError, load_model
 from pipeline.options import ModelConfig, UsageError, add_model_options, make_counting, make_decoding, make_model
 from pipeline.results_table import ResultRow, printable, results_table
 from transforms.counting import settle
-from transforms.decoding import DecodingOptions, decode_or_fail
+from transforms.decoder_process import DecoderProcess
+from transforms.decoding import Reader, decode_or_fail
 from transforms.inference import ChunkScorer, score_or_fail
 from transforms.listing import NoMatchError, check_matches, list_videos
 from transforms.records import ChunkScores, Failure, VideoCount, VideoRef
 from transforms.rows import rounded_count
+from transforms.video_reader import DecodingOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,11 +104,20 @@ def load_counter(args: argparse.Namespace) -> Counter:
 
 def count_video(video: VideoRef, counter: Counter) -> VideoCount | Failure:
     """Decodes and scores one video chunk by chunk, up to a failure if there is one, and settles it as the pipeline does."""
-    return settle(video, _score_chunks(video, counter), counter.options, counter.model.period_offset)
+    with contextlib.closing(_score_chunks(video, counter, _decoder().read)) as scores:
+        return settle(video, scores, counter.options, counter.model.period_offset)
 
 
-def _score_chunks(video: VideoRef, counter: Counter) -> Iterator[ChunkScores | Failure]:
-    for item in decode_or_fail(video, counter.decoding):
+@functools.cache
+def _decoder() -> DecoderProcess:
+    """Returns what decodes all videos of this process, one after the other."""
+    decoder = DecoderProcess()
+    atexit.register(decoder.close)
+    return decoder
+
+
+def _score_chunks(video: VideoRef, counter: Counter, read: Reader) -> Generator[ChunkScores | Failure, None, None]:
+    for item in decode_or_fail(video, counter.decoding, read):
         scores = item if isinstance(item, Failure) else score_or_fail(item, counter.scorer)
         yield scores
         if isinstance(scores, Failure):  # nothing that may follow changes what becomes of the video

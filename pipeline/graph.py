@@ -49,7 +49,9 @@ def build_pipeline(
     totals = selected["totals"]
     if progress_path is not None:
         totals |= "Tell totals" >> TellTotals(progress_path)
-    scored = selected["videos"] | "Decode" >> DecodeVideos(config.decoding) | "Score" >> ScoreChunks(handler)
+    # The runner here does one thing at a time; elsewhere, a worker has threads.
+    decoded = selected["videos"] | "Decode" >> DecodeVideos(config.decoding, ahead=progress_path is not None)
+    scored = decoded | "Score" >> ScoreChunks(handler)
     if progress_path is not None:
         scored |= "Mark progress" >> MarkProgress(progress_path)
     settled = scored | "Count" >> CountVideos(config.counting, config.model.period_offset)

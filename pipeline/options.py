@@ -16,13 +16,13 @@ from model.precision import PRECISIONS, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
 from pipeline.dates import parse_days, parse_moment, with_dates
 from transforms.bigquery_warehouse import BigQueryWarehouse
-from transforms.decoding import DecodingOptions
 from transforms.duckdb_warehouse import DuckDBWarehouse
 from transforms.listing import VIDEO_SUFFIXES, ListingFilter
 from transforms.outputs import parse_output
 from transforms.records import FailureCode
 from transforms.rows import canonical_json
 from transforms.staging import FailureLimit
+from transforms.video_reader import DecodingOptions
 from transforms.warehouse import Selection
 
 LOCAL_RUNNER = "FnApiRunner"
@@ -153,6 +153,16 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="HZ",
         help="frames a second that are looked at, at most. Default: %(default)g",
     )
+    for name, kind, metavar, text in (
+        ("max_bytes", natural_number, "N", "bytes of a file beyond which it is not read"),
+        ("max_sec", float, "SEC", "seconds of video beyond which it is not counted"),
+        ("max_frames", natural_number, "N", "frames beyond which it is not counted"),
+        ("max_pixels", natural_number, "N", "pixels of a frame beyond which it is not counted"),
+        ("timeout_sec", float, "SEC", "seconds without a frame after which decoding is given up"),
+        ("max_memory_bytes", natural_number, "N", "memory that decoding one video may take"),
+    ):
+        default = getattr(DecodingOptions, name)
+        decoding.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=f"{text}. Default: {default:,}")
     counting = parser.add_argument_group("counting")
     counting.add_argument(
         "--stride_rule",
@@ -258,7 +268,8 @@ def make_failure_limit(args: argparse.Namespace) -> FailureLimit:
 def make_decoding(args: argparse.Namespace, strides: Sequence[int]) -> DecodingOptions:
     """Returns how to decode, in chunks that fit the strides; raises UsageError."""
     try:
-        return DecodingOptions(max_fps=args.max_fps, chunk_frames=chunk_frames(strides))
+        names = ("max_fps", "max_bytes", "max_sec", "max_frames", "max_pixels", "timeout_sec", "max_memory_bytes")
+        return DecodingOptions(chunk_frames=chunk_frames(strides), **{name: getattr(args, name) for name in names})
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -12,6 +12,7 @@ from apache_beam import coders
 
 from model.counting import Counted
 from model.logits import StrideLogits
+from transforms.video_facts import FailureCode, VideoFacts
 
 METRICS_NAMESPACE = "repcount"
 """Namespace of all Beam metrics of the pipeline."""
@@ -74,19 +75,6 @@ class Stage(str, enum.Enum):
     COUNT = "count"
 
 
-class FailureCode(str, enum.Enum):
-    """Why a video could not be counted; each value is documented in `docs/failure_codes.md`."""
-
-    EMPTY_FILE = "EMPTY_FILE"
-    NOT_A_VIDEO = "NOT_A_VIDEO"
-    NO_FRAMES = "NO_FRAMES"
-    READ_ERROR = "READ_ERROR"
-    GONE = "GONE"
-    SCORING_FAILED = "SCORING_FAILED"
-    INCOMPLETE = "INCOMPLETE"
-    COUNTING_FAILED = "COUNTING_FAILED"
-
-
 class VideoFlag(str, enum.Enum):
     """What a reader of a count should know about it."""
 
@@ -97,33 +85,6 @@ class VideoFlag(str, enum.Enum):
     AMBIGUOUS_STRIDE = "AMBIGUOUS_STRIDE"
     VARIABLE_FRAME_RATE = "VARIABLE_FRAME_RATE"
     ROTATED = "ROTATED"
-
-
-@dataclasses.dataclass(frozen=True)
-class VideoFacts:
-    """What decoding learnt about a video.
-
-    Attributes:
-      width: pixels, as shown (after rotation).
-      height: pixels, as shown (after rotation).
-      codec: four-character code in lower case, "" where unknown.
-      rotation_degrees: clockwise rotation that was applied: 0, 90, 180 or 270.
-      fps: frames a second as measured from presentation times of the decoded frames, before thinning by `max_fps`.
-      decoded_frames: frames that decoded.
-      duration_sec: presentation time of the last frame plus one mean frame step, less that of the first.
-      truncated: the file declares clearly more frames than decoded, or a packet before the last frame did not decode.
-      variable_frame_rate: steps between frames differ by more than half a mean step.
-    """
-
-    width: int
-    height: int
-    codec: str
-    rotation_degrees: int
-    fps: float
-    decoded_frames: int
-    duration_sec: float
-    truncated: bool
-    variable_frame_rate: bool
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from pipeline.count_command import Counter
 from pipeline.options import ModelConfig
 from tests.scorers import FakeScorer
 from tests.videos import draw_video, number_of, numbered
-from transforms.decoding import DecodingOptions
+from transforms.video_reader import DecodingOptions
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from pipeline import count_command
 from pipeline.options import ModelConfig
 from tests.scorers import FakeScorer
 from tests.videos import draw_video
-from transforms.decoding import DecodingOptions
 from transforms.listing import find_object
 from transforms.records import Failure, FailureCode, Stage, VideoCount
+from transforms.video_reader import DecodingOptions
 
 MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)
 COUNTER = count_command.Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), MODEL)

@@ -9,10 +9,10 @@ from pipeline.options import LOCAL_RUNNER, ModelConfig, RunConfig, SourceConfig
 from tests.scorers import FakeScorer
 from tests.transforms.samples import make_provenance
 from tests.videos import draw_video
-from transforms.decoding import DecodingOptions
 from transforms.duckdb_warehouse import DuckDBWarehouse
 from transforms.inference import LoadScorer, RepNetModelHandler
 from transforms.progress import finished_videos
+from transforms.video_reader import DecodingOptions
 
 
 def config_for(folder):

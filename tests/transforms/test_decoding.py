@@ -33,11 +33,15 @@ from tests.videos import (
     set_steps,
 )
 from transforms import decoding
-from transforms.decoding import DecodeError, DecodeVideos, DecodingOptions, PresentationClock, Thinner, decode_video, local_file
+from transforms.decoding import DecodeVideos, decode_video, local_file
 from transforms.listing import find_object
 from transforms.records import Failure, FailureCode, FrameChunk, Stage, VideoRef
+from transforms.video_reader import DecodeError, DecodingOptions, PresentationClock, Samples, Thinner, read_video
 
 REALSET = Path(__file__).parents[3] / "shared" / "realset"
+
+ORDER = []
+"""What a pipeline in this process has seen, in order."""
 
 NOWHERE = VideoRef("nowhere.mp4", 1, 2, datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc))
 
@@ -451,11 +455,11 @@ def copy_of(clip, tmp_path):
 def test_file_that_is_replaced_between_looking_and_opening_is_gone(clip, tmp_path):
     path, video = copy_of(clip, tmp_path)
 
-    def decode_late(*args):
+    def read_late(file, options):
         os.utime(path, ns=(0, video.generation + 1))
-        return decode_video(*args)
+        return read_video(file, options)
 
-    (failure,) = decoding.decode_or_fail(video, DecodingOptions(), decode_late)
+    (failure,) = decoding.decode_or_fail(video, DecodingOptions(), read_late)
     assert failure == Failure(video, Stage.DECODE, FailureCode.GONE, decoding._REPLACED)
 
 
@@ -509,10 +513,10 @@ def test_remote_file_that_changed_or_went_is_gone(shelf):
 def test_remote_file_that_is_replaced_while_it_is_copied_is_gone(monkeypatch):
     video = look_up("shelf://gym/a[1].mp4")
 
-    def replace(source, copy, length):
+    def replace(uri, copy, max_bytes):
         ShelfFileSystem.shelf["shelf://gym/a[1].mp4"] = (b"other", 8.0)
 
-    monkeypatch.setattr(decoding.shutil, "copyfileobj", replace)
+    monkeypatch.setattr(decoding, "_copy", replace)
     with pytest.raises(DecodeError, match="replaced"), local_file(video):
         pass
 
@@ -544,10 +548,10 @@ def test_remote_file_that_cannot_be_read_is_a_read_error(monkeypatch):
 
 @pytest.mark.usefixtures("shelf")
 def test_full_disk_is_a_read_error_of_the_video(monkeypatch):
-    def fail(source, copy, length):
+    def fail(uri, copy, max_bytes):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(decoding.shutil, "copyfileobj", fail)
+    monkeypatch.setattr(decoding, "_copy", fail)
     with pytest.raises(DecodeError, match="No space left on device") as caught, local_file(look_up("shelf://gym/a[1].mp4")):
         pass
     assert caught.value.code is FailureCode.READ_ERROR
@@ -577,6 +581,10 @@ def outline(item):
     if isinstance(item, Failure):
         return Path(item.video.uri).name, item.stage, item.code
     return Path(item.video.uri).name, item.index, len(item.frames), item.facts is not None
+
+
+def remember(item):
+    ORDER.append(outline(item))
 
 
 def same_as(expected):
@@ -615,35 +623,54 @@ def test_time_spent_on_the_chunks_downstream_is_not_decoding(clip):
         clock.now_sec += 1000
         return item
 
-    decode_fn = decoding._DecodeFn(DecodingOptions(chunk_frames=40), decode_video, clock)
+    decode_fn = decoding._DecodeFn(DecodingOptions(chunk_frames=40), read_video, clock)
+    decode_fn.setup()
     measured: list[int] = []
     decode_fn._decode_msec = type("Distribution", (), {"update": staticmethod(measured.append)})
-    for item in decode_fn.process(look_up(clip)):
+    for item in decode_fn.process([look_up(clip)]):
         dawdle(item)
     assert measured == [300]
 
 
 def test_error_that_nobody_thought_of_fails_its_video_only(clip):
-    def decode_badly(path, video, options):
-        yield FrameChunk(video, 0, np.zeros((1, 112, 112, 3), np.uint8), np.zeros(1))
+    def read_badly(file, options):
+        yield Samples(np.zeros((1, 112, 112, 3), np.uint8), np.zeros(1))
         raise RuntimeError("who\nknows")
 
-    (chunk, failure) = decoding._DecodeFn(DecodingOptions(), decode_badly, StepClock()).process(look_up(clip))
+    (chunk, failure) = decoding.decode_or_fail(look_up(clip), DecodingOptions(), read_badly)
     assert isinstance(chunk, FrameChunk)
     assert failure == Failure(look_up(clip), Stage.DECODE, FailureCode.READ_ERROR, "RuntimeError: who knows")
 
 
 def test_error_is_told_in_one_line_and_traced_for_those_who_debug(clip, caplog):
-    def decode_badly(path, video, options):
+    def read_badly(file, options):
         raise RuntimeError("who\nknows")
 
     caplog.set_level("DEBUG", logger="transforms.decoding")
-    list(decoding.decode_or_fail(look_up(clip), DecodingOptions(), decode_badly))
+    list(decoding.decode_or_fail(look_up(clip), DecodingOptions(), read_badly))
     line, trace = caplog.records
     assert (line.levelname, line.exc_info) == ("INFO", None)
     assert line.getMessage() == f"Decoding {str(clip)!r} failed: RuntimeError: who knows"
     assert trace.levelname == "DEBUG"
     assert trace.exc_info
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_the_order_of_a_videos_chunks_is_kept_with_and_without_looking_ahead(clip, tmp_path, ahead):
+    paths = [clip, *(draw_video(tmp_path / f"{number}.mp4", 70 + number, draw=numbered) for number in range(5))]
+    (tmp_path / "empty.mp4").touch()
+
+    def check(decoded):
+        _ = decoded | beam.Map(remember)
+
+    ORDER.clear()
+    run_decoding([*paths, tmp_path / "empty.mp4"], check, options=DecodingOptions(chunk_frames=50), ahead=ahead)
+    expected = [
+        chunk
+        for path, frames in zip(paths, (80, 70, 71, 72, 73, 74), strict=True)
+        for chunk in ((path.name, 0, 50, False), (path.name, 1, frames - 50, True))
+    ]
+    assert [*expected, ("empty.mp4", Stage.DECODE, FailureCode.EMPTY_FILE)] == ORDER
 
 
 def test_no_video_is_no_work():
@@ -693,3 +720,51 @@ def test_real_video_with_a_bad_packet_is_read_on_behind_it():
     frames, _, facts = decode_whole(REALSET / "odd" / "corrupt_half_way.mp4")
     assert len(frames) == 49
     assert facts.truncated
+
+
+LIMITS = [
+    ({"max_bytes": 1000}, FailureCode.TOO_LARGE, "the file has .* bytes, more than 1,000"),
+    ({"max_pixels": 3000}, FailureCode.TOO_LARGE, "a frame of 64×48 has more than 3,000 pixels"),
+    ({"max_sec": 2.0}, FailureCode.TOO_LONG, "the video is longer than 2 s"),
+    ({"max_frames": 70}, FailureCode.TOO_LONG, "the video has more than 70 frames"),
+]
+
+
+@pytest.mark.parametrize(("limit", "code", "message"), LIMITS, ids=lambda value: str(value)[:20])
+def test_a_video_beyond_a_limit_is_named(clip, limit, code, message):
+    with pytest.raises(DecodeError, match=message) as caught:
+        decode(clip, **limit)
+    assert caught.value.code is code
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_remote_file_that_is_too_large_is_not_copied(monkeypatch):
+    video = look_up("shelf://gym/a[1].mp4")
+    monkeypatch.setattr(decoding, "_copy", None)
+    with pytest.raises(DecodeError, match="more than 100") as caught, local_file(video, max_bytes=100):
+        pass
+    assert caught.value.code is FailureCode.TOO_LARGE
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_remote_file_that_is_larger_than_listed_is_not_copied_to_its_end():
+    video = dataclasses.replace(look_up("shelf://gym/a[1].mp4"), size_bytes=1)
+    with pytest.raises(DecodeError, match="more than 100") as caught, local_file(video, max_bytes=100):
+        pass
+    assert caught.value.code is FailureCode.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"fLaC\x00\x00\x00\x22" + bytes(100),
+        b"ID3\x04" + bytes(100),
+        b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(100),
+        b"OggS\x00\x02" + bytes(22) + b"\x01vorbis" + bytes(100),
+        b"\x00\x00\x00\x1cftypM4A " + bytes(40) + b"hdlr" + bytes(8) + b"soun" + bytes(100),
+    ],
+    ids=["flac", "mp3", "wav", "ogg", "m4a"],
+)
+def test_a_file_of_sound_is_named(tmp_path, content):
+    (tmp_path / "sound.mp4").write_bytes(content)
+    assert code_of(tmp_path / "sound.mp4") is FailureCode.NO_VIDEO_STREAM
