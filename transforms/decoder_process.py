@@ -65,12 +65,14 @@ class DecoderProcess:
           DecodeError: see `read_video`; and DECODER_CRASHED, DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
         """
         channel = self._start()
-        is_idle = False
+        is_fresh, is_silent, is_idle = self._num_videos == 1, True, False
         try:
+            file.seek(0)
             channel.send({"options": dataclasses.asdict(options)}, (file.fileno(),))
             watch = _Watch(self._process.pid if self._process else 0, options)
             while True:
                 message, files = watch.wait(channel)
+                is_silent = False
                 if "code" in message:
                     is_idle = True
                     raise DecodeError(FailureCode(message["code"]), str(message["message"]))
@@ -81,11 +83,14 @@ class DecoderProcess:
                     return
                 channel.send({"more": True})
         except ChannelClosedError as error:
-            raise self._explain_end() from error
+            if is_fresh or not is_silent:
+                raise self._explain_end() from error
         finally:
             # A video that was not read to its end leaves a child in the middle of it.
             if not is_idle or self._num_videos >= VIDEOS_PER_PROCESS:
                 self.close()
+        # The child may have been dying when it was handed this file: another one says whether the file is to blame.
+        yield from self.read(file, options)
 
     def close(self) -> None:
         """Kills the child, if there is one."""
