@@ -72,8 +72,8 @@ def unusual(folder):
     (folder / "zero_fps.avi").write_bytes(avi.replace(avi[32:36], bytes(4), 1))
     draw_video(folder / "thousand_fps.mp4", 300, fps=1000)
     draw_video(folder / "slow.mp4", 20, fps=1)
-    set_steps(draw_video(folder / "frozen_times.mp4", 60), [0] * 60)
-    set_steps(draw_video(folder / "backward_times.mp4", 60), [600] * 30 + [0x7FFFFFFF] * 30)
+    set_steps(draw_video(folder / "frozen_times.mp4", 60), [0.0] * 60)
+    set_steps(draw_video(folder / "uneven_times.mp4", 60), [10.0] * 30 + [0.0] * 30)  # those of twice.ts begin anew
     # Sizes at either end.
     draw_video(folder / "smallest.avi", 70, size=(2, 2), draw=lambda index: np.full((2, 2, 3), index, np.uint8))
     draw_video(folder / "8k.avi", 1, size=(7680, 4320), draw=lambda index: np.zeros((4320, 7680, 3), np.uint8))
