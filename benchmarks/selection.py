@@ -2,9 +2,9 @@
 
     python -m benchmarks.selection [--done 100000] [--new 100] [--cloud]
 
-Makes empty objects, and rows of `video_counts` for them, then lists and selects in a pipeline as a run does, in a process of its
-own whose peak of resident memory the system tells; and, beside it, only lists. Objects are local files and the tables a DuckDB
-file; with --cloud they are those of the servers that the tests use, which run on the same cores.
+Makes empty objects, and rows of `video_counts` for them, then lists and selects in a pipeline as a run does, in a process of
+its own whose peak of resident memory the system tells; and, beside it, only lists. Objects are local files and the tables a
+DuckDB file; with --cloud they are those of the servers that the tests use, which run on the same cores.
 """
 
 from __future__ import annotations

@@ -1,0 +1,196 @@
+"""Decoding: how fast frames come, in this process and in one of its own, against the least there is to do and the notebook's.
+
+    python -m benchmarks.decoding [--repeats 3] [--seconds 20] [--clips 20]
+
+Draws a moving scene at 360p, 720p and 1080p and encodes it with H.264, if a program `ffmpeg` with libx264 is on the PATH, else
+with MPEG-4. Beside `read_video` and `DecoderProcess.read` it measures the floor, which is to decode and not to look, and the
+loop of the notebook, which converts and keeps every frame. Then it counts clips with `repcount run`, and with a bare loop
+that decodes and scores them with the same model, one after the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks import warm_model
+from benchmarks.report import print_result
+from model.logits import chunk_frames
+from model.presets import PRESETS
+from pipeline import run_command
+from pipeline.main import main
+from transforms.decoder_process import DecoderProcess
+from transforms.inference import RepNetModelHandler
+from transforms.video_reader import DecodingOptions, read_video
+
+SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
+
+FPS = 30
+
+
+def draw_frames(size: tuple[int, int], num_frames: int) -> Iterator[np.ndarray]:
+    """Yields BGR frames of a disc that moves up and down before a textured, slowly drifting background."""
+    width, height = size
+    texture = np.random.default_rng(0).integers(0, 255, (height // 8, width // 4, 3), np.uint8)
+    wide = cv2.resize(texture, (2 * width, height), interpolation=cv2.INTER_CUBIC)
+    for index in range(num_frames):
+        frame = wide[:, index % width : index % width + width].copy()
+        middle = round(height * (0.5 + 0.3 * np.sin(2 * np.pi * index / 40)))
+        cv2.circle(frame, (width // 2, middle), height // 6, (40, 180, 230), -1)
+        yield frame
+
+
+def encode(path: Path, size: tuple[int, int], num_frames: int) -> str:
+    """Encodes a video; returns the name of the codec."""
+    width, height = size
+    program = shutil.which("ffmpeg")
+    if program is None:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, size)
+        for frame in draw_frames(size, num_frames):
+            writer.write(frame)
+        writer.release()
+        return "MPEG-4"
+    command = [program, "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{width}x{height}", "-r", str(FPS)]
+    command += ["-i", "-", "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-y", str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as encoder:
+        assert encoder.stdin is not None
+        for frame in draw_frames(size, num_frames):
+            encoder.stdin.write(frame.tobytes())
+    if encoder.returncode:
+        raise SystemExit(f"ffmpeg could not encode: exit code {encoder.returncode}")
+    return "H.264"
+
+
+def grab_only(path: Path) -> int:
+    """The floor: decodes every frame and converts none; returns how many."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, DecodingOptions.decoder_threads])
+    num_frames = 0
+    while capture.grab():
+        num_frames += 1
+    capture.release()
+    return num_frames
+
+
+def notebook_loop(path: Path) -> int:
+    """Does with a video what the authors' notebook does: all frames as RGB in one list, then resized; returns how many."""
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while True:
+        read, image = capture.read()
+        if not read:
+            break
+        frames.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    capture.release()
+    return len([cv2.resize(cv2.resize(frame, (224, 224)), (112, 112)) for frame in frames])
+
+
+def read_here(path: Path) -> int:
+    """Reads in this process; returns the number of frames."""
+    with path.open("rb") as file:
+        return sum(len(samples.frames) for samples in read_video(file, DecodingOptions()))
+
+
+def read_apart(decoder: DecoderProcess, path: Path) -> int:
+    """Reads in a process of its own; returns the number of frames."""
+    with path.open("rb") as file:
+        return sum(len(samples.frames) for samples in decoder.read(file, DecodingOptions()))
+
+
+def alternately(ways: dict[str, Callable[[], int]], repeats: int, num_frames: int) -> dict[str, float]:
+    """Returns the median milliseconds a frame of each way, measured in turns so that all meet the same noise."""
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            found = way()
+            spent[name].append(1000 * (time.perf_counter() - started) / num_frames)
+            if found != num_frames:
+                raise SystemExit(f"{name} found {found} frames, and {num_frames} were drawn")
+    return {name: statistics.median(times) for name, times in spent.items()}
+
+
+def measure_decoding(folder: Path, repeats: int, seconds: int) -> dict[str, object]:
+    """Measures single videos of each size; prints and returns milliseconds a frame."""
+    results: dict[str, object] = {}
+    decoder = DecoderProcess()
+    with contextlib.closing(decoder):
+        for name, size in SIZES.items():
+            path = folder / f"{name}.mp4"
+            codec = encode(path, size, seconds * FPS)
+            read_apart(decoder, path)  # starts the process
+            ways: dict[str, Callable[[], int]] = {
+                "floor": lambda path=path: grab_only(path),  # type: ignore[misc]
+                "here": lambda path=path: read_here(path),  # type: ignore[misc]
+                "apart": lambda path=path: read_apart(decoder, path),  # type: ignore[misc]
+                "notebook": lambda path=path: notebook_loop(path),  # type: ignore[misc]
+            }
+            times = alternately(ways, repeats, seconds * FPS)
+            of_floor = {way: f"{msec / times['floor']:.2f}×" for way, msec in times.items()}
+            print(
+                f"{codec} {name}: {1000 / times['apart']:,.0f} frames/s apart; of the floor's time {of_floor['apart']}, in "
+                f"this process {of_floor['here']}, the notebook's loop {of_floor['notebook']}",
+                flush=True,
+            )
+            results[name] = {way: round(msec, 3) for way, msec in times.items()}
+    return results
+
+
+def measure_pipeline(folder: Path, num_clips: int, repeats: int) -> dict[str, float]:
+    """Measures `repcount run` over clips against a bare loop with the same model; prints and returns seconds and the ratio."""
+    clips = folder / "clips"
+    clips.mkdir()
+    for number in range(num_clips):
+        encode(clips / f"{number:02d}.mp4", SIZES["720p"], 10 * FPS + number)
+    options = DecodingOptions(chunk_frames=chunk_frames(PRESETS["lite"].strides))
+    run_command.make_handler = lambda config: RepNetModelHandler(warm_model.lite)
+
+    def bare_loop() -> int:
+        for path in sorted(clips.iterdir()):
+            with path.open("rb") as file:
+                for samples in read_video(file, options):
+                    warm_model.lite().score(samples.frames, is_last=samples.facts is not None)
+        return 0
+
+    def whole_run() -> int:
+        with tempfile.TemporaryDirectory() as output, contextlib.redirect_stdout(io.StringIO()):
+            return main(["run", "--input", str(clips), "--output", f"duckdb:{output}/c.duckdb", "--precision", "float32"])
+
+    bare_loop()
+    spent: dict[str, list[float]] = {"bare": [], "run": []}
+    for _ in range(repeats):
+        for name, work in (("bare", bare_loop), ("run", whole_run)):
+            started = time.perf_counter()
+            if work():
+                raise SystemExit("repcount run failed")
+            spent[name].append(time.perf_counter() - started)
+    bare_sec, run_sec = statistics.median(spent["bare"]), statistics.median(spent["run"])
+    print(f"{num_clips} clips: bare loop {bare_sec:.1f} s, repcount run {run_sec:.1f} s: {bare_sec / run_sec:.0%} of its speed")
+    return {"bare_sec": round(bare_sec, 2), "run_sec": round(run_sec, 2), "speed_ratio": round(bare_sec / run_sec, 3)}
+
+
+def run_benchmark() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3, help="of each measurement, of which the median counts. Default: 3")
+    parser.add_argument("--seconds", type=int, default=20, help="of video at each size. Default: 20")
+    parser.add_argument("--clips", type=int, default=20, help="counted from end to end. Default: 20")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        decoding = measure_decoding(Path(name), args.repeats, args.seconds)
+        pipeline = measure_pipeline(Path(name), args.clips, args.repeats)
+    print_result("decoding", msec_per_frame=decoding, pipeline=pipeline)
+
+
+if __name__ == "__main__":
+    run_benchmark()

@@ -1,0 +1,19 @@
+"""A model that is loaded once in a process, so that runs in it can be timed without that."""
+
+from __future__ import annotations
+
+import functools
+
+from model.quiet import import_tensorflow
+from transforms.inference import ChunkScorer
+
+
+@functools.cache
+def lite() -> ChunkScorer:
+    """Returns `lite` in float32 at its own strides."""
+    import_tensorflow()
+    from model.presets import load_model
+    from model.scoring import Precision, Scorer
+
+    loaded = load_model("lite")
+    return Scorer(loaded.network, loaded.preset.strides, Precision("float32"))
