@@ -13,7 +13,7 @@ CODE = pipeline transforms model benchmarks demo
 PIP = .venv/bin/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-fast lint lock clean
+.PHONY: help setup run demo test test-slow lint lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,11 +71,11 @@ endif
 demo: setup ## Draw the demo videos into demo/videos
 	@.venv/bin/python -m demo.draw_videos demo/videos
 
-test: setup .venv-servers/complete ## Run all tests; ARGS='-k counting' chooses some
-	@set -f; .venv/bin/python -m pytest $$ARGS
-
-test-fast: setup .venv-servers/complete ## Run the tests that take less than ten seconds each
+test: setup .venv-servers/complete ## Run the tests but the slow ones; ARGS='-k counting' chooses some
 	@set -f; .venv/bin/python -m pytest -m 'not slow' $$ARGS
+
+test-slow: setup .venv-servers/complete ## Run the slow tests: real clips, training, golden files, kills, a zoo of broken files
+	@set -f; .venv/bin/python -m pytest -m slow $$ARGS
 
 lint: setup ## Check style, formatting and types
 	.venv/bin/ruff check .

@@ -13,8 +13,7 @@ Required, from the environment:
   REGION           region of the workers, for instance europe-west4; best that of the videos' bucket
   BUCKET           bucket, without gs://, for the job's staged code and temporary files
   INPUT            videos, for instance 'gs://my-videos/2026/**'
-  OUTPUT           where the counts go. A file on this machine (duckdb:PATH) is out of the workers' reach, and this version of
-                   repcount writes nowhere else yet, so for now it answers bigquery:PROJECT.DATASET with exit code 2
+  OUTPUT           where the counts go: bigquery:PROJECT.DATASET, see docs/bigquery.md
 
 Optional:
   MODEL            name, or a checkpoint's gs:// path. Default: that of `repcount run`
