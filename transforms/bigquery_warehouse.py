@@ -156,12 +156,7 @@ class BigQueryWarehouse(RunHistory):
             source = _load(session, LISTING, list(files))
             ((actual, first_date, last_date),) = session.read(statements.count_and_dates(source))
             check_number(LISTING.name, files, actual)
-            parameters: dict[str, Any] = {}
-            if selection.new_only:
-                parameters |= {"model": provenance.model_key, "options_hash": provenance.options_hash}
-                parameters |= {"first_date": first_date, "last_date": last_date}
-            if selection.requeue:
-                parameters |= {"requeue": list(selection.requeue)}
+            parameters = statements.selection_parameters(provenance, selection, UploadDates(first_date, last_date))
             sql = statements.number_selected(session.dialect, source, selection)
             ((listed, to_do),) = session.read(sql, parameters)
             taken = to_do if selection.limit is None else min(to_do, selection.limit)

@@ -159,12 +159,8 @@ class DuckDBWarehouse(RunHistory):
             sql = statements.count_and_dates(_FILES)
             ((actual, first_date, last_date),) = connection.execute(sql, listing).fetchall()
             check_number(LISTING.name, files, actual)
-            parameters: dict[str, Any] = dict(listing)
-            if selection.new_only:
-                parameters |= {"model": provenance.model_key, "options_hash": provenance.options_hash}
-                parameters |= {"first_date": first_date, "last_date": last_date}
-            if selection.requeue:
-                parameters |= {"requeue": list(selection.requeue)}
+            dates = UploadDates(first_date, last_date)
+            parameters = listing | statements.selection_parameters(provenance, selection, dates)
             sql = statements.number_selected(DUCKDB, _FILES, selection)
             ((listed, to_do),) = connection.execute(sql, parameters).fetchall()
             taken = to_do if selection.limit is None else min(to_do, selection.limit)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
+from transforms.rows import Provenance, UploadDates
 from transforms.schema import FAILURES, FRAME_CURVES, RUNS, VIDEO_COUNTS, Table
 from transforms.warehouse import Selection
 
@@ -120,13 +122,23 @@ def select_videos(dialect: Dialect, source: str, selection: Selection) -> str:
 def number_selected(dialect: Dialect, source: str, selection: Selection) -> str:
     """Returns the query for how many different videos are listed, and how many of these are to do whatever the limit.
 
-    Its parameters, and those of `select_videos`, are `model`, `options_hash`, `first_date` and `last_date`, between which all
-    listed videos were uploaded, if only new ones are selected; and `requeue` if that is not empty.
+    Its parameters, and those of `select_videos`, are `selection_parameters`.
     """
     return (
         f"SELECT (SELECT COUNT(*) FROM {_distinct(dialect, source)}), "
         f"(SELECT COUNT(*) FROM {_to_do(dialect, source, selection)})"
     )
+
+
+def selection_parameters(provenance: Provenance, selection: Selection, dates: UploadDates) -> dict[str, Any]:
+    """Returns the parameters that a selection asks for, of a run whose listed videos were uploaded between two dates."""
+    parameters: dict[str, Any] = {}
+    if selection.new_only:
+        parameters |= {"model": provenance.model_key, "options_hash": provenance.options_hash}
+        parameters |= {"first_date": dates.first, "last_date": dates.last}
+    if selection.requeue:
+        parameters |= {"requeue": list(selection.requeue)}
+    return parameters
 
 
 def _distinct(dialect: Dialect, source: str) -> str:
