@@ -119,7 +119,9 @@ def main(read: Reader = read_video) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     connection = socket.socket(fileno=int(sys.argv[1]))
     threading.Thread(target=_leave_with_parent, args=(connection,), daemon=True).start()
-    serve(Channel(connection), read)
+    channel = Channel(connection)
+    channel.send({"ready": True})
+    serve(channel, read)
 
 
 if __name__ == "__main__":

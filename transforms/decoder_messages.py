@@ -1,7 +1,7 @@
 """What a decoding process and the one that started it say to each other: JSON over a socket, with open files beside it.
 
 A message is four bytes of length and as much JSON: how many of the files are its own, and what it says. To the child go
-`{"options": …}` with the open video, and `{"more": true}` whenever the next samples are wanted; from it come
+`{"options": …}` with the open video, and `{"more": true}` whenever the next samples are wanted; from it come `{"ready": true}`,
 `{"presented_sec": …}` about twice a second, `{"num_frames": …, "facts": …}` with the memory that holds the samples, and
 `{"code": …, "message": …}` if nothing comes of the video. Knows no Beam.
 """

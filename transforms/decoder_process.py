@@ -30,6 +30,9 @@ SECONDS_PER_VIDEO_SEC = 20.0
 VIDEOS_PER_PROCESS = 500
 """Videos after which a process is replaced anyway, whatever it may have leaked."""
 
+_START_SEC = 120.0
+"""How long a child may take to start."""
+
 _GLANCE_SEC = 0.1
 """From one look at the child's memory to the next."""
 
@@ -120,8 +123,19 @@ class DecoderProcess:
                     start_new_session=True,
                 )
             self._channel = Channel(ours)
+            self._await_start(self._channel)
         self._num_videos += 1
         return self._channel
+
+    def _await_start(self, channel: Channel) -> None:
+        """Waits until the child can decode: what that takes is no video's own time."""
+        channel.connection.settimeout(_START_SEC)
+        try:
+            channel.receive()
+        except (ChannelClosedError, TimeoutError) as error:
+            self.close()
+            raise DecodeError(FailureCode.DECODER_CRASHED, "the decoder does not start on this machine") from error
+        channel.connection.settimeout(None)
 
     def _explain_end(self) -> DecodeError:
         """Returns why the child is gone."""

@@ -168,8 +168,8 @@ def test_a_video_that_is_not_read_to_its_end_leaves_no_process_busy_with_it(deco
 def test_time_that_others_take_between_frames_is_not_the_decoders(decoder, clip):
     with open(clip, "rb") as file:
         total = 0
-        for samples in decoder.read(file, DecodingOptions(chunk_frames=20, timeout_sec=0.8)):
-            time.sleep(1.0)
+        for samples in decoder.read(file, DecodingOptions(chunk_frames=20, timeout_sec=1.5)):
+            time.sleep(2.0)
             total += len(samples.frames)
     assert total == 80
 
@@ -218,6 +218,14 @@ def test_the_process_has_no_credentials_and_no_open_files_but_its_own(decoder, c
         wait_until(lambda: secret.name not in open_files(decoder.pid))  # it has handed the last frames over before it closes
 
 
+def test_a_process_that_does_not_start_is_named(clip):
+    decoder = DecoderProcess("tests.no_such_module")
+    with pytest.raises(DecodeError, match="the decoder does not start on this machine") as caught:
+        read(decoder, clip)
+    assert caught.value.code is FailureCode.DECODER_CRASHED
+    assert decoder.pid is None
+
+
 def test_nothing_is_left_in_the_temporary_folder(decoder, clip, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     read(decoder, clip)
@@ -240,7 +248,7 @@ def test_files_that_crash_and_hang_a_decoder_do_no_harm_to_the_others_of_a_run(c
     paths = [clip, tmp_path / "crash.mp4", tmp_path / "hang.mp4", draw_video(tmp_path / "other.mp4", 90), tmp_path / "grow.mp4"]
     for name in ("crash", "hang", "grow"):
         (tmp_path / f"{name}.mp4").write_text(f"{name.upper()}\n")
-    options = DecodingOptions(chunk_frames=200, timeout_sec=2.0, max_memory_bytes=300 << 20)
+    options = DecodingOptions(chunk_frames=200, timeout_sec=3.0, max_memory_bytes=300 << 20)
     SEEN.clear()
     pipeline = beam.Pipeline(runner=FnApiRunner())
     videos = pipeline | beam.Create([find_object(str(path)) for path in paths], reshuffle=False)
