@@ -23,6 +23,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
+from model.storage import SCHEME, open_bucket
 from transforms.decoder_process import DecoderProcess
 from transforms.listing import find_object, is_local
 from transforms.records import METRICS_NAMESPACE, Failure, FailureCode, FrameChunk, Stage, VideoRef, describe_error
@@ -151,7 +152,7 @@ def local_file(video: VideoRef, max_bytes: int = DecodingOptions.max_bytes) -> I
                 path = video.uri
             else:
                 copy = stack.enter_context(tempfile.TemporaryFile(prefix="repcount-"))
-                _copy(video.uri, copy, max_bytes)
+                _copy(video, copy, max_bytes)
                 _check_listed(video)  # what was copied may be what had just taken its place
                 path = f"/dev/fd/{copy.fileno()}"
         yield path
@@ -296,12 +297,29 @@ def _too_large(size_bytes: int, max_bytes: int) -> DecodeError:
     return DecodeError(FailureCode.TOO_LARGE, f"the file has {size_bytes:,} bytes, more than {max_bytes:,}")
 
 
-def _copy(uri: str, copy: BinaryIO, max_bytes: int) -> None:
-    """Copies a remote object and leaves the copy at its beginning; raises DecodeError TOO_LARGE."""
-    # Uncompressed: Beam would unpack what ends in .gz, however small the archive and however large what is in it.
-    with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as source:
-        while block := source.read(COPY_BUFFER_BYTES):
-            if copy.tell() + len(block) > max_bytes:
-                raise _too_large(copy.tell() + len(block), max_bytes)
-            copy.write(block)
+def _copy(video: VideoRef, copy: BinaryIO, max_bytes: int) -> None:
+    """Copies a remote object and leaves the copy at its beginning; raises DecodeError TOO_LARGE or GONE.
+
+    Objects on Cloud Storage come by its own client: see `benchmarks.reading`.
+    """
+    if video.uri.startswith(SCHEME):
+        _download(video, copy)
+    else:
+        # Uncompressed: Beam would unpack what ends in .gz, however small the archive and however large what is in it.
+        with FileSystems.open(video.uri, compression_type=CompressionTypes.UNCOMPRESSED) as source:
+            while block := source.read(COPY_BUFFER_BYTES):
+                if copy.tell() + len(block) > max_bytes:
+                    raise _too_large(copy.tell() + len(block), max_bytes)
+                copy.write(block)
     copy.seek(0)
+
+
+def _download(video: VideoRef, copy: BinaryIO) -> None:
+    """Copies the very version of an object that was listed, which has the size that was listed; raises DecodeError GONE."""
+    from google.api_core.exceptions import NotFound
+
+    bucket_name, _, name = video.uri.removeprefix(SCHEME).partition("/")
+    try:
+        open_bucket(bucket_name).blob(name, generation=video.generation).download_to_file(copy)
+    except NotFound as error:
+        raise DecodeError(FailureCode.GONE, _REPLACED) from error

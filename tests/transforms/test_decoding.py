@@ -519,7 +519,7 @@ def test_remote_file_that_changed_or_went_is_gone(shelf):
 def test_remote_file_that_is_replaced_while_it_is_copied_is_gone(monkeypatch):
     video = look_up("shelf://gym/a[1].mp4")
 
-    def replace(uri, copy, max_bytes):
+    def replace(video, copy, max_bytes):
         ShelfFileSystem.shelf["shelf://gym/a[1].mp4"] = (b"other", 8.0)
 
     monkeypatch.setattr(decoding, "_copy", replace)
@@ -554,7 +554,7 @@ def test_remote_file_that_cannot_be_read_is_a_read_error(monkeypatch):
 
 @pytest.mark.usefixtures("shelf")
 def test_full_disk_is_a_read_error_of_the_video(monkeypatch):
-    def fail(uri, copy, max_bytes):
+    def fail(video, copy, max_bytes):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(decoding, "_copy", fail)
@@ -774,3 +774,37 @@ def test_a_remote_file_that_is_larger_than_listed_is_not_copied_to_its_end():
 def test_a_file_of_sound_is_named(tmp_path, content):
     (tmp_path / "sound.mp4").write_bytes(content)
     assert code_of(tmp_path / "sound.mp4") is FailureCode.NO_VIDEO_STREAM
+
+
+def test_an_object_is_read_from_its_bucket_and_leaves_nothing_behind(cloud, clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    uri = cloud.upload("day/a b#1.mp4", clip.read_bytes())
+    with local_file(look_up(uri)) as path:
+        assert Path(path).read_bytes() == clip.read_bytes()
+        assert len(decode_whole(path)[0]) == 80
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_object_that_went_while_it_was_looked_at_is_gone(cloud, clip):
+    video = look_up(cloud.upload("a.mp4", clip.read_bytes()))
+    cloud.storage.fail(lambda request: "alt=media" in request.path, status=404, reason="notFound")
+    with pytest.raises(DecodeError, match="replaced") as caught, local_file(video):
+        pass
+    assert caught.value.code is FailureCode.GONE
+    (request,) = (request for request in cloud.storage.requests if "alt=media" in request.path)
+    assert f"generation={video.generation}" in request.path
+
+
+def test_an_object_that_may_not_be_read_is_a_read_error(cloud, clip):
+    video = look_up(cloud.upload("a.mp4", clip.read_bytes()))
+    cloud.storage.fail(lambda request: "alt=media" in request.path, status=403, reason="forbidden")
+    with pytest.raises(DecodeError, match="Forbidden") as caught, local_file(video):
+        pass
+    assert caught.value.code is FailureCode.READ_ERROR
+
+
+def test_a_download_that_breaks_off_for_a_moment_goes_on(cloud, clip):
+    video = look_up(cloud.upload("a.mp4", clip.read_bytes()))
+    cloud.storage.fail(lambda request: "alt=media" in request.path, status=503, times=2)
+    with local_file(video) as path:
+        assert Path(path).read_bytes() == clip.read_bytes()
