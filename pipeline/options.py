@@ -143,7 +143,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--strides",
         type=_whole_numbers,
         metavar="N[,N…]",
-        help="steps between the frames of a window; every stride is tried, the best is counted at. Default: the model's",
+        help="steps between the frames of a window; every stride is scored, and --stride_rule says which count. Default: the "
+        "model's",
     )
     decoding = parser.add_argument_group("decoding")
     decoding.add_argument(
@@ -162,7 +163,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         ("max_memory_bytes", natural_number, "N", "memory that decoding one video may take"),
     ):
         default = getattr(DecodingOptions, name)
-        decoding.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=f"{text}. Default: {default:,}")
+        decoding.add_argument(
+            f"--{name}", type=kind, default=default, metavar=metavar, help=f"{text}. Default: {default:,.10g}"
+        )
     counting = parser.add_argument_group("counting")
     counting.add_argument(
         "--stride_rule",
