@@ -164,7 +164,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     ):
         default = getattr(DecodingOptions, name)
         decoding.add_argument(
-            f"--{name}", type=kind, default=default, metavar=metavar, help=f"{text}. Default: {default:,.10g}"
+            f"--{name}", type=kind, default=default, metavar=metavar, help=f"{text}. Default: {default:,.12g}"
         )
     counting = parser.add_argument_group("counting")
     counting.add_argument(
