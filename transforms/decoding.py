@@ -14,7 +14,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import BinaryIO, TypeVar
 
 import apache_beam as beam
@@ -72,7 +72,9 @@ def decode_video(path: str, video: VideoRef, options: DecodingOptions, read: Rea
             yield FrameChunk(video, index, samples.frames, samples.times_sec, samples.facts)
 
 
-def decode_or_fail(video: VideoRef, options: DecodingOptions, read: Reader = read_video) -> Iterator[FrameChunk | Failure]:
+def decode_or_fail(
+    video: VideoRef, options: DecodingOptions, read: Reader = read_video
+) -> Generator[FrameChunk | Failure, None, None]:
     """Yields the chunks of a video, wherever it lies, and a failure if it comes to that; raises nothing.
 
     Args:
@@ -158,6 +160,13 @@ def local_file(video: VideoRef, max_bytes: int = DecodingOptions.max_bytes) -> I
         yield path
 
 
+@dataclasses.dataclass(frozen=True)
+class _End:
+    """Comes after the last item, with the error that ended them, if one did."""
+
+    error: BaseException | None
+
+
 class _DecodeFn(beam.DoFn):
     """Decodes videos and turns what goes wrong into failures."""
 
@@ -185,7 +194,9 @@ class _DecodeFn(beam.DoFn):
             decode_or_fail(video, self._options, self._decoders[number % 2].read) for number, video in enumerate(videos)
         ]
         with contextlib.ExitStack() as stack:
-            started = [stack.enter_context(_started(readings[0]))] if len(readings) > 1 else readings
+            started: list[Iterator[FrameChunk | Failure]] = list(readings[:1])
+            if len(readings) > 1:
+                started = [stack.enter_context(_started(readings[0]))]
             for number in range(len(readings)):
                 # With one decoder busy and one free, the next video can begin.
                 if 0 < number + 1 < len(readings):
@@ -206,12 +217,12 @@ class _DecodeFn(beam.DoFn):
 
 
 @contextlib.contextmanager
-def _started(items: Iterator[_T]) -> Iterator[Iterator[_T]]:
+def _started(items: Generator[_T, None, None]) -> Iterator[Iterator[_T]]:
     """Gives an iterator over the same items, the next of which a thread fetches ahead; the thread ends with the block."""
-    fetched: queue.Queue[_T | None] = queue.Queue(maxsize=1)
+    fetched: queue.Queue[_T | _End] = queue.Queue(maxsize=1)
     is_over = threading.Event()
 
-    def put(item: _T | None) -> bool:
+    def put(item: _T | _End) -> bool:
         while not is_over.is_set():
             with contextlib.suppress(queue.Full):
                 fetched.put(item, timeout=0.1)
@@ -219,14 +230,20 @@ def _started(items: Iterator[_T]) -> Iterator[Iterator[_T]]:
         return False
 
     def fetch() -> None:
-        for item in items:
-            if not put(item):
-                break
-        put(None)
+        end = _End(None)
+        try:
+            for item in items:
+                if not put(item):
+                    return
+        except BaseException as error:  # whoever takes the items is to have it
+            end = _End(error)
+        put(end)
 
     def take() -> Iterator[_T]:
-        while (item := fetched.get()) is not None:
+        while not isinstance(item := fetched.get(), _End):
             yield item
+        if item.error is not None:
+            raise item.error
 
     thread = threading.Thread(target=fetch, daemon=True)
     thread.start()
@@ -235,9 +252,7 @@ def _started(items: Iterator[_T]) -> Iterator[Iterator[_T]]:
     finally:
         is_over.set()
         thread.join()
-        close = getattr(items, "close", None)
-        if close is not None:
-            close()
+        items.close()
 
 
 @contextlib.contextmanager

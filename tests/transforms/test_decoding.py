@@ -11,6 +11,7 @@ import os
 import pickle
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import apache_beam as beam
@@ -808,3 +809,43 @@ def test_a_download_that_breaks_off_for_a_moment_goes_on(cloud, clip):
     cloud.storage.fail(lambda request: "alt=media" in request.path, status=503, times=2)
     with local_file(video) as path:
         assert Path(path).read_bytes() == clip.read_bytes()
+
+
+class TestAhead:
+    def test_an_error_comes_to_who_takes_the_items(self):
+        def items():
+            yield 1
+            raise KeyError("who knows")
+
+        with decoding._started(items()) as ahead:
+            assert next(ahead) == 1
+            with pytest.raises(KeyError, match="who knows"):
+                next(ahead)
+
+    def test_the_next_item_is_fetched_and_no_more(self):
+        fetched = []
+
+        def items():
+            for number in range(5):
+                fetched.append(number)
+                yield number
+
+        with decoding._started(items()) as ahead:
+            assert next(ahead) == 0
+            time.sleep(0.3)
+            assert fetched == [0, 1, 2]
+            assert list(ahead) == [1, 2, 3, 4]
+
+    def test_who_takes_no_more_ends_the_fetching(self):
+        closed = []
+
+        def items():
+            try:
+                while True:
+                    yield 1
+            finally:
+                closed.append(True)
+
+        with decoding._started(items()) as ahead:
+            next(ahead)
+        assert closed == [True]
