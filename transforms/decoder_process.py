@@ -112,6 +112,8 @@ class DecoderProcess:
             self.close()
         if self._process is None or self._channel is None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            for end in (ours, theirs):
+                end.setblocking(True)  # a default timeout, which Beam's file system sets, would reach the child as another mode
             with theirs:
                 os.set_inheritable(theirs.fileno(), True)
                 self._process = subprocess.Popen(

@@ -218,6 +218,15 @@ def test_the_process_has_no_credentials_and_no_open_files_but_its_own(decoder, c
         wait_until(lambda: secret.name not in open_files(decoder.pid))  # it has handed the last frames over before it closes
 
 
+def test_a_default_timeout_of_sockets_does_not_matter(decoder, clip):
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(30.0)
+    try:
+        assert sum(len(samples.frames) for samples in read(decoder, clip)) == 80
+    finally:
+        socket.setdefaulttimeout(before)
+
+
 def test_a_process_that_does_not_start_is_named(clip):
     decoder = DecoderProcess("tests.no_such_module")
     with pytest.raises(DecodeError, match="the decoder does not start on this machine") as caught:
