@@ -214,9 +214,7 @@ def test_killed_runs_leave_nothing_that_the_next_one_does_not_put_right(cloud_se
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "moment", ["load_video_counts", "merge_frame_curves", "merge_video_counts", "merge_failures", "merge_runs"]
-)
+@pytest.mark.parametrize("moment", ["load_video_counts", "merge_video_counts", "merge_failures"])
 def test_overlapping_runs_leave_the_rows_of_one(cloud, videos, undisturbed, moment):
     pause = cloud.bigquery.pause(is_query(moment))
     first = start(cloud, videos)

@@ -382,6 +382,7 @@ def test_a_model_of_our_own_is_not_fetched():
         fetch.fetch(PRESETS["lite"])
 
 
+@pytest.mark.slow
 def test_a_published_checkpoint_is_fetched_whole(standin_2025, cache, monkeypatch):
     """With the layout and the size of the network of the published one, over a connection that breaks."""
     folder = Path(standin_2025).parent

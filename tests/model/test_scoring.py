@@ -89,6 +89,7 @@ def test_frames_of_another_shape_are_refused(scorer, shape):
         scorer.score(np.zeros(shape, np.uint8))
 
 
+@pytest.mark.slow
 def test_the_published_network_agrees_with_the_golden_outputs(golden):
     expected = golden("model_2020")
     scorer = Scorer(make_published("2020"), (1,))

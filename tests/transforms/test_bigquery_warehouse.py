@@ -325,9 +325,16 @@ class TestRetries:
     EXPECTED: ClassVar = {"video_counts": 1, "frame_curves": 1, "failures": 1, "runs": 1}
 
     @pytest.mark.parametrize(
-        "fault", [{"status": 503}, {"status": 429, "reason": "rateLimitExceeded"}, {"reset": True}], ids=str
+        ("step", "fault"),
+        [
+            ("load_video_counts", {"status": 503}),
+            ("load_video_counts", {"reset": True}),
+            ("merge_video_counts", {"status": 429, "reason": "rateLimitExceeded"}),
+            ("merge_video_counts", {"reset": True}),
+            ("merge_runs", {"status": 503}),
+        ],
+        ids=str,
     )
-    @pytest.mark.parametrize("step", ["load_video_counts", "merge_video_counts", "merge_runs"])
     def test_an_error_that_passes_is_waited_out(self, prepared, cloud, fault, step):
         cloud.bigquery.fail(is_job(step), times=2, **fault)
         commit(prepared, make_provenance(), *self.SETTLED)

@@ -91,6 +91,7 @@ def assert_same(network, other):
         np.testing.assert_array_equal(array, arrays[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_batches_where_it_was_interrupted(drawn, eager, tmp_path, monkeypatch):
     interrupt(tmp_path, monkeypatch)
     assert drawn == list(range(FIRST_SEED, FIRST_SEED + len(drawn)))
@@ -104,6 +105,7 @@ def test_a_run_goes_on_with_the_batches_where_it_was_interrupted(drawn, eager, t
     assert not (tmp_path / "backup").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one_but_for_dropout(drawn, eager, tmp_path, monkeypatch):
     monkeypatch.setattr(network_module, "_DROPOUT", 0.0)
     interrupt(tmp_path, monkeypatch)
@@ -112,6 +114,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one_but_for_
         np.testing.assert_allclose(array, expected[name], atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again(drawn, eager, tmp_path):
     network = train(SETTINGS, tmp_path, TINY)
     log = (tmp_path / "log.csv").read_bytes()
