@@ -16,14 +16,17 @@ def counts(tmp_path_factory):
     return {name: (rounded_count(count), true) for name, (count, true) in counted.items()}
 
 
+@pytest.mark.slow
 def test_every_set_is_off_by_one_at_most(counts):
     for name, (count, true) in counts.items():
         assert abs(count - true) <= 1, name
 
 
+@pytest.mark.slow
 def test_most_sets_come_out_exactly(counts):
     assert sum(count == true for count, true in counts.values()) >= 5
 
 
+@pytest.mark.slow
 def test_where_nothing_repeats_nothing_is_counted(counts):
     assert counts["no_repetition.mp4"] == (0, 0)

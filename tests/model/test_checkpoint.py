@@ -32,6 +32,7 @@ def test_every_variable_of_the_published_layout_is_read(year, request):
         np.testing.assert_array_equal(arrays[name], checkpoint_layout.value(name, shape), err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("year", "config"), [("2020", REPNET_2020), ("2025", REPNET_2025)])
 def test_the_published_layout_fits_the_network(year, config, request):
     network = RepNet(config)

@@ -38,6 +38,7 @@ def test_has_exactly_the_published_variables(published, variant):
     assert shapes == checkpoint_layout.canonical_variables(variant)
 
 
+@pytest.mark.slow
 def test_agrees_with_the_golden_outputs(published, variant, golden):
     expected = golden(f"model_{variant}")
     for i, (seed, num_frames, period) in enumerate(expected["clips"]):

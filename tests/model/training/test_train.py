@@ -124,6 +124,7 @@ def test_a_finished_run_is_not_run_again(drawn, eager, tmp_path):
     assert (tmp_path / "log.csv").read_bytes() == log
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_exported_with_its_record(drawn, eager, tmp_path, monkeypatch):
     interrupt(tmp_path, monkeypatch)
     monkeypatch.setattr(training, "PRESETS", {"lite": dataclasses.replace(PRESETS["lite"], config=TINY)})
@@ -236,6 +237,7 @@ def test_a_run_starts_from_given_weights_where_they_fit(first):
             np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_stays_as_it_was(first, drawn, eager, tmp_path):
     before, path = first
     settings = dataclasses.replace(SETTINGS, initial_weights=str(path), frozen_encoder=True)
