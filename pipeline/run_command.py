@@ -198,6 +198,24 @@ def execute(config: RunConfig, options: PipelineOptions, handler: RepNetModelHan
     except WarehouseError as error:
         _complain(str(error))
         return 2
+    try:
+        return _run_and_report(config, options, handler, provenance, show, started_sec)
+    finally:
+        # Workers elsewhere may still be at it, and remove their files themselves.
+        if is_local_run(options):
+            warehouse.remove_staging(run_id)
+
+
+def _run_and_report(
+    config: RunConfig,
+    options: PipelineOptions,
+    handler: RepNetModelHandler,
+    provenance: Provenance,
+    show: int,
+    started_sec: float,
+) -> int:
+    """Runs the pipeline to its end, prints what came of it and returns the exit code."""
+    warehouse, run_id = config.warehouse, provenance.run_id
     result: PipelineResult | None = None
     trouble = ""
     with tempfile.TemporaryDirectory(prefix="repcount-") as folder:
@@ -224,10 +242,6 @@ def execute(config: RunConfig, options: PipelineOptions, handler: RepNetModelHan
         except WarehouseError as error:
             _complain(f"run {run_id}: {error}")
             return 1
-        finally:
-            # Workers elsewhere may still be at it, and remove their files themselves.
-            if is_local_run(options):
-                warehouse.remove_staging(run_id)
     return _exit_code(run_id, trouble, totals, config.failure_limit)
 
 

@@ -248,6 +248,20 @@ class TestWhatIsCounted:
         assert repcount(*self.ARGUMENTS, "--mode=all", "--max_failure_ratio", "0.95") == 0
 
 
+def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, videos, monkeypatch, capsys):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    removed = []
+    monkeypatch.setattr(run_command, "build_pipeline", interrupt)
+    monkeypatch.setattr(
+        "transforms.duckdb_warehouse.DuckDBWarehouse.remove_staging", lambda self, run_id: removed.append(run_id)
+    )
+    assert repcount("--input", videos, "--output", "duckdb:out/counts.duckdb") == 130
+    assert len(removed) == 1
+    assert "interrupted" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
