@@ -13,7 +13,7 @@ import pytest
 from model.presets import PRESETS, LoadedModel
 from pipeline import main, run_command
 from tests.scorers import FakeScorer
-from tests.videos import CODECS, draw_video, set_steps
+from tests.videos import CODECS, SOUNDS, draw_video, record_silence, set_steps
 from transforms.decoder_process import DecoderProcess
 from transforms.inference import RepNetModelHandler
 from transforms.records import FailureCode
@@ -86,7 +86,8 @@ def unusual(folder):
     (folder / "concat.mp4").write_text("ffconcat version 1.0\nfile /etc/passwd\n")
     (folder / "session.mp4").write_text("v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n")
     (folder / "page.mp4").write_text("<!doctype html><title>Sign in</title>")
-    (folder / "sound.m4v").write_bytes(b"\x00\x00\x00\x1cftypM4A " + bytes(40) + b"hdlr" + bytes(8) + b"soun" + bytes(100))
+    for suffix in SOUNDS:
+        record_silence(folder / f"sound{suffix}").rename(folder / f"sound{suffix}.mp4")
 
 
 def declare(content, name, size):
@@ -157,7 +158,7 @@ def test_every_file_ends_as_a_count_or_a_coded_failure(tmp_path, monkeypatch, ca
         "playlist.mp4": "NOT_A_VIDEO",
         "concat.mp4": "NOT_A_VIDEO",
         "session.mp4": "NOT_A_VIDEO",
-        "sound.m4v": "NO_VIDEO_STREAM",
+        **{f"sound{suffix}.mp4": "NO_VIDEO_STREAM" for suffix in SOUNDS},
     }
     assert {name: failed.get(name) for name in expected} == expected
     assert {"8k.avi", "smallest.avi", "single_frame.mp4", "thousand_fps.mp4", "slow.mp4"} <= counted.keys()

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
@@ -22,6 +23,9 @@ CODECS = {
     ".wmv": "WMV2",
 }
 """What the wheels of OpenCV can encode without help, by suffix."""
+
+SOUNDS = {".flac": "flac", ".m4a": "aac", ".mka": "flac", ".mp3": "libmp3lame", ".ogg": "libopus", ".wav": "pcm_s16le"}
+"""Containers of sound and what to encode for them."""
 
 _MATRIX_OFFSET = 48
 
@@ -57,6 +61,39 @@ def draw_video(
     for frame in frames:
         writer.write(frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
+    return path
+
+
+def encode_streams(path: Path, numbers: Sequence[Iterable[int]], codec: str = "ffv1", pixels: str = "yuv420p") -> Path:
+    """Encodes a stream for each list of frame numbers, drawn by `numbered`; an empty list leaves one without frames."""
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream(codec, rate=30) for _ in numbers]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        container.start_encoding()
+        for stream, indices in zip(streams, numbers, strict=True):
+            for time, index in enumerate(indices):
+                frame = av.VideoFrame.from_ndarray(numbered(index), format="rgb24").reformat(format=pixels)
+                frame.pts = time
+                container.mux(stream.encode(frame))
+            if stream.codec_context.is_open:
+                container.mux(stream.encode(None))
+    return path
+
+
+def record_silence(path: Path) -> Path:
+    """Encodes a second of silence; the suffix decides the container."""
+    container_format = {".m4a": "mp4", ".mka": "matroska"}.get(path.suffix)
+    with av.open(str(path), "w", format=container_format) as container:
+        stream = container.add_stream(SOUNDS[path.suffix], rate=48_000, layout="stereo")
+        num_samples = stream.codec_context.frame_size or 1024
+        for number in range(48_000 // num_samples):
+            frame = av.AudioFrame(format=stream.format.name, layout="stereo", samples=num_samples)
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            frame.sample_rate, frame.pts = 48_000, number * num_samples
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     return path
 
 

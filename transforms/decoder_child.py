@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
+from av.error import FFmpegError
 
 from transforms.decoder_messages import Channel, ChannelClosedError, make_memory
 from transforms.video_facts import FailureCode
@@ -86,8 +87,8 @@ def _decode(channel: Channel, file: BinaryIO, options: DecodingOptions, read: Re
             channel.send({"num_frames": len(samples.frames), "facts": facts}, (room.file,))
     except DecodeError as error:
         channel.send({"code": error.code.value, "message": error.message})
-    except (MemoryError, cv2.error) as error:
-        is_memory = isinstance(error, MemoryError) or error.code == cv2.Error.StsNoMem
+    except (MemoryError, FFmpegError, cv2.error) as error:
+        is_memory = isinstance(error, MemoryError) or getattr(error, "code", None) == cv2.Error.StsNoMem
         code = FailureCode.DECODE_OUT_OF_MEMORY if is_memory else FailureCode.READ_ERROR
         channel.send({"code": code.value, "message": " ".join(f"{type(error).__name__}: {error}".split())[:300]})
     except OSError as error:

@@ -36,7 +36,7 @@ _START_SEC = 120.0
 _GLANCE_SEC = 0.1
 """From one look at the child's memory to the next."""
 
-_KEPT_VARIABLES = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENCV_FFMPEG_LOGLEVEL", "OPENCV_LOG_LEVEL", "PATH", "TMPDIR", "TZ")
+_KEPT_VARIABLES = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 """What of the environment the child gets: nothing that leads to credentials."""
 
 _LOGGER = logging.getLogger(__name__)

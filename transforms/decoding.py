@@ -22,6 +22,7 @@ import cv2
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
+from av.error import FFmpegError
 
 from model.storage import SCHEME, open_bucket
 from transforms.decoder_process import DecoderProcess
@@ -258,7 +259,7 @@ def _started(items: Generator[_T, None, None]) -> Iterator[Iterator[_T]]:
 @contextlib.contextmanager
 def _open_file(path: str, options: DecodingOptions) -> Iterator[BinaryIO]:
     """Opens a file that has something in it, and not too much; what goes wrong while it is open is its READ_ERROR."""
-    with _as_decode_errors(OSError, cv2.error), open(path, "rb", opener=_open_without_waiting) as file:
+    with _as_decode_errors(OSError, FFmpegError, cv2.error), open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise DecodeError(FailureCode.READ_ERROR, "this is not a file")

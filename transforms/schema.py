@@ -268,7 +268,7 @@ VIDEO_COUNTS = Table(
         Column("scored_frames", ColumnType.INT64, "Frames that were counted over, after thinning.", Mode.REQUIRED),
         Column("width", ColumnType.INT64, "Width in pixels, as shown (after rotation).", Mode.REQUIRED),
         Column("height", ColumnType.INT64, "Height in pixels, as shown (after rotation).", Mode.REQUIRED),
-        Column("codec", ColumnType.STRING, "Four-character code of the codec in lower case; NULL if unknown."),
+        Column("codec", ColumnType.STRING, "Codec as FFmpeg names it: `h264`, `hevc`, `av1`, …; NULL if unknown."),
         Column("rotation_degrees", ColumnType.INT64, "Clockwise rotation applied: 0, 90, 180 or 270.", Mode.REQUIRED),
         Column("size_bytes", ColumnType.INT64, "Size of the file in bytes, as listed.", Mode.REQUIRED),
         *_RUN,

@@ -32,7 +32,7 @@ class VideoFacts:
     Attributes:
       width: pixels, as shown (after rotation).
       height: pixels, as shown (after rotation).
-      codec: four-character code in lower case, "" where unknown.
+      codec: as FFmpeg names it, such as "h264"; "" where unknown.
       rotation_degrees: clockwise rotation that was applied: 0, 90, 180 or 270.
       fps: frames a second as measured from presentation times of the decoded frames, before thinning by `max_fps`.
       decoded_frames: frames that decoded.

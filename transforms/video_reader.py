@@ -1,26 +1,32 @@
 """Reading: from an open video file to its frames, 112×112, with the time at which each is shown. Knows no Beam.
 
-OpenCV's FFmpeg backend decodes. It gets a file by its descriptor, since in FFmpeg a name may mean a protocol or a numbered
-sequence of pictures, and strangers name uploads. It reads only formats that hold their own pictures, so that a playlist dressed
-up as a video cannot make it open another file or an address.
+FFmpeg decodes, by way of PyAV, which tells what OpenCV does not: streams, times, colour spaces, and which packet is damaged. It
+gets an open file and never a name, since in FFmpeg a name may mean a protocol or a numbered sequence of pictures, and
+strangers name uploads. It reads only formats that hold their own pictures and may open nothing else, so that a playlist
+dressed up as a video leads nowhere.
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
-import functools
 import math
-import os
 import statistics
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+import av
 import cv2
 import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from model.config import FRAME_SIZE
+from transforms.pixels import shrink, turn_of
 from transforms.video_facts import FailureCode, VideoFacts
 
 FORMATS = (
@@ -42,26 +48,21 @@ FORMATS = (
 )
 """FFmpeg's names of the formats that are read; none of them refers to another file or to an address."""
 
-MAX_FAILED_GRABS = 1000
-"""Packets in a row that do not decode before the rest of a video is given up. After the end every attempt fails at once."""
-
-_REFERENCE_SIZE = 2 * FRAME_SIZE
-
-_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+MAX_FAILED_READS = 1000
+"""Failures in a row to read a packet before the rest of a video is given up."""
 
 _USUAL_FPS = 30.0
 """Frames a second where neither the times nor the header tell."""
 
-_MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
-"""What an MP4 or MOV can begin with, behind four bytes of length."""
-
 _PLAUSIBLE_FPS = (1.0, 500.0)
 """Outside these, a frame rate in a header is a clock's resolution: WebM from browsers claims 1000 frames a second."""
 
-_HEAD_BYTES = 64
+_HEAD_BYTES = 12
 
-_SCANNED_BYTES = 64 << 20
-"""Bytes of an MP4 or MOV that are searched for its tracks, at each end."""
+_READ_BYTES = 1 << 20
+"""That FFmpeg asks a file for at once."""
+
+_SOUND_ONLY = "the file has sound, and no video in it"
 
 
 class DecodeError(Exception):
@@ -157,8 +158,8 @@ def read_video(
 ) -> Iterator[Samples]:
     """Reads a video from a file.
 
-    A frame is resized to 224×224 (bilinear), as the network's authors do, then to 112×112 by the mean of each 2×2 block, which
-    is what they do next, and rounded to whole numbers. The rotation that a file asks for is applied here, never by OpenCV.
+    The first video stream with a frame that decodes is the one that is read; pictures of a cover are none. What frames become
+    is told by `transforms.pixels.shrink`; the rotation that a file asks for is applied there.
 
     Args:
       file: open, at its beginning; a regular file, or a copy without a name.
@@ -171,22 +172,75 @@ def read_video(
 
     Raises:
       DecodeError: NOT_A_VIDEO, NO_VIDEO_STREAM, NO_FRAMES, TOO_LARGE or TOO_LONG.
+      OSError: the file cannot be read.
+      MemoryError: FFmpeg gets no memory.
+      FFmpegError: a frame cannot be converted.
       cv2.error: OpenCV raises it.
     """
-    with _open_capture(file, options) as (capture, edited_bytes):
-        reading = _Reading(capture, edited_bytes, options, progress)
-        filled = 0
-        frames, times_sec = allocate(options.chunk_frames)
-        for time_sec, frame in reading.samples():
-            if filled == options.chunk_frames:
-                yield Samples(frames, times_sec)
-                filled = 0
-                frames, times_sec = allocate(options.chunk_frames)
-            frames[filled], times_sec[filled] = frame, time_sec
-            filled += 1
-        if not filled:
-            raise DecodeError(FailureCode.NO_FRAMES, "the file opens as a video, but no frame of it decodes")
+    cv2.setNumThreads(1)  # to so small a picture more add nothing, and runners decode side by side
+    number, num_streams = 0, 1
+    while number < num_streams:
+        file.seek(0)
+        with _open_container(file) as container:
+            streams = _video_streams(container)
+            num_streams = len(streams)
+            reading = _Reading(container, streams[number], options, progress)
+            is_empty = True
+            for samples in _fill(reading, options, allocate):
+                is_empty = False
+                yield samples
+            if not is_empty:
+                return
+        number += 1
+    raise DecodeError(FailureCode.NO_FRAMES, "the file opens as a video, but no frame of it decodes")
+
+
+def _fill(reading: _Reading, options: DecodingOptions, allocate: Allocate) -> Iterator[Samples]:
+    """Yields a reading's samples, the last of them with its facts; none if it has no frame."""
+    filled = 0
+    frames, times_sec = allocate(options.chunk_frames)
+    for time_sec, frame in reading.samples():
+        if filled == options.chunk_frames:
+            yield Samples(frames, times_sec)
+            filled = 0
+            frames, times_sec = allocate(options.chunk_frames)
+        frames[filled], times_sec[filled] = frame, time_sec
+        filled += 1
+    if filled:
         yield Samples(frames[:filled], times_sec[:filled], reading.facts())
+
+
+def _open_container(file: BinaryIO) -> InputContainer:
+    """Opens a file; raises DecodeError NOT_A_VIDEO, or NO_VIDEO_STREAM for sound in a format of its own."""
+    options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
+    try:
+        return av.open(file, "r", container_options=options, buffer_size=_READ_BYTES, metadata_errors="replace")
+    except MemoryError:
+        raise
+    except FFmpegError as error:
+        file.seek(0)
+        if _is_sound(file.read(_HEAD_BYTES)):
+            raise DecodeError(FailureCode.NO_VIDEO_STREAM, _SOUND_ONLY) from error
+        raise DecodeError(FailureCode.NOT_A_VIDEO, "the file is in no video format that is read here") from error
+
+
+def _is_sound(head: bytes) -> bool:
+    """Tells FLAC, MP3 (with ID3) and WAV by their first bytes; as formats they would let text and noise pass for sound."""
+    return head[:4] == b"fLaC" or head[:3] == b"ID3" or (head[:4] == b"RIFF" and head[8:12] == b"WAVE")
+
+
+def _video_streams(container: InputContainer) -> list[VideoStream]:
+    """Returns the streams that can be decoded; raises DecodeError NO_VIDEO_STREAM or NO_FRAMES if there is none."""
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    streams = [stream for stream in container.streams.video if not stream.disposition & pictures]
+    if not streams:
+        raise DecodeError(
+            FailureCode.NO_VIDEO_STREAM, _SOUND_ONLY if container.streams.audio else "the file has no video in it"
+        )
+    decodable = [stream for stream in streams if stream.codec_context is not None]
+    if not decodable:
+        raise DecodeError(FailureCode.NO_FRAMES, "the file has a video in it, but no decoder is known for it")
+    return decodable
 
 
 class PresentationClock:
@@ -277,33 +331,35 @@ class Thinner:
 
 
 class _Reading:
-    """One way through an open video: its samples, and after them the facts."""
+    """One way through a stream of an open video: its samples, and after them the facts."""
 
-    def __init__(self, capture: cv2.VideoCapture, edited_bytes: int, options: DecodingOptions, progress: Progress) -> None:
-        self._capture = capture
-        self._edited_bytes = edited_bytes
+    def __init__(self, container: InputContainer, stream: VideoStream, options: DecodingOptions, progress: Progress) -> None:
+        self._container = container
+        self._stream = stream
         self._options = options
         self._progress = progress
-        self._clock = PresentationClock(capture.get(cv2.CAP_PROP_FPS))
+        self._clock = PresentationClock(float(stream.guessed_rate or 0))
         self._thinner = Thinner(options.max_fps)
-        rotation_degrees = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
-        self._rotation_degrees = rotation_degrees if rotation_degrees in _TURNS else 0
-        self._width = 0
-        self._height = 0
-        self._skipped_packets = False
+        self._rotation_degrees = 0
+        self._width = stream.width
+        self._height = stream.height
+        self._is_damaged = False
+        self._is_avi = container.format.name == "avi"
+        check_pixels(stream.width, stream.height, options)
+        stream.thread_type = "AUTO"
+        stream.thread_count = options.decoder_threads
 
     def samples(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yields the time in seconds and (112, 112, 3) uint8 RGB of each frame that is kept; the others are never converted."""
-        image: np.ndarray | None = None
-        for container_sec in self._grabs():
-            time_sec = self._clock.present(container_sec)
+        for frame in self._frames():
+            if not self._clock.num_frames:
+                self._rotation_degrees = turn_of(frame)
+            time_sec = self._clock.present(self._container_sec(frame))
             self._check_length(time_sec)
             if self._thinner.keeps(time_sec):
-                retrieved, image = self._capture.retrieve(image)
-                if retrieved:
-                    check_pixels(image.shape[1], image.shape[0], self._options)  # it may change on the way
-                    self._height, self._width = image.shape[:2]
-                    yield time_sec, self._shrink(image)
+                check_pixels(frame.width, frame.height, self._options)  # it may change on the way
+                self._width, self._height = frame.width, frame.height
+                yield time_sec, shrink(frame, self._rotation_degrees)
 
     def facts(self) -> VideoFacts:
         """Returns what the whole way through has shown."""
@@ -311,12 +367,12 @@ class _Reading:
         return VideoFacts(
             width=self._height if on_its_side else self._width,
             height=self._width if on_its_side else self._height,
-            codec=_codec_name(self._capture),
+            codec=self._stream.codec.canonical_name,
             rotation_degrees=self._rotation_degrees,
             fps=1 / self._clock.mean_step_sec,
             decoded_frames=self._clock.num_frames,
             duration_sec=self._shown_sec,
-            truncated=self._skipped_packets or self._misses_frames(),
+            truncated=self._is_damaged or self._misses_frames(),
             variable_frame_rate=self._clock.is_variable,
         )
 
@@ -324,21 +380,46 @@ class _Reading:
     def _shown_sec(self) -> float:
         return self._clock.last_sec + self._clock.mean_step_sec
 
-    def _grabs(self) -> Iterator[float]:
-        """Yields the container's time in seconds of each frame that decodes.
-
-        OpenCV tells of the end and of a packet that does not decode in the same way, so it is asked again: a damaged video goes
-        on after the damage, and the end stays the end.
-        """
-        failed = 0
-        while failed < MAX_FAILED_GRABS:
+    def _frames(self) -> Iterator[VideoFrame]:
+        """Yields each frame that decodes, in the order in which they are shown; a damaged video goes on after the damage."""
+        has_failed = False
+        for packet in self._packets():
             self._progress(self._clock.last_sec)
-            if self._capture.grab():
-                self._skipped_packets |= failed > 0
-                failed = 0
-                yield self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            else:
-                failed += 1
+            try:
+                frames = packet.decode() if packet else []
+            except MemoryError:
+                raise
+            except FFmpegError:
+                frames = []
+                has_failed = True
+            has_failed |= packet is None
+            for frame in frames:
+                self._is_damaged |= has_failed
+                yield frame
+
+    def _packets(self) -> Iterator[Packet | None]:
+        """Yields the stream's packets and None for damage; the last one is empty and brings out what the decoder holds back."""
+        num_failed = 0
+        while num_failed < MAX_FAILED_READS:
+            try:
+                for packet in self._container.demux(self._stream):
+                    num_failed = 0
+                    yield packet
+                return
+            except MemoryError:
+                raise
+            except (FFmpegError, IndexError):  # the latter for streams that appear on the way, as damage makes them
+                num_failed += 1
+                yield None
+
+    def _container_sec(self, frame: VideoFrame) -> float:
+        """Returns when a frame is shown as its container tells; 0 if it does not, which the clock takes for no time.
+
+        AVI stores no times of presentation, and what FFmpeg makes up for them goes back and forth.
+        """
+        first, second = (frame.dts, frame.pts) if self._is_avi else (frame.pts, frame.dts)
+        ticks = second if first is None else first
+        return float(ticks * frame.time_base) if ticks is not None and frame.time_base else 0.0
 
     def _check_length(self, time_sec: float) -> None:
         """Raises DecodeError TOO_LONG as soon as a video is, whatever its header says."""
@@ -347,107 +428,22 @@ class _Reading:
         if self._clock.num_frames > self._options.max_frames:
             raise DecodeError(FailureCode.TOO_LONG, f"the video has more than {self._options.max_frames:,} frames")
 
-    def _shrink(self, image: np.ndarray) -> np.ndarray:
-        """From (height, width, 3) uint8 BGR to (112, 112, 3) uint8 RGB, upright."""
-        reference = cv2.resize(image, (_REFERENCE_SIZE, _REFERENCE_SIZE), interpolation=cv2.INTER_LINEAR)
-        frame = cv2.resize(reference, (FRAME_SIZE, FRAME_SIZE), interpolation=cv2.INTER_AREA)
-        frame = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-        return cv2.rotate(frame, _TURNS[self._rotation_degrees]) if self._rotation_degrees else frame
-
     def _misses_frames(self) -> bool:
         """Tells whether the file declares clearly more than was shown.
 
-        Numbers of frames are compared by the time they take, since some containers only estimate them. In MP4 and MOV they also
-        count what an edit list hides; the duration does not, and follows from the bit rate, which FFmpeg works out from it.
+        In MP4 and MOV the number of frames counts what an edit list hides, and the duration does not. In AVI, FFmpeg makes the
+        duration fit what there is of the file, and leaves the number of frames as it was declared.
         """
-        frame_count, fps = self._capture.get(cv2.CAP_PROP_FRAME_COUNT), self._capture.get(cv2.CAP_PROP_FPS)
-        declared_sec = frame_count / fps if fps > 0 else 0.0
-        bit_rate_hz = 1000 * self._capture.get(cv2.CAP_PROP_BITRATE)
-        if self._edited_bytes and bit_rate_hz > 0:
-            declared_sec = min(declared_sec, 8 * self._edited_bytes / bit_rate_hz)
+        if self._stream.duration is not None and self._stream.time_base:
+            declared_sec = float(self._stream.duration * self._stream.time_base)
+        else:
+            declared_sec = (self._container.duration or 0) / av.time_base
+        if self._is_avi and self._stream.guessed_rate:
+            declared_sec = max(declared_sec, float(self._stream.frames / self._stream.guessed_rate))
         return declared_sec - self._shown_sec > max(0.1 * declared_sec, 0.5)
-
-
-@contextlib.contextmanager
-def _open_capture(file: BinaryIO, options: DecodingOptions) -> Iterator[tuple[cv2.VideoCapture, int]]:
-    """Opens a file for decoding; gives the capture and, if it is an MP4 or MOV, so that it can be edited, its size in bytes."""
-    _set_up_opencv()
-    capture = cv2.VideoCapture(f"/dev/fd/{file.fileno()}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, options.decoder_threads])
-    try:
-        if not capture.isOpened():
-            raise _explain(file)
-        width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-        check_pixels(round(width), round(height), options)
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # on or off by default, by version and build
-        yield capture, os.fstat(file.fileno()).st_size if file.read(8)[4:] in _MOV_BOXES else 0
-    finally:
-        capture.release()
 
 
 def check_pixels(width: int, height: int, options: DecodingOptions) -> None:
     """Raises DecodeError TOO_LARGE for a frame with too many pixels."""
     if width * height > options.max_pixels:
         raise DecodeError(FailureCode.TOO_LARGE, f"a frame of {width}×{height} has more than {options.max_pixels:,} pixels")
-
-
-def _explain(file: BinaryIO) -> DecodeError:
-    """Returns why a file does not open as a video."""
-    if _is_sound(file):
-        return DecodeError(FailureCode.NO_VIDEO_STREAM, "the file has sound, and no video in it")
-    return DecodeError(FailureCode.NOT_A_VIDEO, "the file is in no video format that is read here, or has no video in it")
-
-
-def _is_sound(file: BinaryIO) -> bool:
-    """Tells whether a file that does not open as a video is one of sound, by its first bytes or its tracks.
-
-    The signatures are those of FLAC, MP3 (with ID3), Ogg (with Vorbis or Opus), WAV; in MP4 and MOV, tracks say in their boxes
-    `hdlr` whether they are `soun` or `vide` (ISO/IEC 14496-12).
-    """
-    file.seek(0)
-    head = file.read(_HEAD_BYTES)
-    if head[:4] in (b"fLaC",) or head[:3] == b"ID3" or (head[:4] == b"RIFF" and head[8:12] == b"WAVE"):
-        return True
-    if head[:4] == b"OggS":
-        return b"vorbis" in head or b"OpusHead" in head
-    if head[4:8] not in _MOV_BOXES:
-        return False
-    ends = head + file.read(_SCANNED_BYTES)
-    file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - _SCANNED_BYTES))
-    ends += file.read(_SCANNED_BYTES)
-    return any(ends[place + 12 : place + 16] == b"soun" for place in _places(ends, b"hdlr")) and not any(
-        ends[place + 12 : place + 16] == b"vide" for place in _places(ends, b"hdlr")
-    )
-
-
-def _places(content: bytes, name: bytes) -> Iterator[int]:
-    place = content.find(name)
-    while place >= 0:
-        yield place
-        place = content.find(name, place + 1)
-
-
-def _set_up_opencv() -> None:
-    """Sets what OpenCV reads from the environment whenever it opens a video, and what it is to print and to start.
-
-    Its own and FFmpeg's messages about damaged files go nowhere unless the environment asks for them: what matters of them is
-    in the failure's code. One thread resizes, since to so small a picture more add nothing and runners decode side by side.
-    """
-    capture_options = f"protocol_whitelist;file|format_whitelist;{','.join(FORMATS)}"
-    if os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS") != capture_options:
-        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = capture_options
-    _set_up_opencv_once()
-
-
-@functools.cache
-def _set_up_opencv_once() -> None:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    cv2.setNumThreads(1)
-
-
-def _codec_name(capture: cv2.VideoCapture) -> str:
-    """Returns the four-character code in lower case, "" where there is none."""
-    code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
-    name = code.to_bytes(4, "little").decode("latin-1").strip().lower()
-    return name if name.isascii() and name.isprintable() else ""

@@ -25,11 +25,14 @@ from apache_beam.testing.util import assert_that, is_empty
 from tests.shelf import ShelfFileSystem
 from tests.videos import (
     CODECS,
+    SOUNDS,
     corner_marked,
     draw_video,
+    encode_streams,
     make_streamable,
     number_of,
     numbered,
+    record_silence,
     set_edit_sec,
     set_rotation,
     set_steps,
@@ -84,7 +87,7 @@ def test_frames_arrive_in_order_and_none_is_lost(clip):
     assert frames.dtype == np.uint8
     assert [number_of(frame) for frame in frames] == list(range(80))
     np.testing.assert_allclose(times_sec, np.arange(80) / 30, atol=1e-3)
-    assert facts == dataclasses.replace(facts, width=64, height=48, codec="fmp4", rotation_degrees=0, decoded_frames=80)
+    assert facts == dataclasses.replace(facts, width=64, height=48, codec="mpeg4", rotation_degrees=0, decoded_frames=80)
     assert facts.fps == pytest.approx(30)
     assert facts.duration_sec == pytest.approx(80 / 30)
     assert not facts.truncated
@@ -761,20 +764,38 @@ def test_a_remote_file_that_is_larger_than_listed_is_not_copied_to_its_end():
     assert caught.value.code is FailureCode.TOO_LARGE
 
 
+def test_the_first_stream_with_frames_is_read(tmp_path):
+    path = encode_streams(tmp_path / "a.mkv", [[], range(40, 60), range(70)])
+    frames, _, facts = decode_whole(path)
+    assert [number_of(frame) for frame in frames] == list(range(40, 60))
+    assert facts.decoded_frames == 20
+
+
 @pytest.mark.parametrize(
-    "content",
+    ("suffix", "codec", "name", "pixels"),
     [
-        b"fLaC\x00\x00\x00\x22" + bytes(100),
-        b"ID3\x04" + bytes(100),
-        b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(100),
-        b"OggS\x00\x02" + bytes(22) + b"\x01vorbis" + bytes(100),
-        b"\x00\x00\x00\x1cftypM4A " + bytes(40) + b"hdlr" + bytes(8) + b"soun" + bytes(100),
+        (".mp4", "libx264", "h264", "yuv420p"),
+        (".mp4", "libx264", "h264", "yuv420p10le"),
+        (".avi", "libx264", "h264", "yuv420p"),
+        (".ts", "libx264", "h264", "yuv422p"),
+        (".mov", "libx265", "hevc", "yuv420p"),
+        (".mov", "libx265", "hevc", "yuv420p10le"),
+        (".webm", "libvpx-vp9", "vp9", "yuv420p"),
+        (".webm", "libsvtav1", "av1", "yuv420p10le"),
+        (".mkv", "mpeg2video", "mpeg2video", "yuv420p"),
     ],
-    ids=["flac", "mp3", "wav", "ogg", "m4a"],
 )
-def test_a_file_of_sound_is_named(tmp_path, content):
-    (tmp_path / "sound.mp4").write_bytes(content)
-    assert code_of(tmp_path / "sound.mp4") is FailureCode.NO_VIDEO_STREAM
+def test_codec_of_phones_and_browsers_is_read(tmp_path, suffix, codec, name, pixels):
+    path = encode_streams(tmp_path / f"a{suffix}", [range(60)], codec, pixels)
+    frames, times_sec, facts = decode_whole(path)
+    assert [number_of(frame) for frame in frames] == list(range(60))
+    np.testing.assert_allclose(times_sec, np.arange(60) / 30, atol=2e-3)
+    assert (facts.codec, facts.decoded_frames, facts.truncated) == (name, 60, False)
+
+
+@pytest.mark.parametrize("suffix", sorted(SOUNDS))
+def test_a_file_of_sound_is_named(tmp_path, suffix):
+    assert code_of(record_silence(tmp_path / f"sound.{suffix}")) is FailureCode.NO_VIDEO_STREAM
 
 
 def test_an_object_is_read_from_its_bucket_and_leaves_nothing_behind(cloud, clip, tmp_path, monkeypatch):
