@@ -15,6 +15,10 @@ from model.config import FRAME_SIZE, WINDOW_FRAMES
 from model.training import drawing, motion
 from model.training.views import draw_views
 
+PARTS = ("bystanders", "camera", "damage", "edits", "fidgeting")
+"""What clips can be drawn without, to find out what it gains: people beside the actor; a camera that moves; blur, compression,
+low resolution and held frames; cuts, title cards, counters and bars; movements without any rhythm where nothing repeats."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Clip:
@@ -46,30 +50,32 @@ class Batch:
     periodic: np.ndarray
 
 
-def draw_clip(seed: int) -> Clip:
-    """Returns the clip of a seed; the same seed draws the same clip."""
+def draw_clip(seed: int, without: frozenset[str] = frozenset()) -> Clip:
+    """Returns the clip of a seed, less some of `PARTS`; the same arguments draw the same clip."""
     rng = np.random.default_rng(seed)
+    edits, damage = "edits" not in without, "damage" not in without
     timing = motion.draw_timing(rng, WINDOW_FRAMES)
-    frames = _draw_shot(rng, timing)
+    frames = _draw_shot(rng, timing, without)
     active = timing.active.copy()
-    if rng.random() < 0.15:
-        _cut(frames, _draw_shot(rng, timing), rng)
-    if rng.random() < 0.12:
+    if edits and rng.random() < 0.15:
+        _cut(frames, _draw_shot(rng, timing, without), rng)
+    if edits and rng.random() < 0.12:
         active &= ~_insert_card(frames, rng)
-    if rng.random() < 0.15:
+    if edits and rng.random() < 0.15:
         _overlay(frames, timing, rng)
-    frames = drawing.degrade(rng, frames)
-    if rng.random() < 0.15:
+    if damage:
+        frames = drawing.degrade(rng, frames)
+    if edits and rng.random() < 0.15:
         _bars(frames, rng)
-    if rng.random() < 0.1:
+    if damage and rng.random() < 0.1:
         _hold_frames(frames, timing, rng)
     return Clip(frames, dataclasses.replace(timing, active=active))
 
 
-def draw_batch(first_seed: int, size: int, views_per_clip: int) -> Batch:
+def draw_batch(first_seed: int, size: int, views_per_clip: int, without: frozenset[str] = frozenset()) -> Batch:
     """Returns the clips of `size` consecutive seeds, with their views; the same arguments draw the same batch."""
     cv2.setNumThreads(1)
-    clips = [draw_clip(seed) for seed in range(first_seed, first_seed + size)]
+    clips = [draw_clip(seed, without) for seed in range(first_seed, first_seed + size)]
     timings = [(clip.timing.phase, clip.timing.period_frames, clip.timing.active) for clip in clips]
     views = draw_views(np.random.default_rng([first_seed, size]), timings, views_per_clip)
     shape = (size, views_per_clip, WINDOW_FRAMES)
@@ -82,21 +88,22 @@ def draw_batch(first_seed: int, size: int, views_per_clip: int) -> Batch:
     )
 
 
-def _draw_shot(rng: np.random.Generator, timing: motion.Timing) -> np.ndarray:
+def _draw_shot(rng: np.random.Generator, timing: motion.Timing, without: frozenset[str]) -> np.ndarray:
     """Returns (64, 112, 112, 3) uint8: the scene seen from one place."""
     num_frames = len(timing.phase)
-    camera = drawing.draw_camera(rng, num_frames)
+    bystanders, fidgets = "bystanders" not in without, "fidgeting" not in without
+    camera = drawing.fix_camera(num_frames) if "camera" in without else drawing.draw_camera(rng, num_frames)
     frames = drawing.paint_backgrounds(drawing.draw_background(rng, FRAME_SIZE * 3 // 2), camera)
-    if rng.random() < 0.2:
+    if bystanders and rng.random() < 0.2:
         _paint_bystander(frames, camera, rng)
     kind = rng.random()
     if kind < 0.72:
-        _paint_actor(frames, camera, timing, rng)
+        _paint_actor(frames, camera, timing, rng, fidgets)
     elif kind < 0.92:
-        _paint_patches(frames, camera, timing, rng)
+        _paint_patches(frames, camera, timing, rng, fidgets)
     else:
-        frames = _move_picture(frames, timing, rng)
-    if rng.random() < 0.1:
+        frames = _move_picture(frames, timing, rng, fidgets)
+    if bystanders and rng.random() < 0.1:
         _paint_bystander(frames, camera, rng)
     return frames
 
@@ -109,13 +116,15 @@ def _place(rng: np.random.Generator, seen: np.ndarray, scale: float, stray: floa
     return (seen - middle) * size + FRAME_SIZE / 2 + rng.uniform(-stray, stray, 2).astype(np.float32)
 
 
-def _paint_actor(frames: np.ndarray, camera: drawing.Camera, timing: motion.Timing, rng: np.random.Generator) -> None:
+def _paint_actor(
+    frames: np.ndarray, camera: drawing.Camera, timing: motion.Timing, rng: np.random.Generator, fidgets: bool
+) -> None:
     """Paints a figure that exercises where the timing says so, and idles, walks or stands elsewhere."""
     num_frames = len(frames)
     exercise = motion.draw_exercise(rng)
-    joints = motion.move_figure(rng, exercise, timing)
+    joints = motion.move_figure(rng, exercise, timing, fidgets)
     if rng.random() < 0.08:  # another exercise, at another speed, in the second half of the set
-        joints = _change_exercise(joints, motion.move_figure(rng, motion.draw_exercise(rng), timing), rng)
+        joints = _change_exercise(joints, motion.move_figure(rng, motion.draw_exercise(rng), timing, fidgets), rng)
     seen = motion.view_figure(rng, joints)
     scale = FRAME_SIZE * float(np.exp(rng.normal(-0.15, 0.35)))
     places = _place(rng, seen, scale, FRAME_SIZE * 0.2)
@@ -137,11 +146,13 @@ def _change_exercise(first: np.ndarray, second: np.ndarray, rng: np.random.Gener
     return first + (second - first) * weight[:, None, None].astype(np.float32)
 
 
-def _paint_patches(frames: np.ndarray, camera: drawing.Camera, timing: motion.Timing, rng: np.random.Generator) -> None:
+def _paint_patches(
+    frames: np.ndarray, camera: drawing.Camera, timing: motion.Timing, rng: np.random.Generator, fidgets: bool
+) -> None:
     """Paints one to four textured patches that move, turn and swell together: objects, close-ups, things seen from above."""
     num_frames = len(frames)
     weight = motion.blend_weights(rng, timing.active)
-    shared_idling = motion.draw_idling(rng, num_frames)
+    shared_idling = motion.draw_idling(rng, num_frames, fidgets)
     for _ in range(int(rng.integers(1, 5))):
         wave = motion.at_phase(motion.draw_wave(rng), timing.phase + float(rng.choice([0.0, 0.0, 0.5])))
         move = weight * wave + (1 - weight) * shared_idling
@@ -170,12 +181,12 @@ def _paint_patches(frames: np.ndarray, camera: drawing.Camera, timing: motion.Ti
             cv2.copyTo(seen, (cover > 127).astype(np.uint8), frames[t])
 
 
-def _move_picture(frames: np.ndarray, timing: motion.Timing, rng: np.random.Generator) -> np.ndarray:
+def _move_picture(frames: np.ndarray, timing: motion.Timing, rng: np.random.Generator, fidgets: bool) -> np.ndarray:
     """Returns the frames moved, turned or scaled as a whole, as a camera worn on the body sees."""
     num_frames = len(frames)
     weight = motion.blend_weights(rng, timing.active)
     wave = motion.at_phase(motion.draw_wave(rng), timing.phase)
-    move = weight * wave + (1 - weight) * motion.draw_idling(rng, num_frames)
+    move = weight * wave + (1 - weight) * motion.draw_idling(rng, num_frames, fidgets)
     shift = rng.normal(0, 12, 2)
     swell, turn = float(rng.normal(0, 0.15)), float(rng.normal(0, 0.2))
     for t in range(num_frames):

@@ -144,6 +144,11 @@ class Camera:
         return np.einsum("tij,tkj->tki", self.maps[:, :, :2], points) + self.maps[:, None, :, 2]
 
 
+def fix_camera(num_frames: int) -> Camera:
+    """Returns a camera that stands still."""
+    return Camera(np.tile(np.eye(2, 3, dtype=np.float32), (num_frames, 1, 1)))
+
+
 def draw_camera(rng: np.random.Generator, num_frames: int) -> Camera:
     """Returns a camera: fixed, in the hand, panning, zooming, turning, or trembling."""
     shift = np.zeros((num_frames, 2), np.float32)

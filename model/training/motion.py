@@ -194,12 +194,15 @@ def draw_exercise(rng: np.random.Generator) -> Exercise:
     return Exercise(rest, goal, detour, draw_wave(rng), draw_wave(rng), lag, anchor, travel)
 
 
-def draw_idling(rng: np.random.Generator, num_frames: int) -> np.ndarray:
+def draw_idling(rng: np.random.Generator, num_frames: int, fidgets: bool = True) -> np.ndarray:
     """Returns (num_frames,) float32, what replaces the wave where nothing repeats.
 
-    It is nothing, wandering, fidgeting, going to and fro without any rhythm, or a one-off.
+    It is nothing, wandering, fidgeting, going to and fro without any rhythm, or a one-off; without `fidgets`, nothing or
+    wandering take the place of what has no rhythm.
     """
     kind = rng.random()
+    if not fidgets and 0.5 <= kind < 0.82:
+        kind -= 0.5
     if kind < 0.3:
         return np.full(num_frames, rng.uniform(0, 1), np.float32)
     if kind < 0.5:
@@ -228,14 +231,14 @@ def blend_weights(rng: np.random.Generator, active: np.ndarray) -> np.ndarray:
     return weights
 
 
-def move_figure(rng: np.random.Generator, exercise: Exercise, timing: Timing) -> np.ndarray:
+def move_figure(rng: np.random.Generator, exercise: Exercise, timing: Timing, fidgets: bool = True) -> np.ndarray:
     """Returns the joints (num_frames, 11, 3) float32 in body heights, y down: the hip first, then each segment's end.
 
-    Outside the repetitions the figure idles; on top of both it sways a little.
+    Outside the repetitions the figure idles, see `draw_idling`; on top of both it sways a little.
     """
     num_frames = len(timing.phase)
     weight = blend_weights(rng, timing.active)[:, None]
-    idling = draw_idling(rng, num_frames)[:, None]
+    idling = draw_idling(rng, num_frames, fidgets)[:, None]
     phases = timing.phase[:, None] + exercise.lag[None, :]
     amplitude = 1.0 + smooth_noise(rng, num_frames, float(rng.choice([0.0, 0.05, 0.15])))
     towards = weight * at_phase(exercise.wave, phases) * amplitude + (1 - weight) * idling

@@ -25,7 +25,7 @@ from keras import ops
 from model.config import FRAME_SIZE, LITE, WINDOW_FRAMES, RepNetConfig
 from model.network import RepNet, Tensor
 from model.presets import PRESETS, check_weights, read_arrays, read_sidecar, save_weights
-from model.training.clips import Batch, draw_batch
+from model.training.clips import PARTS, Batch, draw_batch
 
 _SEED_STRIDE = 10_000_000
 """Clips of two seeds never coincide for runs of fewer clips than this."""
@@ -53,6 +53,8 @@ class TrainingSettings:
         matrices of bfloat16, which is several times slower than "float32" where it does not.
       initial_weights: a `.weights.h5` file of ours to start from instead of from random numbers: every variable that it has in
         the same shape is taken. Empty: none.
+      without: which of `clips.PARTS` to draw no clips with, separated by commas, to find out what they gain.
+      whole_periods: teach the nearest class of the period only, to find out what teaching two gains.
       frozen_encoder: leave the encoder and the taps as `initial_weights` has them, which makes a step three times as fast.
     """
 
@@ -68,12 +70,21 @@ class TrainingSettings:
     steps_per_epoch: int = 100
     frame_policy: str = "float32"
     initial_weights: str = ""
+    without: str = ""
+    whole_periods: bool = False
     frozen_encoder: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ValueError unless the run is a whole number of epochs."""
+        """Raises ValueError unless the run is a whole number of epochs, and draws without parts that there are."""
         if self.steps < 1 or self.steps % self.steps_per_epoch:
             raise ValueError(f"steps must be a positive multiple of {self.steps_per_epoch}. Received: {self.steps}")
+        if unknown := self.parts_left_out - frozenset(PARTS):
+            raise ValueError(f"without takes {', '.join(PARTS)}. Received: {', '.join(sorted(unknown))}")
+
+    @property
+    def parts_left_out(self) -> frozenset[str]:
+        """Those of `without`."""
+        return frozenset(part for part in self.without.split(",") if part)
 
 
 Example = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -92,7 +103,9 @@ def draw_examples(settings: TrainingSettings, first_batch: int, workers: int) ->
         ahead: deque[Future[Batch]] = deque()
         for number in itertools.count(first_batch):
             first_seed = settings.seed * _SEED_STRIDE + number * settings.batch_size
-            ahead.append(pool.submit(draw_batch, first_seed, settings.batch_size, settings.views_per_clip))
+            ahead.append(
+                pool.submit(draw_batch, first_seed, settings.batch_size, settings.views_per_clip, settings.parts_left_out)
+            )
             if len(ahead) > _BATCHES_AHEAD * workers:
                 batch = ahead.popleft().result()
                 yield (batch.frames, batch.views), (batch.period, batch.periodic)
@@ -126,19 +139,21 @@ class Lesson(keras.Model):
 class PeriodLoss(keras.losses.Loss):
     """Cross-entropy of the period where something repeats, the truth shared out to the two classes that it lies between.
 
-    So the mean over the likeliest classes is the period itself, fractions included, which counting makes use of.
+    So the mean over the likeliest classes is the period itself, fractions included, which counting makes use of. With
+    `whole_periods` the nearest class is all the truth.
     """
 
-    def __init__(self, period_offset: int, **kwargs: Any) -> None:
+    def __init__(self, period_offset: int, whole_periods: bool = False, **kwargs: Any) -> None:
         super().__init__(reduction="sum", **kwargs)
         self.period_offset = period_offset
+        self.whole_periods = whole_periods
 
     def call(self, period: Tensor, logits: Tensor) -> Tensor:
         """Takes periods (B, V, 64) in positions, 0 for none, and logits (B, V, 64, num_periods); returns the mean, a scalar."""
         last = logits.shape[-1] - 1
         place = ops.clip(period - self.period_offset, 0.0, float(last))
         lower = ops.minimum(ops.floor(place), float(last - 1))
-        upper_share = place - lower
+        upper_share = ops.round(place - lower) if self.whole_periods else place - lower
         likelihoods = ops.log_softmax(logits, axis=-1)
         index = ops.cast(lower, "int32")
         of_lower = ops.take_along_axis(likelihoods, index[..., None], axis=-1)[..., 0]
@@ -181,7 +196,7 @@ def compile_lesson(lesson: Lesson, settings: TrainingSettings) -> None:
             ema_momentum=settings.average_decay,
         ),
         loss=[
-            PeriodLoss(lesson.network.config.period_offset, name="period"),
+            PeriodLoss(lesson.network.config.period_offset, settings.whole_periods, name="period"),
             keras.losses.BinaryCrossentropy(from_logits=True, name="periodicity"),
         ],
         loss_weights=[1.0, settings.periodicity_weight],

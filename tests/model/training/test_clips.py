@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.config import WINDOW_FRAMES
-from model.training.clips import draw_batch, draw_clip
+from model.training.clips import PARTS, draw_batch, draw_clip
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +55,16 @@ def test_a_batch_is_told_by_its_seeds():
     np.testing.assert_array_equal(batch.frames, again.frames)
     np.testing.assert_array_equal(batch.views, again.views)
     np.testing.assert_array_equal(batch.period, again.period)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_can_be_left_out(clips, part):
+    poorer = [draw_clip(seed, frozenset([part])) for seed in range(40)]
+    assert any((clip.frames != other.frames).any() for clip, other in zip(poorer, clips, strict=True))
+
+
+def test_without_a_moving_camera_what_stands_still_is_the_same_in_every_frame():
+    nothing_else = frozenset(PARTS)
+    clips = [draw_clip(seed, nothing_else) for seed in range(20)]
+    still = [(np.ptp(clip.frames.astype(int), axis=0).max(axis=-1) == 0).mean() for clip in clips]
+    assert np.median(still) > 0.3

@@ -211,6 +211,12 @@ class TestPeriodLoss:
     def test_beyond_the_classes_the_last_one_is_right(self, period, nearest):
         assert self.of(period, {nearest: 1.0}) == pytest.approx(0, abs=1e-4)
 
+    @pytest.mark.parametrize(("period", "nearest"), [(10.25, 10), (10.75, 11)])
+    def test_of_whole_periods_the_nearest_class_is_right(self, period, nearest):
+        loss = PeriodLoss(period_offset=1, whole_periods=True)
+        truth = np.full((1, 1, 1), period, np.float32)
+        assert float(loss(truth, self.logits({nearest: 1.0}))) == pytest.approx(0, abs=1e-4)
+
     def test_where_nothing_repeats_no_period_is_wrong(self):
         assert self.of(0, {5: 1.0}) == 0
 
@@ -263,3 +269,8 @@ def test_a_run_of_our_own_network_leaves_weights_and_a_record_and_refuses_other_
 def test_a_run_is_a_whole_number_of_epochs():
     with pytest.raises(ValueError, match="multiple of 100"):
         TrainingSettings(steps=150)
+
+
+def test_only_parts_that_there_are_can_be_left_out():
+    with pytest.raises(ValueError, match="Received: cats"):
+        TrainingSettings(without="camera,cats")
