@@ -9,7 +9,7 @@ export ARGS =
 # The Python to make .venv with. Unset: the first of python3.11, 3.12, 3.10 and python3 that is a version this project runs on.
 export PYTHON
 
-CODE = pipeline transforms model benchmarks demo
+CODE = pipeline transforms model benchmarks demo image
 PIP = .venv/bin/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
@@ -77,15 +77,21 @@ test: setup .venv-servers/complete ## Run the tests but the slow ones; ARGS='-k 
 test-slow: setup .venv-servers/complete ## Run the slow tests: real clips, training, golden files, kills, a zoo of broken files
 	@set -f; .venv/bin/python -m pytest -m slow $$ARGS
 
-lint: setup ## Check style, formatting and types
+lint: setup ## Check style, formatting, types, the shell scripts and the Dockerfile
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy $(CODE)
+	.venv/bin/shellcheck run_dataflow.sh .ci/run
+	@[ ! -x .venv/bin/hadolint ] || { echo .venv/bin/hadolint Dockerfile; .venv/bin/hadolint Dockerfile; }
 
 lock: setup ## Bring the lock files up to what is asked for; ARGS=--upgrade takes the newest versions
 	$(PIP) install uv
 	.venv/bin/uv pip compile --universal --python-version 3.10 --no-emit-index-url --generate-hashes --extra dev \
 	  --quiet $(ARGS) pyproject.toml -o requirements.lock
+	.venv/bin/uv pip compile --python-platform x86_64-manylinux_2_28 --python-version 3.11 --no-emit-index-url --generate-hashes \
+	  --quiet -c requirements.lock pyproject.toml -o image/cpu.lock
+	.venv/bin/uv pip compile --python-platform x86_64-manylinux_2_28 --python-version 3.11 --no-emit-index-url --generate-hashes \
+	  --quiet -c requirements.lock --extra gpu pyproject.toml -o image/gpu.lock
 	.venv/bin/uv pip compile --universal --python-version 3.11 --no-emit-index-url --generate-hashes --quiet $(ARGS) \
 	  tests/google_cloud/requirements.in -o tests/google_cloud/requirements.lock
 

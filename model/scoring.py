@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ from model.config import FRAME_SIZE, TAP_REACH, WINDOW_FRAMES
 from model.folding import fold
 from model.logits import StrideLogits, window_frames
 from model.network import RepNet
+
+_LOGGER = logging.getLogger(__name__)
 
 _WINDOWS_AT_ONCE = 16
 """Windows whose heads are computed together."""
@@ -55,7 +58,7 @@ class Scorer:
           network: with its weights.
           strides: strides to score; each at least 1.
           precision: number format of the frames' part.
-          frames_at_once: frames that the frames' part computes together; a power of two.
+          frames_at_once: frames that the frames' part computes together.
 
         Raises:
           ValueError: for strides below 1, repeated, or none.
@@ -119,14 +122,32 @@ class Scorer:
             first = own.stop
         return out
 
+    def warm_up(self) -> None:
+        """Scores black frames, so that what compiles and tunes itself at first use has done so."""
+        self.score(np.zeros((max(self.strides) * WINDOW_FRAMES, FRAME_SIZE, FRAME_SIZE, 3), np.uint8))
+
     def embeddings(self, frames: np.ndarray) -> np.ndarray:
         """Returns the embeddings (64, embedding_width) float32 of one window of frames (64, 112, 112, 3)."""
         return self._embed(self._compute_taps(frames), tf.range(WINDOW_FRAMES)).numpy()
 
     def _compute_taps(self, frames: np.ndarray) -> tf.Tensor:
-        """Returns the taps (num_frames, 49, 3E) of frames (num_frames, 112, 112, 3)."""
+        """Returns the taps (num_frames, 49, 3E) of frames (num_frames, 112, 112, 3).
+
+        Where the device has too little memory for so many frames at once, half as many are, from then on.
+        """
+        while True:
+            tried = self._frames_at_once
+            try:
+                return self._compute_taps_of(frames, tried)
+            except tf.errors.ResourceExhaustedError:
+                if tried == 1:
+                    raise
+                self._frames_at_once = min(self._frames_at_once, tried // 2)  # another thread may have been here
+                _LOGGER.warning("Out of memory: from now on %d frames are computed together.", self._frames_at_once)
+
+    def _compute_taps_of(self, frames: np.ndarray, frames_at_once: int) -> tf.Tensor:
         parts, first = [], 0
-        for size in batch_sizes(len(frames), self._frames_at_once):
+        for size in batch_sizes(len(frames), frames_at_once):
             batch = tf.constant(frames[first : first + size], tf.float32)
             (taps,) = self._frames_part(batch)
             parts.append(tf.reshape(taps, (size, self._positions, 3 * self._channels)))

@@ -91,12 +91,18 @@ def load_counter(args: argparse.Namespace) -> Counter:
       WeightsError: the model cannot be had.
     """
     loaded = load_model(args.model)
-    from model.scoring import Precision, Scorer  # it loads TensorFlow, which a mistake in what came before need not wait for
-
     model = make_model(args, loaded)
+    # They load TensorFlow, which a mistake in what came before need not wait for.
+    from model.devices import NoGpuError, prepare_gpus
+    from model.scoring import Precision, Scorer
+
+    try:
+        prepare_gpus(require=model.require_gpu)
+    except NoGpuError as error:
+        raise UsageError(str(error)) from error
     return Counter(
         decoding=make_decoding(args, model.strides),
-        scorer=Scorer(loaded.network, model.strides, Precision(model.precision)),
+        scorer=Scorer(loaded.network, model.strides, Precision(model.precision), model.frames_at_once),
         options=make_counting(args, loaded),
         model=model,
     )

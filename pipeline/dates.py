@@ -10,11 +10,16 @@ from collections.abc import Iterator, Sequence
 MAX_DAYS = 3660
 """Days of a range, at most: each makes a pattern of its own."""
 
+_WORDS = {"today": 0, "yesterday": 1}
+"""Days before this one."""
+
 _FIELD = re.compile(r"\{date(?::([^{}]*))?\}")
 
 
 def parse_day(text: str) -> datetime.date:
-    """Parses a day such as 2026-01-31, for argparse."""
+    """Parses a day such as 2026-01-31, or the words today and yesterday (UTC), for argparse."""
+    if text in _WORDS:
+        return datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=_WORDS[text])
     try:
         return datetime.datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError:

@@ -18,7 +18,9 @@ from transforms.staging import CommitRows, StageRows
 def make_handler(config: RunConfig) -> RepNetModelHandler:
     """Returns what loads the run's model on a worker and scores with it."""
     model = config.model
-    return RepNetModelHandler(LoadScorer(model.name, model.strides, model.precision, model.sha256))
+    return RepNetModelHandler(
+        LoadScorer(model.name, model.strides, model.precision, model.sha256, model.frames_at_once, model.require_gpu)
+    )
 
 
 def build_pipeline(
@@ -51,7 +53,7 @@ def build_pipeline(
         totals |= "Tell totals" >> TellTotals(progress_path)
     # The runner here does one thing at a time; elsewhere, a worker has threads.
     decoded = selected["videos"] | "Decode" >> DecodeVideos(config.decoding, ahead=progress_path is not None)
-    scored = decoded | "Score" >> ScoreChunks(handler)
+    scored = decoded | "Score" >> ScoreChunks(handler, config.accelerator)
     if progress_path is not None:
         scored |= "Mark progress" >> MarkProgress(progress_path)
     settled = scored | "Count" >> CountVideos(config.counting, config.model.period_offset)

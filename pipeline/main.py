@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from pipeline import count_command, evaluate_command, model_commands, run_command, tables_commands
+from pipeline import cost, count_command, evaluate_command, model_commands, run_command, tables_commands
 from pipeline.options import OneLineParser
 
 
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model_commands.add_parser(commands)
     tables_commands.add_tables_parser(commands)
     tables_commands.add_forget_parser(commands)
+    cost.add_parser(commands)
     args, rest = parser.parse_known_args(argv)
     try:
         if args.command == "run":
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest:
             parser.error(f"no such option: {' '.join(rest)}")
         runs = {
+            "cost": cost.run,
             "count": count_command.run,
             "evaluate": evaluate_command.run,
             "model": model_commands.run,

@@ -68,6 +68,8 @@ class ModelConfig:
       strides: strides that are scored.
       precision: number format of the frames' part; a value of `model.scoring.Precision`.
       period_offset: frames that period class 0 stands for.
+      frames_at_once: frames that the network takes together.
+      require_gpu: fail where there is none.
     """
 
     name: str
@@ -75,6 +77,8 @@ class ModelConfig:
     strides: tuple[int, ...]
     precision: str
     period_offset: int
+    frames_at_once: int = 64
+    require_gpu: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +92,7 @@ class RunConfig:
       counting: how scores become counts.
       warehouse: where the rows go.
       failure_limit: how many videos may fail.
+      accelerator: what workers that score must have, if others do not have it; see `transforms.inference.ScoreChunks`.
     """
 
     source: SourceConfig
@@ -96,6 +101,7 @@ class RunConfig:
     counting: CountingOptions
     warehouse: AnyWarehouse
     failure_limit: FailureLimit = dataclasses.field(default_factory=FailureLimit)
+    accelerator: str = ""
 
     @property
     def options_json(self) -> str:
@@ -137,7 +143,18 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("auto", *PRECISIONS),
         default="auto",
-        help="number format of the network. Default: bfloat16 where the processor multiplies matrices of it, else float32",
+        help="number format of the network. Default: what suits --gpu; else bfloat16 where this processor multiplies matrices "
+        "of it, and float32 where not",
+    )
+    model.add_argument(
+        "--frames_at_once",
+        type=natural_number,
+        default=ModelConfig.frames_at_once,
+        metavar="N",
+        help="frames that the network takes together, halved where memory runs out. Default: %(default)s; with --gpu, 256",
+    )
+    model.add_argument(
+        "--require_gpu", action="store_true", help="fail where there is no GPU to score with. Default: only with --gpu"
     )
     model.add_argument(
         "--strides",
@@ -224,8 +241,8 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         "--dates",
         type=parse_days,
         metavar="DAY[..DAY]",
-        help="days to put in the place of {date} in each input, such as 2026-01-01..2026-01-31; {date:%%Y/%%m/%%d} spells them "
-        "otherwise",
+        help="days to put in the place of {date} in each input, such as 2026-01-01..2026-01-31 or yesterday..today; "
+        "{date:%%Y/%%m/%%d} spells them otherwise",
     )
     source.add_argument(
         "--updated_after", type=parse_moment, metavar="TIME", help="leave out videos uploaded before this day or time (UTC)"
@@ -287,12 +304,16 @@ def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
             f"--strides must have a least common multiple of at most {MAX_CHUNK_FRAMES // WINDOW_FRAMES}, since that many "
             f"windows of frames are in memory. Received: {','.join(map(str, strides))}"
         )
+    if args.frames_at_once < 1:
+        raise UsageError(f"--frames_at_once must be at least 1. Received: {args.frames_at_once}")
     return ModelConfig(
         name=_full_name(args.model),
         sha256=loaded.sha256,
         strides=tuple(strides),
         precision=best_precision() if args.precision == "auto" else args.precision,
         period_offset=loaded.preset.config.period_offset,
+        frames_at_once=args.frames_at_once,
+        require_gpu=args.require_gpu,
     )
 
 

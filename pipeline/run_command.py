@@ -22,9 +22,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from model.presets import WeightsError, load_model
+from model.quiet import import_tensorflow
 from pipeline.dates import with_dates
 from pipeline.estimate import estimate
 from pipeline.graph import build_pipeline, make_handler
+from pipeline.launch import LaunchConfig, add_launch_options, check_none_is_active, for_workers, make_launch, set_up_workers
 from pipeline.options import (
     LOCAL_RUNNER,
     LOCAL_RUNNERS,
@@ -90,6 +92,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--show", type=natural_number, default=50, metavar="N", help="videos in the table that is printed. Default: %(default)s"
     )
     add_model_options(parser)
+    add_launch_options(parser)
     return parser
 
 
@@ -97,18 +100,22 @@ def run(args: argparse.Namespace, beam_args: Sequence[str]) -> int:
     """Checks, runs, and sums up; returns the exit code."""
     try:
         options = make_pipeline_options(beam_args)
-        config = make_config(args, options)
+        launch = make_launch(args, options)
+        config = make_config(args, options, launch)
         if args.dry_run:
             provenance = make_provenance(config, datetime.datetime.now(datetime.timezone.utc))
             print(*estimate(config, provenance).lines(), sep="\n")
             return 0
+        set_up_workers(options, launch)
+        if launch.unless_active:
+            check_none_is_active(options, launch.unless_active)
     except (UsageError, NoMatchError, WeightsError, WarehouseError) as error:
         _complain(str(error))
         return 2
-    return execute(config, options, make_handler(config), show=args.show)
+    return execute(config, options, make_handler(config), show=args.show, wait=launch.wait)
 
 
-def make_config(args: argparse.Namespace, options: PipelineOptions) -> RunConfig:
+def make_config(args: argparse.Namespace, options: PipelineOptions, launch: LaunchConfig) -> RunConfig:
     """Returns the run that the command line asks for, once everything it needs has been found to be there.
 
     Raises:
@@ -126,6 +133,10 @@ def make_config(args: argparse.Namespace, options: PipelineOptions) -> RunConfig
     warehouse.check()
     loaded = load_model(args.model)
     model = make_model(args, loaded)
+    if not is_local_run(options):
+        model = for_workers(model, launch, args.precision)
+    elif model.require_gpu:
+        _check_gpu()
     return RunConfig(
         source=source,
         decoding=make_decoding(args, model.strides),
@@ -133,7 +144,19 @@ def make_config(args: argparse.Namespace, options: PipelineOptions) -> RunConfig
         counting=make_counting(args, loaded),
         warehouse=warehouse,
         failure_limit=failure_limit,
+        accelerator=launch.scoring_accelerator,
     )
+
+
+def _check_gpu() -> None:
+    """Raises UsageError if this machine has no GPU."""
+    import_tensorflow()
+    from model.devices import NoGpuError, prepare_gpus
+
+    try:
+        prepare_gpus(require=True)
+    except NoGpuError as error:
+        raise UsageError(str(error)) from error
 
 
 def _check_runner(options: PipelineOptions, warehouse: AnyWarehouse, source: SourceConfig) -> None:
@@ -188,8 +211,8 @@ def make_provenance(config: RunConfig, now: datetime.datetime) -> Provenance:
     )
 
 
-def execute(config: RunConfig, options: PipelineOptions, handler: RepNetModelHandler, show: int) -> int:
-    """Runs the pipeline, prints the results and returns the exit code."""
+def execute(config: RunConfig, options: PipelineOptions, handler: RepNetModelHandler, show: int, wait: bool = True) -> int:
+    """Runs the pipeline, prints the results and returns the exit code; does not `wait`, and only says what was started."""
     provenance = make_provenance(config, datetime.datetime.now(datetime.timezone.utc))
     warehouse, run_id = config.warehouse, provenance.run_id
     started_sec = time.monotonic()
@@ -198,12 +221,28 @@ def execute(config: RunConfig, options: PipelineOptions, handler: RepNetModelHan
     except WarehouseError as error:
         _complain(str(error))
         return 2
+    if not wait:
+        return _submit(config, options, handler, provenance)
     try:
         return _run_and_report(config, options, handler, provenance, show, started_sec)
     finally:
         # Workers elsewhere may still be at it, and remove their files themselves.
         if is_local_run(options):
             warehouse.remove_staging(run_id)
+
+
+def _submit(config: RunConfig, options: PipelineOptions, handler: RepNetModelHandler, provenance: Provenance) -> int:
+    """Hands the pipeline to its runner and returns the exit code."""
+    try:
+        pipeline = beam.Pipeline(options=options)
+        build_pipeline(pipeline, config, provenance, handler)
+        pipeline.run()
+    except Exception as error:  # whatever a runner raises: the log has the trace, people get a line
+        logging.getLogger(__name__).debug("The run could not be submitted.", exc_info=True)
+        _complain(f"run {provenance.run_id} could not be submitted: {_reason(error)}")
+        return 1
+    print(f"run {provenance.run_id} is submitted; it writes its line to the table `runs` when it is over")
+    return 0
 
 
 def _run_and_report(

@@ -1,8 +1,10 @@
-"""The launcher builds the command that it says, starts it, and refuses what is missing or not supported before that."""
+"""The launcher builds the commands that it says, starts them, and refuses what is missing or cannot be meant before that."""
 
 import os
+import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ REQUIRED = {
     "INPUT": "gs://gym videos/2026/**",
     "OUTPUT": "bigquery:gym-project.counts",
 }
+GPU = {"GPU": "nvidia-l4", "IMAGE": "somewhere/repcount:1", "MAX_WORKERS": "20"}
 
 
 def run(*arguments, **environment):
@@ -24,13 +27,13 @@ def run(*arguments, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=60,
     )
 
 
 def dry_run(*arguments, **environment):
     """The words of the command that would be started."""
-    finished = run("--dry-run", *arguments, **{**REQUIRED, **environment})
+    finished = run(*arguments[:1], "--dry_run", *arguments[1:], **{**REQUIRED, **environment})
     assert finished.returncode == 0, finished.stderr
     return shlex.split(finished.stdout)
 
@@ -48,49 +51,131 @@ def value_of(option, command):
     return command[command.index(option) + 1]
 
 
-def test_dry_run_prints_a_command_that_a_shell_reads_back():
-    command = dry_run(JOB_NAME="nightly")
-    assert command[0] == str(SCRIPT.parent / ".venv/bin/repcount")
-    assert command[1] == "run"
+def test_a_night_is_a_command_that_a_shell_reads_back():
+    command = dry_run("nightly")
+    assert command[:2] == [str(SCRIPT.parent / ".venv/bin/repcount"), "run"]
     assert value_of("--input", command) == "gs://gym videos/2026/**"
     assert value_of("--output", command) == "bigquery:gym-project.counts"
     assert value_of("--runner", command) == "DataflowRunner"
     assert value_of("--project", command) == "gym-project"
     assert value_of("--region", command) == "europe-west4"
-    assert value_of("--job_name", command) == "nightly"
+    assert re.fullmatch(r"repcount-nightly-\d{8}", value_of("--job_name", command))
+    assert value_of("--unless_active", command) == "repcount-nightly-"
+    assert value_of("--max_hours", command) == "12"
+    assert value_of("--labels", command) == "kind=nightly"
     assert value_of("--temp_location", command).startswith("gs://gym-temp/")
     assert value_of("--setup_file", command) == str(SCRIPT.parent / "setup.py")
-    assert "--model" not in command
+    assert not {"--model", "--gpu", "--dates"} & set(command)
 
 
-def test_every_optional_variable_reaches_the_command():
+def test_a_night_looks_at_two_days_where_folders_have_dates():
+    assert value_of("--dates", dry_run("nightly", INPUT="gs://gym/{date}/**")) == "yesterday..today"
+    given = dry_run("nightly", "--", "--dates=2026-01-31", INPUT="gs://gym/{date}/**")
+    assert "--dates" not in given
+    assert given[-1] == "--dates=2026-01-31"
+
+
+def test_a_backfill_has_a_name_of_its_own_and_no_end():
+    command = dry_run("backfill", "--", "--mode=all", "--dates", "2026-01-01..2026-01-31")
+    assert re.fullmatch(r"repcount-backfill-\d{8}-\d{6}", value_of("--job_name", command))
+    assert not {"--unless_active", "--max_hours"} & set(command)
+    assert command[-3:] == ["--mode=all", "--dates", "2026-01-01..2026-01-31"]
+
+
+def test_every_optional_setting_reaches_the_command():
     command = dry_run(
+        "nightly",
         MODEL="gs://models/ckpt-70",
-        IMAGE="europe-docker.pkg.dev/p/r/repcount:1",
-        MACHINE_TYPE="n2-standard-4",
-        MAX_WORKERS="20",
+        MACHINE_TYPE="g2-standard-16",
+        MAX_HOURS="3",
+        JOB_NAME="tonight",
+        PLACEMENT="split",
         SERVICE_ACCOUNT="counter@gym-project.iam.gserviceaccount.com",
         SUBNETWORK="regions/europe-west4/subnetworks/private",
+        **GPU,
     )
     assert value_of("--model", command) == "gs://models/ckpt-70"
-    assert value_of("--sdk_container_image", command) == "europe-docker.pkg.dev/p/r/repcount:1"
+    assert value_of("--sdk_container_image", command) == "somewhere/repcount:1"
     assert "--setup_file" not in command
-    assert value_of("--worker_machine_type", command) == "n2-standard-4"
+    assert value_of("--gpu", command) == "nvidia-l4"
+    assert value_of("--placement", command) == "split"
+    assert value_of("--worker_machine_type", command) == "g2-standard-16"
     assert value_of("--max_num_workers", command) == "20"
+    assert value_of("--max_hours", command) == "3"
+    assert value_of("--job_name", command) == "tonight"
     assert value_of("--service_account_email", command) == "counter@gym-project.iam.gserviceaccount.com"
     assert value_of("--subnetwork", command) == "regions/europe-west4/subnetworks/private"
     assert "--no_use_public_ips" in command
 
 
-def test_options_after_two_hyphens_are_passed_on():
-    assert dry_run("--", "--labels", "team=gym one")[-2:] == ["--labels", "team=gym one"]
+def test_gpus_come_with_a_word_about_their_quota():
+    finished = run("nightly", "--dry_run", **REQUIRED, **GPU)
+    assert "up to 20 GPUs of type nvidia-l4 in europe-west4" in finished.stderr
+
+
+def test_the_image_is_built_for_what_is_set():
+    command = dry_run("build", IMAGE="somewhere/repcount:1", GCLOUD="my-gcloud")
+    assert command[:3] == ["my-gcloud", "builds", "submit"]
+    assert (
+        value_of("--substitutions", command)
+        == "_IMAGE=somewhere/repcount:1,_VARIANT=cpu,_TARGET=worker,_LAUNCHER_IMAGE=scratch"
+    )
+    command = dry_run("build", LAUNCHER_IMAGE="launcher:1", **GPU)
+    assert value_of("--substitutions", command).endswith("_VARIANT=gpu,_TARGET=template,_LAUNCHER_IMAGE=launcher:1")
+
+
+def test_the_template_is_written_to_the_bucket():
+    command = dry_run("template", IMAGE="somewhere/repcount:1")
+    assert command[:4] == ["gcloud", "dataflow", "flex-template", "build"]
+    assert command[4] == "gs://gym-temp/repcount/template.json"
+    assert Path(value_of("--metadata-file", command)).exists()
+
+
+def test_cost_takes_the_gpu_that_is_set():
+    assert dry_run("cost", "--", "--videos", "5", GPU="nvidia-l4")[1:] == ["cost", "--gpu", "nvidia-l4", "--videos", "5"]
+
+
+def test_settings_come_from_a_file_and_the_environment_comes_first(tmp_path):
+    (tmp_path / "settings").write_text(
+        "# a comment\n\nPROJECT=of-the-file\r\nREGION=us-central1\n"
+        "INPUT='gs://a b/$(touch x)/**'\nOUTPUT=\"bigquery:p.d\"\nBUCKET=gym-temp\nMODEL="
+    )
+    finished = run("nightly", "--dry_run", "--env", str(tmp_path / "settings"), PROJECT="of-the-environment")
+    command = shlex.split(finished.stdout)
+    assert value_of("--project", command) == "of-the-environment"
+    assert value_of("--region", command) == "us-central1"
+    assert value_of("--input", command) == "gs://a b/$(touch x)/**"
+    assert value_of("--output", command) == "bigquery:p.d"
+    assert "--model" not in command
+
+
+def test_the_example_has_every_setting():
+    text = (SCRIPT.parent / ".env.example").read_text()
+    usage = run("--help").stdout
+    names = set(re.findall(r"^#?([A-Z_]+)=", text, re.MULTILINE))
+    documented = set(re.findall(r"^  ([A-Z_]+) ", usage, re.MULTILINE)) - {"REPCOUNT"}
+    assert names == documented
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("PROJECT", "line 1: a setting is NAME=VALUE. Received: PROJECT"),
+        ("rm -rf x", "line 1: a setting is NAME=VALUE"),
+        ("PROJEKT=x", "line 1: there is no setting PROJEKT"),
+        ("PATH=/x", "line 1: there is no setting PATH"),
+    ],
+)
+def test_a_line_that_is_no_setting_is_named(tmp_path, line, said):
+    (tmp_path / "settings").write_text(line + "\n")
+    assert said in refusal("nightly", "--env", str(tmp_path / "settings"))
 
 
 def test_it_starts_the_program_and_ends_with_its_exit_code(tmp_path):
     program = tmp_path / "repcount"
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 7\n')
     program.chmod(0o755)
-    finished = run(**REQUIRED, REPCOUNT=str(program))
+    finished = run("backfill", **REQUIRED, REPCOUNT=str(program))
     assert finished.returncode == 7
     assert finished.stdout.splitlines()[:3] == ["run", "--input", "gs://gym videos/2026/**"]
 
@@ -98,7 +183,12 @@ def test_it_starts_the_program_and_ends_with_its_exit_code(tmp_path):
 @pytest.mark.parametrize("name", REQUIRED)
 def test_what_is_missing_is_named(name):
     environment = {**REQUIRED, name: ""}
-    assert f"set these in the environment: {name};" in refusal(**environment)
+    assert f"set these in the environment or in .env: {name};" in refusal("nightly", **environment)
+
+
+@pytest.mark.parametrize("name", ["IMAGE", "MAX_WORKERS"])
+def test_what_gpus_need_is_named(name):
+    assert f": {name};" in refusal("nightly", **{**REQUIRED, **GPU, name: ""})
 
 
 @pytest.mark.parametrize(
@@ -109,26 +199,35 @@ def test_what_is_missing_is_named(name):
         ({"OUTPUT": "duckdb:counts.duckdb"}, "workers cannot reach a file on this machine"),
         ({"JOB_NAME": "Nightly_Run"}, "JOB_NAME must be lower-case"),
         ({"MAX_WORKERS": "many"}, "MAX_WORKERS must be a whole number"),
-        ({"GPU_TYPE": "nvidia-l4"}, "GPU workers are not supported yet"),
+        ({"MAX_HOURS": "0"}, "MAX_HOURS must be a whole number"),
+        ({"GPU": "l4"}, "GPU must be a type that Dataflow knows"),
+        ({"PLACEMENT": "both"}, "PLACEMENT must be fused or split"),
+        ({"IMAGE": "no image"}, "IMAGE must be an image's name"),
         ({"REPCOUNT": "/nowhere/repcount"}, "run make setup"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_starts(environment, said):
-    line = refusal(**{**REQUIRED, **environment})
+    line = refusal("nightly", **{**REQUIRED, **environment})
     assert said in line
     assert "Received: " in line
 
 
-def test_a_gpu_asked_for_by_option_is_refused_too():
-    assert "GPU workers" in refusal("--", "--dataflow_service_options=worker_accelerator=type:nvidia-l4", **REQUIRED)
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--now"], "Received: --now"),
+        (["nightly", "backfill"], "one command at a time. Received: nightly and backfill"),
+        ([], "say what to do"),
+        (["nightly", "--env"], "--env takes a file"),
+        (["nightly", "--env", "/nowhere"], "Received: /nowhere"),
+    ],
+)
+def test_what_is_no_command_is_refused(arguments, said):
+    assert said in refusal(*arguments, **REQUIRED)
 
 
-def test_an_unknown_option_is_refused():
-    assert "Received: --now" in refusal("--now", **REQUIRED)
-
-
-def test_help_names_every_variable():
-    finished = run("--help")
+@pytest.mark.parametrize(("command", "said"), [("nightly", "--placement"), ("cost", "--videos"), ("build", "LAUNCHER_IMAGE")])
+def test_every_command_has_help_of_its_own(command, said):
+    finished = run(command, "--help", REPCOUNT=str(Path(sys.executable).parent / "repcount"))
     assert finished.returncode == 0
-    for name in (*REQUIRED, "MODEL", "IMAGE", "JOB_NAME", "MACHINE_TYPE", "MAX_WORKERS", "SERVICE_ACCOUNT", "SUBNETWORK"):
-        assert f"  {name} " in finished.stdout
+    assert said in finished.stdout

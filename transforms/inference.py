@@ -16,6 +16,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from model.logits import StrideLogits
 from model.quiet import import_tensorflow
 from model.storage import WeightsError
+from transforms.packing import PackChunks, UnpackChunks
 from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, FailureCode, FrameChunk, Stage, describe_error
 
 _BATCH_CHUNKS = 1
@@ -42,12 +43,16 @@ class LoadScorer:
       precision: number format, a value of `model.scoring.Precision`.
       sha256: hash that its weights must have (`model.presets.LoadedModel.sha256`), so that rows name the weights that made
         them; None takes any.
+      frames_at_once: frames that the network takes together.
+      require_gpu: raise an error where there is none.
     """
 
     model: str
     strides: tuple[int, ...]
     precision: str
     sha256: str | None
+    frames_at_once: int = 64
+    require_gpu: bool = False
 
     def __call__(self) -> ChunkScorer:
         """Returns the scorer.
@@ -55,18 +60,24 @@ class LoadScorer:
         Raises:
           WeightsError: if there is no such model, or its weights are missing, damaged or others than expected.
           ValueError: for a precision or strides that there are not.
+          NoGpuError: if a GPU is required, and TensorFlow sees none.
         """
         import_tensorflow()  # here, since a launcher builds pipelines without waiting for it
+        from model.devices import prepare_gpus
         from model.presets import load_model
         from model.scoring import Precision, Scorer
 
+        has_gpu = prepare_gpus(require=self.require_gpu)
         loaded = load_model(self.model)
         if self.sha256 is not None and loaded.sha256 != self.sha256:
             raise WeightsError(
                 f"the weights of {self.model!r} are not those that the run began with, whose hash is {self.sha256}. "
                 f"Received: {loaded.sha256}"
             )
-        return Scorer(loaded.network, self.strides, Precision(self.precision))
+        scorer = Scorer(loaded.network, self.strides, Precision(self.precision), self.frames_at_once)
+        if has_gpu:
+            scorer.warm_up()
+        return scorer
 
 
 def score_or_fail(chunk: FrameChunk, scorer: ChunkScorer) -> ChunkScores | Failure:
@@ -144,14 +155,30 @@ class ScoreChunks(beam.PTransform):
     """Scores the `FrameChunk`s of a PCollection and lets its `Failure`s through: a PCollection of `ChunkScores` and `Failure`s.
 
     Nothing is shuffled or joined on the way, so that frames stay on the worker that decoded them, and what becomes of a chunk
-    goes on before the next one is decoded.
+    goes on before the next one is decoded. Unless an accelerator is named: then the chunks go, packed, to workers that have it.
 
     Attributes:
       handler: what loads the model and scores.
+      accelerator: what workers must have to score, as Beam's resource hint says it; "" for nothing.
     """
 
     handler: RepNetModelHandler
+    accelerator: str = ""
 
     def expand(self, decoded: beam.PCollection) -> beam.PCollection:
-        """Scores in one step, which runners fuse with the one that decodes."""
-        return decoded | "Score" >> RunInference(self.handler)
+        """Scores in one step, which runners fuse with the one that decodes, unless it is to run elsewhere."""
+        if not self.accelerator:
+            return decoded | "Score" >> RunInference(self.handler)
+        packed = decoded | "Pack" >> PackChunks()
+        return packed | "On accelerators" >> _ScorePacked(self.handler).with_resource_hints(accelerator=self.accelerator)
+
+
+class _ScorePacked(beam.PTransform):
+    """Unpacks and scores: what resource hints for scoring hold for."""
+
+    def __init__(self, handler: RepNetModelHandler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def expand(self, packed: beam.PCollection) -> beam.PCollection:
+        return packed | "Unpack" >> UnpackChunks() | "Score" >> RunInference(self._handler)

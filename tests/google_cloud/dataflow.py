@@ -14,11 +14,13 @@ class Dataflow:
       endpoint: for `--dataflow_endpoint`; Beam takes one without TLS if its name has "localhost" in it.
       jobs: descriptions of the jobs that were posted.
       state: what becomes of them.
+      active: what it says when it is asked which jobs are active.
     """
 
     def __init__(self, state="JOB_STATE_DONE"):
         self.jobs = []
         self.state = state
+        self.active = []
         self._server = http.server.ThreadingHTTPServer(("localhost", 0), self._handler())
         self._server.daemon_threads = True
         self.endpoint = f"http://localhost:{self._server.server_port}"
@@ -62,7 +64,7 @@ class Dataflow:
                 elif "/jobs/" in path:
                     self.answer(dataflow._job(dataflow.state))
                 else:
-                    self.answer({"jobs": []})
+                    self.answer({"jobs": dataflow.active})
 
             def answer(self, content):
                 body = json.dumps(content).encode()

@@ -1,0 +1,1 @@
+"""What the image holds beside the packages."""

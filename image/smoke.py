@@ -1,0 +1,48 @@
+"""Checks an installation: all is imported, a GPU is seen if one is asked for, and a clip is counted.
+
+    python image/smoke.py [--require_gpu]
+
+Ends with exit code 0 if all is well.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+REPETITIONS = 8
+
+_PERIOD_FRAMES = 30
+
+
+def draw_clip(path: Path) -> None:
+    """Encodes a bright square that goes up and down eight times in eight seconds."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, (320, 240))
+    for index in range(REPETITIONS * _PERIOD_FRAMES):
+        frame = np.full((240, 320, 3), 40, np.uint8)
+        top = round(20 + 70 * (1 - np.cos(2 * np.pi * index / _PERIOD_FRAMES)))
+        cv2.rectangle(frame, (130, top), (190, top + 60), (60, 200, 230), -1)
+        writer.write(frame)
+    writer.release()
+
+
+def main() -> int:
+    """Counts, and says what came of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mp4"
+        draw_clip(clip)
+        command = [sys.executable, "-m", "pipeline.main", "count", *sys.argv[1:], "--json", str(clip)]
+        counted = subprocess.run(command, check=False, capture_output=True, text=True)
+    print(counted.stdout, end="")
+    if counted.returncode:
+        print(f"the clip was not counted: {counted.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+    return counted.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
