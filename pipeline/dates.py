@@ -17,9 +17,7 @@ _FIELD = re.compile(r"\{date(?::([^{}]*))?\}")
 
 
 def parse_day(text: str) -> datetime.date:
-    """Parses a day such as 2026-01-31, or the words today and yesterday (UTC), for argparse."""
-    if text in _WORDS:
-        return datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=_WORDS[text])
+    """Parses a day such as 2026-01-31, for argparse."""
     try:
         return datetime.datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError:
@@ -27,16 +25,25 @@ def parse_day(text: str) -> datetime.date:
 
 
 def parse_days(text: str) -> tuple[datetime.date, ...]:
-    """Parses a day, or two with `..` between them for all from the one to the other, for argparse."""
+    """Parses a day, or two with `..` between them for all from the one to the other, for argparse.
+
+    A day is one such as 2026-01-31, or `today` or `yesterday` (UTC).
+    """
     first, separator, last = text.partition("..")
-    start = parse_day(first)
-    end = parse_day(last) if separator else start
+    start = _parse_day_or_word(first)
+    end = _parse_day_or_word(last) if separator else start
     days = (end - start).days + 1
     if not 0 < days <= MAX_DAYS:
         raise argparse.ArgumentTypeError(
             f"must be a day, or two in their order such as 2026-01-01..2026-01-31, at most {MAX_DAYS} days. Received: {text!r}"
         )
     return tuple(start + datetime.timedelta(days=number) for number in range(days))
+
+
+def _parse_day_or_word(text: str) -> datetime.date:
+    if text in _WORDS:
+        return datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=_WORDS[text])
+    return parse_day(text)
 
 
 def parse_moment(text: str) -> datetime.datetime:

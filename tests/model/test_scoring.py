@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from model.config import LITE, REPNET_2020, WINDOW_FRAMES
 from model.counting import CountingOptions, StrideRule, count_repetitions
@@ -111,3 +112,43 @@ def test_bfloat16_counts_like_float32_under_the_notebooks_rule():
         for precision in (Precision.FLOAT32, Precision.BFLOAT16)
     ]
     assert counts[1] == pytest.approx(counts[0], abs=0.5)
+
+
+class TestTooLittleMemory:
+    @pytest.fixture
+    def small(self, lite):
+        """A scorer on a device with room for so many frames at once, and the sizes that it has tried."""
+        scorer = Scorer(lite, (1, 2), frames_at_once=64)
+        compute, tried, room = scorer._frames_part, [], [16]
+
+        def compute_if_it_fits(frames):
+            tried.append(len(frames))
+            if len(frames) > room[0]:
+                raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+            return compute(frames)
+
+        scorer._frames_part = compute_if_it_fits
+        return scorer, tried, room
+
+    def test_half_as_many_frames_are_computed_at_once_from_then_on(self, lite, small):
+        scorer, tried, _ = small
+        frames = synthetic_clip(3, 100, 11)
+        scored = scorer.score(frames)
+        np.testing.assert_allclose(scored[1].period, Scorer(lite, (1, 2)).score(frames)[1].period, atol=1e-3)
+        assert tried[:3] == [64, 32, 16]
+        tried.clear()
+        scorer.score(frames)
+        assert max(tried) == 16
+
+    def test_a_device_without_room_for_one_frame_is_an_error(self, small):
+        scorer, tried, room = small
+        room[0] = 0
+        with pytest.raises(tf.errors.ResourceExhaustedError):
+            scorer.score(synthetic_clip(3, 70, 11))
+        assert tried == [64, 32, 16, 8, 4, 2, 1]
+
+
+def test_warming_up_scores_a_window_of_every_stride(lite):
+    scorer = Scorer(lite, (1, 3))
+    scorer.warm_up()
+    assert scorer.score(synthetic_clip(3, 70, 11))[3].period.shape == (64, LITE.num_periods)

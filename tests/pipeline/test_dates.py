@@ -17,6 +17,12 @@ def test_a_range_has_both_its_ends():
     assert len(parse_days("2024-01-01..2024-12-31")) == 366
 
 
+def test_a_day_may_be_told_by_a_word():
+    yesterday, today = parse_days("yesterday..today")
+    assert today - yesterday == datetime.timedelta(days=1)
+    assert abs(datetime.datetime.now(UTC).date() - today) <= datetime.timedelta(days=1)
+
+
 @pytest.mark.parametrize(
     "text", ["", "31.1.2026", "2026-02-30", "2026-01-31..", "..2026-01-31", "2026-01-31..2026-01-30", "a..b"]
 )

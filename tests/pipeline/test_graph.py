@@ -1,5 +1,7 @@
 """A run's steps work hand in hand: what is done with one video is known before the next one is begun."""
 
+import dataclasses
+
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -59,3 +61,11 @@ def test_a_video_is_marked_before_the_next_one_is_scored(tmp_path, monkeypatch):
 def test_workers_load_the_weights_that_the_rows_name(tmp_path):
     handler = make_handler(config_for(tmp_path))
     assert handler._load_scorer == LoadScorer("lite", FakeScorer.strides, "float32", "f" * 64)
+    assert not handler._load_scorer.require_gpu
+
+
+def test_workers_that_are_to_have_a_gpu_are_told_so(tmp_path):
+    config = config_for(tmp_path)
+    model = dataclasses.replace(config.model, require_gpu=True, frames_at_once=256)
+    load = make_handler(dataclasses.replace(config, model=model))._load_scorer
+    assert (load.require_gpu, load.frames_at_once) == (True, 256)

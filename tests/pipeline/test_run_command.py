@@ -3,10 +3,12 @@
 import argparse
 import json
 import re
+from pathlib import Path
 
 import duckdb
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from model.config import LITE
 from model.counting import CountingOptions
@@ -341,3 +343,11 @@ def test_the_models_own_counting_is_kept_where_nothing_is_said(monkeypatch):
         **{**vars(PRESETS["lite"].counting), "frame_threshold": 0.4},
     )
     assert loaded.preset.config == LITE
+
+
+def test_a_gpu_that_is_required_is_looked_for_before_anything_begins(repcount, videos, capsys):
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is a GPU")
+    assert repcount("--input", videos, "--output", "duckdb:counts.duckdb", "--require_gpu") == 2
+    assert "a GPU is required" in capsys.readouterr().err.splitlines()[-1]
+    assert not Path("counts.duckdb").exists()

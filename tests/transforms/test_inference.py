@@ -132,13 +132,17 @@ def fake_model_modules(monkeypatch):
     asked: dict[str, object] = {}
 
     class Scorer:
-        def __init__(self, network, strides, precision):
-            asked.update(network=network, strides=strides, precision=precision)
+        def __init__(self, network, strides, precision, frames_at_once):
+            asked.update(network=network, strides=strides, precision=precision, frames_at_once=frames_at_once)
+
+        def warm_up(self):
+            asked["warm"] = True
 
     def load_model(name_or_path):
         asked["model"] = name_or_path
         return types.SimpleNamespace(network="network", sha256="f" * 64)
 
+    monkeypatch.setitem(sys.modules, "model.devices", types.SimpleNamespace(prepare_gpus=lambda require: require))
     monkeypatch.setitem(sys.modules, "model.presets", types.SimpleNamespace(load_model=load_model))
     monkeypatch.setitem(sys.modules, "model.scoring", types.SimpleNamespace(Precision=str.upper, Scorer=Scorer))
     return asked
@@ -148,7 +152,18 @@ def fake_model_modules(monkeypatch):
 def test_model_is_loaded_by_name_and_scores_the_strides_asked_for(fake_model_modules, sha256):
     scorer = LoadScorer("lite", (4, 5), "bfloat16", sha256)()
     assert weakref.ref(scorer)() is scorer
-    assert fake_model_modules == {"model": "lite", "network": "network", "strides": (4, 5), "precision": "BFLOAT16"}
+    assert fake_model_modules == {
+        "model": "lite",
+        "network": "network",
+        "strides": (4, 5),
+        "precision": "BFLOAT16",
+        "frames_at_once": 64,
+    }
+
+
+def test_on_a_gpu_the_model_is_warm_before_the_first_chunk(fake_model_modules):
+    LoadScorer("lite", (4, 5), "bfloat16", None, 256, require_gpu=True)()
+    assert (fake_model_modules["warm"], fake_model_modules["frames_at_once"]) == (True, 256)
 
 
 @pytest.mark.usefixtures("fake_model_modules")

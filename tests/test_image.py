@@ -1,0 +1,83 @@
+"""The image has what the project's own environment has, and is built from files that are there."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def pins(path):
+    """Versions by package."""
+    found = re.findall(r"^([a-z0-9._-]+)==([^\s;]+)(?: ; (.*?))? \\$", path.read_text(), re.MULTILINE)
+    return {name: version for name, version, marker in found if "python_full_version < '3.11'" not in marker}
+
+
+@pytest.mark.parametrize("variant", ["cpu", "gpu"])
+def test_versions_are_those_of_the_projects_lock(variant):
+    ours, theirs = pins(ROOT / "requirements.lock"), pins(ROOT / "image" / f"{variant}.lock")
+    assert {"apache-beam", "tensorflow", "av", "opencv-python-headless", "google-cloud-bigquery"} <= theirs.keys()
+    text = (ROOT / "requirements.lock").read_text()
+    for name, version in theirs.items():
+        assert f"\n{name}=={version} " in text or name.startswith("nvidia-"), name
+    assert not {"pytest", "mypy", "ruff"} & theirs.keys()
+    assert any(name.startswith("nvidia-cudnn") for name in theirs) == (variant == "gpu")
+    assert ours
+
+
+def test_the_image_runs_the_beam_that_is_locked():
+    (base,) = re.findall(r"^FROM apache/beam_python3\.11_sdk:(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert pins(ROOT / "requirements.lock")["apache-beam"] == base
+
+
+def test_all_that_is_copied_is_there():
+    for line in re.findall(r"^COPY (?!--from)(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE):
+        for name in line.split()[:-1]:
+            assert (ROOT / name).exists(), name
+
+
+def test_what_is_no_part_of_it_is_not_sent_to_be_built():
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert {"tests", "docs", "benchmarks", ".*"} <= set(ignored)
+    assert (ROOT / ".gcloudignore").read_text() == (ROOT / ".dockerignore").read_text()
+
+
+def test_parameters_of_the_template_are_options_of_a_run():
+    finished = subprocess.run(
+        [sys.executable, "-m", "pipeline.main", "run", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    metadata = json.loads((ROOT / "image" / "template_metadata.json").read_text())
+    for parameter in metadata["parameters"]:
+        assert f"--{parameter['name']} " in finished.stdout
+        for regex in parameter.get("regexes", []):
+            re.compile(regex)
+
+
+def test_the_smoke_script_counts_a_clip_and_fails_without_a_gpu_that_it_needs():
+    command = [sys.executable, str(ROOT / "image" / "smoke.py")]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    assert round(json.loads(finished.stdout)["count"]) == 8
+    if shutil.which("nvidia-smi") is None:
+        finished = subprocess.run(
+            [*command, "--require_gpu"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert finished.returncode == 2
+        assert "a GPU is required" in finished.stderr
+
+
+def test_the_templates_entry_says_what_is_missing_in_one_line():
+    command = [sys.executable, str(ROOT / "image" / "template.py"), "--output", "bigquery:p.d"]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert finished.returncode == 2
+    assert "--input" in finished.stderr.splitlines()[-1]
