@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from pipeline import cost, count_command, evaluate_command, model_commands, run_command, tables_commands
 from pipeline.options import OneLineParser
 
+_NOTES = ("Resource module is not available", "No semi_persistent_directory found")
+"""Of RunInference on every machine without PyTorch, as if it could not measure memory; of local worker processes."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code.
@@ -18,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: words of the command line. Default: the process's own.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger().addFilter(_is_for_people)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_for_people)
     parser: argparse.ArgumentParser = OneLineParser(prog="repcount", description="Counts repetitions in videos.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run_command.add_parser(commands)
@@ -49,8 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
-    """Drops a note that Beam's RunInference makes on every machine without PyTorch, as if it could not measure memory."""
-    return not record.getMessage().startswith("Resource module is not available")
+    """Drops what Beam says on every machine, and its workers say after it, though nothing is amiss."""
+    message = record.getMessage()
+    return not any(note in message for note in _NOTES)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from pipeline.dates import with_dates
 from pipeline.estimate import estimate
 from pipeline.graph import build_pipeline, make_handler
 from pipeline.launch import LaunchConfig, add_launch_options, check_none_is_active, for_workers, make_launch, set_up_workers
+from pipeline.local_workers import WorkerLostError, lost_workers_are_errors
 from pipeline.options import (
     LOCAL_RUNNER,
     LOCAL_RUNNERS,
@@ -260,7 +261,7 @@ def _run_and_report(
     with tempfile.TemporaryDirectory(prefix="repcount-") as folder:
         progress_path = os.path.join(folder, "progress") if is_local_run(options) else None
         try:
-            with _progress(progress_path):
+            with _progress(progress_path), lost_workers_are_errors():
                 pipeline = beam.Pipeline(options=options)
                 build_pipeline(pipeline, config, provenance, handler, progress_path)
                 result = pipeline.run()
@@ -316,7 +317,7 @@ def _reason(error: Exception) -> str:
     while cause is not None and cause not in causes:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
-    ours = [cause for cause in causes if isinstance(cause, (TooManyFailuresError, WarehouseError))]
+    ours = [cause for cause in causes if isinstance(cause, (TooManyFailuresError, WarehouseError, WorkerLostError))]
     return str(ours[0]) if ours else describe_error(error)
 
 
