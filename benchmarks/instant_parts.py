@@ -1,0 +1,43 @@
+"""A decoder and a model that cost nothing; a module of their own, since worker processes import it by name."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+
+from model.logits import StrideLogits, window_frames
+from transforms.records import FrameChunk, VideoRef
+from transforms.video_facts import VideoFacts
+
+_FRAMES = 60
+
+_FACTS = VideoFacts(1920, 1080, "h264", 0, 30.0, _FRAMES, _FRAMES / 30, truncated=False, variable_frame_rate=False)
+
+
+class InstantScorer:
+    """Says of any frames that they repeat every 20."""
+
+    def score(self, frames: np.ndarray, *, is_last: bool = True) -> Mapping[int, StrideLogits]:
+        """Answers without looking."""
+        return _answer(len(frames))
+
+
+@functools.cache
+def _answer(num_frames: int) -> dict[int, StrideLogits]:
+    num_positions = window_frames(num_frames, 1).size
+    period = np.full((num_positions, 32), -9.0, np.float32)
+    period[:, 19] = 9.0
+    return {1: StrideLogits(period, np.full(num_positions, 9.0, np.float32))}
+
+
+@functools.cache
+def _frames() -> tuple[np.ndarray, np.ndarray]:
+    return np.full((_FRAMES, 112, 112, 3), 90, np.uint8), np.arange(_FRAMES) / 30
+
+
+def decode(video: VideoRef) -> FrameChunk:
+    """Makes a video's one chunk."""
+    frames, times_sec = _frames()
+    return FrameChunk(video, 0, frames, times_sec, _FACTS)
