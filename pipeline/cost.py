@@ -12,7 +12,7 @@ from rich.table import Table
 from model.presets import DEFAULT_PRESET
 from pipeline.launch import GPU_KINDS, cores_of
 
-_GFLOP_PER_FRAME = {"lite": 0.107, "repnet-2020": 2.5, "repnet-2025": 2.5}
+GFLOP_PER_FRAME = {"lite": 0.107, "repnet-2020": 2.5, "repnet-2025": 2.5}
 """Arithmetic of the network's frames' part, which is nearly all of it, counted in its graph."""
 
 _PEAK_TFLOPS = {
@@ -29,7 +29,7 @@ _PEAK_TFLOPS = {
 _GPU_SHARE = 0.1
 """Share of its peak that a GPU is taken to reach, until it is measured: `python -m benchmarks.devices` on a GPU tells."""
 
-_CORE_SCORE_FPS = {"lite": 330.0, "repnet-2020": 14.0, "repnet-2025": 14.0}
+_CORE_SCORE_FPS = {"lite": 318.0, "repnet-2020": 20.0, "repnet-2025": 20.0}
 """Frames a second and core in float32 with AVX2; see docs/performance.md."""
 
 _CORE_DECODE_FPS = 112.0
@@ -158,14 +158,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     ):
         shown = "" if default is None else f". Default: {default:,.12g}"
         parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=f"{text}{shown}")
-    parser.add_argument("--model", choices=sorted(_GFLOP_PER_FRAME), default=DEFAULT_PRESET, help="Default: %(default)s")
+    parser.add_argument("--model", choices=sorted(GFLOP_PER_FRAME), default=DEFAULT_PRESET, help="Default: %(default)s")
     parser.add_argument("--gpu", choices=sorted(GPU_KINDS), default="nvidia-l4", help="Default: %(default)s")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the three bills; returns the exit code."""
-    gpu_fps = args.gpu_score_fps or _GPU_SHARE * _PEAK_TFLOPS[args.gpu] * 1000 / _GFLOP_PER_FRAME[args.model]
+    gpu_fps = args.gpu_score_fps or _GPU_SHARE * _PEAK_TFLOPS[args.gpu] * 1000 / GFLOP_PER_FRAME[args.model]
     speeds = Speeds(args.decode_fps, args.core_score_fps or _CORE_SCORE_FPS[args.model], gpu_fps)
     prices = Prices(args.core_hour, args.gb_hour, args.gpu_hour, args.shuffled_gb)
     cores = args.cores or cores_of(GPU_KINDS[args.gpu].machine_type) or _SCORING_CORES

@@ -201,6 +201,7 @@ def test_pipeline_scores_chunks_and_passes_failures():
     metrics = run_scoring(items, same_as(expected), clock=StepClock())
     assert metrics["frames_scored"] == 7
     assert (metrics["score_msec"].count, metrics["score_msec"].sum) == (2, 200)
+    assert metrics["frames_at_once"].count == 2
 
 
 def test_failures_alone_need_no_chunks():
