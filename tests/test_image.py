@@ -63,6 +63,7 @@ def test_parameters_of_the_template_are_options_of_a_run():
             re.compile(regex)
 
 
+@pytest.mark.slow
 def test_the_smoke_script_counts_a_clip_and_fails_without_a_gpu_that_it_needs():
     command = [sys.executable, str(ROOT / "image" / "smoke.py")]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)

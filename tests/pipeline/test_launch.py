@@ -85,7 +85,7 @@ def test_what_the_command_line_says_of_workers_stays():
 
 def test_a_worker_that_is_stuck_is_restarted_and_has_room_for_videos():
     _, options = launch()
-    assert options.view_as(WorkerOptions).element_processing_timeout_minutes == 180
+    assert options.view_as(WorkerOptions).element_processing_timeout_minutes == 360
     assert options.view_as(WorkerOptions).disk_size_gb == 100
 
 
