@@ -41,8 +41,8 @@ _DISK_GB = 100
 """Of a worker: each of its threads may keep a copy of a video there."""
 
 _STUCK_MINUTES = 360
-"""After which a worker that is still at one video is restarted. What hangs in decoding ends after a minute, by its own deadline;
-this is for the rest, and leaves a video of four hours its time."""
+"""After which a worker that is still at one video is restarted. What hangs in decoding ends after a minute, by its own
+deadline; this is for the rest, and leaves a video of four hours its time."""
 
 _GPU_FRAMES_AT_ONCE = 256
 """At least. They take about a gigabyte of the published network's activations in 16 bits; where that is too much, fewer do."""

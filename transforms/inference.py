@@ -99,8 +99,8 @@ class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failur
     that cannot be scored becomes a `Failure` of its video, and the other chunks go on. A `Failure` of an earlier step passes
     unchanged: led round the model it would have to be joined again with what was scored, and a runner may hold all of that
     back for it. Metrics in the namespace "repcount", beside those of RunInference, which take failures for inferences, too: the
-    counter `frames_scored` and the distributions `score_msec`, wall time of scoring a chunk, and `frames_at_once`, its frames: how
-    full the device is.
+    counter `frames_scored` and the distributions `score_msec`, wall time of scoring a chunk, and `frames_at_once`, its frames,
+    which tells how full the device is.
     """
 
     def __init__(self, load_scorer: Callable[[], ChunkScorer], *, clock: Callable[[], float] = time.monotonic) -> None:
