@@ -64,9 +64,12 @@ def draw_video(
     return path
 
 
-def encode_streams(path: Path, numbers: Sequence[Iterable[int]], codec: str = "ffv1", pixels: str = "yuv420p") -> Path:
+def encode_streams(
+    path: Path, numbers: Sequence[Iterable[int]], codec: str = "ffv1", pixels: str = "yuv420p", title: str = ""
+) -> Path:
     """Encodes a stream for each list of frame numbers, drawn by `numbered`; an empty list leaves one without frames."""
     with av.open(str(path), "w") as container:
+        container.metadata["title"] = title
         streams = [container.add_stream(codec, rate=30) for _ in numbers]
         for stream in streams:
             stream.width, stream.height, stream.pix_fmt = 64, 48, pixels

@@ -793,6 +793,14 @@ def test_codec_of_phones_and_browsers_is_read(tmp_path, suffix, codec, name, pix
     assert (facts.codec, facts.decoded_frames, facts.truncated) == (name, 60, False)
 
 
+def test_a_title_in_another_alphabet_is_no_hindrance(tmp_path):
+    path = encode_streams(tmp_path / "a.mkv", [range(20)], title="A" * 8)
+    content = path.read_bytes()
+    assert b"A" * 8 in content
+    path.write_bytes(content.replace(b"A" * 8, b"\xff" * 8))
+    assert len(decode_whole(path)[0]) == 20
+
+
 @pytest.mark.parametrize("suffix", sorted(SOUNDS))
 def test_a_file_of_sound_is_named(tmp_path, suffix):
     assert code_of(record_silence(tmp_path / f"sound.{suffix}")) is FailureCode.NO_VIDEO_STREAM
