@@ -121,6 +121,7 @@ def test_the_rows_of_a_bucket_are_the_same_in_bigquery_and_in_duckdb(cloud, vide
     assert settled(tables_of(cloud)) == undisturbed
 
 
+@pytest.mark.slow
 def test_the_next_night_counts_what_is_new(cloud, tmp_path):
     squats = draw_video(tmp_path / "squats.mp4", 100).read_bytes()
     cloud.upload("uploads/squats.mp4", squats)
