@@ -101,6 +101,7 @@ def is_download_of(name):
     return lambda request: request.method == "GET" and name in request.path and "alt=media" in request.path
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_bucket_are_the_same_in_bigquery_and_in_duckdb(cloud, videos, undisturbed):
     out = run(cloud, videos)
     assert "listed 5 = counted 3 + failed 2 + skipped 0" in out

@@ -55,6 +55,7 @@ def _turns(curve):
     return turns
 
 
+@pytest.mark.slow
 def test_every_clip_is_small_and_as_long_as_it_says(folder):
     for clip in CLIPS:
         frames, fps = _read(folder / clip.file)
@@ -64,6 +65,7 @@ def test_every_clip_is_small_and_as_long_as_it_says(folder):
         assert (folder / clip.file).stat().st_size < 400_000
 
 
+@pytest.mark.slow
 def test_truth_names_every_video_in_the_folder_with_its_count(folder):
     with (folder / "truth.csv").open(newline="", encoding="utf-8") as file:
         truth = {row["file"]: int(row["count"]) for row in csv.DictReader(file)}
@@ -72,6 +74,7 @@ def test_truth_names_every_video_in_the_folder_with_its_count(folder):
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", [clip for clip in CLIPS if clip.count], ids=lambda clip: clip.file)
 def test_the_picture_leaves_its_first_pose_as_often_as_the_truth_says(clip, folder):
     frames, fps = _read(folder / clip.file)

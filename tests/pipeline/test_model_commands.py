@@ -198,6 +198,7 @@ def test_a_verdict_looks_at_every_case(tiny_weights, monkeypatch, capsys):
     assert table(capsys.readouterr().out)["score"][-1] == "NOT EQUAL"
 
 
+@pytest.mark.slow
 def test_a_summary_leaves_standard_error_empty():
     command = [sys.executable, "-m", "pipeline.main", "model", "summary", "lite"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REFERENCE.parents[1], check=True)
