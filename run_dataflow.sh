@@ -84,6 +84,12 @@ require() {
 # Refuses what cannot be meant.
 check() {
   local name
+  if [[ -n "${PROJECT:-}" && ! "$PROJECT" =~ ^[a-z][a-z0-9.:-]*[a-z0-9]$ ]]; then
+    refuse "PROJECT must be a project's id, not its name or number. Received: $PROJECT"
+  fi
+  if [[ -n "${REGION:-}" && ! "$REGION" =~ ^[a-z]+-[a-z]+[0-9]+$ ]]; then
+    refuse "REGION must be a region, for instance europe-west4, and no zone. Received: $REGION"
+  fi
   if [[ -n "${BUCKET:-}" && ! "$BUCKET" =~ ^[a-z0-9][a-z0-9._-]+$ ]]; then
     refuse "BUCKET must be a bucket's name, without gs:// or a folder. Received: $BUCKET"
   fi
@@ -205,9 +211,9 @@ while (($#)); do
 done
 
 if [[ -n "$file" ]]; then
-  [[ -r "$file" ]] || refuse "--env must be a file that can be read. Received: $file"
+  [[ -r "$file" && ! -d "$file" ]] || refuse "--env must be a file that can be read. Received: $file"
   read_settings "$file"
-elif [[ -r "$here/.env" ]]; then
+elif [[ -r "$here/.env" && ! -d "$here/.env" ]]; then
   read_settings "$here/.env"
 fi
 repcount="${REPCOUNT:-$here/.venv/bin/repcount}"

@@ -131,7 +131,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what decides the numbers: model, decoding and counting. Those left out are the model's own."""
+    """Adds what decides the numbers, and what computes them: model, decoding, counting. Those left out are the model's own."""
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model",

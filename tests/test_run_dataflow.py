@@ -194,6 +194,8 @@ def test_what_gpus_need_is_named(name):
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
+        ({"PROJECT": "My Project"}, "PROJECT must be a project's id"),
+        ({"REGION": "europe-west4-a"}, "REGION must be a region"),
         ({"BUCKET": "gs://gym-temp"}, "BUCKET must be a bucket's name"),
         ({"INPUT": "/my/videos"}, "INPUT must start with gs://"),
         ({"OUTPUT": "duckdb:counts.duckdb"}, "workers cannot reach a file on this machine"),
@@ -220,6 +222,7 @@ def test_what_cannot_work_is_refused_before_anything_starts(environment, said):
         ([], "say what to do"),
         (["nightly", "--env"], "--env takes a file"),
         (["nightly", "--env", "/nowhere"], "Received: /nowhere"),
+        (["nightly", "--env", "/"], "Received: /"),
     ],
 )
 def test_what_is_no_command_is_refused(arguments, said):
