@@ -58,8 +58,9 @@ class _Room:
 
 
 def serve(channel: Channel, read: Reader = read_video) -> None:
-    """Decodes what the channel asks for until it is closed."""
+    """Says that it is ready, and decodes what the channel asks for until it is closed, which it may be from the first."""
     with contextlib.suppress(ChannelClosedError):
+        channel.send({"ready": True})
         while True:
             request, files = channel.receive()
             if "options" in request:
@@ -120,9 +121,7 @@ def main(read: Reader = read_video) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     connection = socket.socket(fileno=int(sys.argv[1]))
     threading.Thread(target=_leave_with_parent, args=(connection,), daemon=True).start()
-    channel = Channel(connection)
-    channel.send({"ready": True})
-    serve(channel, read)
+    serve(Channel(connection), read)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,17 @@ def wait_until(condition, timeout_sec=20.0):
         time.sleep(0.05)
 
 
+def test_a_child_whose_parent_was_killed_as_it_started_leaves_without_a_word():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.close()
+        command = [sys.executable, "-m", "transforms.decoder_child", str(theirs.fileno())]
+        ended = subprocess.run(
+            command, cwd=ROOT, pass_fds=[theirs.fileno()], capture_output=True, text=True, timeout=60, check=False
+        )
+    assert ended.stdout + ended.stderr == ""
+
+
 def test_frames_times_and_facts_are_those_that_are_read_here(decoder, clip):
     ours = read(decoder, clip)
     with open(clip, "rb") as file:
