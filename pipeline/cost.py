@@ -11,6 +11,7 @@ from rich.table import Table
 
 from model.presets import DEFAULT_PRESET
 from pipeline.launch import GPU_KINDS, cores_of
+from pipeline.results_table import print_table
 
 GFLOP_PER_FRAME = {"lite": 0.107, "repnet-2020": 2.5, "repnet-2025": 2.5}
 """Arithmetic of the network's frames' part, which is nearly all of it, counted in its graph."""
@@ -189,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
         f"a second and scores {speeds.core_score:,.0f}; one {args.gpu} scores {speeds.gpu_score:,.0f}, which takes "
         f"{speeds.cores_per_gpu:,.0f} cores to feed."
     )
-    console.print(table)
+    print_table(table)
     console.print("Without listing, counting and tables, which take a few per cent, and without starting and idle machines.")
     return 0
 

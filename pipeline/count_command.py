@@ -18,7 +18,7 @@ from rich.text import Text
 from model.counting import CountingOptions
 from model.presets import WeightsError, load_model
 from pipeline.options import ModelConfig, UsageError, add_model_options, make_counting, make_decoding, make_model
-from pipeline.results_table import ResultRow, printable, results_table
+from pipeline.results_table import ResultRow, print_table, printable, results_table
 from transforms.counting import settle
 from transforms.decoder_process import DecoderProcess
 from transforms.decoding import Reader, decode_or_fail
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
                 print(json.dumps(json_record(result)), flush=True)
             rows.append(table_row(result, time.perf_counter() - started))
     if not args.json:
-        Console().print(results_table(rows))
+        print_table(results_table(rows))
     return 1 if failed else 0
 
 

@@ -22,7 +22,7 @@ from pipeline import count_command, evaluation_plot
 from pipeline.count_command import Counter
 from pipeline.evaluation_plot import ClipCurves
 from pipeline.options import UsageError, add_model_options, natural_number
-from pipeline.results_table import printable, text_table
+from pipeline.results_table import print_table, printable, text_table
 from transforms.listing import find_object, list_videos
 from transforms.records import Failure, VideoCount, VideoRef
 
@@ -287,11 +287,10 @@ def json_report(clips: Sequence[Clip], measures: Measures, baseline: Measures, c
 
 def _print_tables(clips: Sequence[Clip], measures: Mapping[str, Measures]) -> None:
     """Prints a line for each clip, then one for each name in `measures`."""
-    console = Console()
     numbers = ("true", "counted", "error", "confidence", "stride")
-    console.print(text_table(("file", *numbers, "remark"), map(_clip_cells, clips), numbers))
+    print_table(text_table(("file", *numbers, "remark"), map(_clip_cells, clips), numbers))
     measured = ("OBO", "MAE", "bias", "below 1 where true is 0")
-    console.print(text_table(("", *measured), [(name, *_measure_cells(of)) for name, of in measures.items()], measured))
+    print_table(text_table(("", *measured), [(name, *_measure_cells(of)) for name, of in measures.items()], measured))
 
 
 def _clip_cells(clip: Clip) -> tuple[str, ...]:

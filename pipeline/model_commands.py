@@ -15,7 +15,7 @@ from rich.text import Text
 
 from model import presets, quiet, storage
 from model.presets import PRESETS, WeightsError
-from pipeline.results_table import printable, text_table
+from pipeline.results_table import print_table, printable, text_table
 
 if TYPE_CHECKING:
     from model.network import RepNet
@@ -107,7 +107,7 @@ def run_list(args: argparse.Namespace) -> int:
         if preset.files and not path.is_file():
             where = f"repcount model fetch {preset.name}"
         rows.append((preset.name, preset.description, where))
-    Console().print(text_table(("model", "description", "weights"), rows))
+    print_table(text_table(("model", "description", "weights"), rows))
     return 0
 
 
@@ -124,7 +124,7 @@ def run_summary(args: argparse.Namespace) -> int:
     rows = [(kind, f"{len(sizes)}", f"{sizes[0]:,}", f"{sum(sizes):,}") for kind, sizes in layers.items()]
     rows.append(("total", "", "", f"{sum(sum(sizes) for sizes in layers.values()):,}"))
     numbers = ("number", "parameters each", "parameters")
-    Console().print(text_table(("layer", *numbers), rows, numbers))
+    print_table(text_table(("layer", *numbers), rows, numbers))
     return 0
 
 
@@ -171,7 +171,7 @@ def _compare(loaded: presets.LoadedModel, paths: Iterable[Path]) -> int:
             rows.append((quantity, f"{len(found)}", f"{worst.largest:.1e}", f"{worst.tolerance:g}", verdict))
             exit_code = exit_code if is_equal else 1
         print(f"\n{printable(str(path))}")
-        Console().print(text_table(("quantity", "cases", "largest difference", "allowed", ""), rows))
+        print_table(text_table(("quantity", "cases", "largest difference", "allowed", ""), rows))
     return exit_code
 
 

@@ -1,4 +1,4 @@
-"""The table of results that people read on a terminal."""
+"""The tables that people read on a terminal, or in a file of what it would have shown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from collections.abc import Container, Iterable, Sequence
 
 import rich.box
 import rich.table
+from rich.console import Console
+from rich.measure import Measurement
 from rich.text import Text
+
+_WIDEST = 10_000
+"""Characters of a line in a file, at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +66,15 @@ def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: 
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
+
+
+def print_table(table: rich.table.Table) -> None:
+    """Prints a table. A file has no width: there it is as wide as it needs to be, so that `grep` finds whole lines."""
+    console = Console()
+    if not console.is_terminal:
+        widest = console.options.update(max_width=_WIDEST)
+        console.width = max(console.width, Measurement.get(console, widest, table).maximum)
+    console.print(table)
 
 
 def _short_names(uris: Sequence[str]) -> list[str]:

@@ -45,7 +45,7 @@ from pipeline.options import (
     make_warehouse,
     natural_number,
 )
-from pipeline.results_table import printable, results_table
+from pipeline.results_table import print_table, printable, results_table
 from pipeline.summary import StageTimes, read_stage_times, result_rows, summary_line
 from transforms.duckdb_warehouse import DuckDBWarehouse
 from transforms.inference import RepNetModelHandler
@@ -291,10 +291,9 @@ def _print_results(warehouse: AnyWarehouse, run_id: str, totals: RunTotals, show
     if not results:
         return
     num_results = warehouse.num_run_results(run_id)
-    console = Console()
-    console.print(results_table(result_rows(results)))
+    print_table(results_table(result_rows(results)))
     if len(results) < num_results:
-        console.print(f"The first {len(results):,} of {num_results:,} videos.", highlight=False)
+        print(f"The first {len(results):,} of {num_results:,} videos.")
 
 
 def _print_rest(totals: RunTotals, selected: SelectionTotals | None) -> None:

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from pipeline.results_table import ResultRow, printable, results_table
+from pipeline.results_table import ResultRow, print_table, printable, results_table
 
 
 def rendered(rows, width=120):
@@ -35,6 +35,14 @@ def test_a_long_name_is_folded_and_never_cut():
     name = "x" * 100 + ".mp4"
     lines = rendered([ResultRow(name, 1.0, 0.5, 2.0)], width=60)
     assert "".join(line.split()[0] for line in lines[2:]) == name
+
+
+def test_in_a_file_a_line_is_as_long_as_it_needs_to_be(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name, message = "x" * 200 + ".mp4", "READ_ERROR: " + "a word " * 30
+    print_table(results_table([ResultRow(name, None, None, 2.0, None, message)]))
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "x" in line)
+    assert line.split() == [name, "2.0", *message.split()]
 
 
 @pytest.mark.parametrize(
