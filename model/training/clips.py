@@ -15,9 +15,10 @@ from model.config import FRAME_SIZE, WINDOW_FRAMES
 from model.training import drawing, motion
 from model.training.views import draw_views
 
-PARTS = ("bystanders", "camera", "damage", "edits", "fidgeting")
+PARTS = ("bystanders", "camera", "damage", "edits", "entrances", "fidgeting")
 """What clips can be drawn without, to find out what it gains: people beside the actor; a camera that moves; blur, compression,
-low resolution and held frames; cuts, title cards, counters and bars; movements without any rhythm where nothing repeats."""
+low resolution and held frames; cuts, title cards, counters and bars; actors who come, take their position, and leave; movements
+without any rhythm where nothing repeats."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,14 +92,14 @@ def draw_batch(first_seed: int, size: int, views_per_clip: int, without: frozens
 def _draw_shot(rng: np.random.Generator, timing: motion.Timing, without: frozenset[str]) -> np.ndarray:
     """Returns (64, 112, 112, 3) uint8: the scene seen from one place."""
     num_frames = len(timing.phase)
-    bystanders, fidgets = "bystanders" not in without, "fidgeting" not in without
+    bystanders, entrances, fidgets = (part not in without for part in ("bystanders", "entrances", "fidgeting"))
     camera = drawing.fix_camera(num_frames) if "camera" in without else drawing.draw_camera(rng, num_frames)
     frames = drawing.paint_backgrounds(drawing.draw_background(rng, FRAME_SIZE * 3 // 2), camera)
     if bystanders and rng.random() < 0.2:
         _paint_bystander(frames, camera, rng)
     kind = rng.random()
     if kind < 0.72:
-        _paint_actor(frames, camera, timing, rng, fidgets)
+        _paint_actor(frames, camera, timing, rng, entrances, fidgets)
     elif kind < 0.92:
         _paint_patches(frames, camera, timing, rng, fidgets)
     else:
@@ -117,17 +118,22 @@ def _place(rng: np.random.Generator, seen: np.ndarray, scale: float, stray: floa
 
 
 def _paint_actor(
-    frames: np.ndarray, camera: drawing.Camera, timing: motion.Timing, rng: np.random.Generator, fidgets: bool
+    frames: np.ndarray, camera: drawing.Camera, timing: motion.Timing, rng: np.random.Generator, entrances: bool, fidgets: bool
 ) -> None:
-    """Paints a figure that exercises where the timing says so, and idles, walks or stands elsewhere."""
+    """Paints a figure that exercises where the timing says so, and idles, walks, comes and goes, or stands elsewhere."""
     num_frames = len(frames)
     exercise = motion.draw_exercise(rng)
     joints = motion.move_figure(rng, exercise, timing, fidgets)
     if rng.random() < 0.08:  # another exercise, at another speed, in the second half of the set
         joints = _change_exercise(joints, motion.move_figure(rng, motion.draw_exercise(rng), timing, fidgets), rng)
+    away = motion.draw_absences(rng, timing.active) if entrances and rng.random() < 0.4 else []
+    for absence in away:
+        joints = motion.change_posture(rng, joints, absence)
     seen = motion.view_figure(rng, joints)
     scale = FRAME_SIZE * float(np.exp(rng.normal(-0.15, 0.35)))
     places = _place(rng, seen, scale, FRAME_SIZE * 0.2)
+    for absence in away:
+        places = _approach(places, absence, rng)
     idle = 1.0 - motion.blend_weights(rng, timing.active)
     if rng.random() < 0.35:  # walks about where it does not exercise
         walk = motion.smooth_noise(rng, num_frames, float(rng.uniform(5, 50)), 2)
@@ -137,6 +143,14 @@ def _paint_actor(
     look = drawing.draw_look(rng)
     for t in range(num_frames):
         drawing.paint_figure(frames[t], places[t], look, scale)
+
+
+def _approach(places: np.ndarray, absence: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Lets a figure come up to the camera, go farther off, or leave the picture where it is absent."""
+    middle = places.mean(axis=1, keepdims=True)
+    swell = np.exp(float(rng.uniform(-0.5, 1.2)) * absence)[:, None, None]
+    shift = rng.normal(0, FRAME_SIZE * float(rng.choice([0.1, 0.3, 0.8])), 2)
+    return (middle + (places - middle) * swell + shift * absence[:, None, None]).astype(np.float32)
 
 
 def _change_exercise(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -231,6 +231,32 @@ def blend_weights(rng: np.random.Generator, active: np.ndarray) -> np.ndarray:
     return weights
 
 
+def draw_absences(rng: np.random.Generator, active: np.ndarray) -> list[np.ndarray]:
+    """Returns how far away from its set an actor is, before it and after: two of (num_frames,) float32 in 0..1.
+
+    Within the set it is 0. Where there is no set, the actor passes through the place where it could be.
+    """
+    frames = np.arange(len(active))
+    within = np.flatnonzero(active) if active.any() else rng.integers(0, len(active), 1)
+    absences = []
+    for distance in (within[0] - frames, frames - within[-1]):
+        share = np.clip(distance / np.exp(rng.uniform(np.log(5), np.log(40))), 0.0, 1.0)
+        absences.append((share * share * (3.0 - 2.0 * share)).astype(np.float32))
+    return absences
+
+
+def change_posture(rng: np.random.Generator, joints: np.ndarray, absence: np.ndarray) -> np.ndarray:
+    """Turns a figure, as from standing to lying, as far as it is absent: joints (num_frames, K, 3), absence (num_frames,)."""
+    axis = rng.standard_normal(3) * np.array([1.0, 0.3, 1.0])
+    axis *= rng.choice([0.0, 0.5, 1.5]) * rng.uniform(0.7, 1.2) / np.linalg.norm(axis)
+    turned = joints.copy()
+    for t in np.flatnonzero(absence):
+        turn, _ = cv2.Rodrigues(axis * float(absence[t]))
+        middle = joints[t].mean(axis=0)
+        turned[t] = middle + (joints[t] - middle) @ turn.T.astype(np.float32)
+    return turned
+
+
 def move_figure(rng: np.random.Generator, exercise: Exercise, timing: Timing, fidgets: bool = True) -> np.ndarray:
     """Returns the joints (num_frames, 11, 3) float32 in body heights, y down: the hip first, then each segment's end.
 

@@ -40,3 +40,32 @@ def test_a_figure_does_what_it_does_again_a_period_later(seed):
     after_a_period = np.abs(joints[period:] - joints[:-period]).mean()
     after_half = np.abs(joints[period // 2 :] - joints[: -period // 2]).mean()
     assert after_a_period < after_half
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_who_comes_and_goes_is_there_for_the_whole_set_and_keeps_the_limbs_on_the_way(seed):
+    rng = np.random.default_rng(seed)
+    active = np.zeros(64, bool)
+    active[20:45] = True
+    timing = motion.Timing(np.arange(64) / 8, np.full(64, 8.0), active)
+    joints = motion.move_figure(rng, motion.draw_exercise(rng), timing)
+    before, after = motion.draw_absences(rng, active)
+    for absence, away in ((before, slice(0, 20)), (after, slice(45, None))):
+        assert not np.delete(absence, np.arange(64)[away]).any()
+        assert 0 < absence[away].max() <= 1
+        turned = motion.change_posture(rng, joints, absence)
+        np.testing.assert_array_equal(turned[absence == 0], joints[absence == 0])
+        np.testing.assert_allclose(_distances(turned), _distances(joints), atol=1e-5)
+    assert (np.diff(before) <= 0).all()
+    assert (np.diff(after) >= 0).all()
+
+
+def _distances(joints):
+    """Returns those between all joints of a figure."""
+    return np.linalg.norm(joints[:, :, None] - joints[:, None, :], axis=-1)
+
+
+def test_without_a_set_an_actor_passes_through():
+    before, after = motion.draw_absences(np.random.default_rng(0), np.zeros(64, bool))
+    assert ((before == 0) | (after == 0)).all()
+    assert before.any() or after.any()
