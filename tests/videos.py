@@ -65,19 +65,36 @@ def draw_video(
 
 
 def encode_streams(
-    path: Path, numbers: Sequence[Iterable[int]], codec: str = "ffv1", pixels: str = "yuv420p", title: str = ""
+    path: Path,
+    numbers: Sequence[Iterable[int]],
+    codec: str = "ffv1",
+    pixels: str = "yuv420p",
+    title: str = "",
+    first_sec: float = 0.0,
+    sound_sec: float = 0.0,
 ) -> Path:
-    """Encodes a stream for each list of frame numbers, drawn by `numbered`; an empty list leaves one without frames."""
+    """Encodes a stream for each list of frame numbers, drawn by `numbered`; an empty list leaves one without frames.
+
+    Args:
+      path: where to; the suffix decides the container.
+      numbers: lists of frame numbers.
+      codec, pixels: FFmpeg's names.
+      title: in the file's metadata.
+      first_sec: time of the first frames.
+      sound_sec: seconds of silence beside them.
+    """
     with av.open(str(path), "w") as container:
         container.metadata["title"] = title
         streams = [container.add_stream(codec, rate=30) for _ in numbers]
         for stream in streams:
             stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        if sound_sec:
+            _encode_silence(container, "aac" if path.suffix == ".flv" else "flac", sound_sec)
         container.start_encoding()
         for stream, indices in zip(streams, numbers, strict=True):
             for time, index in enumerate(indices):
                 frame = av.VideoFrame.from_ndarray(numbered(index), format="rgb24").reformat(format=pixels)
-                frame.pts = time
+                frame.pts = time + round(30 * first_sec)
                 container.mux(stream.encode(frame))
             if stream.codec_context.is_open:
                 container.mux(stream.encode(None))
@@ -88,16 +105,20 @@ def record_silence(path: Path) -> Path:
     """Encodes a second of silence; the suffix decides the container."""
     container_format = {".m4a": "mp4", ".mka": "matroska"}.get(path.suffix)
     with av.open(str(path), "w", format=container_format) as container:
-        stream = container.add_stream(SOUNDS[path.suffix], rate=48_000, layout="stereo")
-        num_samples = stream.codec_context.frame_size or 1024
-        for number in range(48_000 // num_samples):
-            frame = av.AudioFrame(format=stream.format.name, layout="stereo", samples=num_samples)
-            for plane in frame.planes:
-                plane.update(bytes(plane.buffer_size))
-            frame.sample_rate, frame.pts = 48_000, number * num_samples
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        _encode_silence(container, SOUNDS[path.suffix], 1.0)
     return path
+
+
+def _encode_silence(container: av.container.OutputContainer, codec: str, sound_sec: float) -> None:
+    stream = container.add_stream(codec, rate=48_000, layout="stereo")
+    num_samples = stream.codec_context.frame_size or 1024
+    for number in range(int(48_000 * sound_sec) // num_samples):
+        frame = av.AudioFrame(format=stream.format.name, layout="stereo", samples=num_samples)
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        frame.sample_rate, frame.pts = 48_000, number * num_samples
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
 
 
 def moving_square(index: int, *, period_frames: int = 20, size: tuple[int, int] = (64, 48)) -> np.ndarray:
@@ -138,11 +159,15 @@ def corner_marked(index: int, *, size: tuple[int, int] = (64, 48)) -> np.ndarray
 def set_rotation(path: Path, degrees: int) -> Path:
     """Makes an MP4 or MOV ask its player to turn it clockwise by 90, 180 or 270 degrees."""
     cosine, sine = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
-    one = 1 << 16
+    return set_display_matrix(path, cosine, sine, -sine, cosine)
+
+
+def set_display_matrix(path: Path, a: float, b: float, c: float, d: float) -> Path:
+    """Makes an MP4 or MOV ask its player to show (x, y) at (a·x + c·y, b·x + d·y)."""
     data = bytearray(path.read_bytes())
     start, _ = _find(data, b"moov", b"trak", b"tkhd")
-    matrix = (cosine * one, sine * one, 0, -sine * one, cosine * one, 0, 0, 0, 1 << 30)
-    struct.pack_into(">9i", data, start + _MATRIX_OFFSET, *matrix)
+    a, b, c, d = (round(value * (1 << 16)) for value in (a, b, c, d))
+    struct.pack_into(">9i", data, start + _MATRIX_OFFSET, a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     return path
 

@@ -99,12 +99,12 @@ def _decode(channel: Channel, file: BinaryIO, options: DecodingOptions, read: Re
 
 
 def _limit(options: DecodingOptions) -> None:
-    """Sets what the system lets this process take for the next video."""
-    with contextlib.suppress(ValueError, OSError):  # not every system has them all
+    """Sets what the system lets this process take for the next video; what is more than it can count is no limit."""
+    with contextlib.suppress(ValueError, OSError, OverflowError):  # not every system has them all
         resource.setrlimit(resource.RLIMIT_DATA, (options.max_memory_bytes + _SPARE_BYTES, resource.RLIM_INFINITY))
     spent_sec = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     allowed_sec = (options.timeout_sec + options.max_sec) * options.decoder_threads * 20 + _CPU_SPARE_SEC
-    with contextlib.suppress(ValueError, OSError):
+    with contextlib.suppress(ValueError, OSError, OverflowError):
         resource.setrlimit(resource.RLIMIT_CPU, (int(spent_sec + allowed_sec), resource.RLIM_INFINITY))
 
 

@@ -33,6 +33,9 @@ VIDEOS_PER_PROCESS = 500
 _START_SEC = 120.0
 """How long a child may take to start."""
 
+_END_SEC = 5.0
+"""How long a child that has closed its end of the socket may take to be gone."""
+
 _GLANCE_SEC = 0.1
 """From one look at the child's memory to the next."""
 
@@ -118,6 +121,7 @@ class DecoderProcess:
                 os.set_inheritable(theirs.fileno(), True)
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", self._module, str(theirs.fileno())],
+                    cwd=os.sep,  # Python would import from a folder of uploads, if that is where this process was started
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -140,8 +144,12 @@ class DecoderProcess:
         channel.connection.settimeout(None)
 
     def _explain_end(self) -> DecodeError:
-        """Returns why the child is gone."""
-        status = self._process.wait() if self._process else 0
+        """Returns why the child is gone, or out of reach."""
+        try:
+            status = self._process.wait(_END_SEC) if self._process else 0
+        except subprocess.TimeoutExpired:
+            message = "what the decoder hands over does not arrive; most likely too many files are open here"
+            return DecodeError(FailureCode.READ_ERROR, message)
         if status == -signal.SIGKILL:
             return DecodeError(FailureCode.DECODE_OUT_OF_MEMORY, "the system killed the decoder, most likely for its memory")
         if status == -signal.SIGXCPU:
@@ -225,5 +233,6 @@ def _memory_bytes(pid: int) -> int:
 
 
 def _environment() -> dict[str, str]:
+    """Returns the child's environment, in which it imports what this process does."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "PYTHONDONTWRITEBYTECODE": "1"}

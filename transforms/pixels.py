@@ -7,10 +7,14 @@ linear.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import cast
 
 import cv2
 import numpy as np
+from av.buffer import Buffer
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
@@ -35,13 +39,43 @@ _LUMA_WEIGHTS = {
 """Shares of red and blue in the brightness, by the number of the colour space in ITU-T H.273, MatrixCoefficients."""
 
 
-def turn_of(frame: VideoFrame) -> int:
-    """Returns the degrees, clockwise, that a frame is to be turned by: 0, 90, 180 or 270; 0 for a slanted one."""
-    degrees = round(-frame.rotation) % 360
-    return degrees if degrees in _TURNS else 0
+_SQUARE_SHARE = 0.02
+"""Of a display matrix's greater entries that the smaller ones may have; beyond, the picture lies askew: by a degree, about."""
 
 
-def shrink(frame: VideoFrame, degrees: int) -> np.ndarray:
+@dataclasses.dataclass(frozen=True)
+class Orientation:
+    """What puts a frame upright: it is mirrored, and then turned.
+
+    Attributes:
+      degrees: clockwise: 0, 90, 180 or 270.
+      is_mirrored: left and right change places, as in what some phones record with the camera at the front.
+    """
+
+    degrees: int = 0
+    is_mirrored: bool = False
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """Returns what a frame's display matrix asks for; nothing for one that is askew.
+
+    A point (x, y) is shown at (a·x + c·y, b·x + d·y), see `av_display_rotation_get` of FFmpeg.
+    """
+    matrix = cast(Mapping[str, Buffer], frame.side_data).get("DISPLAYMATRIX")
+    if matrix is None:
+        return Orientation()
+    a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()
+    along, across = (abs(a), abs(d)), (abs(b), abs(c))
+    if max(across) < _SQUARE_SHARE * min(along):
+        degrees = 0 if d > 0 else 180
+    elif max(along) < _SQUARE_SHARE * min(across):
+        degrees = 90 if c < 0 else 270
+    else:
+        return Orientation()
+    return Orientation(degrees, is_mirrored=a * d - b * c < 0)
+
+
+def shrink(frame: VideoFrame, upright: Orientation) -> np.ndarray:
     """Returns a frame at the network's size, as (112, 112, 3) uint8 RGB.
 
     It is resized to 224×224 (bilinear), as the network's authors do, then to 112×112 by the mean of each 2×2 block, which is
@@ -49,7 +83,7 @@ def shrink(frame: VideoFrame, degrees: int) -> np.ndarray:
 
     Args:
       frame: as decoded, in any pixel format.
-      degrees: what to turn it by, see `turn_of`.
+      upright: what puts it upright, see `orientation_of`.
     """
     planes = _planes(frame)
     if planes is None:
@@ -60,7 +94,9 @@ def shrink(frame: VideoFrame, degrees: int) -> np.ndarray:
         image = _resize(cv2.merge([_to_bytes(plane, bits) for plane in planes]))
         is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
         image = cv2.transform(image, _to_rgb(frame.colorspace, is_full))
-    return cv2.rotate(image, _TURNS[degrees]) if degrees else image
+    if upright.is_mirrored:
+        image = cv2.flip(image, 1)
+    return cv2.rotate(image, _TURNS[upright.degrees]) if upright.degrees else image
 
 
 def _resize(reference: np.ndarray) -> np.ndarray:

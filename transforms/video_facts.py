@@ -33,11 +33,11 @@ class VideoFacts:
       width: pixels, as shown (after rotation).
       height: pixels, as shown (after rotation).
       codec: as FFmpeg names it, such as "h264"; "" where unknown.
-      rotation_degrees: clockwise rotation that was applied: 0, 90, 180 or 270.
+      rotation_degrees: clockwise rotation that was applied: 0, 90, 180 or 270, after mirroring where the file asks for that.
       fps: frames a second as measured from presentation times of the decoded frames, before thinning by `max_fps`.
       decoded_frames: frames that decoded.
       duration_sec: presentation time of the last frame plus one mean frame step, less that of the first.
-      truncated: the file declares clearly more frames than decoded, or a packet before the last frame did not decode.
+      truncated: the file declares clearly more than was shown, or a part of it did not decode, or only with guesses.
       variable_frame_rate: steps between frames differ by more than half a mean step.
     """
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -26,7 +27,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from model.config import FRAME_SIZE
-from transforms.pixels import shrink, turn_of
+from transforms.pixels import Orientation, orientation_of, shrink
 from transforms.video_facts import FailureCode, VideoFacts
 
 FORMATS = (
@@ -56,6 +57,15 @@ _USUAL_FPS = 30.0
 
 _PLAUSIBLE_FPS = (1.0, 500.0)
 """Outside these, a frame rate in a header is a clock's resolution: WebM from browsers claims 1000 frames a second."""
+
+_RESTARTING_FORMATS = ("mpeg", "mpegts")
+"""Whose clock may begin anew within a file: these may be put together by appending one to the other."""
+
+_RESTART_SEC = 10.0
+"""A step of their clock that is longer, either way, is a new beginning; it is what FFmpeg's command line takes for one."""
+
+_DURATION_TAG = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d+)?)", re.ASCII)
+"""As Matroska's writers tell when a stream ends, for instance 00:00:05.000000000."""
 
 _HEAD_BYTES = 12
 
@@ -252,39 +262,49 @@ class PresentationClock:
 
     Attributes:
       num_frames: frames seen.
+      first_sec: time of the first one in the container.
       last_sec: time of the last one.
+      has_restarted: whether the container's clock has begun anew on the way.
     """
 
     _REMEMBERED_STEPS = 31
 
-    def __init__(self, nominal_fps: float) -> None:
+    def __init__(self, nominal_fps: float, restart_sec: float = math.inf) -> None:
         """Starts.
 
         Args:
           nominal_fps: frames a second to assume until times tell; not a plausible number: 30.
+          restart_sec: a step that is longer, either way, is none: the container's clock has begun anew.
         """
         slowest, fastest = _PLAUSIBLE_FPS
         self._is_plausible = slowest <= nominal_fps <= fastest
         self._nominal_step_sec = 1 / (nominal_fps if self._is_plausible else _USUAL_FPS)
         self._recent_steps_sec: collections.deque[float] = collections.deque(maxlen=self._REMEMBERED_STEPS)
+        self._restart_sec = restart_sec
         self._origin_sec = 0.0
         self._shortest_step_sec = math.inf
         self._longest_step_sec = 0.0
         self.num_frames = 0
+        self.first_sec = 0.0
         self.last_sec = 0.0
+        self.has_restarted = False
 
     def present(self, container_sec: float) -> float:
         """Takes the next frame's time in the container and returns its time in seconds from the first frame."""
         self.num_frames += 1
         if self.num_frames == 1:
-            self._origin_sec = container_sec
+            self.first_sec = self._origin_sec = container_sec
             return 0.0
         time_sec = container_sec - self._origin_sec
         step_sec = time_sec - self.last_sec
-        if step_sec > 0:
+        if 0 < step_sec <= self._restart_sec:
             self._recent_steps_sec.append(step_sec)
         else:
-            step_sec = self._guess_step_sec()
+            guessed_sec = self._guess_step_sec()
+            if abs(step_sec) > self._restart_sec:
+                self.has_restarted = True
+                self._origin_sec += step_sec - guessed_sec
+            step_sec = guessed_sec
             time_sec = self.last_sec + step_sec
         self._shortest_step_sec = min(self._shortest_step_sec, step_sec)
         self._longest_step_sec = max(self._longest_step_sec, step_sec)
@@ -338,11 +358,13 @@ class _Reading:
         self._stream = stream
         self._options = options
         self._progress = progress
-        self._clock = PresentationClock(float(stream.guessed_rate or 0))
+        restarts = container.format.name in _RESTARTING_FORMATS
+        self._clock = PresentationClock(float(stream.guessed_rate or 0), _RESTART_SEC if restarts else math.inf)
         self._thinner = Thinner(options.max_fps)
-        self._rotation_degrees = 0
+        self._upright = Orientation()
         self._width = stream.width
         self._height = stream.height
+        self._last_frame_sec = 0.0
         self._is_damaged = False
         self._is_avi = container.format.name == "avi"
         check_pixels(stream.width, stream.height, options)
@@ -353,32 +375,28 @@ class _Reading:
         """Yields the time in seconds and (112, 112, 3) uint8 RGB of each frame that is kept; the others are never converted."""
         for frame in self._frames():
             if not self._clock.num_frames:
-                self._rotation_degrees = turn_of(frame)
+                self._upright = orientation_of(frame)
             time_sec = self._clock.present(self._container_sec(frame))
             self._check_length(time_sec)
             if self._thinner.keeps(time_sec):
                 check_pixels(frame.width, frame.height, self._options)  # it may change on the way
                 self._width, self._height = frame.width, frame.height
-                yield time_sec, shrink(frame, self._rotation_degrees)
+                yield time_sec, shrink(frame, self._upright)
 
     def facts(self) -> VideoFacts:
         """Returns what the whole way through has shown."""
-        on_its_side = self._rotation_degrees in (90, 270)
+        on_its_side = self._upright.degrees in (90, 270)
         return VideoFacts(
             width=self._height if on_its_side else self._width,
             height=self._width if on_its_side else self._height,
             codec=self._stream.codec.canonical_name,
-            rotation_degrees=self._rotation_degrees,
+            rotation_degrees=self._upright.degrees,
             fps=1 / self._clock.mean_step_sec,
             decoded_frames=self._clock.num_frames,
-            duration_sec=self._shown_sec,
+            duration_sec=self._clock.last_sec + self._clock.mean_step_sec,
             truncated=self._is_damaged or self._misses_frames(),
             variable_frame_rate=self._clock.is_variable,
         )
-
-    @property
-    def _shown_sec(self) -> float:
-        return self._clock.last_sec + self._clock.mean_step_sec
 
     def _frames(self) -> Iterator[VideoFrame]:
         """Yields each frame that decodes, in the order in which they are shown; a damaged video goes on after the damage."""
@@ -394,8 +412,10 @@ class _Reading:
                 has_failed = True
             has_failed |= packet is None
             for frame in frames:
-                self._is_damaged |= has_failed
+                self._is_damaged |= frame.is_corrupt  # FFmpeg made up a part of it
+                self._last_frame_sec = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
                 yield frame
+        self._is_damaged |= has_failed
 
     def _packets(self) -> Iterator[Packet | None]:
         """Yields the stream's packets and None for damage; the last one is empty and brings out what the decoder holds back."""
@@ -429,18 +449,33 @@ class _Reading:
             raise DecodeError(FailureCode.TOO_LONG, f"the video has more than {self._options.max_frames:,} frames")
 
     def _misses_frames(self) -> bool:
-        """Tells whether the file declares clearly more than was shown.
+        """Tells whether the file declares clearly more than was shown."""
+        if self._clock.has_restarted:
+            return False  # what is declared is the difference of two clocks
+        declared_sec = self._declared_sec()
+        # The last frame may be held for longer than the others: in GIF and screen recordings it often is.
+        shown_sec = self._clock.last_sec + max(self._clock.mean_step_sec, self._last_frame_sec)
+        return declared_sec - shown_sec > max(min(0.1 * declared_sec, 2.0), 0.5)
+
+    def _declared_sec(self) -> float:
+        """Returns how long the video is by its file; 0 if that does not tell.
 
         In MP4 and MOV the number of frames counts what an edit list hides, and the duration does not. In AVI, FFmpeg makes the
-        duration fit what there is of the file, and leaves the number of frames as it was declared.
+        duration fit what there is of the file, and leaves the number of frames as it was declared. Matroska and FLV have the
+        time at which the longest stream ends, which with sound may be another one; Matroska may have a tag for each stream.
         """
-        if self._stream.duration is not None and self._stream.time_base:
-            declared_sec = float(self._stream.duration * self._stream.time_base)
+        stream = self._stream
+        if self._is_avi and stream.time_base:
+            return float(stream.frames * stream.time_base)
+        if stream.duration is not None and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        if tag := _DURATION_TAG.fullmatch(stream.metadata.get("DURATION", "")):
+            end_sec = int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
+        elif not self._container.streams.audio:
+            end_sec = (self._container.duration or 0) / av.time_base
         else:
-            declared_sec = (self._container.duration or 0) / av.time_base
-        if self._is_avi and self._stream.guessed_rate:
-            declared_sec = max(declared_sec, float(self._stream.frames / self._stream.guessed_rate))
-        return declared_sec - self._shown_sec > max(0.1 * declared_sec, 0.5)
+            return 0.0
+        return end_sec - self._clock.first_sec
 
 
 def check_pixels(width: int, height: int, options: DecodingOptions) -> None:

@@ -1,6 +1,7 @@
 """Whatever a file does to a decoder is the failure of that video; the next one is read as if nothing had been."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -217,6 +218,44 @@ def test_a_process_goes_with_the_one_that_started_it(tmp_path, fault):
     parent.kill()
     parent.communicate()
     wait_until(lambda: not is_running(pid))
+
+
+def test_the_process_imports_nothing_from_the_folder_that_a_run_is_started_in(clip, tmp_path):
+    (tmp_path / "av.py").write_text("raise RuntimeError('a stranger was here')\n")
+    script = (
+        "import os, sys\n"
+        "sys.path[0] = sys.argv[1]\n"
+        "from transforms.decoder_process import DecoderProcess\n"
+        "from transforms.video_reader import DecodingOptions\n"
+        "os.chdir(sys.argv[2])\n"
+        "print(sum(len(samples.frames) for samples in DecoderProcess().read(open(sys.argv[3], 'rb'), DecodingOptions())))\n"
+    )
+    command = [sys.executable, "-c", script, str(ROOT), str(tmp_path), str(clip)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "80\n"
+
+
+def test_a_process_out_of_reach_is_the_failure_of_its_video_and_no_hang(clip):
+    script = (
+        "import os, resource, sys\n"
+        "from transforms.decoder_process import DecoderProcess\n"
+        "from transforms.video_reader import DecodeError, DecodingOptions\n"
+        "samples = DecoderProcess().read(open(sys.argv[1], 'rb'), DecodingOptions(chunk_frames=20))\n"
+        "next(samples)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "try:\n"
+        "    while True: os.open(os.devnull, os.O_RDONLY)\n"
+        "except OSError: pass\n"
+        "try: list(samples)\n"
+        "except DecodeError as error: print(error.code.value)\n"
+    )
+    command = [sys.executable, "-c", script, str(clip)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout == "READ_ERROR\n"
+
+
+def test_what_has_no_limit_is_read(decoder, clip):
+    options = dataclasses.replace(OPTIONS, timeout_sec=float("inf"), max_sec=float("inf"), max_memory_bytes=1 << 63)
+    assert sum(len(samples.frames) for samples in read(decoder, clip, options)) == 80
 
 
 def test_the_process_has_no_credentials_and_no_open_files_but_its_own(decoder, clip, monkeypatch):

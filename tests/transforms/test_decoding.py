@@ -33,6 +33,7 @@ from tests.videos import (
     number_of,
     numbered,
     record_silence,
+    set_display_matrix,
     set_edit_sec,
     set_rotation,
     set_steps,
@@ -164,13 +165,36 @@ def test_any_size_becomes_the_networks_size(tmp_path, size):
     assert (facts.width, facts.height) == size
 
 
+def red_corner(frame):
+    """Returns row and column of the quarter that is red."""
+    quarters = frame.reshape(2, 56, 2, 56, 3).mean(axis=(1, 3))
+    (corner,) = np.argwhere(quarters[..., 0] > 120).tolist()
+    return corner
+
+
+@pytest.mark.parametrize(
+    ("matrix", "corner"),
+    [
+        ((-1, 0, 0, 1), [0, 1]),
+        ((1, 0, 0, -1), [1, 0]),
+        ((0, 1, 1, 0), [0, 0]),
+        ((0, -1, -1, 0), [1, 1]),
+        ((0.7, 0.7, -0.7, 0.7), [0, 0]),  # askew: as it was filmed
+        ((0, 0, 0, 0), [0, 0]),
+    ],
+    ids=str,
+)
+def test_a_mirrored_picture_is_upright(tmp_path, matrix, corner):
+    frames, _, facts = decode_whole(set_display_matrix(draw_video(tmp_path / "a.mp4", 3, draw=corner_marked), *matrix))
+    assert red_corner(frames[0]) == corner
+    assert (facts.width, facts.height) == ((48, 64) if matrix[1] in (1, -1) else (64, 48))
+
+
 @pytest.mark.parametrize(("degrees", "red_row", "red_column"), [(0, 0, 0), (90, 0, 1), (180, 1, 1), (270, 1, 0)], ids=str)
 def test_rotation_is_applied_once(tmp_path, degrees, red_row, red_column):
     path = set_rotation(draw_video(tmp_path / "a.mp4", 3, draw=corner_marked), degrees)
     frames, _, facts = decode_whole(path)
-    quarters = frames[0].reshape(2, 56, 2, 56, 3).mean(axis=(1, 3))
-    is_red = quarters[..., 0] > 120
-    assert np.argwhere(is_red).tolist() == [[red_row, red_column]]
+    assert red_corner(frames[0]) == [red_row, red_column]
     assert facts.rotation_degrees == degrees
     assert (facts.width, facts.height) == ((48, 64) if degrees in (90, 270) else (64, 48))
 
@@ -279,6 +303,59 @@ def test_video_cut_short_is_read_as_far_as_it_goes(tmp_path, suffix):
     assert 30 < len(frames) < 70
     assert [number_of(frame) for frame in frames[:-1]] == list(range(len(frames) - 1))
     assert facts.truncated
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".flv", ".mkv", ".mp4"])
+def test_video_that_breaks_off_near_its_end_is_flagged(tmp_path, suffix):
+    path = draw_video(tmp_path / f"a{suffix}", 900)
+    content = (make_streamable(path) if suffix == ".mp4" else path).read_bytes()
+    assert not decode_whole(path)[2].truncated
+    path.write_bytes(content[: len(content) * 9 // 10])
+    assert decode_whole(path)[2].truncated
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "first_sec", "sound_sec"),
+    [
+        (".mkv", "ffv1", 0, 5),
+        (".flv", "flv1", 0, 5),
+        (".mkv", "ffv1", 10, 0),
+        (".webm", "libvpx", 10, 0),
+        (".flv", "flv1", 10, 0),
+    ],
+)
+def test_sound_that_goes_on_and_a_late_start_are_no_truncation(tmp_path, suffix, codec, first_sec, sound_sec):
+    path = encode_streams(tmp_path / f"a{suffix}", [range(60)], codec, first_sec=first_sec, sound_sec=sound_sec)
+    frames, times_sec, facts = decode_whole(path)
+    assert (len(frames), times_sec[0]) == (60, 0)
+    assert facts.duration_sec == pytest.approx(2, abs=0.01)
+    assert not facts.truncated
+
+
+def test_a_last_frame_that_is_held_is_no_truncation(tmp_path):
+    path = set_steps(draw_video(tmp_path / "a.mp4", 30), [1 / 30] * 29 + [3.0])
+    assert not decode_whole(path)[2].truncated
+
+
+def test_frames_that_the_decoder_made_up_are_flagged(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 240, 320, 3)).astype(np.uint8)
+    path = draw_video(tmp_path / "a.ts", 60, size=(320, 240), draw=lambda index: noise[index])
+    assert not decode_whole(path)[2].truncated
+    packets = np.frombuffer(path.read_bytes(), np.uint8).reshape(-1, 188)
+    path.write_bytes(np.delete(packets, np.arange(20, len(packets), 40), axis=0).tobytes())
+    frames, _, facts = decode_whole(path)
+    assert len(frames) == 60
+    assert facts.truncated
+
+
+@pytest.mark.parametrize("first_sec", [(100.0, 1.4), (1.4, 100.0), (0.0, 20_000.0)])
+def test_recordings_that_were_joined_are_as_long_as_both(tmp_path, first_sec):
+    parts = [encode_streams(tmp_path / f"{sec}.ts", [range(60)], "mpeg2video", first_sec=sec) for sec in first_sec]
+    (tmp_path / "a.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames, times_sec, facts = decode_whole(tmp_path / "a.ts")
+    assert [number_of(frame) for frame in frames] == [*range(60), *range(60)]
+    np.testing.assert_allclose(times_sec, np.arange(120) / 30, atol=0.002)
+    assert (facts.fps, facts.truncated) == (pytest.approx(30), False)
 
 
 def test_video_without_its_index_is_named(tmp_path):
