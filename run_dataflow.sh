@@ -27,7 +27,7 @@ Settings, from the environment, or else from the file; .env.example has them all
   IMAGE            container image for the workers; build, template, and with GPU
 
 Optional:
-  MODEL            name, or a checkpoint's gs:// path. Default: that of repcount run
+  MODEL            lite, or a gs:// path, see docs/operations.md. Default: that of repcount run
   GPU              type of GPU, for instance nvidia-l4. Default: none
   PLACEMENT        with GPU, fused or split, see docs/operations.md. Default: fused
   MACHINE_TYPE     of the workers. Default: one that fits GPU, else Dataflow's choice
@@ -99,6 +99,9 @@ check() {
   if [[ -n "${OUTPUT:-}" && "$OUTPUT" != bigquery:* ]]; then
     refuse "OUTPUT must be bigquery:PROJECT.DATASET; workers cannot reach a file on this machine. Received: $OUTPUT"
   fi
+  if [[ -n "${MODEL:-}" && "$MODEL" != lite && "$MODEL" != gs://* ]]; then
+    refuse "MODEL must be lite, or start with gs://; what was fetched to this machine goes to a bucket first. Received: $MODEL"
+  fi
   if [[ -n "${JOB_NAME:-}" && ! "$JOB_NAME" =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ ]]; then
     refuse "JOB_NAME must be lower-case letters, digits and hyphens, a letter first. Received: $JOB_NAME"
   fi
@@ -151,6 +154,9 @@ count() {
     --staging_location "gs://$BUCKET/repcount/staging"
   )
   [[ -z "${MODEL:-}" ]] || command+=(--model "$MODEL")
+  if [[ -n "${SUBNETWORK:-}" && -z "${IMAGE:-}" ]]; then
+    refuse "SUBNETWORK needs IMAGE: workers without public addresses cannot install anything when they start."
+  fi
   if [[ -n "${IMAGE:-}" ]]; then
     command+=(--sdk_container_image "$IMAGE" --sdk_location container)
   else

@@ -7,6 +7,7 @@ Ends with exit code 0 if all is well.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -41,7 +42,11 @@ def main() -> int:
     print(counted.stdout, end="")
     if counted.returncode:
         print(f"the clip was not counted: {counted.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
-    return counted.returncode
+        return counted.returncode
+    if round(count := float(json.loads(counted.stdout)["count"])) != REPETITIONS:
+        print(f"the clip has {REPETITIONS} repetitions. Received: {count:.1f}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from pipeline.main import main
 
+IMAGE_VARIABLE = "REPCOUNT_IMAGE"
+"""Environment variable with the name that this image was built as: workers start from it, too."""
+
+
+def with_image(arguments: list[str], image: str) -> list[str]:
+    """Returns the options of a run whose workers start from the image, unless they name another one."""
+    if any(argument.split("=")[0] == "--sdk_container_image" for argument in arguments):
+        return arguments
+    return [*arguments, f"--sdk_container_image={image}", "--sdk_location=container"]
+
+
 if __name__ == "__main__":
-    sys.exit(main(["run", "--no_wait", *sys.argv[1:]]))
+    name = os.environ.get(IMAGE_VARIABLE, "")
+    if not name:
+        print(f"{IMAGE_VARIABLE} is not set: the image is to be built with --build-arg IMAGE=NAME", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(main(["run", "--no_wait", *with_image(sys.argv[1:], name)]))

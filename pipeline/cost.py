@@ -42,8 +42,8 @@ _PACKED_FRAME_BYTES = 8_730
 _GB_PER_CORE = 4.0
 """Memory of the usual machine types."""
 
-_SCORING_CORES = 4
-"""Of the smallest machine that has a GPU."""
+_SHUFFLE_TIERS_GB = ((250.0, 0.25), (4870.0, 0.5))
+"""Gigabytes of a job's shuffled data, and the share of them that is billed; all of the rest is. See Dataflow's price list."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Prices:
       core_hour: for a virtual processor.
       gb_hour: for a gigabyte of memory.
       gpu_hour: for a GPU.
-      shuffled_gb: for a gigabyte between steps that run on different machines.
+      shuffled_gb: for a gigabyte that is written to the shuffle service or read from it, beyond the first ones of a job.
     """
 
     core_hour: float = 0.056
@@ -65,6 +65,14 @@ class Prices:
     def machine_hour(self, cores: float) -> float:
         """Of a machine's processors and memory."""
         return cores * (self.core_hour + _GB_PER_CORE * self.gb_hour)
+
+    def shuffle(self, sent_gb: float) -> float:
+        """Of data on their way to other machines: they are written, and read."""
+        left_gb, billed_gb = 2 * sent_gb, 0.0
+        for size_gb, share in _SHUFFLE_TIERS_GB:
+            billed_gb += min(left_gb, size_gb) * share
+            left_gb = max(left_gb - size_gb, 0.0)
+        return (billed_gb + left_gb) * self.shuffled_gb
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +120,7 @@ def bills(frames: float, cores: int, speeds: Speeds, prices: Prices) -> list[Bil
 
     Args:
       frames: of all videos.
-      cores: of a machine with a GPU, where it is fused.
+      cores: of a machine with a GPU.
       speeds: of each.
       prices: of each.
     """
@@ -124,11 +132,11 @@ def bills(frames: float, cores: int, speeds: Speeds, prices: Prices) -> list[Bil
         Bill("fused", cores * fused_hours, fused_hours, fused_hours * (prices.machine_hour(cores) + prices.gpu_hour)),
         Bill(
             "split",
-            decode_hours + _SCORING_CORES * gpu_hours,
+            decode_hours + cores * gpu_hours,
             gpu_hours,
             prices.machine_hour(decode_hours)
-            + gpu_hours * (prices.machine_hour(_SCORING_CORES) + prices.gpu_hour)
-            + sent_gb * prices.shuffled_gb,
+            + gpu_hours * (prices.machine_hour(cores) + prices.gpu_hour)
+            + prices.shuffle(sent_gb),
         ),
         Bill("no GPU", both_hours, 0.0, prices.machine_hour(both_hours)),
     ]
@@ -169,7 +177,7 @@ def run(args: argparse.Namespace) -> int:
     gpu_fps = args.gpu_score_fps or _GPU_SHARE * _PEAK_TFLOPS[args.gpu] * 1000 / GFLOP_PER_FRAME[args.model]
     speeds = Speeds(args.decode_fps, args.core_score_fps or _CORE_SCORE_FPS[args.model], gpu_fps)
     prices = Prices(args.core_hour, args.gb_hour, args.gpu_hour, args.shuffled_gb)
-    cores = args.cores or cores_of(GPU_KINDS[args.gpu].machine_type) or _SCORING_CORES
+    cores = args.cores or cores_of(GPU_KINDS[args.gpu].machine_type) or 1
     video_hours = args.videos * args.minutes / 60
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("", "core-hours", "GPU-hours", f"cores for {args.hours:g} h", "GPUs", "dollars", "video-hours a dollar"):

@@ -56,21 +56,23 @@ class GpuKind:
 
     Attributes:
       machine_type: of a worker that has one.
+      machine_families: what names of machine types that can have one begin with.
       precision: number format of the frames' part that it is fast in; a value of `model.precision.PRECISIONS`.
     """
 
     machine_type: str
+    machine_families: tuple[str, ...]
     precision: str
 
 
 GPU_KINDS = {
-    "nvidia-l4": GpuKind("g2-standard-8", "bfloat16"),
-    "nvidia-tesla-t4": GpuKind("n1-standard-8", "float16"),
-    "nvidia-tesla-p100": GpuKind("n1-standard-8", "float16"),
-    "nvidia-tesla-v100": GpuKind("n1-standard-8", "float16"),
-    "nvidia-tesla-a100": GpuKind("a2-highgpu-1g", "bfloat16"),
-    "nvidia-a100-80gb": GpuKind("a2-ultragpu-1g", "bfloat16"),
-    "nvidia-h100-80gb": GpuKind("a3-highgpu-1g", "bfloat16"),
+    "nvidia-l4": GpuKind("g2-standard-8", ("g2-",), "bfloat16"),
+    "nvidia-tesla-t4": GpuKind("n1-standard-8", ("n1-", "custom-"), "float16"),
+    "nvidia-tesla-p100": GpuKind("n1-standard-8", ("n1-", "custom-"), "float16"),
+    "nvidia-tesla-v100": GpuKind("n1-standard-8", ("n1-", "custom-"), "float16"),
+    "nvidia-tesla-a100": GpuKind("a2-highgpu-1g", ("a2-highgpu-", "a2-megagpu-"), "bfloat16"),
+    "nvidia-a100-80gb": GpuKind("a2-ultragpu-1g", ("a2-ultragpu-",), "bfloat16"),
+    "nvidia-h100-80gb": GpuKind("a3-highgpu-1g", ("a3-highgpu-",), "bfloat16"),
 }
 """The types of GPU that Dataflow attaches to workers; bfloat16 came with the generation of the A100."""
 
@@ -98,13 +100,15 @@ class LaunchConfig:
 
     @property
     def accelerator(self) -> str:
-        """Dataflow's description of the GPU, for the service option and for the resource hint alike; "" for none."""
-        return f"type:{self.gpu_type};count:1;install-nvidia-driver" if self.gpu_type else ""
+        """Dataflow's description of the GPU; "" for none. Drivers below 5xx are too old for the CUDA in our image."""
+        return f"type:{self.gpu_type};count:1;install-nvidia-driver:5xx" if self.gpu_type else ""
 
     @property
     def scoring_accelerator(self) -> str:
-        """What the scoring step alone asks for: "" if the whole job has it, or nobody."""
-        return self.accelerator if self.placement == SPLIT else ""
+        """What the scoring step alone asks for, with its machine type: "" if the whole job has it, or nobody."""
+        if not self.gpu_type or self.placement != SPLIT:
+            return ""
+        return f"{self.accelerator};machine_type:{GPU_KINDS[self.gpu_type].machine_type}"
 
 
 def add_launch_options(parser: argparse.ArgumentParser) -> None:
@@ -147,6 +151,14 @@ def make_launch(args: argparse.Namespace, options: PipelineOptions) -> LaunchCon
         raise UsageError("--placement=split needs --gpu, the type of GPU to score with")
     if launch.max_hours is not None and not 0 < launch.max_hours < float("inf"):
         raise UsageError(f"--max_hours must be a positive number. Received: {launch.max_hours}")
+    machine_type = options.view_as(WorkerOptions).machine_type
+    if launch.gpu_type and launch.placement == FUSED and machine_type:
+        families = GPU_KINDS[launch.gpu_type].machine_families
+        if not machine_type.startswith(families):
+            raise UsageError(
+                f"--worker_machine_type must be one of {' or '.join(f'{family}*' for family in families)} for a "
+                f"{launch.gpu_type}. Received: {machine_type}"
+            )
     given_options = options.view_as(GoogleCloudOptions).dataflow_service_options or []
     for option in given_options:
         if option.startswith(_ACCELERATOR_OPTION):
@@ -208,6 +220,8 @@ def cores_of(machine_type: str) -> int | None:
 def check_none_is_active(options: PipelineOptions, prefix: str) -> None:
     """Raises UsageError if a job whose name begins with `prefix` is active, or if Dataflow does not say."""
     cloud = options.view_as(GoogleCloudOptions)
+    if not (cloud.project and cloud.region):
+        raise UsageError("--unless_active needs --project and --region, to know where to look")
     place = "/".join(urllib.parse.quote(part, safe="") for part in ("projects", cloud.project, "locations", cloud.region))
     url = f"{cloud.dataflow_endpoint.rstrip('/')}/v1b3/{place}/jobs"
     try:

@@ -21,7 +21,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from model.presets import WeightsError, load_model
+from model.presets import PRESETS, WeightsError, load_model, weights_path
 from model.quiet import import_tensorflow
 from pipeline.dates import with_dates
 from pipeline.estimate import estimate
@@ -128,7 +128,7 @@ def make_config(args: argparse.Namespace, options: PipelineOptions, launch: Laun
     warehouse = make_warehouse(args.output, options.view_as(GoogleCloudOptions).temp_location)
     source = make_source(args)
     failure_limit = make_failure_limit(args)
-    _check_runner(options, warehouse, source)
+    _check_runner(options, warehouse, source, args.model)
     for pattern in args.input:
         check_any_matches(pattern, with_dates([pattern], args.dates), source.suffixes)
     warehouse.check()
@@ -160,7 +160,7 @@ def _check_gpu() -> None:
         raise UsageError(str(error)) from error
 
 
-def _check_runner(options: PipelineOptions, warehouse: AnyWarehouse, source: SourceConfig) -> None:
+def _check_runner(options: PipelineOptions, warehouse: AnyWarehouse, source: SourceConfig, model: str) -> None:
     """Raises UsageError if workers elsewhere would need files of this machine."""
     if is_local_run(options):
         return
@@ -174,6 +174,13 @@ def _check_runner(options: PipelineOptions, warehouse: AnyWarehouse, source: Sou
     if local:
         raise UsageError(
             f"--input must be on gs://: workers elsewhere do not reach this machine's files. Received: {local[0]!r}"
+        )
+    preset = PRESETS.get(model)
+    if preset.files if preset else is_local(model):
+        what = f"{weights_path(preset)} and the .json beside it" if preset else "its files"
+        raise UsageError(
+            "--model must be on gs://, or one whose weights come with the program: workers elsewhere do not reach this "
+            f"machine's files. Copy {what} to a bucket. Received: {model!r}"
         )
 
 

@@ -112,7 +112,7 @@ def test_a_job_is_sent_with_its_code_and_its_graph(cloud, dataflow, tmp_path):
 
 GPU = {"GPU": "nvidia-l4", "IMAGE": "somewhere/repcount:1", "MAX_WORKERS": "3"}
 
-ACCELERATOR = "type:nvidia-l4;count:1;install-nvidia-driver"
+ACCELERATOR = "type:nvidia-l4;count:1;install-nvidia-driver:5xx"
 
 
 @pytest.mark.slow
@@ -152,12 +152,22 @@ def test_split_the_scoring_step_alone_asks_for_a_gpu(cloud, dataflow, tmp_path):
     assert images == {"somewhere/repcount:1"}
     pipeline = staged_pipeline(cloud)
     hinted = hinted_steps(pipeline)
-    assert set(hinted.values()) == {ACCELERATOR}
+    assert set(hinted.values()) == {f"{ACCELERATOR};machine_type:g2-standard-8"}
     assert all(name.startswith("Score/On accelerators") for name in hinted)
     scored = {name for name in hinted if "BeamML_RunInference" in name or "RunInference" in name}
     assert scored
     names = [transform.unique_name for transform in pipeline.components.transforms.values()]
     assert {name for name in names if name.startswith("Score/On accelerators")} == set(hinted)
+    # Without a shuffle between them, Dataflow may decode on the machines that score.
+    transforms = pipeline.components.transforms
+    (pack,) = (name for name in names if name.startswith("Score/Pack/") and not transforms_of(pipeline, name))
+    assert len(shuffled_between(transforms, pack, "Score/On accelerators")) == 1
+
+
+def transforms_of(pipeline, name):
+    """Returns the steps that a step consists of."""
+    (step,) = (step for step in pipeline.components.transforms.values() if step.unique_name == name)
+    return step.subtransforms
 
 
 @pytest.mark.slow

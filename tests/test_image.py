@@ -1,6 +1,8 @@
 """The image has what the project's own environment has, and is built from files that are there."""
 
+import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -77,8 +79,26 @@ def test_the_smoke_script_counts_a_clip_and_fails_without_a_gpu_that_it_needs():
         assert "a GPU is required" in finished.stderr
 
 
-def test_the_templates_entry_says_what_is_missing_in_one_line():
-    command = [sys.executable, str(ROOT / "image" / "template.py"), "--output", "bigquery:p.d"]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+def run_entry(*arguments, **environment):
+    """Runs the template's entry to its last line of errors."""
+    command = [sys.executable, str(ROOT / "image" / "template.py"), *arguments]
+    finished = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=120
+    )
     assert finished.returncode == 2
-    assert "--input" in finished.stderr.splitlines()[-1]
+    return finished.stderr.splitlines()[-1]
+
+
+def test_the_templates_entry_says_what_is_missing_in_one_line():
+    assert "--build-arg IMAGE=NAME" in run_entry("--output", "bigquery:p.d", REPCOUNT_IMAGE="")
+    assert "--input" in run_entry("--output", "bigquery:p.d", REPCOUNT_IMAGE="somewhere/repcount:1")
+
+
+def test_a_templates_workers_start_from_its_own_image():
+    specification = importlib.util.spec_from_file_location("template", ROOT / "image" / "template.py")
+    template = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(template)
+    assert template.with_image(["--input=a"], "b:1") == ["--input=a", "--sdk_container_image=b:1", "--sdk_location=container"]
+    assert template.with_image(["--sdk_container_image=c:1"], "b:1") == ["--sdk_container_image=c:1"]
+    assert f"ENV {template.IMAGE_VARIABLE}=${{IMAGE}}" in (ROOT / "Dockerfile").read_text()
+    assert "--build-arg=IMAGE=${_IMAGE}" in (ROOT / "image" / "cloudbuild.yaml").read_text()

@@ -86,7 +86,7 @@ def test_every_optional_setting_reaches_the_command():
     command = dry_run(
         "nightly",
         MODEL="gs://models/ckpt-70",
-        MACHINE_TYPE="g2-standard-16",
+        MACHINE_TYPE="n2-standard-16",
         MAX_HOURS="3",
         JOB_NAME="tonight",
         PLACEMENT="split",
@@ -99,7 +99,7 @@ def test_every_optional_setting_reaches_the_command():
     assert "--setup_file" not in command
     assert value_of("--gpu", command) == "nvidia-l4"
     assert value_of("--placement", command) == "split"
-    assert value_of("--worker_machine_type", command) == "g2-standard-16"
+    assert value_of("--worker_machine_type", command) == "n2-standard-16"
     assert value_of("--max_num_workers", command) == "20"
     assert value_of("--max_hours", command) == "3"
     assert value_of("--job_name", command) == "tonight"
@@ -186,6 +186,10 @@ def test_what_is_missing_is_named(name):
     assert f"set these in the environment or in .env: {name};" in refusal("nightly", **environment)
 
 
+def test_workers_that_cannot_install_anything_need_an_image():
+    assert "SUBNETWORK needs IMAGE" in refusal("nightly", **REQUIRED, SUBNETWORK="regions/europe-west4/subnetworks/private")
+
+
 @pytest.mark.parametrize("name", ["IMAGE", "MAX_WORKERS"])
 def test_what_gpus_need_is_named(name):
     assert f": {name};" in refusal("nightly", **{**REQUIRED, **GPU, name: ""})
@@ -203,6 +207,7 @@ def test_what_gpus_need_is_named(name):
         ({"MAX_WORKERS": "many"}, "MAX_WORKERS must be a whole number"),
         ({"MAX_HOURS": "0"}, "MAX_HOURS must be a whole number"),
         ({"GPU": "l4"}, "GPU must be a type that Dataflow knows"),
+        ({"MODEL": "repnet-2020"}, "MODEL must be lite, or start with gs://"),
         ({"PLACEMENT": "both"}, "PLACEMENT must be fused or split"),
         ({"IMAGE": "no image"}, "IMAGE must be an image's name"),
         ({"REPCOUNT": "/nowhere/repcount"}, "run make setup"),

@@ -171,7 +171,8 @@ class ScoreChunks(beam.PTransform):
         """Scores in one step, which runners fuse with the one that decodes, unless it is to run elsewhere."""
         if not self.accelerator:
             return decoded | "Score" >> RunInference(self.handler)
-        packed = decoded | "Pack" >> PackChunks()
+        # Steps next to each other may run on the same machines, whatever they ask for: only a shuffle keeps them apart.
+        packed = decoded | "Pack" >> PackChunks() | "Send" >> beam.Reshuffle()
         return packed | "On accelerators" >> _ScorePacked(self.handler).with_resource_hints(accelerator=self.accelerator)
 
 

@@ -34,7 +34,12 @@ def test_split_frames_on_their_way_cost():
     speeds = Speeds(core_decode=100, core_score=10, gpu_score=400)
     dear = Prices(core_hour=0.1, gb_hour=0.0, gpu_hour=1.0, shuffled_gb=1.0)
     extra = by_name(1e6, 4, speeds, dear)["split"].dollars - by_name(1e6, 4, speeds)["split"].dollars
-    assert extra == pytest.approx(8.73)
+    assert extra == pytest.approx(2 * 8.73 * 0.25)
+
+
+@pytest.mark.parametrize(("sent_gb", "dollars"), [(125, 62.5), (1125, 62.5 + 1000), (4000, 62.5 + 2435 + 2880)])
+def test_a_jobs_first_shuffled_gigabytes_are_cheaper_and_each_is_written_and_read(sent_gb, dollars):
+    assert Prices(shuffled_gb=1.0).shuffle(sent_gb) == pytest.approx(dollars)
 
 
 def test_without_gpus_cores_do_both():

@@ -50,7 +50,7 @@ def test_without_a_gpu_nothing_is_said_of_any():
 
 def test_fused_the_whole_job_has_it():
     config, options = launch("--gpu", "nvidia-l4")
-    assert service_options(options) == ["worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver"]
+    assert service_options(options) == ["worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver:5xx"]
     assert options.view_as(WorkerOptions).machine_type == "g2-standard-8"
     assert options.view_as(DebugOptions).number_of_worker_harness_threads == 8
     assert options.view_as(DebugOptions).experiments == ["no_use_multiple_sdk_containers"]
@@ -58,10 +58,12 @@ def test_fused_the_whole_job_has_it():
 
 
 def test_split_the_scoring_step_alone_has_it():
-    config, options = launch("--gpu", "nvidia-l4", "--placement", "split")
+    beam = [*DATAFLOW, "--worker_machine_type", "n2-standard-16"]
+    config, options = launch("--gpu", "nvidia-l4", "--placement", "split", beam=beam)
     assert service_options(options) == []
-    assert options.view_as(WorkerOptions).machine_type is None
-    assert config.scoring_accelerator == "type:nvidia-l4;count:1;install-nvidia-driver"
+    assert options.view_as(WorkerOptions).machine_type == "n2-standard-16"
+    expected = "type:nvidia-l4;count:1;install-nvidia-driver:5xx;machine_type:g2-standard-8"
+    assert config.scoring_accelerator == expected
 
 
 def test_what_the_command_line_says_of_workers_stays():
@@ -110,6 +112,12 @@ def test_a_local_run_is_left_as_it_is():
         (["--unless_active", "x"], [], "--unless_active is for"),
         (["--no_wait"], [], "--no_wait is for"),
         (["--placement", "split"], DATAFLOW, "--placement=split needs --gpu"),
+        (["--gpu", "nvidia-l4"], [*DATAFLOW, "--worker_machine_type", "n2-standard-8"], r"g2-\* for a nvidia-l4. Received: n2"),
+        (
+            ["--gpu", "nvidia-tesla-t4"],
+            [*DATAFLOW, "--worker_machine_type", "g2-standard-8"],
+            r"n1-\* or custom-\* for a nvidia-tesla-t4. Received: g2",
+        ),
         (["--max_hours", "0"], DATAFLOW, "Received: 0"),
         (["--max_hours", "nan"], DATAFLOW, "Received: nan"),
         ([], [*DATAFLOW, "--dataflow_service_options", "worker_accelerator=type:nvidia-l4;count:1"], "Received: worker_accel"),
@@ -136,6 +144,7 @@ def test_where_a_gpu_is_paid_for_it_is_required_and_given_more_at_once():
 @pytest.mark.parametrize("kind", GPU_KINDS.values())
 def test_machine_types_tell_their_cores(kind):
     assert cores_of(kind.machine_type) >= 8
+    assert kind.machine_type.startswith(kind.machine_families)
 
 
 def test_a_machine_type_that_does_not_tell_its_cores_is_no_matter():
@@ -162,6 +171,13 @@ def test_a_job_of_that_name_that_is_active_is_named(dataflow):
 
 def test_no_job_is_no_hindrance(dataflow):
     check(dataflow)
+
+
+@pytest.mark.parametrize("missing", ["--project", "--region"])
+def test_where_to_look_for_jobs_has_to_be_said(missing):
+    place = DATAFLOW.index(missing)
+    with pytest.raises(UsageError, match="--unless_active needs --project and --region"):
+        check_none_is_active(make_pipeline_options(DATAFLOW[:place] + DATAFLOW[place + 2 :]), "repcount-")
 
 
 def test_a_dataflow_that_does_not_answer_is_one_line(dataflow):

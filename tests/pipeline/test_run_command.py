@@ -19,6 +19,7 @@ from tests.scorers import FakeScorer
 from tests.videos import draw_video
 from transforms.inference import RepNetModelHandler
 
+ON_DATAFLOW = ["--runner", "DataflowRunner", "--output", "bigquery:my-project.gym", "--temp_location", "gs://gym-temp/repcount"]
 
 @pytest.fixture
 def repcount(monkeypatch, tmp_path):
@@ -294,6 +295,9 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--strides", "1,x"], "must be whole numbers"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--video_threshold", "7"], "video_threshold"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--runner", "DataflowRunner"], "out of reach"),
+        ([*ON_DATAFLOW, "--input", "videos"], "--input must be on gs://"),
+        ([*ON_DATAFLOW, "--input", "gs://gym/**", "--model", "repnet-2020"], "repnet-2020.weights.h5 and the .json beside it"),
+        ([*ON_DATAFLOW, "--input", "gs://gym/**", "--model", "models/ckpt-70"], "Copy its files to a bucket"),
         (
             ["--input", "videos", "--output", "duckdb:c.duckdb", "--runner", "Nonsense"],
             "--runner must be FnApiRunner or DirectRunner",
