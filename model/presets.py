@@ -272,7 +272,8 @@ def save_weights(
       The hash of the model, see `LoadedModel`.
 
     Raises:
-      WeightsError: the path ends otherwise, the network is of another configuration, or the disk refuses.
+      WeightsError: the path ends otherwise, the network is of another configuration or has weights that are no numbers, or the
+        disk refuses.
     """
     from model import checkpoint
 
@@ -281,6 +282,8 @@ def save_weights(
     if network.config != preset.config:
         raise WeightsError(f"the network must be of the preset's configuration. Received: {network.config}")
     arrays = network_arrays(network)
+    if broken := [name for name, array in sorted(arrays.items()) if not np.isfinite(array).all()]:
+        raise WeightsError(f"weights must be finite numbers. Received: others in {broken[0]} and {len(broken) - 1} more")
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     partial_sidecar = sidecar_path(partial)
     try:

@@ -146,13 +146,15 @@ def _running_maximum(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def refine_periods(votes: Votes, bins: np.ndarray) -> np.ndarray:
     """Returns the period in frames at each moment, (num_moments,): the mean around a bin, weighted by the votes.
 
+    As many bins on either side take part, or the mean would lean inwards at the ends: the longest period could never be told.
+
     Args:
       votes: what the strides say.
       bins: (num_moments,), a bin for each moment.
     """
-    around = bins[:, None] + np.arange(-_REFINED_BINS, _REFINED_BINS + 1)
-    inside = (around >= 0) & (around < len(votes.periods))
-    around = np.clip(around, 0, len(votes.periods) - 1)
-    weights = np.where(inside, np.take_along_axis(votes.votes, around, axis=1), 0.0) + 1e-9
+    offsets, last = np.arange(-_REFINED_BINS, _REFINED_BINS + 1), len(votes.periods) - 1
+    around = np.clip(bins[:, None] + offsets, 0, last)
+    inside = np.abs(offsets) <= np.minimum(bins, last - bins)[:, None]
+    weights = np.where(inside, np.take_along_axis(votes.votes, around, axis=1) + 1e-9, 0.0)
     octaves = (weights * np.log2(votes.periods)[around]).sum(axis=1) / weights.sum(axis=1)
     return 2**octaves

@@ -189,8 +189,13 @@ def read_labels(path: str) -> dict[str, float]:
             for cells in rows:
                 if not any(cell.strip() for cell in cells):
                     continue
-                row = dict(zip(headings, cells, strict=False))  # "" below stands for cells that a short line lacks
                 place = f"line {rows.line_num} of the labels"
+                if any(cell.strip() for cell in cells[len(headings) :]):
+                    raise UsageError(
+                        f"{place}: there must be as many cells as columns, {len(headings)}; one with a comma takes quotation "
+                        f"marks. Received: {_quote(','.join(cells))}"
+                    )
+                row = dict(zip(headings, cells, strict=False))  # "" below stands for cells that a short line lacks
                 file = _parse_file(row.get("file", ""), place)
                 if file in labels:
                     raise UsageError(
@@ -338,7 +343,7 @@ def _parse_file(text: str, place: str) -> str:
 
 def _parse_count(text: str, place: str) -> float:
     try:
-        count = float(text)
+        count = math.nan if "_" in text else float(text)  # 1_2 is a number in Python, and a slip anywhere else
     except ValueError:
         count = math.nan
     if not 0 <= count <= MAX_TRUE_COUNT:

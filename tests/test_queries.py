@@ -33,9 +33,9 @@ NOW = datetime.datetime.now(UTC).replace(microsecond=0)
 CURVE_POINTS = "SELECT upload_date, COUNT(*) AS points FROM frame_curve_points GROUP BY upload_date ORDER BY upload_date"
 
 
-def commit(warehouse, run_id, *settled, started, took, skipped=0, model="lite"):
+def commit(warehouse, run_id, *settled, started, took, skipped=0, **provenance):
     """Commits a run, which counted and failed what is settled."""
-    provenance = make_provenance(run_id, started=started, model=model)
+    provenance = make_provenance(run_id, started=started, **provenance)
     files = stage(warehouse, provenance, *settled)
     warehouse.commit(provenance, files, listed=len(settled) + skipped, skipped=skipped, run_ended=started + took)
 
@@ -113,6 +113,10 @@ def run_sql(request):
     """Returns what runs a query on filled tables and returns its rows as dicts."""
     warehouse = make_warehouse(request.param, request)
     fill(warehouse)
+    return make_run_sql(warehouse, request)
+
+
+def make_run_sql(warehouse, request):
     if not isinstance(warehouse, DuckDBWarehouse):
         return request.getfixturevalue("cloud").rows
 
@@ -131,6 +135,24 @@ def near(rows):
 def named(names, *rows):
     """Rows as dicts, from tuples of values in the order of the names."""
     return near([dict(zip(names.split(), row, strict=True)) for row in rows])
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "bigquery"])
+def test_a_curve_is_of_the_newest_count_alone(kind, request):
+    warehouse = make_warehouse(kind, request)
+    warehouse.prepare()
+    for number, count in enumerate((4.0, 6.0)):
+        commit(
+            warehouse,
+            f"run-{number}",
+            make_video_count(SQUATS, count=count, per_frame_count=np.full(100, count / 100)),
+            started=STARTED + datetime.timedelta(days=number),
+            took=datetime.timedelta(minutes=1),
+            options_json=f'{{"version": {number}}}',
+        )
+    curve = make_run_sql(warehouse, request)(QUERIES[6])
+    assert [row["frame"] for row in curve] == list(range(100))
+    assert curve[-1]["count"] == pytest.approx(6.0)
 
 
 def test_there_are_ten():

@@ -315,7 +315,7 @@ FAILURES = Table(
     columns=(
         *_KEY,
         *_UPLOAD,
-        Column("stage", ColumnType.STRING, "Step that failed: list, decode, score or count.", Mode.REQUIRED),
+        Column("stage", ColumnType.STRING, "Step that failed: decode, score or count.", Mode.REQUIRED),
         Column("code", ColumnType.STRING, "Why, as a code, for instance NOT_A_VIDEO.", Mode.REQUIRED),
         Column("message", ColumnType.STRING, "Why, in words.", Mode.REQUIRED),
         Column("size_bytes", ColumnType.INT64, "Size of the file in bytes, as listed.", Mode.REQUIRED),
@@ -390,7 +390,7 @@ QUALIFY ROW_NUMBER() OVER (
         "failures_by_code",
         "One row per stage and code of failure.",
         """\
-SELECT stage, code, COUNT(*) AS videos, MIN(video_uri) AS example_uri, MAX(run_started) AS last_run_started
+SELECT stage, code, COUNT(DISTINCT video_uri) AS videos, MIN(video_uri) AS example_uri, MAX(run_started) AS last_run_started
 FROM {dataset}failures
 GROUP BY stage, code""",
     ),

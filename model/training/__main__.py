@@ -52,7 +52,7 @@ def main() -> None:
             workers = args.pop("workers")
             config = dataclasses.replace(LITE, **{name: args.pop(name) for name in _NETWORK_FIELDS})
             train(TrainingSettings(**args), folder, config, workers=workers)
-    except (ValueError, OSError, WeightsError) as error:
+    except (ValueError, OSError, RuntimeError, WeightsError) as error:
         parser.exit(2, f"{parser.prog}: {' '.join(str(error).split())}\n")
 
 

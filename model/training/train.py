@@ -13,6 +13,7 @@ import importlib.metadata
 import itertools
 import json
 import multiprocessing
+import shutil
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -170,12 +171,17 @@ def _finished_epochs(backup: Path) -> int:
 
 
 def _read_log(folder: Path) -> list[dict[str, str]]:
-    """Returns the lines of a run's log, by column; a run that diverged and was started over has those of both attempts."""
+    """Returns the lines of a run's log, by column."""
     log = folder / "log.csv"
     if not log.exists():
         return []
     with log.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def _is_logged(folder: Path, epochs: int) -> bool:
+    """Tells whether the log has a run's last epoch, which is written after all else of it."""
+    return any(int(line["epoch"]) == epochs - 1 for line in _read_log(folder))
 
 
 def compile_lesson(lesson: Lesson, settings: TrainingSettings) -> None:
@@ -244,46 +250,55 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
       The network with averaged weights.
 
     Raises:
-      ValueError: if `folder` holds a run with other settings.
+      ValueError: if `folder` holds a run with other settings, or from other weights of that name.
       WeightsError: the weights to start from cannot be read.
+      RuntimeError: the loss is no number any more; the last epoch before that is kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / "settings.json"
     described = json.dumps({"settings": dataclasses.asdict(settings), "network": dataclasses.asdict(config)}, indent=2)
     if record.exists() and json.loads(record.read_text()) != json.loads(described):
         raise ValueError(f"{folder} holds a run with other settings: choose another folder. Received: {settings}")
-    initial = folder / "initial.json"
-    if settings.initial_weights and not initial.exists():
-        initial.write_text(json.dumps(describe_initial(settings), indent=2) + "\n")
+    backup = folder / "backup"
+    begins = not _finished_epochs(backup)
+    if settings.initial_weights and begins:
+        initial, known = folder / "initial.json", describe_initial(settings)
+        if initial.exists() and json.loads(initial.read_text()) != known:
+            raise ValueError(f"{folder} holds a run from other weights: choose another folder. Received: {known['file']}")
+        initial.write_text(json.dumps(known, indent=2) + "\n")
     record.write_text(described + "\n")
 
     keras.utils.set_random_seed(settings.seed)
     network = RepNet(config, settings.frame_policy)
-    if settings.initial_weights:
+    if settings.initial_weights and begins:
         assign_matching(network, Path(settings.initial_weights))
     if settings.frozen_encoder:
         network.encoder.trainable = network.temporal.trainable = False
     lesson = Lesson(network)
     epochs, averaged = settings.steps // settings.steps_per_epoch, folder / "averaged.weights.h5"
-    if any(int(line["epoch"]) == epochs - 1 for line in _read_log(folder)):
-        # Of a finished run, `BackupAndRestore` leaves nothing to resume from: it would start over.
+    if _is_logged(folder, epochs):
         lesson.load_weights(averaged)
         return network
     compile_lesson(lesson, settings)
-    backup = folder / "backup"
     lesson.fit(
         draw_examples(settings, _finished_epochs(backup) * settings.steps_per_epoch, workers),
         steps_per_epoch=settings.steps_per_epoch,
         epochs=epochs,
         verbose=2,
         callbacks=[
-            keras.callbacks.BackupAndRestore(str(backup)),
+            keras.callbacks.TerminateOnNaN(raise_error=True),  # before an epoch of it is kept anywhere
+            # Two checkpoints, since being killed while one is written leaves it in pieces.
+            keras.callbacks.BackupAndRestore(str(backup), double_checkpoint=True, delete_checkpoint=False),
             keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
             keras.callbacks.ModelCheckpoint(str(averaged), save_weights_only=True),
-            keras.callbacks.TerminateOnNaN(),
             keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True),
         ],
     )
+    if _is_logged(folder, epochs):
+        shutil.rmtree(backup)
+    else:  # nothing was left to do: killed between the last checkpoint and what is written after it
+        lesson.optimizer.finalize_variable_values(lesson.trainable_variables)
+        lesson.save_weights(averaged)
     return network
 
 
@@ -309,7 +324,7 @@ def export(folder: Path, path: Path) -> str:
     training = {
         "settings": {name: value for name, value in record["settings"].items() if name != "initial_weights"},
         "initial": json.loads(initial.read_text()) if initial.exists() else None,
-        "steps_done": (int(last["epoch"]) + 1) * record["settings"]["steps_per_epoch"],
+        "steps_done": max(int(last["epoch"]) + 1, _finished_epochs(folder / "backup")) * record["settings"]["steps_per_epoch"],
         "last_losses": {name: float(last[name]) for name in ("period_loss", "periodicity_loss")},
         "code_version": importlib.metadata.version("repcount"),
     }

@@ -532,6 +532,15 @@ class TestVote:
         logits[12] = logits_of(np.full(384, 72), np.full(384, 0.99), 12)  # the surest, but of six positions where there is one
         assert count_repetitions(logits, 384, 1, self.options).count == pytest.approx(32, rel=0.03)
 
+    @pytest.mark.parametrize(("period", "at_limit"), [(384, True), (372, False), (120, False)])
+    def test_the_longest_period_is_told_and_named(self, period, at_limit):
+        counted = self.count(np.full(3000, period), np.full(3000, 0.95), (12,))
+        assert counted.count == pytest.approx(3000 / period, rel=0.01)
+        assert counted.at_period_limit == at_limit
+
+    def test_the_shortest_period_is_told(self):
+        assert self.count(np.full(3000, 3), np.full(3000, 0.95)).count == pytest.approx(1000, rel=0.01)
+
     def test_two_exercises_each_have_their_own_period(self):
         periods = np.concatenate([np.full(240, 12), np.full(240, 48)])
         counted = self.count(periods, np.full(480, 0.95), (1, 2, 3, 4, 6))

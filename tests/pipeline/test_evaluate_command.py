@@ -167,9 +167,7 @@ def test_videos_without_a_label_are_left_out_and_said_to_be(evaluate, capsys, fo
 
 
 def test_labels_are_taken_as_people_and_spreadsheets_write_them(evaluate, capsys):
-    labels = (
-        '\ufeffnote, count ,file\r\n"two, and a\r\nhalf",2.5,./sets/lunges.mp4\r\n,,\r\n\r\n, 5,sets/../squats.mp4,more\r\n'
-    )
+    labels = '\ufeffnote, count ,file\r\n"two, and a\r\nhalf",2.5,./sets/lunges.mp4\r\n,,\r\n\r\n, 5,sets/../squats.mp4, ,\r\n'
     assert evaluate(labels, "--json") == 0
     clips = json.loads(capsys.readouterr().out)["clips"]
     assert [(clip["file"], clip["true_count"]) for clip in clips] == [("sets/lunges.mp4", 2.5), ("squats.mp4", 5.0)]
@@ -193,6 +191,12 @@ def test_labels_are_taken_as_people_and_spreadsheets_write_them(evaluate, capsys
         ("file,count\nsquats.mp4,five\n", "Received: 'five'"),
         ("file,count\nsquats.mp4,5\nstill.mp4,-1\n", "line 3 of the labels: the count must be a number from 0 to "),
         ("file,count\nsquats.mp4,nan\n", "Received: 'nan'"),
+        ("file,count\nsquats.mp4,1_2\n", "Received: '1_2'"),
+        (
+            "file,count\nsquats.mp4,12,5\n",
+            "line 2 of the labels: there must be as many cells as columns, 2; one with",
+        ),
+        ("file,count\nstill.mp4,0\nsquats.mp4,1,000\n", "Received: 'squats.mp4,1,000'"),
         ("file,count\nsquats.mp4,inf\n", "Received: 'inf'"),
         ("file,count\nsquats.mp4,1e300\n", "Received: '1e300'"),
         ("file,count\nsquats.mp4,\n", "Received: ''"),

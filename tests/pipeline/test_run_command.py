@@ -21,6 +21,7 @@ from transforms.inference import RepNetModelHandler
 
 ON_DATAFLOW = ["--runner", "DataflowRunner", "--output", "bigquery:my-project.gym", "--temp_location", "gs://gym-temp/repcount"]
 
+
 @pytest.fixture
 def repcount(monkeypatch, tmp_path):
     """Runs the command line with the fake model in place of lite; returns the exit code."""

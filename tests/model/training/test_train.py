@@ -114,6 +114,52 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one_but_for_
         np.testing.assert_allclose(array, expected[name], atol=1e-6, err_msg=name)
 
 
+class KilledLogger(keras.callbacks.CSVLogger):
+    """The log of a run that is killed in its last epoch, after the checkpoint was written."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            raise InterruptionError
+        super().on_epoch_end(epoch, logs)
+
+
+@pytest.mark.slow
+def test_a_run_killed_after_its_last_checkpoint_is_finished_and_not_started_over(drawn, eager, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.callbacks, "CSVLogger", KilledLogger)
+        with pytest.raises(InterruptionError):
+            train(SETTINGS, tmp_path / "killed", TINY)
+    (tmp_path / "killed" / "averaged.weights.h5").unlink()
+    finished = presets.network_arrays(train(SETTINGS, tmp_path / "killed", TINY))
+    for name, array in presets.network_arrays(train(SETTINGS, tmp_path / "whole", TINY)).items():
+        np.testing.assert_allclose(finished[name], array, rtol=1e-6, atol=1e-7, err_msg=name)  # averages are rounded twice
+    assert (tmp_path / "killed" / "averaged.weights.h5").exists()
+    assert epochs_logged(tmp_path / "killed") == ["0"]
+    train(SETTINGS, tmp_path / "killed", TINY)
+    assert epochs_logged(tmp_path / "killed") == ["0"]
+
+
+class DivergingLogger(keras.callbacks.CSVLogger):
+    """The log of a run whose loss is no number in its second epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            variable = self.model.trainable_variables[0]
+            variable.assign(np.nan * np.ones(variable.shape))
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_ends_with_an_error_and_keeps_what_it_had(drawn, eager, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.callbacks, "CSVLogger", DivergingLogger)
+        with pytest.raises(RuntimeError, match="NaN"):
+            train(SETTINGS, tmp_path, TINY)
+    network = RepNet(TINY)
+    Lesson(network).load_weights(tmp_path / "averaged.weights.h5")
+    assert all(np.isfinite(array).all() for array in presets.network_arrays(network).values())
+    assert (tmp_path / "backup").exists()
+
+
 @pytest.mark.slow
 def test_a_finished_run_is_not_run_again(drawn, eager, tmp_path):
     network = train(SETTINGS, tmp_path, TINY)
@@ -249,6 +295,10 @@ def test_a_frozen_encoder_stays_as_it_was(first, drawn, eager, tmp_path):
     settings = dataclasses.replace(SETTINGS, initial_weights=str(path), frozen_encoder=True)
     arrays, expected = presets.network_arrays(train(settings, tmp_path / "run", TINY)), presets.network_arrays(before)
     initial = json.loads((tmp_path / "run" / "initial.json").read_text())
+    (tmp_path / "run" / "log.csv").unlink()
+    (tmp_path / "run" / "initial.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds a run from other weights.* Received: first\.weights\.h5"):
+        train(settings, tmp_path / "run", TINY)
     assert (initial["file"], initial["sha256"]) == ("first.weights.h5", presets.read_sidecar(path)["sha256"])
     frozen = {name for name in arrays if name.startswith(("base_model/", "temporal_"))}
     assert all(np.array_equal(arrays[name], expected[name]) for name in frozen)
