@@ -155,7 +155,7 @@ count() {
   )
   [[ -z "${MODEL:-}" ]] || command+=(--model "$MODEL")
   if [[ -n "${SUBNETWORK:-}" && -z "${IMAGE:-}" ]]; then
-    refuse "SUBNETWORK needs IMAGE: workers without public addresses cannot install anything when they start."
+    printf 'run_dataflow.sh: without IMAGE, workers install packages when they start, which with SUBNETWORK takes Cloud NAT\n' >&2
   fi
   if [[ -n "${IMAGE:-}" ]]; then
     command+=(--sdk_container_image "$IMAGE" --sdk_location container)

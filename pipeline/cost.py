@@ -112,7 +112,7 @@ class Bill:
     dollars: float
 
 
-def bills(frames: float, cores: int, speeds: Speeds, prices: Prices) -> list[Bill]:
+def bills(frames: float, cores: int, scoring_cores: int, speeds: Speeds, prices: Prices) -> list[Bill]:
     """Returns what it takes to decode and score so many frames: fused, split, and without GPUs.
 
     Fused, a machine is as fast as the slower of its cores that decode and its GPU that scores, and both are paid for all the
@@ -120,7 +120,8 @@ def bills(frames: float, cores: int, speeds: Speeds, prices: Prices) -> list[Bil
 
     Args:
       frames: of all videos.
-      cores: of a machine with a GPU.
+      cores: of a machine with a GPU, where it is fused.
+      scoring_cores: of one, where it is split.
       speeds: of each.
       prices: of each.
     """
@@ -132,10 +133,10 @@ def bills(frames: float, cores: int, speeds: Speeds, prices: Prices) -> list[Bil
         Bill("fused", cores * fused_hours, fused_hours, fused_hours * (prices.machine_hour(cores) + prices.gpu_hour)),
         Bill(
             "split",
-            decode_hours + cores * gpu_hours,
+            decode_hours + scoring_cores * gpu_hours,
             gpu_hours,
             prices.machine_hour(decode_hours)
-            + gpu_hours * (prices.machine_hour(cores) + prices.gpu_hour)
+            + gpu_hours * (prices.machine_hour(scoring_cores) + prices.gpu_hour)
             + prices.shuffle(sent_gb),
         ),
         Bill("no GPU", both_hours, 0.0, prices.machine_hour(both_hours)),
@@ -156,7 +157,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         ("minutes", _positive, 1.0, "minutes of each"),
         ("fps", _positive, 30.0, "frames a second of each"),
         ("hours", _positive, 6.0, "hours that the night has"),
-        ("cores", _positive_whole, None, "cores of a machine with a GPU. Default: those of the type's usual one"),
+        ("cores", _positive_whole, None, "cores of a machine with a GPU, where fused. Default: those of the type's usual one"),
         ("decode_fps", _positive, _CORE_DECODE_FPS, "frames that a core decodes a second"),
         ("core_score_fps", _positive, None, "frames that a core scores a second. Default: by --model"),
         ("gpu_score_fps", _positive, None, "frames that a GPU scores a second. Default: by --model and --gpu"),
@@ -177,12 +178,12 @@ def run(args: argparse.Namespace) -> int:
     gpu_fps = args.gpu_score_fps or _GPU_SHARE * _PEAK_TFLOPS[args.gpu] * 1000 / GFLOP_PER_FRAME[args.model]
     speeds = Speeds(args.decode_fps, args.core_score_fps or _CORE_SCORE_FPS[args.model], gpu_fps)
     prices = Prices(args.core_hour, args.gb_hour, args.gpu_hour, args.shuffled_gb)
-    cores = args.cores or cores_of(GPU_KINDS[args.gpu].machine_type) or 1
+    usual_cores = cores_of(GPU_KINDS[args.gpu].machine_type) or 1
     video_hours = args.videos * args.minutes / 60
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("", "core-hours", "GPU-hours", f"cores for {args.hours:g} h", "GPUs", "dollars", "video-hours a dollar"):
         table.add_column(column, justify="right")
-    for bill in bills(video_hours * 3600 * args.fps, cores, speeds, prices):
+    for bill in bills(video_hours * 3600 * args.fps, args.cores or usual_cores, usual_cores, speeds, prices):
         table.add_row(
             bill.name,
             f"{bill.core_hours:,.0f}",

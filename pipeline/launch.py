@@ -56,23 +56,23 @@ class GpuKind:
 
     Attributes:
       machine_type: of a worker that has one.
-      machine_families: what names of machine types that can have one begin with.
+      machine_types: pattern of the machine types that have exactly one, as we ask for, or can be given one.
       precision: number format of the frames' part that it is fast in; a value of `model.precision.PRECISIONS`.
     """
 
     machine_type: str
-    machine_families: tuple[str, ...]
+    machine_types: str
     precision: str
 
 
 GPU_KINDS = {
-    "nvidia-l4": GpuKind("g2-standard-8", ("g2-",), "bfloat16"),
-    "nvidia-tesla-t4": GpuKind("n1-standard-8", ("n1-", "custom-"), "float16"),
-    "nvidia-tesla-p100": GpuKind("n1-standard-8", ("n1-", "custom-"), "float16"),
-    "nvidia-tesla-v100": GpuKind("n1-standard-8", ("n1-", "custom-"), "float16"),
-    "nvidia-tesla-a100": GpuKind("a2-highgpu-1g", ("a2-highgpu-", "a2-megagpu-"), "bfloat16"),
-    "nvidia-a100-80gb": GpuKind("a2-ultragpu-1g", ("a2-ultragpu-",), "bfloat16"),
-    "nvidia-h100-80gb": GpuKind("a3-highgpu-1g", ("a3-highgpu-",), "bfloat16"),
+    "nvidia-l4": GpuKind("g2-standard-8", r"g2-(standard-(4|8|12|16|32)|custom-.*)", "bfloat16"),
+    "nvidia-tesla-t4": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16"),
+    "nvidia-tesla-p100": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16"),
+    "nvidia-tesla-v100": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16"),
+    "nvidia-tesla-a100": GpuKind("a2-highgpu-1g", "a2-highgpu-1g", "bfloat16"),
+    "nvidia-a100-80gb": GpuKind("a2-ultragpu-1g", "a2-ultragpu-1g", "bfloat16"),
+    "nvidia-h100-80gb": GpuKind("a3-highgpu-1g", "a3-highgpu-1g", "bfloat16"),
 }
 """The types of GPU that Dataflow attaches to workers; bfloat16 came with the generation of the A100."""
 
@@ -153,11 +153,11 @@ def make_launch(args: argparse.Namespace, options: PipelineOptions) -> LaunchCon
         raise UsageError(f"--max_hours must be a positive number. Received: {launch.max_hours}")
     machine_type = options.view_as(WorkerOptions).machine_type
     if launch.gpu_type and launch.placement == FUSED and machine_type:
-        families = GPU_KINDS[launch.gpu_type].machine_families
-        if not machine_type.startswith(families):
+        kind = GPU_KINDS[launch.gpu_type]
+        if not re.fullmatch(kind.machine_types, machine_type):
             raise UsageError(
-                f"--worker_machine_type must be one of {' or '.join(f'{family}*' for family in families)} for a "
-                f"{launch.gpu_type}. Received: {machine_type}"
+                f"--worker_machine_type must be one that has one {launch.gpu_type}, such as {kind.machine_type}. "
+                f"Received: {machine_type}"
             )
     given_options = options.view_as(GoogleCloudOptions).dataflow_service_options or []
     for option in given_options:

@@ -186,8 +186,10 @@ def test_what_is_missing_is_named(name):
     assert f"set these in the environment or in .env: {name};" in refusal("nightly", **environment)
 
 
-def test_workers_that_cannot_install_anything_need_an_image():
-    assert "SUBNETWORK needs IMAGE" in refusal("nightly", **REQUIRED, SUBNETWORK="regions/europe-west4/subnetworks/private")
+def test_workers_without_an_image_or_public_addresses_come_with_a_word_about_nat():
+    private = "regions/europe-west4/subnetworks/private"
+    assert "Cloud NAT" in run("nightly", "--dry_run", **REQUIRED, SUBNETWORK=private).stderr
+    assert "Cloud NAT" not in run("nightly", "--dry_run", **REQUIRED, SUBNETWORK=private, IMAGE="somewhere/repcount:1").stderr
 
 
 @pytest.mark.parametrize("name", ["IMAGE", "MAX_WORKERS"])

@@ -89,7 +89,7 @@ def encode_streams(
         for stream in streams:
             stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
         if sound_sec:
-            _encode_silence(container, "aac" if path.suffix == ".flv" else "flac", sound_sec)
+            _encode_silence(container, {".flv": "aac", ".wmv": "mp2"}.get(path.suffix, "flac"), sound_sec)
         container.start_encoding()
         for stream, indices in zip(streams, numbers, strict=True):
             for time, index in enumerate(indices):

@@ -289,13 +289,13 @@ class PresentationClock:
         self.last_sec = 0.0
         self.has_restarted = False
 
-    def present(self, container_sec: float) -> float:
-        """Takes the next frame's time in the container and returns its time in seconds from the first frame."""
+    def present(self, container_sec: float | None) -> float:
+        """Takes the next frame's time in the container, if it has one, and returns its time in seconds from the first frame."""
         self.num_frames += 1
         if self.num_frames == 1:
-            self.first_sec = self._origin_sec = container_sec
+            self.first_sec = self._origin_sec = container_sec or 0.0
             return 0.0
-        time_sec = container_sec - self._origin_sec
+        time_sec = self.last_sec if container_sec is None else container_sec - self._origin_sec
         step_sec = time_sec - self.last_sec
         if 0 < step_sec <= self._restart_sec:
             self._recent_steps_sec.append(step_sec)
@@ -432,14 +432,14 @@ class _Reading:
                 num_failed += 1
                 yield None
 
-    def _container_sec(self, frame: VideoFrame) -> float:
-        """Returns when a frame is shown as its container tells; 0 if it does not, which the clock takes for no time.
+    def _container_sec(self, frame: VideoFrame) -> float | None:
+        """Returns when a frame is shown as its container tells; None if it does not.
 
         AVI stores no times of presentation, and what FFmpeg makes up for them goes back and forth.
         """
         first, second = (frame.dts, frame.pts) if self._is_avi else (frame.pts, frame.dts)
         ticks = second if first is None else first
-        return float(ticks * frame.time_base) if ticks is not None and frame.time_base else 0.0
+        return float(ticks * frame.time_base) if ticks is not None and frame.time_base else None
 
     def _check_length(self, time_sec: float) -> None:
         """Raises DecodeError TOO_LONG as soon as a video is, whatever its header says."""
@@ -461,17 +461,18 @@ class _Reading:
         """Returns how long the video is by its file; 0 if that does not tell.
 
         In MP4 and MOV the number of frames counts what an edit list hides, and the duration does not. In AVI, FFmpeg makes the
-        duration fit what there is of the file, and leaves the number of frames as it was declared. Matroska and FLV have the
-        time at which the longest stream ends, which with sound may be another one; Matroska may have a tag for each stream.
+        duration fit what there is of the file, and leaves the number of frames as it was declared. ASF, FLV and Matroska have
+        the time at which the longest stream ends, which with sound may be another one; Matroska may have a tag for each stream.
         """
         stream = self._stream
         if self._is_avi and stream.time_base:
             return float(stream.frames * stream.time_base)
-        if stream.duration is not None and stream.time_base:
+        has_sound = bool(self._container.streams.audio)
+        if stream.duration is not None and stream.time_base and not (self._container.format.name == "asf" and has_sound):
             return float(stream.duration * stream.time_base)
         if tag := _DURATION_TAG.fullmatch(stream.metadata.get("DURATION", "")):
             end_sec = int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
-        elif not self._container.streams.audio:
+        elif not has_sound:
             end_sec = (self._container.duration or 0) / av.time_base
         else:
             return 0.0

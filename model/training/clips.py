@@ -1,7 +1,8 @@
 """Labelled clips, drawn: 64 frames, which of them belong to repetitions, and where in the repetition each is.
 
 A clip is one or two shots of a scene. A scene has a background, a camera, an actor that repeats (a figure, limbs, a patch, or
-the picture itself) or does not, and bystanders. The set's timing runs on through cuts, as it does in edited workout videos.
+the picture itself) or does not, and bystanders. Who exercises may come from elsewhere, and leave again. The set's timing runs
+on through cuts, as it does in edited workout videos.
 """
 
 from __future__ import annotations

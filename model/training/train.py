@@ -241,7 +241,7 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
 
     Args:
       settings: what decides the run.
-      folder: gets `settings.json`, `initial.json` if the run starts from weights, `log.csv`, the checkpoint of the last epoch
+      folder: gets `settings.json`, `initial.json` if the run starts from weights, `log.csv`, the last two epochs' checkpoints
         while the run lasts, and the weights with their running average as `averaged.weights.h5` after every epoch.
       config: the network.
       workers: processes that draw clips.
@@ -260,7 +260,8 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
     if record.exists() and json.loads(record.read_text()) != json.loads(described):
         raise ValueError(f"{folder} holds a run with other settings: choose another folder. Received: {settings}")
     backup = folder / "backup"
-    begins = not _finished_epochs(backup)
+    epochs = settings.steps // settings.steps_per_epoch
+    begins = not (_finished_epochs(backup) or _is_logged(folder, epochs))
     if settings.initial_weights and begins:
         initial, known = folder / "initial.json", describe_initial(settings)
         if initial.exists() and json.loads(initial.read_text()) != known:
@@ -275,7 +276,7 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
     if settings.frozen_encoder:
         network.encoder.trainable = network.temporal.trainable = False
     lesson = Lesson(network)
-    epochs, averaged = settings.steps // settings.steps_per_epoch, folder / "averaged.weights.h5"
+    averaged = folder / "averaged.weights.h5"
     if _is_logged(folder, epochs):
         lesson.load_weights(averaged)
         return network

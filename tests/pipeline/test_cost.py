@@ -10,8 +10,8 @@ PRICES = Prices(core_hour=0.1, gb_hour=0.0, gpu_hour=1.0, shuffled_gb=0.0)
 HOUR = 3600
 
 
-def by_name(frames, cores, speeds, prices=PRICES):
-    return {bill.name: bill for bill in bills(frames, cores, speeds, prices)}
+def by_name(frames, cores, speeds, prices=PRICES, scoring_cores=4):
+    return {bill.name: bill for bill in bills(frames, cores, scoring_cores, speeds, prices)}
 
 
 def test_fused_a_machine_is_as_fast_as_its_cores_where_they_are_too_few():
@@ -25,7 +25,7 @@ def test_fused_a_machine_is_as_fast_as_its_gpu_where_that_is_too_slow():
 
 
 def test_split_each_is_paid_for_its_own_time():
-    found = by_name(800 * HOUR, 4, Speeds(core_decode=100, core_score=10, gpu_score=400))["split"]
+    found = by_name(800 * HOUR, 32, Speeds(core_decode=100, core_score=10, gpu_score=400))["split"]
     assert (found.core_hours, found.gpu_hours) == (8 + 4 * 2, 2.0)
     assert found.dollars == pytest.approx(8 * 0.1 + 2 * (0.4 + 1.0))
 

@@ -262,6 +262,7 @@ def test_times_start_at_zero_and_keep_their_steps():
     [
         [0.04, 0.08, 0.12, 0.16, 0.20, 0.0],  # B-frames in AVI: the last time is missing
         [0.0] * 6,  # no times at all
+        [None] * 6,
         [0.0, 0.04, 0.08, 0.0, 0.04, 0.08],  # two recordings joined
     ],
 )
@@ -270,6 +271,13 @@ def test_time_that_does_not_go_up_is_a_step_after_the_one_before(container_sec, 
     _, times_sec = present_all(container_sec, nominal_fps)
     step_sec = 1 / 30 if nominal_fps == 1000 and not any(container_sec) else 1 / 25
     np.testing.assert_allclose(times_sec, np.arange(6) * step_sec)
+
+
+def test_a_frame_without_a_time_is_no_new_beginning():
+    clock = PresentationClock(60.0, restart_sec=10.0)
+    times_sec = [clock.present(None if index % 3 == 1 else 5 + index / 30) for index in range(1800)]
+    np.testing.assert_allclose(times_sec, np.arange(1800) / 30, atol=1 / 30)
+    assert not clock.has_restarted
 
 
 def test_times_in_the_order_of_coding_go_up_without_drifting():
@@ -319,6 +327,7 @@ def test_video_that_breaks_off_near_its_end_is_flagged(tmp_path, suffix):
     [
         (".mkv", "ffv1", 0, 5),
         (".flv", "flv1", 0, 5),
+        (".wmv", "wmv2", 0, 5),
         (".mkv", "ffv1", 10, 0),
         (".webm", "libvpx", 10, 0),
         (".flv", "flv1", 10, 0),
