@@ -122,7 +122,7 @@ PRESETS: Mapping[str, Preset] = {
             config=config.LITE,
             description="our own small RepNet, trained from drawn clips; shipped with the program",
             strides=(1, 2, 3, 4, 6, 8, 12),
-            counting=CountingOptions(stride_rule=StrideRule.VOTE, video_threshold=0.0, frame_threshold=0.12, peak_share=0.3),
+            counting=CountingOptions(stride_rule=StrideRule.VOTE, video_threshold=0.0, frame_threshold=0.14, peak_share=0.4),
         ),
         Preset(
             name="repnet-2020",

@@ -21,13 +21,16 @@ PARTS = ("bystanders", "camera", "damage", "edits", "entrances", "fidgeting")
 low resolution and held frames; cuts, title cards, counters and bars; actors who come, take their position, and leave; movements
 without any rhythm where nothing repeats."""
 
+_VIDEOS = 20201
+"""Sets the seeds of `draw_video` apart."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Clip:
-    """One training example.
+    """What was drawn.
 
     Attributes:
-      frames: (64, 112, 112, 3) uint8, RGB.
+      frames: (num_frames, 112, 112, 3) uint8, RGB; 64 of a training example.
       timing: what moves, see `motion.Timing`; `active` leaves out what a title card covers.
     """
 
@@ -72,6 +75,19 @@ def draw_clip(seed: int, without: frozenset[str] = frozenset()) -> Clip:
     if damage and rng.random() < 0.1:
         _hold_frames(frames, timing, rng)
     return Clip(frames, dataclasses.replace(timing, active=active))
+
+
+def draw_video(seed: int) -> Clip:
+    """Returns a whole video of 240 to 700 frames to measure counting with; its seeds are far from those of training.
+
+    It has one set at the most, of `(timing.active / timing.period_frames).sum()` repetitions, and may have a cut.
+    """
+    rng = np.random.default_rng([_VIDEOS, seed])
+    timing = motion.draw_set(rng, int(rng.integers(240, 700)))
+    frames = _draw_shot(rng, timing, frozenset())
+    if rng.random() < 0.1:
+        _cut(frames, _draw_shot(rng, timing, frozenset()), rng)
+    return Clip(drawing.degrade(rng, frames), timing)
 
 
 def draw_batch(first_seed: int, size: int, views_per_clip: int, without: frozenset[str] = frozenset()) -> Batch:

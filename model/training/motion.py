@@ -86,6 +86,19 @@ def draw_timing(rng: np.random.Generator, num_frames: int, shortest: float = 2.7
     return Timing(phase, period, active)
 
 
+def draw_set(rng: np.random.Generator, num_frames: int, shortest: float = 9.0, longest: float = 150.0) -> Timing:
+    """Returns the timing of a whole video: one set with idling before and after it, most of the time, or none at all."""
+    base = np.exp(rng.uniform(np.log(shortest), np.log(longest)))
+    active = np.zeros(num_frames, bool)
+    if rng.random() < 0.85:
+        before, after = rng.uniform(0.0, 0.35, 2) * (rng.random(2) < 0.8) * num_frames
+        active[int(before) : num_frames - int(after)] = True
+    drift = np.exp(smooth_noise(rng, num_frames, float(rng.choice([0.0, 0.05, 0.12])))[:, 0])
+    period = np.maximum(base * drift / drift.mean(), 0.5 * shortest)
+    phase = np.cumsum(1.0 / period) + rng.random()
+    return Timing(phase, period, active & runs_of_two_cycles(phase, active))
+
+
 def runs_of_two_cycles(phase: np.ndarray, active: np.ndarray) -> np.ndarray:
     """Keeps only the runs of `active` that hold nearly two cycles: less cannot be told from a single movement."""
     out = np.zeros_like(active)

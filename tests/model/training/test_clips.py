@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.config import WINDOW_FRAMES
-from model.training.clips import PARTS, draw_batch, draw_clip
+from model.training.clips import PARTS, draw_batch, draw_clip, draw_video
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +68,15 @@ def test_without_a_moving_camera_what_stands_still_is_the_same_in_every_frame():
     clips = [draw_clip(seed, nothing_else) for seed in range(20)]
     still = [(np.ptp(clip.frames.astype(int), axis=0).max(axis=-1) == 0).mean() for clip in clips]
     assert np.median(still) > 0.3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_video_to_measure_with_has_a_known_count_and_is_the_same_again(seed):
+    video = draw_video(seed)
+    num_frames = len(video.frames)
+    assert 240 <= num_frames < 700
+    assert video.frames.shape == (num_frames, 112, 112, 3)
+    assert len(video.timing.active) == num_frames
+    repetitions = (video.timing.active / video.timing.period_frames).sum()
+    assert repetitions == 0 or repetitions > 1.5
+    np.testing.assert_array_equal(draw_video(seed).frames, video.frames)
