@@ -25,12 +25,12 @@ def count_clips():
 
 def test_most_clips_are_off_by_one_at_most():
     within_one = [abs(count - true) <= 1 for count, true in count_clips().values()]
-    assert sum(within_one) / len(within_one) >= 0.85  # 0.88 in float32; a clip may tip over in another number format
+    assert sum(within_one) / len(within_one) >= 0.88  # 0.91 in float32; a clip may tip over in another number format
 
 
 def test_repetitions_are_not_far_off():
     errors = [abs(count - true) / true for count, true in count_clips().values() if true > 1]
-    assert sum(errors) / len(errors) <= 0.13
+    assert sum(errors) / len(errors) <= 0.12
 
 
 def test_where_nothing_repeats_less_than_one_is_counted():
