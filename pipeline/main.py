@@ -23,6 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_for_people)
+    # Google's clients look up facts about the account in threads of their own, and urllib3 warns of each retry. A request that
+    # matters raises an error when its retries are used up.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     parser: argparse.ArgumentParser = OneLineParser(prog="repcount", description="Counts repetitions in videos.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run_command.add_parser(commands)
