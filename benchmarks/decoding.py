@@ -27,11 +27,11 @@ from benchmarks import warm_model
 from benchmarks.report import print_result
 from model.logits import chunk_frames
 from model.presets import PRESETS
-from pipeline import run_command
+from pipeline.commands import run as run_command
 from pipeline.main import main
-from transforms.decoder_process import DecoderProcess
+from transforms.decoding.process import DecoderProcess
+from transforms.decoding.reader import DecodingOptions, read_video
 from transforms.inference import RepNetModelHandler
-from transforms.video_reader import DecodingOptions, read_video
 
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
 

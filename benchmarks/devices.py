@@ -1,6 +1,6 @@
 """Scoring on this machine's device: frames a second by model, number format and frames at once, against its matrix rate.
 
-    python -m benchmarks.devices [--models lite repnet-2020] [--precisions float32 bfloat16] [--frames_at_once 64 256]
+    python -m benchmarks.devices [--models lite repnet-2020] [--precisions float32 bfloat16] [--batch_frames 64 256]
 
 Uses the GPU if there is one, and says so. Weights are made up: the time does not depend on them. The share is that which
 the network's arithmetic reaches of the rate of a large matrix product in the same format. `repcount cost` takes the figures
@@ -24,7 +24,7 @@ from model.devices import prepare_gpus
 from model.network import RepNet
 from model.presets import PRESETS
 from model.scoring import Precision, Scorer
-from pipeline.cost import GFLOP_PER_FRAME
+from pipeline.commands.cost import GFLOP_PER_FRAME
 
 
 def device_name() -> str:
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["lite", "repnet-2020"], choices=sorted(PRESETS))
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"], choices=[kind.value for kind in Precision])
-    parser.add_argument("--frames_at_once", type=int, nargs="+", default=[64, 256])
+    parser.add_argument("--batch_frames", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--frames", type=int, default=1536, help="that are scored. Default: 1536")
     parser.add_argument("--repeats", type=int, default=3, help="of each, of which the median counts. Default: 3")
     args = parser.parse_args()
@@ -53,19 +53,19 @@ def main() -> None:
         rate = matrix_rate_flops(precision)
         for model in args.models:
             network = RepNet(PRESETS[model].config)
-            for frames_at_once in args.frames_at_once:
-                scorer = Scorer(network, PRESETS[model].strides, precision, frames_at_once)
+            for batch_frames in args.batch_frames:
+                scorer = Scorer(network, PRESETS[model].strides, precision, batch_frames)
                 scorer.score(frames)
                 sec, _ = median_sec(lambda: scorer.score(frames), args.repeats)  # noqa: B023
                 fps = args.frames / sec
                 share = fps * GFLOP_PER_FRAME[model] * 1e9 / rate
-                what = f"{model} {precision.value}, {frames_at_once} at once"
+                what = f"{model} {precision.value}, {batch_frames} at once"
                 print(f"{what}: {fps:,.0f} frames/s, {share:.0%} of {rate / 1e9:,.0f} GFLOP/s", flush=True)
                 results.append(
                     {
                         "model": model,
                         "precision": precision.value,
-                        "frames_at_once": frames_at_once,
+                        "batch_frames": batch_frames,
                         "frames_per_sec": round(fps, 1),
                         "share_of_matrix_rate": round(share, 3),
                     }

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from model.logits import StrideLogits, window_frames
+from transforms.decoding.video_facts import VideoFacts
 from transforms.records import FrameChunk, VideoRef
-from transforms.video_facts import VideoFacts
 
 _FRAMES = 60
 

@@ -20,7 +20,7 @@ from typing import BinaryIO
 from apache_beam.io.filesystems import FileSystems
 
 from benchmarks.report import print_result
-from transforms.decoding import COPY_BUFFER_BYTES, local_file
+from transforms.decoding.decode_videos import COPY_BUFFER_BYTES, local_file
 from transforms.listing import find_object
 
 

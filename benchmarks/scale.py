@@ -29,15 +29,15 @@ from benchmarks.report import print_result
 from benchmarks.selection import make_provenance
 from model.counting import CountingOptions
 from transforms.counting import CountVideos
-from transforms.duckdb_warehouse import DuckDBWarehouse
 from transforms.inference import RepNetModelHandler, ScoreChunks
 from transforms.records import ChunkScores, VideoRef
-from transforms.rows import Provenance, listing_batch
-from transforms.schema import LISTING
 from transforms.selection import SelectVideos
-from transforms.staged_files import StagedFile, TableWriter
 from transforms.staging import CommitRows, StageRows
-from transforms.warehouse import Selection
+from transforms.warehouse.base import Selection
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+from transforms.warehouse.parquet import StagedFile, TableWriter
+from transforms.warehouse.rows import Provenance, listing_batch
+from transforms.warehouse.schema import LISTING
 
 _BATCH = 10_000
 

@@ -28,17 +28,17 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks.report import print_result
-from transforms.bigquery_warehouse import BigQueryWarehouse
-from transforms.duckdb_warehouse import DuckDBWarehouse
 from transforms.listing import ListVideos, list_videos
-from transforms.outputs import parse_output
-from transforms.progress import TellTotals, read_totals
+from transforms.progress import WriteTotals, read_totals
 from transforms.records import VideoRef
-from transforms.rows import Provenance
-from transforms.schema import FRAME_CURVES, VIDEO_COUNTS, ColumnType, Mode
 from transforms.selection import SelectVideos
-from transforms.staged_files import StagedFile
-from transforms.warehouse import Selection
+from transforms.warehouse.base import Selection
+from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+from transforms.warehouse.open import parse_output
+from transforms.warehouse.parquet import StagedFile
+from transforms.warehouse.rows import Provenance
+from transforms.warehouse.schema import FRAME_CURVES, VIDEO_COUNTS, ColumnType, Mode
 
 _FOLDERS = 100
 
@@ -95,7 +95,7 @@ def list_and_select(pattern: str, output: str, temp_location: str, told: str) ->
     with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
         listed = pipeline | ListVideos([pattern], warehouse.staging_folder(provenance.run_id))
         selected = listed | SelectVideos(warehouse, provenance, Selection())
-        _ = selected["totals"] | TellTotals(told)
+        _ = selected["totals"] | WriteTotals(told)
     warehouse.remove_staging(provenance.run_id)
     totals = read_totals(told)
     return totals.selected if totals else 0

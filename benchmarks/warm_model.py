@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from model.quiet import import_tensorflow
+from model.tensorflow_import import import_tensorflow
 from transforms.inference import ChunkScorer
 
 

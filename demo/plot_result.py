@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from model.presets import WeightsError
-from pipeline.count_command import count_video, load_counter
+from pipeline.commands.count import count_video, load_counter
 from pipeline.options import UsageError, add_model_options
 from transforms.listing import find_object
 from transforms.records import Failure, VideoCount

@@ -19,7 +19,7 @@ import tenacity
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from model import presets, quiet, storage
+from model import presets, storage, tensorflow_import
 from model.presets import Preset, RemoteFile
 
 URL_VARIABLE = "REPCOUNT_CHECKPOINT_URL"
@@ -142,7 +142,7 @@ def _check_free_space(preset: Preset, folder: Path) -> None:
 
 def _convert(preset: Preset, downloads: Path, path: Path) -> None:
     """Writes the weights file from the checkpoint's files."""
-    quiet.import_tensorflow()
+    tensorflow_import.import_tensorflow()
     from model import checkpoint
     from model.network import RepNet
 

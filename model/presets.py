@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from model import config, quiet, storage
+from model import config, storage, tensorflow_import
 from model.counting import CountingOptions, StrideRule
 from model.storage import WeightsError
 
@@ -224,7 +224,7 @@ def load_weights(path: Path) -> LoadedModel:
             f"the JSON file beside the weights says something else ({reason}). Received: {str(path)!r}"
         ) from error
     arrays = read_arrays(path)
-    quiet.import_tensorflow()
+    tensorflow_import.import_tensorflow()
     from model import checkpoint
     from model.network import RepNet
 
@@ -377,7 +377,7 @@ def _load_preset(preset: Preset, cache_dir: Path | None) -> LoadedModel:
 
 
 def _load_checkpoint(prefix: str) -> LoadedModel:
-    quiet.import_tensorflow()
+    tensorflow_import.import_tensorflow()
     from model import checkpoint
     from model.network import RepNet
 

@@ -50,7 +50,7 @@ class Scorer:
     """
 
     def __init__(
-        self, network: RepNet, strides: Sequence[int], precision: Precision = Precision.FLOAT32, frames_at_once: int = 64
+        self, network: RepNet, strides: Sequence[int], precision: Precision = Precision.FLOAT32, batch_frames: int = 64
     ) -> None:
         """Folds and freezes the network's frames' part.
 
@@ -58,7 +58,7 @@ class Scorer:
           network: with its weights.
           strides: strides to score; each at least 1.
           precision: number format of the frames' part.
-          frames_at_once: frames that the frames' part computes together.
+          batch_frames: frames that the frames' part computes together.
 
         Raises:
           ValueError: for strides below 1, repeated, or none.
@@ -67,7 +67,7 @@ class Scorer:
             raise ValueError(f"strides must be different whole numbers of at least 1. Received: {tuple(strides)}")
         self.strides = tuple(strides)
         self.precision = Precision(precision)
-        self._frames_at_once = frames_at_once
+        self._batch_frames = batch_frames
         frames_part, self._bias = fold(network, self.precision.value)
         self._frames_part = _freeze(
             lambda frames: frames_part(tf.cast(frames, self.precision.value)),
@@ -136,18 +136,18 @@ class Scorer:
         Where the device has too little memory for so many frames at once, half as many are, from then on.
         """
         while True:
-            tried = self._frames_at_once
+            tried = self._batch_frames
             try:
                 return self._compute_taps_of(frames, tried)
             except tf.errors.ResourceExhaustedError:
                 if tried == 1:
                     raise
-                self._frames_at_once = min(self._frames_at_once, tried // 2)  # another thread may have been here
-                _LOGGER.warning("Out of memory: from now on %d frames are computed together.", self._frames_at_once)
+                self._batch_frames = min(self._batch_frames, tried // 2)  # another thread may have been here
+                _LOGGER.warning("Out of memory: from now on %d frames are computed together.", self._batch_frames)
 
-    def _compute_taps_of(self, frames: np.ndarray, frames_at_once: int) -> tf.Tensor:
+    def _compute_taps_of(self, frames: np.ndarray, batch_frames: int) -> tf.Tensor:
         parts, first = [], 0
-        for size in batch_sizes(len(frames), frames_at_once):
+        for size in batch_sizes(len(frames), batch_frames):
             batch = tf.constant(frames[first : first + size], tf.float32)
             (taps,) = self._frames_part(batch)
             parts.append(tf.reshape(taps, (size, self._positions, 3 * self._channels)))

@@ -10,12 +10,12 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.options import RunConfig, SourceConfig
-from transforms import statements
 from transforms.listing import batched, is_wanted, list_objects
 from transforms.records import VideoRef
-from transforms.rows import Provenance, listing_batch
-from transforms.run_history import Pace
-from transforms.schema import LISTING
+from transforms.warehouse import sql as statements
+from transforms.warehouse.rows import Provenance, listing_batch
+from transforms.warehouse.run_history import Pace
+from transforms.warehouse.schema import LISTING
 
 _BATCH_ROWS = 10_000
 

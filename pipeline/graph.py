@@ -6,20 +6,20 @@ import apache_beam as beam
 
 from pipeline.options import RunConfig
 from transforms.counting import CountVideos
-from transforms.decoding import DecodeVideos
+from transforms.decoding.decode_videos import DecodeVideos
 from transforms.inference import LoadScorer, RepNetModelHandler, ScoreChunks
 from transforms.listing import ListVideos
-from transforms.progress import MarkProgress, TellTotals
-from transforms.rows import Provenance
+from transforms.progress import MarkProgress, WriteTotals
 from transforms.selection import SelectVideos
 from transforms.staging import CommitRows, StageRows
+from transforms.warehouse.rows import Provenance
 
 
 def make_handler(config: RunConfig) -> RepNetModelHandler:
     """Returns what loads the run's model on a worker and scores with it."""
     model = config.model
     return RepNetModelHandler(
-        LoadScorer(model.name, model.strides, model.precision, model.sha256, model.frames_at_once, model.require_gpu)
+        LoadScorer(model.name, model.strides, model.precision, model.sha256, model.batch_frames, model.require_gpu)
     )
 
 
@@ -39,7 +39,7 @@ def build_pipeline(
       config: the run.
       provenance: what its rows say of it.
       handler: what scores.
-      progress_path: local file for `MarkProgress` and `TellTotals`; None where the workers are other machines.
+      progress_path: local file for `MarkProgress` and `WriteTotals`; None where the workers are other machines.
 
     Returns:
       A PCollection of the run's one `RunTotals`.
@@ -50,7 +50,7 @@ def build_pipeline(
     selected = listed | "Select videos" >> SelectVideos(config.warehouse, provenance, source.selection)
     totals = selected["totals"]
     if progress_path is not None:
-        totals |= "Tell totals" >> TellTotals(progress_path)
+        totals |= "Tell totals" >> WriteTotals(progress_path)
     # The runner here does one thing at a time; elsewhere, a worker has threads.
     decoded = selected["videos"] | "Decode" >> DecodeVideos(config.decoding, ahead=progress_path is not None)
     scored = decoded | "Score" >> ScoreChunks(handler, config.accelerator)

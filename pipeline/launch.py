@@ -44,7 +44,7 @@ _STUCK_MINUTES = 360
 """After which a worker that is still at one video is restarted. What hangs in decoding ends after a minute, by its own
 deadline; this is for the rest, and leaves a video of four hours its time."""
 
-_GPU_FRAMES_AT_ONCE = 256
+_GPU_BATCH_FRAMES = 256
 """At least. They take about a gigabyte of the published network's activations in 16 bits; where that is too much, fewer do."""
 
 _TIMEOUT_SEC = 60
@@ -178,7 +178,7 @@ def for_workers(model: ModelConfig, launch: LaunchConfig, precision: str) -> Mod
     return dataclasses.replace(
         model,
         precision=automatic if precision == "auto" else precision,
-        frames_at_once=max(model.frames_at_once, _GPU_FRAMES_AT_ONCE) if launch.gpu_type else model.frames_at_once,
+        batch_frames=max(model.batch_frames, _GPU_BATCH_FRAMES) if launch.gpu_type else model.batch_frames,
         require_gpu=model.require_gpu or bool(launch.gpu_type),
     )
 

@@ -7,7 +7,12 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from pipeline import cost, count_command, evaluate_command, model_commands, run_command, tables_commands
+from pipeline.commands import cost
+from pipeline.commands import count as count_command
+from pipeline.commands import evaluate as evaluate_command
+from pipeline.commands import model as model_commands
+from pipeline.commands import run as run_command
+from pipeline.commands import tables as tables_commands
 from pipeline.options import OneLineParser
 
 _NOTES = ("Resource module is not available", "No semi_persistent_directory found")

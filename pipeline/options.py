@@ -15,15 +15,15 @@ from model.logits import chunk_frames
 from model.precision import PRECISIONS, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
 from pipeline.dates import parse_days, parse_moment, with_dates
-from transforms.bigquery_warehouse import BigQueryWarehouse
-from transforms.duckdb_warehouse import DuckDBWarehouse
+from transforms.decoding.reader import DecodingOptions
+from transforms.failure_codes import FailureCode
 from transforms.listing import VIDEO_SUFFIXES, ListingFilter
-from transforms.outputs import parse_output
-from transforms.records import FailureCode
-from transforms.rows import canonical_json
 from transforms.staging import FailureLimit
-from transforms.video_reader import DecodingOptions
-from transforms.warehouse import Selection
+from transforms.warehouse.base import Selection
+from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+from transforms.warehouse.open import parse_output
+from transforms.warehouse.rows import canonical_json
 
 LOCAL_RUNNER = "FnApiRunner"
 """Beam's runner inside this process. Its `DirectRunner` would first look for a program that may have to be downloaded."""
@@ -68,7 +68,7 @@ class ModelConfig:
       strides: strides that are scored.
       precision: number format of the frames' part; a value of `model.scoring.Precision`.
       period_offset: frames that period class 0 stands for.
-      frames_at_once: frames that the network takes together.
+      batch_frames: frames that the network takes together.
       require_gpu: fail where there is none.
     """
 
@@ -77,7 +77,7 @@ class ModelConfig:
     strides: tuple[int, ...]
     precision: str
     period_offset: int
-    frames_at_once: int = 64
+    batch_frames: int = 64
     require_gpu: bool = False
 
 
@@ -147,9 +147,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "of it, and float32 where not",
     )
     model.add_argument(
-        "--frames_at_once",
+        "--batch_frames",
         type=natural_number,
-        default=ModelConfig.frames_at_once,
+        default=ModelConfig.batch_frames,
         metavar="N",
         help="frames that the network takes together, halved where memory runs out. Default: %(default)s; with --gpu, 256",
     )
@@ -304,15 +304,15 @@ def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
             f"--strides must have a least common multiple of at most {MAX_CHUNK_FRAMES // WINDOW_FRAMES}, since that many "
             f"windows of frames are in memory. Received: {','.join(map(str, strides))}"
         )
-    if args.frames_at_once < 1:
-        raise UsageError(f"--frames_at_once must be at least 1. Received: {args.frames_at_once}")
+    if args.batch_frames < 1:
+        raise UsageError(f"--batch_frames must be at least 1. Received: {args.batch_frames}")
     return ModelConfig(
         name=_full_name(args.model),
         sha256=loaded.sha256,
         strides=tuple(strides),
         precision=best_precision() if args.precision == "auto" else args.precision,
         period_offset=loaded.preset.config.period_offset,
-        frames_at_once=args.frames_at_once,
+        batch_frames=args.batch_frames,
         require_gpu=args.require_gpu,
     )
 

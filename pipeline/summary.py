@@ -10,8 +10,8 @@ from apache_beam.runners.runner import PipelineResult
 
 from pipeline.results_table import ResultRow
 from transforms.records import METRICS_NAMESPACE
-from transforms.rows import RunTotals
-from transforms.warehouse import VideoResult
+from transforms.warehouse.base import VideoResult
+from transforms.warehouse.rows import RunTotals
 
 _STAGES = ("decode", "score", "count", "commit")
 """Stages with a distribution `<stage>_msec`."""

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cloud_storage import CloudStorage
 from tests.google_cloud import servers
 from tests.reference import checkpoint_layout
+from tests.support.cloud_storage import CloudStorage
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def tiny_network():
     """The network of `checkpoints.TINY_PRESET` with random weights, not to be changed."""
     from model import checkpoint
     from model.network import RepNet
-    from tests.model import checkpoints
+    from tests.support import checkpoints
 
     network = RepNet(checkpoints.TINY)
     checkpoint.assign(network, checkpoints.random_arrays(network))
@@ -39,7 +39,7 @@ def tiny_network():
 def tiny_weights(tiny_network, tmp_path):
     """Path of the weights of `tiny_network`, saved in our own format."""
     from model import presets
-    from tests.model import checkpoints
+    from tests.support import checkpoints
 
     path = tmp_path / "tiny.weights.h5"
     presets.save_weights(path, tiny_network, checkpoints.TINY_PRESET, training={"steps": 3})

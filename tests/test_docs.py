@@ -8,8 +8,9 @@ import duckdb
 import pytest
 
 from pipeline.main import main
-from transforms.duckdb_warehouse import DuckDBWarehouse
-from transforms.records import FailureCode, Stage, VideoFlag
+from transforms.failure_codes import FailureCode, Stage
+from transforms.records import VideoFlag
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -14,18 +14,9 @@ from apache_beam.metrics import Metrics
 from model.config import WINDOW_FRAMES
 from model.counting import Counted, CountingOptions, count_repetitions
 from model.logits import concatenate
-from transforms.records import (
-    METRICS_NAMESPACE,
-    ChunkScores,
-    Failure,
-    FailureCode,
-    Stage,
-    VideoCount,
-    VideoFacts,
-    VideoFlag,
-    VideoRef,
-    describe_error,
-)
+from transforms.decoding.video_facts import VideoFacts
+from transforms.failure_codes import FailureCode, Stage
+from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, VideoCount, VideoFlag, VideoRef, describe_error
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -51,16 +42,16 @@ class CountVideos(beam.PTransform):
 
     def expand(self, scored: beam.PCollection) -> beam.PCollection:
         """Groups by video and settles each."""
-        settle_fn = _SettleFn(self.options, self.period_offset, self.clock)
+        aggregate_fn = _AggregateFn(self.options, self.period_offset, self.clock)
         return (
             scored
             | "Key by video" >> beam.Map(_by_video).with_output_types(tuple[VideoRef, ChunkScores | Failure])
             | "Group by video" >> beam.GroupByKey()
-            | "Settle" >> beam.ParDo(settle_fn).with_output_types(VideoCount | Failure)
+            | "Settle" >> beam.ParDo(aggregate_fn).with_output_types(VideoCount | Failure)
         )
 
 
-def settle(
+def aggregate(
     video: VideoRef, items: Iterable[ChunkScores | Failure], options: CountingOptions, period_offset: int
 ) -> VideoCount | Failure:
     """Decides what becomes of a video.
@@ -126,7 +117,7 @@ def find_flags(facts: VideoFacts, counted: Counted) -> tuple[VideoFlag, ...]:
     return tuple(flag for flag in VideoFlag if applies[flag])
 
 
-class _SettleFn(beam.DoFn):
+class _AggregateFn(beam.DoFn):
     """Settles videos and keeps the books on them."""
 
     def __init__(self, options: CountingOptions, period_offset: int, clock: Callable[[], float]) -> None:
@@ -138,7 +129,7 @@ class _SettleFn(beam.DoFn):
         """Yields the count or the failure."""
         video, items = element
         started_sec = self._clock()
-        settled = settle(video, items, self._options, self._period_offset)
+        settled = aggregate(video, items, self._options, self._period_offset)
         Metrics.distribution(METRICS_NAMESPACE, "count_msec").update(round(1000 * (self._clock() - started_sec)))
         if isinstance(settled, Failure):
             Metrics.counter(METRICS_NAMESPACE, "videos_failed").inc()

@@ -14,10 +14,11 @@ from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from model.logits import StrideLogits
-from model.quiet import import_tensorflow
 from model.storage import WeightsError
+from model.tensorflow_import import import_tensorflow
+from transforms.failure_codes import FailureCode, Stage
 from transforms.packing import PackChunks, UnpackChunks
-from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, FailureCode, FrameChunk, Stage, describe_error
+from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, FrameChunk, describe_error
 
 _BATCH_CHUNKS = 1
 """Chunks that are handed over together. One holds hundreds of frames and fills the device by itself."""
@@ -43,7 +44,7 @@ class LoadScorer:
       precision: number format, a value of `model.scoring.Precision`.
       sha256: hash that its weights must have (`model.presets.LoadedModel.sha256`), so that rows name the weights that made
         them; None takes any.
-      frames_at_once: frames that the network takes together.
+      batch_frames: frames that the network takes together.
       require_gpu: raise an error where there is none.
     """
 
@@ -51,7 +52,7 @@ class LoadScorer:
     strides: tuple[int, ...]
     precision: str
     sha256: str | None
-    frames_at_once: int = 64
+    batch_frames: int = 64
     require_gpu: bool = False
 
     def __call__(self) -> ChunkScorer:
@@ -74,7 +75,7 @@ class LoadScorer:
                 f"the weights of {self.model!r} are not those that the run began with, whose hash is {self.sha256}. "
                 f"Received: {loaded.sha256}"
             )
-        scorer = Scorer(loaded.network, self.strides, Precision(self.precision), self.frames_at_once)
+        scorer = Scorer(loaded.network, self.strides, Precision(self.precision), self.batch_frames)
         if has_gpu:
             scorer.warm_up()
         return scorer
@@ -99,7 +100,7 @@ class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failur
     that cannot be scored becomes a `Failure` of its video, and the other chunks go on. A `Failure` of an earlier step passes
     unchanged: led round the model it would have to be joined again with what was scored, and a runner may hold all of that
     back for it. Metrics in the namespace "repcount", beside those of RunInference, which take failures for inferences, too: the
-    counter `frames_scored` and the distributions `score_msec`, wall time of scoring a chunk, and `frames_at_once`, its frames,
+    counter `frames_scored` and the distributions `score_msec`, wall time of scoring a chunk, and `batch_frames`, its frames,
     which tells how full the device is.
     """
 
@@ -148,7 +149,7 @@ class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failur
         if isinstance(scored, ChunkScores):
             Metrics.distribution(METRICS_NAMESPACE, "score_msec").update(round(1000 * (self._clock() - started_sec)))
             Metrics.counter(METRICS_NAMESPACE, "frames_scored").inc(len(chunk.frames))
-            Metrics.distribution(METRICS_NAMESPACE, "frames_at_once").update(len(chunk.frames))
+            Metrics.distribution(METRICS_NAMESPACE, "batch_frames").update(len(chunk.frames))
         return scored
 
 

@@ -32,9 +32,9 @@ from apache_beam.metrics import Metrics
 
 from model.storage import SCHEME, open_bucket
 from transforms.records import METRICS_NAMESPACE, VideoRef
-from transforms.rows import listing_batch
-from transforms.schema import LISTING
-from transforms.staged_files import ROW_GROUP_ROWS, StagedFile, TableWriter
+from transforms.warehouse.parquet import ROW_GROUP_ROWS, StagedFile, TableWriter
+from transforms.warehouse.rows import listing_batch
+from transforms.warehouse.schema import LISTING
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob

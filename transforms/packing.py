@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from model.config import FRAME_SIZE
-from transforms.records import Failure, FrameChunk, VideoFacts, VideoRef
+from transforms.decoding.video_facts import VideoFacts
+from transforms.records import Failure, FrameChunk, VideoRef
 
 _CODEC = "zstd"
 

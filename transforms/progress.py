@@ -34,7 +34,7 @@ class MarkProgress(beam.PTransform):
 
 
 @dataclasses.dataclass(eq=False)
-class TellTotals(beam.PTransform):
+class WriteTotals(beam.PTransform):
     """Lets the one `SelectionTotals` of a run through, and writes it beside the file of `MarkProgress`.
 
     Attributes:

@@ -12,7 +12,8 @@ from apache_beam import coders
 
 from model.counting import Counted
 from model.logits import StrideLogits
-from transforms.video_facts import FailureCode, VideoFacts
+from transforms.decoding.video_facts import VideoFacts
+from transforms.failure_codes import FailureCode, Stage
 
 METRICS_NAMESPACE = "repcount"
 """Namespace of all Beam metrics of the pipeline."""
@@ -65,14 +66,6 @@ class VideoRefCoder(coders.Coder):
 
 
 coders.registry.register_coder(VideoRef, VideoRefCoder)
-
-
-class Stage(str, enum.Enum):
-    """The step at which a video failed."""
-
-    DECODE = "decode"
-    SCORE = "score"
-    COUNT = "count"
 
 
 class VideoFlag(str, enum.Enum):

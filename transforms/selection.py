@@ -10,9 +10,9 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from transforms.records import METRICS_NAMESPACE, VideoRef
-from transforms.rows import Provenance
-from transforms.staged_files import StagedFile
-from transforms.warehouse import Selection, Warehouse
+from transforms.warehouse.base import Selection, Warehouse
+from transforms.warehouse.parquet import StagedFile
+from transforms.warehouse.rows import Provenance
 
 _LOGGER = logging.getLogger(__name__)
 

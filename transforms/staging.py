@@ -14,12 +14,13 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms.records import METRICS_NAMESPACE, Failure, FailureCode, Stage, VideoCount
-from transforms.rows import Provenance, RowError, RunTotals, count_row, curve_row, failure_row, to_record_batch
-from transforms.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS, Table
+from transforms.failure_codes import FailureCode, Stage
+from transforms.records import METRICS_NAMESPACE, Failure, VideoCount
 from transforms.selection import SelectionTotals
-from transforms.staged_files import StagedFile, TableWriter
-from transforms.warehouse import Warehouse
+from transforms.warehouse.base import Warehouse
+from transforms.warehouse.parquet import StagedFile, TableWriter
+from transforms.warehouse.rows import Provenance, RowError, RunTotals, count_row, curve_row, failure_row, to_record_batch
+from transforms.warehouse.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS, Table
 
 _LOGGER = logging.getLogger(__name__)
 

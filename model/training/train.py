@@ -112,7 +112,7 @@ def draw_examples(settings: TrainingSettings, first_batch: int, workers: int) ->
                 yield (batch.frames, batch.views), (batch.period, batch.periodic)
 
 
-class Lesson(keras.Model):
+class TrainingModel(keras.Model):
     """A network that is shown views of clips: frames (B, 64, 112, 112, 3) and views (B, V, 64) to logits (B, V, 64, …).
 
     Attributes:
@@ -184,7 +184,7 @@ def _is_logged(folder: Path, epochs: int) -> bool:
     return any(int(line["epoch"]) == epochs - 1 for line in _read_log(folder))
 
 
-def compile_lesson(lesson: Lesson, settings: TrainingSettings) -> None:
+def compile_lesson(lesson: TrainingModel, settings: TrainingSettings) -> None:
     """Gives a lesson its losses and its optimizer."""
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=settings.learning_rate / 100,
@@ -275,7 +275,7 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
         assign_matching(network, Path(settings.initial_weights))
     if settings.frozen_encoder:
         network.encoder.trainable = network.temporal.trainable = False
-    lesson = Lesson(network)
+    lesson = TrainingModel(network)
     averaged = folder / "averaged.weights.h5"
     if _is_logged(folder, epochs):
         lesson.load_weights(averaged)
@@ -319,7 +319,7 @@ def export(folder: Path, path: Path) -> str:
     record = json.loads((folder / "settings.json").read_text())
     sizes = dict(record["network"], encoder_channels=tuple(record["network"]["encoder_channels"]))
     network = RepNet(RepNetConfig(**sizes))
-    Lesson(network).load_weights(folder / "averaged.weights.h5")
+    TrainingModel(network).load_weights(folder / "averaged.weights.h5")
     last = _read_log(folder)[-1]
     initial = folder / "initial.json"
     training = {

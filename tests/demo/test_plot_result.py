@@ -6,11 +6,11 @@ import pytest
 from demo import plot_result
 from model.counting import CountingOptions
 from model.presets import WeightsError
-from pipeline.count_command import Counter
+from pipeline.commands.count import Counter
 from pipeline.options import ModelConfig
-from tests.scorers import FakeScorer
-from tests.videos import draw_video, number_of, numbered
-from transforms.video_reader import DecodingOptions
+from tests.support.scorers import FakeScorer
+from tests.support.videos import draw_video, number_of, numbered
+from transforms.decoding.reader import DecodingOptions
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from model import checkpoint, storage
 from model.checkpoint import CheckpointError
 from model.config import REPNET_2020, REPNET_2025
 from model.network import RepNet
-from tests.model import checkpoints
 from tests.reference import checkpoint_layout
+from tests.support import checkpoints
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from model import checkpoint, fetch, presets, storage
 from model.fetch import FetchError
 from model.network import RepNet
 from model.presets import PRESETS, Preset, RemoteFile
-from tests.model import checkpoints
+from tests.support import checkpoints
 
 
 class FileServer:

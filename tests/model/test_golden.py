@@ -7,8 +7,8 @@ from model import golden, presets
 from model.golden import GoldenError
 from model.presets import PRESETS, LoadedModel
 from model.scoring import Scorer
-from tests.model.checkpoints import TINY_PRESET
 from tests.reference import synthetic_clip
+from tests.support.checkpoints import TINY_PRESET
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 

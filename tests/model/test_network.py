@@ -7,9 +7,9 @@ import pytest
 
 from model.config import LITE, REPNET_2020, RepNetConfig
 from model.network import RepNet, SelfSimilarity, align_lags
-from tests.model.networks import make_lite, make_published
 from tests.reference import checkpoint_layout
 from tests.reference.synthetic_clip import synthetic_clip
+from tests.support.networks import make_lite, make_published
 
 RELATIVE = dataclasses.replace(
     LITE, similarity="relative", layout_channels=0, similarity_rows="absolute", similarity_channels=32

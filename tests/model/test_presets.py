@@ -13,8 +13,8 @@ from model.config import REPNET_2020, REPNET_2025
 from model.counting import CountingOptions
 from model.network import RepNet
 from model.presets import PRESETS, RemoteFile, WeightsError
-from tests.model import checkpoints
-from tests.model.checkpoints import TINY_PRESET
+from tests.support import checkpoints
+from tests.support.checkpoints import TINY_PRESET
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -10,8 +10,8 @@ from model.config import LITE, REPNET_2020, WINDOW_FRAMES
 from model.counting import CountingOptions, StrideRule, count_repetitions
 from model.logits import chunk_frames, concatenate, window_frames
 from model.scoring import Precision, Scorer, batch_sizes
-from tests.model.networks import make_lite, make_published
 from tests.reference.synthetic_clip import synthetic_clip
+from tests.support.networks import make_lite, make_published
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ class TestTooLittleMemory:
     @pytest.fixture
     def small(self, lite):
         """A scorer on a device with room for so many frames at once, and the sizes that it has tried."""
-        scorer = Scorer(lite, (1, 2), frames_at_once=64)
+        scorer = Scorer(lite, (1, 2), batch_frames=64)
         compute, tried, room = scorer._frames_part, [], [16]
 
         def compute_if_it_fits(frames):

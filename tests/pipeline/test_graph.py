@@ -8,13 +8,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.counting import CountingOptions
 from pipeline.graph import build_pipeline, make_handler
 from pipeline.options import LOCAL_RUNNER, ModelConfig, RunConfig, SourceConfig
-from tests.scorers import FakeScorer
-from tests.transforms.samples import make_provenance
-from tests.videos import draw_video
-from transforms.duckdb_warehouse import DuckDBWarehouse
+from tests.support.samples import make_provenance
+from tests.support.scorers import FakeScorer
+from tests.support.videos import draw_video
+from transforms.decoding.reader import DecodingOptions
 from transforms.inference import LoadScorer, RepNetModelHandler
 from transforms.progress import finished_videos
-from transforms.video_reader import DecodingOptions
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 
 def config_for(folder):
@@ -66,6 +66,6 @@ def test_workers_load_the_weights_that_the_rows_name(tmp_path):
 
 def test_workers_that_are_to_have_a_gpu_are_told_so(tmp_path):
     config = config_for(tmp_path)
-    model = dataclasses.replace(config.model, require_gpu=True, frames_at_once=256)
+    model = dataclasses.replace(config.model, require_gpu=True, batch_frames=256)
     load = make_handler(dataclasses.replace(config, model=model))._load_scorer
-    assert (load.require_gpu, load.frames_at_once) == (True, 256)
+    assert (load.require_gpu, load.batch_frames) == (True, 256)

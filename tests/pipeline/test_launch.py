@@ -7,6 +7,7 @@ import re
 import pytest
 from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, SetupOptions, WorkerOptions
 
+from pipeline.commands.run import make_pipeline_options
 from pipeline.launch import (
     GPU_KINDS,
     LaunchConfig,
@@ -18,7 +19,6 @@ from pipeline.launch import (
     set_up_workers,
 )
 from pipeline.options import ModelConfig, UsageError
-from pipeline.run_command import make_pipeline_options
 from tests.google_cloud.dataflow import Dataflow
 
 DATAFLOW = ["--runner", "DataflowRunner", "--project", "gym", "--region", "europe-west4"]
@@ -138,8 +138,8 @@ def test_precision_is_that_of_the_workers_and_not_of_this_machine(gpu, precision
 
 def test_where_a_gpu_is_paid_for_it_is_required_and_given_more_at_once():
     model = for_workers(MODEL, LaunchConfig("nvidia-l4"), "auto")
-    assert (model.require_gpu, model.frames_at_once) == (True, 256)
-    assert for_workers(dataclasses.replace(MODEL, frames_at_once=512), LaunchConfig("nvidia-l4"), "auto").frames_at_once == 512
+    assert (model.require_gpu, model.batch_frames) == (True, 256)
+    assert for_workers(dataclasses.replace(MODEL, batch_frames=512), LaunchConfig("nvidia-l4"), "auto").batch_frames == 512
     assert for_workers(MODEL, LaunchConfig(), "float32") == dataclasses.replace(MODEL, precision="float32")
 
 

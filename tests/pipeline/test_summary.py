@@ -1,8 +1,8 @@
 """The closing line adds up and says where the time went."""
 
 from pipeline.summary import StageTimes, result_rows, summary_line
-from transforms.rows import RunTotals
-from transforms.warehouse import VideoResult
+from transforms.warehouse.base import VideoResult
+from transforms.warehouse.rows import RunTotals
 
 
 def test_the_line_accounts_for_every_video():

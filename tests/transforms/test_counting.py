@@ -10,18 +10,10 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from model.counting import CountingOptions, count_repetitions
 from model.logits import StrideLogits, concatenate, window_frames
-from transforms.counting import CountVideos, find_flags, settle
-from transforms.records import (
-    ChunkScores,
-    Failure,
-    FailureCode,
-    Stage,
-    VideoCount,
-    VideoFacts,
-    VideoFlag,
-    VideoRef,
-    VideoRefCoder,
-)
+from transforms.counting import CountVideos, aggregate, find_flags
+from transforms.decoding.video_facts import VideoFacts
+from transforms.failure_codes import FailureCode, Stage
+from transforms.records import ChunkScores, Failure, VideoCount, VideoFlag, VideoRef, VideoRefCoder
 
 CHUNK_FRAMES = 128
 STRIDES = (1, 2)
@@ -66,7 +58,7 @@ def failure(stage, code, of=None, message="no"):
 
 
 def settled(items):
-    return settle(video(), items, OPTIONS, PERIOD_OFFSET)
+    return aggregate(video(), items, OPTIONS, PERIOD_OFFSET)
 
 
 def outline(item):

@@ -17,8 +17,10 @@ from apache_beam.testing.util import assert_that
 
 from model.logits import StrideLogits
 from model.storage import WeightsError
+from transforms.decoding.video_facts import VideoFacts
+from transforms.failure_codes import FailureCode, Stage
 from transforms.inference import LoadScorer, RepNetModelHandler, ScoreChunks, score_or_fail
-from transforms.records import ChunkScores, Failure, FailureCode, FrameChunk, Stage, VideoFacts, VideoRef
+from transforms.records import ChunkScores, Failure, FrameChunk, VideoRef
 
 VIDEO = VideoRef("a.mp4", 1, 2, datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc))
 FACTS = VideoFacts(64, 48, "h264", 0, 30.0, 7, 0.2, False, False)
@@ -132,8 +134,8 @@ def fake_model_modules(monkeypatch):
     asked: dict[str, object] = {}
 
     class Scorer:
-        def __init__(self, network, strides, precision, frames_at_once):
-            asked.update(network=network, strides=strides, precision=precision, frames_at_once=frames_at_once)
+        def __init__(self, network, strides, precision, batch_frames):
+            asked.update(network=network, strides=strides, precision=precision, batch_frames=batch_frames)
 
         def warm_up(self):
             asked["warm"] = True
@@ -157,13 +159,13 @@ def test_model_is_loaded_by_name_and_scores_the_strides_asked_for(fake_model_mod
         "network": "network",
         "strides": (4, 5),
         "precision": "BFLOAT16",
-        "frames_at_once": 64,
+        "batch_frames": 64,
     }
 
 
 def test_on_a_gpu_the_model_is_warm_before_the_first_chunk(fake_model_modules):
     LoadScorer("lite", (4, 5), "bfloat16", None, 256, require_gpu=True)()
-    assert (fake_model_modules["warm"], fake_model_modules["frames_at_once"]) == (True, 256)
+    assert (fake_model_modules["warm"], fake_model_modules["batch_frames"]) == (True, 256)
 
 
 @pytest.mark.usefixtures("fake_model_modules")
@@ -201,7 +203,7 @@ def test_pipeline_scores_chunks_and_passes_failures():
     metrics = run_scoring(items, same_as(expected), clock=StepClock())
     assert metrics["frames_scored"] == 7
     assert (metrics["score_msec"].count, metrics["score_msec"].sum) == (2, 200)
-    assert metrics["frames_at_once"].count == 2
+    assert metrics["batch_frames"].count == 2
 
 
 def test_failures_alone_need_no_chunks():

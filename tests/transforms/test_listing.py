@@ -12,7 +12,7 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from google.api_core.exceptions import Forbidden
 
-from tests.shelf import ShelfFileSystem
+from tests.support.in_memory_fs import ShelfFileSystem
 from transforms.listing import (
     ListingFilter,
     ListVideos,
@@ -24,7 +24,7 @@ from transforms.listing import (
     list_videos,
 )
 from transforms.records import VideoRef, VideoRefCoder
-from transforms.schema import LISTING
+from transforms.warehouse.schema import LISTING
 
 FILES = []
 """What the pipeline of `run_listing`, in this very process, says it wrote."""
@@ -186,8 +186,8 @@ def test_nothing_to_list_is_no_file(tmp_path):
 
 
 def test_a_long_listing_is_written_a_part_at_a_time(videos_dir, tmp_path_factory, monkeypatch):
-    monkeypatch.setattr("transforms.staged_files.FILE_BYTES", 1)
-    monkeypatch.setattr("transforms.staged_files.ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr("transforms.warehouse.parquet.FILE_BYTES", 1)
+    monkeypatch.setattr("transforms.warehouse.parquet.ROW_GROUP_BYTES", 1)
     monkeypatch.setattr("transforms.listing.ROW_GROUP_ROWS", 3)
     videos, _ = run_listing([f"{videos_dir}/**"], tmp_path_factory.mktemp("staging"))
     assert len(videos) == 4

@@ -6,12 +6,13 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 
-from tests.scorers import FakeScorer
-from tests.transforms.samples import make_video
-from tests.videos import moving_square
+from tests.support.samples import make_video
+from tests.support.scorers import FakeScorer
+from tests.support.videos import moving_square
+from transforms.failure_codes import FailureCode, Stage
 from transforms.inference import RepNetModelHandler, ScoreChunks
 from transforms.packing import PackChunks, PackedChunk, UnpackChunks, pack, unpack
-from transforms.records import ChunkScores, Failure, FailureCode, FrameChunk, Stage
+from transforms.records import ChunkScores, Failure, FrameChunk
 
 
 def chunk_of(frames, index=0):

@@ -7,8 +7,10 @@ import numpy as np
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, is_not_empty
 
+from transforms.decoding.video_facts import VideoFacts
+from transforms.failure_codes import FailureCode, Stage
 from transforms.progress import MarkProgress, finished_videos
-from transforms.records import ChunkScores, Failure, FailureCode, Stage, VideoFacts, VideoRef
+from transforms.records import ChunkScores, Failure, VideoRef
 
 VIDEO = VideoRef("squats.mp4", 1, 10, datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc))
 FACTS = VideoFacts(64, 48, "h264", 0, 30.0, 10, 0.3, False, False)

@@ -8,15 +8,15 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
-from tests.transforms.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
-from tests.transforms.test_duckdb_warehouse import commit, later_run
-from transforms.duckdb_warehouse import DuckDBWarehouse
-from transforms.records import FailureCode
-from transforms.rows import listing_batch
-from transforms.schema import LISTING
+from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
+from tests.transforms.warehouse.test_duckdb_warehouse import commit, later_run
+from transforms.failure_codes import FailureCode
 from transforms.selection import SelectionTotals, SelectVideos
-from transforms.staged_files import TableWriter
-from transforms.warehouse import Selection, WarehouseError
+from transforms.warehouse.base import Selection, WarehouseError
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+from transforms.warehouse.parquet import TableWriter
+from transforms.warehouse.rows import listing_batch
+from transforms.warehouse.schema import LISTING
 
 
 @pytest.fixture

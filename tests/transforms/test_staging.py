@@ -13,16 +13,16 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
-from tests.transforms.samples import STARTED, make_failure, make_provenance, make_video_count
-from transforms import staged_files
-from transforms.duckdb_warehouse import DuckDBWarehouse
-from transforms.records import FailureCode, Stage
-from transforms.rows import RunTotals
-from transforms.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS
+from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
+from transforms.failure_codes import FailureCode, Stage
 from transforms.selection import SelectionTotals
-from transforms.staged_files import StagedFile
 from transforms.staging import CommitRows, FailureLimit, StageRows, TooManyFailuresError, _WriteRowsFn
-from transforms.warehouse import WarehouseError
+from transforms.warehouse import parquet as staged_files
+from transforms.warehouse.base import WarehouseError
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+from transforms.warehouse.parquet import StagedFile
+from transforms.warehouse.rows import RunTotals
+from transforms.warehouse.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS
 
 ENDED = STARTED + datetime.timedelta(minutes=5)
 OPTIONS = ["--runner=FnApiRunner"]

@@ -16,8 +16,8 @@ from model.config import LITE
 from model.network import RepNet
 from model.presets import PRESETS, WeightsError
 from model.training import train as training
-from model.training.train import Lesson, PeriodLoss, TrainingSettings, assign_matching, draw_examples, export, train
-from tests.model import checkpoints
+from model.training.train import PeriodLoss, TrainingModel, TrainingSettings, assign_matching, draw_examples, export, train
+from tests.support import checkpoints
 
 SETTINGS = TrainingSettings(steps=2, batch_size=1, warmup_steps=1, steps_per_epoch=1, seed=3)
 FIRST_SEED = 30_000_000
@@ -155,7 +155,7 @@ def test_a_run_that_diverges_ends_with_an_error_and_keeps_what_it_had(drawn, eag
         with pytest.raises(RuntimeError, match="NaN"):
             train(SETTINGS, tmp_path, TINY)
     network = RepNet(TINY)
-    Lesson(network).load_weights(tmp_path / "averaged.weights.h5")
+    TrainingModel(network).load_weights(tmp_path / "averaged.weights.h5")
     assert all(np.isfinite(array).all() for array in presets.network_arrays(network).values())
     assert (tmp_path / "backup").exists()
 
@@ -180,7 +180,7 @@ def test_an_unfinished_run_is_exported_with_its_record(drawn, eager, tmp_path, m
     loaded = presets.load_model(str(path))
     assert (loaded.sha256, loaded.preset.name, loaded.preset.config) == (sha256, "lite", TINY)
     averaged = RepNet(TINY)
-    Lesson(averaged).load_weights(tmp_path / "averaged.weights.h5")
+    TrainingModel(averaged).load_weights(tmp_path / "averaged.weights.h5")
     assert_same(loaded.network, averaged)
     record = json.loads((tmp_path / "exported.json").read_text())["training"]
     assert record["steps_done"] == 1
@@ -192,7 +192,7 @@ def test_an_unfinished_run_is_exported_with_its_record(drawn, eager, tmp_path, m
 def test_steps_are_told_by_the_number_of_the_last_epoch(tmp_path, monkeypatch):
     described = {"settings": dataclasses.asdict(SETTINGS), "network": dataclasses.asdict(TINY)}
     (tmp_path / "settings.json").write_text(json.dumps(described))
-    Lesson(RepNet(TINY)).save_weights(tmp_path / "averaged.weights.h5")
+    TrainingModel(RepNet(TINY)).save_weights(tmp_path / "averaged.weights.h5")
     (tmp_path / "log.csv").write_text("epoch,period_loss,periodicity_loss\n0,9,9\n1,8,8\n0,7,7\n1,6,5\n")
     monkeypatch.setattr(training, "PRESETS", {"lite": dataclasses.replace(PRESETS["lite"], config=TINY)})
     export(tmp_path, tmp_path / "exported.weights.h5")
@@ -204,7 +204,7 @@ def test_steps_are_told_by_the_number_of_the_last_epoch(tmp_path, monkeypatch):
 def test_a_run_of_another_network_is_not_exported_as_the_preset_s(tmp_path):
     described = {"settings": dataclasses.asdict(SETTINGS), "network": dataclasses.asdict(TINY)}
     (tmp_path / "settings.json").write_text(json.dumps(described))
-    Lesson(RepNet(TINY)).save_weights(tmp_path / "averaged.weights.h5")
+    TrainingModel(RepNet(TINY)).save_weights(tmp_path / "averaged.weights.h5")
     (tmp_path / "log.csv").write_text("epoch,period_loss,periodicity_loss\n0,9,9\n")
     with pytest.raises(WeightsError, match="of the preset's configuration"):
         export(tmp_path, tmp_path / "exported.weights.h5")
@@ -223,7 +223,7 @@ def test_a_lesson_shows_the_network_the_frames_of_its_views():
     network = RepNet(TINY)
     frames = np.random.default_rng(0).integers(0, 256, (2, 64, 112, 112, 3), np.uint8)
     views = np.stack([np.arange(64), np.arange(127, 63, -1)]).reshape(2, 1, 64)
-    period, periodicity = Lesson(network)((frames, views))
+    period, periodicity = TrainingModel(network)((frames, views))
     for i, shown in enumerate((frames[0], frames[1, ::-1])):
         expected_period, expected_periodicity = network(shown[None])
         np.testing.assert_allclose(period[i], expected_period, atol=1e-4)

@@ -1,0 +1,203 @@
+"""A job that is sent to Dataflow has all that its workers need, and is not called a success before its rows are there."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+from apache_beam.portability.api import beam_runner_api_pb2
+
+from tests.google_cloud.dataflow import Dataflow
+from tests.support.videos import draw_video
+
+SCRIPT = Path(__file__).parents[2] / "run_dataflow.sh"
+
+
+@pytest.fixture
+def dataflow():
+    dataflow = Dataflow()
+    yield dataflow
+    dataflow.close()
+
+
+def submit(cloud, dataflow, *arguments, command="nightly", **environment):
+    settings = {
+        "PROJECT": cloud.project,
+        "REGION": "europe-west4",
+        "BUCKET": cloud.bucket,
+        "INPUT": f"gs://{cloud.bucket}/videos/**",
+        "OUTPUT": cloud.output,
+        "REPCOUNT": str(Path(sys.executable).parent / "repcount"),
+    }
+    return subprocess.run(
+        ["bash", str(SCRIPT), command, "--", "--dataflow_endpoint", dataflow.endpoint, *arguments],
+        env={**os.environ, **cloud.variables, **settings, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+def said(finished):
+    """Returns the one line that the program itself has printed; Google's clients say more where there is no network."""
+    (line,) = (line for line in finished.stderr.splitlines() if line.startswith("repcount run: "))
+    return line
+
+
+def staged_pipeline(cloud):
+    from google.cloud import storage
+
+    bucket = storage.Client(project=cloud.project).bucket(cloud.bucket)
+    (blob,) = (blob for blob in bucket.list_blobs(prefix="repcount/staging") if blob.name.endswith("pipeline.pb"))
+    return beam_runner_api_pb2.Pipeline.FromString(blob.download_as_bytes())
+
+
+def staged_files(cloud, name):
+    """Names of the files in a staged archive."""
+    from google.cloud import storage
+
+    bucket = storage.Client(project=cloud.project).bucket(cloud.bucket)
+    (blob,) = (blob for blob in bucket.list_blobs(prefix="repcount/staging") if blob.name.endswith(name))
+    with tarfile.open(fileobj=io.BytesIO(blob.download_as_bytes())) as archive:
+        return [PurePosixPath(*PurePosixPath(file).parts[1:]) for file in archive.getnames()]
+
+
+def hinted_steps(pipeline):
+    """Names of the steps whose environment asks for an accelerator, and what they ask for."""
+    hints = {
+        name: environment.resource_hints.get("beam:resources:accelerator:v1", b"").decode()
+        for name, environment in pipeline.components.environments.items()
+    }
+    steps = pipeline.components.transforms.values()
+    return {step.unique_name: hints[step.environment_id] for step in steps if hints.get(step.environment_id)}
+
+
+@pytest.mark.slow
+def test_a_job_is_sent_with_its_code_and_its_graph(cloud, dataflow, tmp_path):
+    cloud.upload("videos/a.mp4", draw_video(tmp_path / "a.mp4").read_bytes())
+    finished = submit(cloud, dataflow, MACHINE_TYPE="n2-standard-4", MAX_WORKERS="7")
+
+    # This Dataflow says that the job is done, and nothing has counted anything.
+    assert finished.returncode == 1, finished.stderr
+    assert "it is not in the table `runs`" in said(finished)
+
+    (job,) = dataflow.jobs
+    assert re.fullmatch(r"repcount-nightly-\d{8}", job["name"])
+    assert job["labels"] == {"app": "repcount", "kind": "nightly"}
+    assert "max_workflow_runtime_walltime_seconds=43200" in job["environment"]["serviceOptions"]
+    assert not any("accelerator" in option for option in job["environment"]["serviceOptions"])
+    (pool,) = job["environment"]["workerPools"]
+    assert pool["machineType"] == "n2-standard-4"
+    assert pool["diskSizeGb"] == 100
+    assert pool["autoscalingSettings"]["maxNumWorkers"] == 7
+    packages = {package["name"]: package["location"] for package in pool["packages"]}
+    assert packages["workflow.tar.gz"].startswith(f"storage.googleapis.com/{cloud.bucket}/repcount/staging/")
+    staged = {PurePosixPath(name).name for name in cloud.objects("repcount/staging")}
+    assert not any("main_session" in name for name in staged)
+    folders = {file.parts[0] for file in staged_files(cloud, "workflow.tar.gz") if len(file.parts) > 1}
+    assert {name for name in folders if not name.endswith(".egg-info")} == {"pipeline", "transforms", "model"}
+
+    pipeline = staged_pipeline(cloud)
+    names = [transform.unique_name for transform in pipeline.components.transforms.values()]
+    for step in ("List videos", "Select videos", "Decode", "Score", "Count", "Stage rows", "Commit rows/Check failures"):
+        assert any(name.startswith(step) for name in names), step
+    assert not any("progress" in name for name in names)
+    assert hinted_steps(pipeline) == {}
+
+
+GPU = {"GPU": "nvidia-l4", "IMAGE": "somewhere/repcount:1", "MAX_WORKERS": "3"}
+
+ACCELERATOR = "type:nvidia-l4;count:1;install-nvidia-driver:5xx"
+
+
+@pytest.mark.slow
+def test_fused_the_whole_job_has_gpus_and_no_step_asks_for_one(cloud, dataflow, tmp_path):
+    cloud.upload("videos/a.mp4", draw_video(tmp_path / "a.mp4").read_bytes())
+    finished = submit(cloud, dataflow, "--no_wait", **GPU)
+    assert finished.returncode == 0, finished.stderr
+    assert "is submitted" in finished.stdout
+    (job,) = dataflow.jobs
+    assert f"worker_accelerator={ACCELERATOR}" in job["environment"]["serviceOptions"]
+    assert "no_use_multiple_sdk_containers" in job["environment"]["experiments"]
+    (pool,) = job["environment"]["workerPools"]
+    assert pool["machineType"] == "g2-standard-8"
+    assert [image["containerImage"] for image in pool["sdkHarnessContainerImages"]] == ["somewhere/repcount:1"]
+    assert not any("workflow.tar.gz" in name for name in cloud.objects("repcount/staging"))
+    pipeline = staged_pipeline(cloud)
+    assert hinted_steps(pipeline) == {}
+
+    transforms = pipeline.components.transforms
+    names = [transform.unique_name for transform in transforms.values()]
+    assert not any("Pack" in name for name in names)
+    (decode,) = (name for name in names if name.endswith("Decode/Decode") or name == "Decode/Decode/ParDo(_DecodeFn)")
+    assert shuffled_between(transforms, decode, "Score") == []
+    assert any("Group by video" in name for name in shuffled_between(transforms, decode, "Count/Settle"))
+
+
+@pytest.mark.slow
+def test_split_the_scoring_step_alone_asks_for_a_gpu(cloud, dataflow, tmp_path):
+    cloud.upload("videos/a.mp4", draw_video(tmp_path / "a.mp4").read_bytes())
+    finished = submit(cloud, dataflow, "--no_wait", command="backfill", PLACEMENT="split", MACHINE_TYPE="n2-standard-8", **GPU)
+    assert finished.returncode == 0, finished.stderr
+    (job,) = dataflow.jobs
+    assert not any("accelerator" in option for option in job["environment"].get("serviceOptions", []))
+    (pool,) = job["environment"]["workerPools"]
+    assert pool["machineType"] == "n2-standard-8"
+    images = {image["containerImage"] for image in pool["sdkHarnessContainerImages"]}
+    assert images == {"somewhere/repcount:1"}
+    pipeline = staged_pipeline(cloud)
+    hinted = hinted_steps(pipeline)
+    assert set(hinted.values()) == {f"{ACCELERATOR};machine_type:g2-standard-8"}
+    assert all(name.startswith("Score/On accelerators") for name in hinted)
+    scored = {name for name in hinted if "BeamML_RunInference" in name or "RunInference" in name}
+    assert scored
+    names = [transform.unique_name for transform in pipeline.components.transforms.values()]
+    assert {name for name in names if name.startswith("Score/On accelerators")} == set(hinted)
+    # Without a shuffle between them, Dataflow may decode on the machines that score.
+    transforms = pipeline.components.transforms
+    (pack,) = (name for name in names if name.startswith("Score/Pack/") and not transforms_of(pipeline, name))
+    assert len(shuffled_between(transforms, pack, "Score/On accelerators")) == 1
+
+
+def transforms_of(pipeline, name):
+    """Returns the steps that a step consists of."""
+    (step,) = (step for step in pipeline.components.transforms.values() if step.unique_name == name)
+    return step.subtransforms
+
+
+@pytest.mark.slow
+def test_a_second_night_does_not_start_while_the_first_is_at_it(cloud, dataflow, tmp_path):
+    cloud.upload("videos/a.mp4", draw_video(tmp_path / "a.mp4").read_bytes())
+    dataflow.active = [{"name": "repcount-nightly-20260101", "currentState": "JOB_STATE_RUNNING"}]
+    finished = submit(cloud, dataflow)
+    assert finished.returncode == 2
+    assert "repcount-nightly-20260101 is still JOB_STATE_RUNNING" in said(finished)
+    assert dataflow.jobs == []
+    assert cloud.objects("repcount") == []
+
+
+def shuffled_between(transforms, first, last):
+    """Returns the names of the steps that shuffle what goes from one step to another."""
+    consumers = {}
+    for transform in transforms.values():
+        for collection in transform.inputs.values():
+            consumers.setdefault(collection, []).append(transform)
+    (start,) = (transform for transform in transforms.values() if transform.unique_name == first)
+    waiting, seen, found = [(collection, ()) for collection in start.outputs.values()], set(), []
+    while waiting:
+        collection, way = waiting.pop()
+        for transform in consumers.get(collection, []):
+            if transform.unique_name in seen or transform.subtransforms:
+                continue
+            seen.add(transform.unique_name)
+            if transform.unique_name.startswith(last):
+                found += way
+                continue
+            step = (transform.unique_name,) if transform.spec.urn == "beam:transform:group_by_key:v1" else ()
+            waiting += [(output, way + step) for output in transform.outputs.values()]
+    return found

@@ -1,0 +1,42 @@
+"""The default model on real clips with true counts, where these lie beside the checkout; they are no part of it."""
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from pipeline import main
+from tests.support.shipped_model import count_against_truth
+
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "realset"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not FOLDER.is_dir(), reason="the real clips are not beside the checkout (../shared/realset)"),
+]
+
+
+@functools.cache
+def count_clips():
+    """Returns {file: (count, true count)} of all clips."""
+    return count_against_truth(FOLDER / "clips", FOLDER / "labels.csv")
+
+
+def test_most_clips_are_off_by_one_at_most():
+    within_one = [abs(count - true) <= 1 for count, true in count_clips().values()]
+    assert sum(within_one) / len(within_one) >= 0.88  # 0.91 in float32; a clip may tip over in another number format
+
+
+def test_repetitions_are_not_far_off():
+    errors = [abs(count - true) / true for count, true in count_clips().values() if true > 1]
+    assert sum(errors) / len(errors) <= 0.12
+
+
+def test_where_nothing_repeats_less_than_one_is_counted():
+    assert all(count < 1 for count, true in count_clips().values() if true == 0)
+
+
+def test_every_odd_file_is_counted_or_fails_with_a_code(tmp_path, capsys):
+    assert main.main(["run", "--input", str(FOLDER / "odd"), "--output", f"duckdb:{tmp_path}/odd.duckdb"]) == 0
+    assert "listed 6 = counted 2 + failed 4 + skipped 0" in capsys.readouterr().out

@@ -1,0 +1,162 @@
+"""`repcount count` prints what it counted, says which videos failed and why, and settles videos as the pipeline does."""
+
+import argparse
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from model.counting import CountingOptions
+from model.presets import WeightsError
+from pipeline.commands import count as count_command
+from pipeline.options import ModelConfig
+from tests.support.scorers import FakeScorer
+from tests.support.videos import draw_video
+from transforms.decoding.reader import DecodingOptions
+from transforms.failure_codes import FailureCode, Stage
+from transforms.listing import find_object
+from transforms.records import Failure, VideoCount
+
+MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)
+COUNTER = count_command.Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), MODEL)
+
+
+@pytest.fixture
+def count(monkeypatch):
+    """Runs the command with the fake model and returns its exit code."""
+    monkeypatch.setattr(count_command, "load_counter", lambda args: COUNTER)
+
+    def run(*arguments):
+        parser = argparse.ArgumentParser()
+        count_command.add_parser(parser.add_subparsers())
+        return count_command.run(parser.parse_args(["count", *map(str, arguments)]))
+
+    return run
+
+
+def uniform(level):
+    return lambda index: np.full((48, 64, 3), level, np.uint8)
+
+
+def test_json_lines_tell_counts(count, tmp_path, capsys):
+    squats = draw_video(tmp_path / "squats.mp4", 100)
+    still = draw_video(tmp_path / "still.mp4", 80, draw=uniform(0))
+    assert count("--json", squats, still) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first.pop("count") == pytest.approx(5.0)
+    assert 0.9 < first.pop("confidence") <= 1.0
+    assert first == {"video_uri": str(squats), "count_rounded": 5, "stride": 1, "status": "counted", "flags": []}
+    assert (second["count"], second["count_rounded"], second["flags"]) == (0.0, 0, ["NOT_PERIODIC"])
+
+
+def test_failures_are_lines_too_and_make_the_exit_code_1(count, tmp_path, capsys):
+    good = draw_video(tmp_path / "good.mp4", 70)
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    assert count("--json", empty, good) == 1
+    failed, counted = map(json.loads, capsys.readouterr().out.splitlines())
+    assert failed.pop("message")
+    assert failed == {
+        "video_uri": str(empty),
+        "count": None,
+        "count_rounded": None,
+        "confidence": None,
+        "stride": None,
+        "status": "failed",
+        "code": "EMPTY_FILE",
+    }
+    assert counted["status"] == "counted"
+
+
+def test_the_table_tells_what_a_person_wants_to_know(count, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    draw_video(tmp_path / "squats.mp4", 100)
+    (tmp_path / "notes.mp4").write_text("no video")
+    assert count(tmp_path) == 1
+    printed = capsys.readouterr().out
+    (heading,) = [line for line in printed.splitlines() if "confidence" in line]
+    assert heading.split() == ["video", "count", "confidence", "seconds", "took", "remark"]
+    (squats,) = [line for line in printed.splitlines() if "squats.mp4" in line]
+    assert squats.split()[1:4] == ["5.0", "1.00", "3.3"]
+    (notes,) = [line for line in printed.splitlines() if "notes.mp4" in line]
+    assert "NOT_A_VIDEO: " in notes
+
+
+def test_a_model_that_breaks_on_one_video_does_not_stop_the_others(count, tmp_path, capsys):
+    bright = draw_video(tmp_path / "bright.mp4", 70, draw=uniform(250))
+    good = draw_video(tmp_path / "good.mp4", 70)
+    assert count("--json", bright, good) == 1
+    failed, counted = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (failed["code"], failed["message"]) == ("SCORING_FAILED", "RuntimeError: out of memory while scoring")
+    assert counted["status"] == "counted"
+
+
+def test_a_video_is_given_up_at_its_first_failure(tmp_path):
+    class CountingScorer(FakeScorer):
+        calls = 0
+
+        def score(self, frames, *, is_last=True):
+            self.calls += 1
+            return super().score(frames, is_last=is_last)
+
+    scorer = CountingScorer()
+    video = find_object(str(draw_video(tmp_path / "bright.mp4", 300, draw=uniform(250))))
+    assert video
+    result = count_command.count_video(video, dataclasses.replace(COUNTER, scorer=scorer))
+    assert isinstance(result, Failure)
+    assert result.code is FailureCode.SCORING_FAILED
+    assert scorer.calls == 1
+
+
+def test_a_video_longer_than_a_chunk_counts_as_a_whole(tmp_path):
+    video = find_object(str(draw_video(tmp_path / "long.mp4", 300)))
+    assert video
+    result = count_command.count_video(video, COUNTER)
+    assert isinstance(result, VideoCount)
+    assert len(result.times_sec) == 300
+    assert result.counted.count == pytest.approx(15.0)
+
+
+def test_a_video_that_vanishes_fails_alone(tmp_path):
+    path = draw_video(tmp_path / "short_lived.mp4", 10)
+    video = find_object(str(path))
+    assert video
+    path.unlink()
+    result = count_command.count_video(video, COUNTER)
+    assert isinstance(result, Failure)
+    assert (result.stage, result.code) == (Stage.DECODE, FailureCode.GONE)
+
+
+def test_a_video_that_is_named_twice_is_counted_once(count, tmp_path, capsys):
+    path = draw_video(tmp_path / "squats.mp4", 70)
+    assert count("--json", path, tmp_path, tmp_path / "*.mp4") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_what_matches_nothing_is_wrong_usage_and_nothing_is_counted(count, tmp_path, capsys):
+    path = draw_video(tmp_path / "squats.mp4", 70)
+    assert count("--json", path, tmp_path / "missing.mp4") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("repcount count: ")
+    assert "missing.mp4" in line
+
+
+def test_a_missing_model_is_wrong_usage(count, tmp_path, capsys, monkeypatch):
+    def refuse(args):
+        raise WeightsError(f"the models with a name are lite. Received: {args.model!r}")
+
+    monkeypatch.setattr(count_command, "load_counter", refuse)
+    assert count("--model", "heavy", draw_video(tmp_path / "squats.mp4", 10)) == 2
+    assert capsys.readouterr().err == "repcount count: the models with a name are lite. Received: 'heavy'\n"
+
+
+def test_file_names_cannot_command_the_terminal(count, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    draw_video(tmp_path / "plain.mp4", 70).rename(tmp_path / "\x1b[2J[red]squats\n[bold].mp4")
+    assert count(tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "\ufffd[2J[red]squats\ufffd[bold].mp4" in printed

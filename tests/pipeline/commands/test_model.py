@@ -1,0 +1,220 @@
+import argparse
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model import fetch, golden, presets, storage
+from model.presets import PRESETS, RemoteFile
+from pipeline.commands import model as model_commands
+from tests.support import checkpoints
+from tests.support.checkpoints import TINY_PRESET
+
+REFERENCE = Path(__file__).parents[2] / "reference"
+
+
+def repcount(*argv):
+    """Runs the command as `main` does; returns its exit code."""
+    parser = argparse.ArgumentParser()
+    model_commands.add_parser(parser.add_subparsers(dest="command"))
+    return model_commands.run(parser.parse_args(["model", *argv]))
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPCOUNT_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def assert_one_line(capsys, beginning):
+    captured = capsys.readouterr()
+    assert captured.err.startswith(beginning)
+    assert captured.err.count("\n") == 1
+    assert not captured.out
+
+
+def table(text):
+    """Returns the cells of the lines of a table, by their first cell; columns are two spaces apart."""
+    lines = ([cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines())
+    return {cells[0]: cells[1:] for cells in lines if cells}
+
+
+def test_a_model_is_listed_with_where_its_weights_are(tiny_weights, cache, monkeypatch, capsys):
+    published = dataclasses.replace(TINY_PRESET, files=PRESETS["repnet-2020"].files)
+    absent, ours = dataclasses.replace(published, name="absent"), dataclasses.replace(TINY_PRESET, name="ours")
+    monkeypatch.setattr(model_commands, "PRESETS", {preset.name: preset for preset in (published, absent, ours)})
+    monkeypatch.setenv("COLUMNS", "300")
+    assert repcount("list") == 0
+    rows = table(capsys.readouterr().out)
+    assert rows["tiny"] == ["for tests", str(tiny_weights)]
+    assert rows["absent"] == ["for tests", "repcount model fetch absent"]
+    assert rows["ours"] == ["for tests", "not in this installation"]
+
+
+@pytest.mark.parametrize(
+    ("name", "positions", "logits", "total"),
+    [("repnet-2020", "64", "16,416", "25,690,081"), ("repnet-2025", "32,768", "32,832", "25,771,905")],
+)
+def test_the_layers_are_those_of_the_published_table(name, positions, logits, total, capsys):
+    assert repcount("summary", name) == 0
+    layers = table(capsys.readouterr().out)
+    assert {kind: cells[:2] for kind, cells in layers.items() if kind not in ("layer", "total") and "─" not in kind} == {
+        "encoder": ["1", "5,209,600"],
+        "3-D convolution": ["1", "14,156,288"],
+        "batch norm": ["1", "2,048"],
+        "2-D convolution": ["1", "320"],
+        "input projection": ["2", "1,049,088"],
+        "positions": ["2", positions],
+        "transformer layer": ["2", "1,577,984"],
+        "dense": ["4", "262,656"],
+        "dense to period logits": ["1", logits],
+        "dense to periodicity logit": ["1", "513"],
+    }
+    assert layers["total"] == [total]
+
+
+def test_a_file_s_layers_are_summed_up_without_remainder(tiny_weights, tiny_network, capsys):
+    assert repcount("summary", str(tiny_weights)) == 0
+    layers = table(capsys.readouterr().out)
+    assert layers["total"] == [f"{tiny_network.count_params():,}"]
+    assert "other" not in layers
+
+
+def test_fetch_says_where_the_weights_are(monkeypatch, capsys):
+    asked = []
+
+    def fake_fetch(preset, destination):
+        asked.append((preset.name, destination))
+        return fetch.Fetched("/cache/repnet-2020.weights.h5", was_there=len(asked) > 1)
+
+    monkeypatch.setattr(fetch, "fetch", fake_fetch)
+    assert repcount("fetch", "repnet-2020") == 0
+    assert repcount("fetch", "repnet-2020", "--to", "gs://bucket/models") == 0
+    assert asked == [("repnet-2020", None), ("repnet-2020", "gs://bucket/models")]
+    assert capsys.readouterr().out.splitlines() == [
+        "/cache/repnet-2020.weights.h5 is there",
+        "/cache/repnet-2020.weights.h5 was there already, and is sound",
+    ]
+
+
+@pytest.mark.parametrize("name", ["lite", "repnet-1999"])
+def test_only_published_models_are_fetched(name, capsys):
+    assert repcount("fetch", name) == 2
+    assert_one_line(capsys, "repcount model fetch: ")
+
+
+@pytest.fixture
+def golden_file(tiny_network, tmp_path):
+    """Arrays of a golden file that the tiny network agrees with, and how to save them."""
+    frames = golden.golden_clip(1, 64, 12.5)
+    scorer = golden.Scorer(tiny_network, (1,))
+    logits = scorer.score(frames)[1]
+    arrays = {
+        "clips": np.array([[1, 64, 12.5]]),
+        "embeddings": scorer.embeddings(frames)[None],
+        "raw_scores": logits.period[None],
+        "within_period_logits": logits.periodicity[None, :, None],
+    }
+
+    def save(**changes):
+        np.savez(tmp_path / "golden.npz", **(arrays | changes))
+        return str(tmp_path / "golden.npz")
+
+    return save
+
+
+def test_verify_prints_the_largest_differences(tiny_weights, golden_file, tiny_network, capsys):
+    assert repcount("verify", str(tiny_weights), "--golden", golden_file()) == 0
+    out = capsys.readouterr().out
+    assert f"variables, all of the right name and shape; {tiny_network.count_params():,} parameters" in out
+    assert f"sha256 of configuration and weights: {presets.load_weights(tiny_weights).sha256}" in out
+    assert table(out)["period logits"] == ["1", "0.0e+00", "0.001", "equal"]
+
+
+def test_verify_fails_where_a_number_is_off(tiny_weights, golden_file, capsys):
+    off = golden_file(embeddings=np.zeros((1, 64, TINY_PRESET.config.embedding_channels), np.float32))
+    assert repcount("verify", str(tiny_weights), "--golden", off) == 1
+    rows = table(capsys.readouterr().out)
+    assert rows["embeddings"][-1] == "NOT EQUAL"
+    assert rows["period logits"][-1] == "equal"
+
+
+def test_verify_without_golden_files_checks_the_weights(tiny_weights, capsys):
+    assert repcount("verify", str(tiny_weights)) == 0
+    content = tiny_weights.read_bytes()
+    tiny_weights.write_bytes(content[:-8])
+    capsys.readouterr()
+    assert repcount("verify", str(tiny_weights)) == 2
+    assert_one_line(capsys, "repcount model verify: the weights are damaged")
+
+
+def test_verify_refuses_a_golden_file_that_does_not_fit(tiny_weights, tmp_path, capsys):
+    for path in (REFERENCE / "golden_model_2025.npz", tmp_path / "absent.npz"):
+        assert repcount("verify", str(tiny_weights), "--golden", str(path)) == 2
+        assert capsys.readouterr().err.startswith("repcount model verify: the golden file ")
+
+
+def test_golden_files_are_taken_together_and_apart():
+    parser = argparse.ArgumentParser()
+    model_commands.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["model", "verify", "lite", "--golden", "a", "b", "--golden", "c"])
+    assert args.golden == [Path("a"), Path("b"), Path("c")]
+
+
+@pytest.mark.parametrize("command", ["verify", "summary"])
+def test_a_model_that_is_not_there_is_one_line(command, cache, capsys):
+    assert repcount(command, "/no/such/ckpt-1") == 2
+    assert_one_line(capsys, f"repcount model {command}: a model is one of lite, repnet-2020, repnet-2025, or the path")
+
+
+def test_verify_names_the_command_for_a_preset_that_was_not_fetched(cache, capsys):
+    assert repcount("verify", "repnet-2025") == 2
+    assert "run `repcount model fetch repnet-2025`" in capsys.readouterr().err
+
+
+def test_verify_tells_published_files_from_others(tiny_network, tmp_path, monkeypatch, capsys):
+    prefix = checkpoints.save(checkpoints.random_arrays(tiny_network), tmp_path / "ckpt-1")
+    names = ("ckpt-1.index", "ckpt-1.data-00000-of-00001")
+    files = tuple(RemoteFile(name, "http://nowhere", 1, storage.file_sha256(tmp_path / name)) for name in names)
+
+    def verify(*published):
+        monkeypatch.setattr(presets, "PRESETS", {"tiny": dataclasses.replace(TINY_PRESET, files=published)})
+        return repcount("verify", prefix), capsys.readouterr().out.splitlines()[-1]
+
+    assert verify(*files) == (0, "files: those of tiny, as published")
+    other = dataclasses.replace(files[1], sha256="0" * 64)
+    assert verify(files[0], other) == (1, "files: those of tiny, ckpt-1.data-00000-of-00001 must be as published")
+    other = dataclasses.replace(files[0], sha256="0" * 64)
+    assert verify(other, files[1]) == (0, "files: ckpt-1.index is not a published one")
+
+
+def test_a_verdict_looks_at_every_case(tiny_weights, monkeypatch, capsys):
+    differences = [golden.Difference(case, "score", largest, 1e-4) for case, largest in enumerate((0.0, np.nan, 0.0))]
+    monkeypatch.setattr(golden, "compare", lambda model, path: differences)
+    assert repcount("verify", str(tiny_weights), "--golden", "any.npz") == 1
+    assert table(capsys.readouterr().out)["score"][-1] == "NOT EQUAL"
+
+
+@pytest.mark.slow
+def test_a_summary_leaves_standard_error_empty():
+    command = [sys.executable, "-m", "pipeline.main", "model", "summary", "lite"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REFERENCE.parents[1], check=True)
+    assert "encoder" in done.stdout
+    assert done.stderr == ""
+
+
+def test_help_needs_no_tensorflow():
+    code = (
+        "import argparse, sys; from pipeline.commands import model as model_commands; p = argparse.ArgumentParser(); "
+        "model_commands.add_parser(p.add_subparsers()); p.format_help(); assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=REFERENCE.parents[1])
+
+
+@pytest.mark.slow
+def test_the_published_model_is_verified_by_every_golden_file(standin_2020, capsys):
+    assert repcount("verify", standin_2020, "--golden", *map(str, sorted(REFERENCE.glob("golden_*_2020.npz")))) == 0
+    assert capsys.readouterr().out.count(" equal") == 14

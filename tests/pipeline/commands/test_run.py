@@ -1,0 +1,359 @@
+"""`repcount run`: every video is counted or failed, twice changes nothing, and a mistake is one line and exit code 2."""
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.config import LITE
+from model.counting import CountingOptions
+from model.presets import PRESETS, LoadedModel, WeightsError
+from pipeline import main
+from pipeline.commands import run as run_command
+from pipeline.options import LOCAL_RUNNER, make_counting, make_model
+from tests.support.scorers import FakeScorer
+from tests.support.videos import draw_video
+from transforms.inference import RepNetModelHandler
+
+ON_DATAFLOW = ["--runner", "DataflowRunner", "--output", "bigquery:my-project.gym", "--temp_location", "gs://gym-temp/repcount"]
+
+
+@pytest.fixture
+def repcount(monkeypatch, tmp_path):
+    """Runs the command line with the fake model in place of lite; returns the exit code."""
+    loaded = LoadedModel(PRESETS["lite"], None, "f" * 64)
+
+    def load_model(name):
+        if name != "lite":
+            raise WeightsError(f"a model is one of lite. Received: {name!r}")
+        return loaded
+
+    monkeypatch.setattr(run_command, "load_model", load_model)
+    monkeypatch.setattr(run_command, "make_handler", lambda config: RepNetModelHandler(FakeScorer))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        try:
+            return main.main(["run", "--strides", "1,2", *map(str, arguments)])
+        except SystemExit as stop:
+            return stop.code
+
+    return run
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """A folder with two good videos, one that is cut short, an empty file, text named .mp4, and a note."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    squats = draw_video(folder / "squats.mp4", 100)
+    draw_video(folder / "rows.avi", 90)
+    (folder / "cut.mp4").write_bytes(squats.read_bytes()[:2000])
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("not a video")
+    (folder / "note.txt").write_text("not even named like one")
+    return folder
+
+
+def rows(path, sql):
+    with duckdb.connect(str(path), read_only=True) as database:
+        return database.execute(sql).fetchall()
+
+
+def test_every_video_is_counted_or_has_a_coded_failure(repcount, videos, tmp_path, capsys):
+    assert repcount("--input", f"{videos}/**", "--output", "duckdb:counts.duckdb") == 0
+    out = capsys.readouterr().out
+    assert "listed 5 = counted 2 + failed 3 + skipped 0" in out
+    assert re.search(r"frames/s \(decode [\d.]+ s, score [\d.]+ s, count [\d.]+ s, commit [\d.]+ s\)", out)
+    assert f"tables: {tmp_path}/counts.duckdb" in out
+    counted = rows("counts.duckdb", "SELECT video_uri, count_rounded FROM video_counts ORDER BY video_uri")
+    assert counted == [(f"{videos}/rows.avi", 4), (f"{videos}/squats.mp4", 5)]
+    failed = rows("counts.duckdb", "SELECT video_uri, code FROM failures ORDER BY video_uri")
+    assert failed == [
+        (f"{videos}/cut.mp4", "NOT_A_VIDEO"),
+        (f"{videos}/empty.mp4", "EMPTY_FILE"),
+        (f"{videos}/text.mp4", "NOT_A_VIDEO"),
+    ]
+
+
+def test_the_printed_table_names_videos_and_why_they_failed(repcount, videos, capsys):
+    repcount("--input", videos, "--output", "duckdb:counts.duckdb")
+    out = capsys.readouterr().out
+    assert "squats.mp4" in out
+    assert "EMPTY_FILE" in out
+    assert str(videos) not in out.split("run 2")[0]
+
+
+def test_the_curve_ends_at_the_count(repcount, videos):
+    repcount("--input", videos / "squats.mp4", "--output", "duckdb:counts.duckdb")
+    ((count,),) = rows("counts.duckdb", "SELECT count FROM video_counts")
+    points = rows("counts.duckdb", "SELECT count FROM frame_curve_points ORDER BY frame")
+    assert len(points) == 100
+    assert points[-1][0] == pytest.approx(count)
+
+
+def test_running_again_adds_no_row(repcount, videos):
+    arguments = ("--input", videos, "--output", "duckdb:counts.duckdb")
+    tables = ("video_counts", "frame_curves", "failures")
+    assert repcount(*arguments) == 0
+    before = [rows("counts.duckdb", f"SELECT count(*) FROM {table}") for table in tables]
+    assert repcount(*arguments) == 0
+    assert [rows("counts.duckdb", f"SELECT count(*) FROM {table}") for table in tables] == before
+    assert rows("counts.duckdb", "SELECT count(*) FROM runs") == [(2,)]
+
+
+def test_other_options_are_other_rows(repcount, videos):
+    for threshold in ("0.2", "0.3"):
+        assert repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", "--video_threshold", threshold) == 0
+    assert rows("c.duckdb", "SELECT count(DISTINCT options_hash) FROM video_counts") == [(2,)]
+
+
+def test_a_row_says_what_it_depends_on(repcount, videos):
+    repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", "--max_fps", "15", "--precision", "float32")
+    columns = "model, model_sha256, options_json, precision, stride"
+    ((model, sha256, options_json, precision, stride),) = rows("c.duckdb", f"SELECT {columns} FROM video_counts")
+    assert (model, sha256, precision) == ("lite", "f" * 64, "float32")
+    assert stride in (1, 2)
+    options = json.loads(options_json)
+    assert options["max_fps"] == 15
+    assert options["strides"] == [1, 2]
+    assert options["model_sha256"] == "f" * 64
+
+
+def test_a_chunk_that_cannot_be_scored_fails_its_video_only(repcount, tmp_path):
+    draw_video(tmp_path / "good.mp4", 60)
+    draw_video(tmp_path / "bright.mp4", draw=lambda index: np.full((48, 64, 3), 255, np.uint8))
+    assert repcount("--input", "*.mp4", "--output", "duckdb:c.duckdb") == 0
+    assert rows("c.duckdb", "SELECT stage, code FROM failures") == [("score", "SCORING_FAILED")]
+    assert rows("c.duckdb", "SELECT count(*) FROM video_counts") == [(1,)]
+
+
+def test_the_table_says_when_it_does_not_show_all(repcount, videos, capsys):
+    repcount("--input", videos, "--output", "duckdb:c.duckdb", "--show", "2")
+    assert "The first 2 of 5 videos." in capsys.readouterr().out
+    repcount("--input", videos, "--output", "duckdb:c.duckdb", "--show", "5")
+    assert "The first" not in capsys.readouterr().out
+
+
+def test_a_models_path_means_the_same_from_any_folder(tmp_path, monkeypatch):
+    parser = argparse.ArgumentParser()
+    run_command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["run", "--input", "x", "--output", "duckdb:x", "--model", "weights/my.weights.h5"])
+    monkeypatch.chdir(tmp_path)
+    assert make_model(args, LoadedModel(PRESETS["lite"], None, "0")).name == f"{tmp_path}/weights/my.weights.h5"
+
+
+def test_nothing_is_left_beside_the_database(repcount, videos, tmp_path):
+    repcount("--input", videos, "--output", "duckdb:out/counts.duckdb")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["counts.duckdb"]
+
+
+class TestWhatIsCounted:
+    ARGUMENTS = ("--input", "videos", "--output", "duckdb:c.duckdb")
+
+    def results(self, capsys):
+        return re.search(r"listed (\d+) = counted (\d+) \+ failed (\d+) \+ skipped (\d+)", capsys.readouterr().out).groups()
+
+    def test_a_second_run_counts_nothing_says_so_and_is_green(self, repcount, videos, capsys):
+        repcount(*self.ARGUMENTS)
+        capsys.readouterr()
+        assert repcount(*self.ARGUMENTS) == 0
+        out, err = capsys.readouterr()
+        assert "listed 5 = counted 0 + failed 0 + skipped 5" in out
+        assert "nothing new: the tables have all these videos for this model and these options" in out
+        assert "Counting 0 videos, 5 are counted already" in err
+
+    def test_only_what_was_uploaded_since_is_counted(self, repcount, videos, capsys):
+        repcount(*self.ARGUMENTS)
+        draw_video(videos / "new.mp4", 80)
+        (videos / "squats.mp4").touch()  # another version, by its time
+        capsys.readouterr()
+        assert repcount(*self.ARGUMENTS) == 0
+        assert self.results(capsys) == ("6", "2", "0", "4")
+
+    def test_all_are_counted_where_that_is_asked_for(self, repcount, videos, capsys):
+        repcount(*self.ARGUMENTS)
+        capsys.readouterr()
+        assert repcount(*self.ARGUMENTS, "--mode=all") == 0
+        assert self.results(capsys) == ("5", "2", "3", "0")
+
+    def test_failures_are_tried_again_by_their_code(self, repcount, videos, capsys):
+        repcount(*self.ARGUMENTS)
+        capsys.readouterr()
+        assert repcount(*self.ARGUMENTS, "--requeue", "EMPTY_FILE") == 0
+        assert self.results(capsys) == ("5", "0", "1", "4")
+
+    def test_a_limit_leaves_the_rest_to_the_next_run(self, repcount, videos, capsys):
+        assert repcount(*self.ARGUMENTS, "--limit", "3") == 0
+        assert "2 more are left to another run by --limit" in capsys.readouterr().out
+        assert repcount(*self.ARGUMENTS, "--limit", "3") == 0
+        assert self.results(capsys)[3] == "3"
+        assert rows("c.duckdb", "SELECT SUM(counted), SUM(failed), COUNT(*) FROM runs") == [(2, 3, 2)]
+
+    def test_only_uploads_of_some_days_are_counted(self, repcount, videos, capsys):
+        assert repcount(*self.ARGUMENTS, "--updated_before", "2000-01-01") == 0
+        assert "nothing to do: no video is within the limits that the options set" in capsys.readouterr().out
+        assert repcount(*self.ARGUMENTS, "--updated_after", "2000-01-01T00:00:00Z") == 0
+        assert self.results(capsys)[0] == "5"
+
+    def test_folders_are_named_by_days(self, repcount, videos, tmp_path, capsys):
+        (tmp_path / "2026-01-02").mkdir()
+        (videos / "squats.mp4").rename(tmp_path / "2026-01-02" / "squats.mp4")
+        output = ("--output", "duckdb:c.duckdb")
+        assert repcount("--input", "{date}/**", "--dates", "2026-01-01..2026-01-31", *output) == 0
+        assert self.results(capsys) == ("1", "1", "0", "0")
+        assert repcount("--input", "{date}/**", "--dates", "2026-02-01..2026-02-03", *output) == 2
+        assert "matches nothing" in capsys.readouterr().err
+
+    def test_a_dry_run_tells_what_there_is_to_do_and_writes_nothing(self, repcount, videos, tmp_path, capsys):
+        assert repcount(*self.ARGUMENTS, "--dry_run") == 0
+        size = sum(path.stat().st_size for path in videos.iterdir() if path.suffix != ".txt")
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[:2] == ["would count 5 videos", f"bytes: {size:,}"]
+        assert re.fullmatch(r"minutes of video: about 0\.\d \(from their size\)", lines[2])
+        assert re.fullmatch(r"worker-hours: about 0\.00 \(two cores each, 7\.8 s of video a second\)", lines[3])
+        assert [path.name for path in tmp_path.iterdir()] == ["videos"]
+
+    def test_a_dry_run_knows_what_the_tables_have(self, repcount, videos, capsys):
+        repcount(*self.ARGUMENTS)
+        before = rows("c.duckdb", "SELECT * FROM runs")
+        capsys.readouterr()
+        for arguments, line in (
+            ((), "would count 0 videos; 5 are in the tables already"),
+            (
+                ("--requeue", "EMPTY_FILE,NOT_A_VIDEO", "--limit", "2"),
+                "would count 2 videos; 2 are in the tables already; 1 are left to another run",
+            ),
+            (("--mode", "all"), "would count 5 videos"),
+        ):
+            assert repcount(*self.ARGUMENTS, *arguments, "--dry_run") == 0
+            out = capsys.readouterr().out
+            assert out.splitlines()[0] == line
+        seconds = sum(seconds for (seconds,) in rows("c.duckdb", "SELECT duration_sec FROM video_counts"))
+        assert f"of 2 videos known, {seconds / 60:.1f} min" in out
+        assert "at the pace of the earlier runs with this model" in out
+        assert rows("c.duckdb", "SELECT * FROM runs") == before
+
+    def test_too_many_failures_turn_a_run_red_when_all_is_committed(self, repcount, videos, capsys):
+        for number in range(20):
+            (videos / f"{number}.mp4").touch()
+        assert repcount(*self.ARGUMENTS, "--show", "2") == 1
+        out, err = capsys.readouterr()
+        assert err.splitlines()[-1] == (
+            "repcount run: 23 of 25 videos failed, and --max_failure_ratio allows 5.0%; all were committed, and the view "
+            "failures_by_code says why they failed"
+        )
+        assert "listed 25 = counted 2 + failed 23 + skipped 0" in out
+        assert rows("c.duckdb", "SELECT failed FROM runs") == [(23,)]
+        assert repcount(*self.ARGUMENTS, "--mode=all", "--max_failure_ratio", "0.95") == 0
+
+
+def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, videos, monkeypatch, capsys):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    removed = []
+    monkeypatch.setattr(run_command, "build_pipeline", interrupt)
+    monkeypatch.setattr(
+        "transforms.warehouse.duckdb_warehouse.DuckDBWarehouse.remove_staging", lambda self, run_id: removed.append(run_id)
+    )
+    assert repcount("--input", videos, "--output", "duckdb:out/counts.duckdb") == 130
+    assert len(removed) == 1
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input", "nothing/**", "--output", "duckdb:c.duckdb"], "matches nothing"),
+        (["--input", "videos", "--output", "c.duckdb"], "output must be duckdb:PATH or bigquery:PROJECT.DATASET"),
+        (["--input", "videos", "--output", "bigquery:my-project.gym"], "--temp_location must be a folder of a bucket"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--mode", "some"], "--mode"),
+        (
+            ["--input", "videos", "--output", "duckdb:c.duckdb", "--mode", "all", "--requeue", "GONE"],
+            "requeue is for runs over",
+        ),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--requeue", "WENT"], "must be of EMPTY_FILE, "),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--limit", "0"], "limit must be a whole number of at least 1"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--sample", "2"], "sample must be above 0 and at most 1"),
+        (
+            ["--input", "videos", "--output", "duckdb:c.duckdb", "--max_failure_ratio", "5"],
+            "max_failure_ratio must be from 0 to 1",
+        ),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--dates", "2026-01-31"], "--dates needs {date} in each input"),
+        (["--input", "videos/{date}", "--output", "duckdb:c.duckdb"], "an input with {date} needs --dates"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--updated_after", "now"], "must be a day such as 2026-01-31"),
+        (["--input", "videos", "--output", "duckdb:videos"], "must be a file, not a folder"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--model", "heavy"], "a model is one of"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--no_such_option", "1"], "--no_such_option"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--max_fps", "0"], "max_fps must be a positive number"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--max_fps", "many"], "invalid float value"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--strides", "1,1"], "strides must be different"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--strides", "1,x"], "must be whole numbers"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--video_threshold", "7"], "video_threshold"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--runner", "DataflowRunner"], "out of reach"),
+        ([*ON_DATAFLOW, "--input", "videos"], "--input must be on gs://"),
+        ([*ON_DATAFLOW, "--input", "gs://gym/**", "--model", "repnet-2020"], "repnet-2020.weights.h5 and the .json beside it"),
+        ([*ON_DATAFLOW, "--input", "gs://gym/**", "--model", "models/ckpt-70"], "Copy its files to a bucket"),
+        (
+            ["--input", "videos", "--output", "duckdb:c.duckdb", "--runner", "Nonsense"],
+            "--runner must be FnApiRunner or DirectRunner",
+        ),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--strides", "5,7,11"], "least common multiple of at most 24"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--show", "-1"], "--show"),
+        (["--output", "duckdb:c.duckdb"], "--input"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(repcount, videos, tmp_path, capsys, arguments, message):
+    assert repcount(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["videos"]
+
+
+def test_tables_that_cannot_be_made_are_a_mistake_before_any_work(repcount, videos, monkeypatch, capsys):
+    def refuse(self):
+        raise run_command.WarehouseError("the database's folder cannot be made. Received: c.duckdb")
+
+    monkeypatch.setattr("transforms.warehouse.duckdb_warehouse.DuckDBWarehouse.prepare", refuse)
+    assert repcount("--input", videos, "--output", "duckdb:c.duckdb") == 2
+    assert capsys.readouterr().err == "repcount run: the database's folder cannot be made. Received: c.duckdb\n"
+
+
+def test_a_database_that_vanishes_under_the_run_is_exit_code_1(repcount, videos, monkeypatch, capsys):
+    def fail(*args, **kwargs):
+        raise run_command.WarehouseError("the disk is full. Received: c.duckdb")
+
+    monkeypatch.setattr("transforms.warehouse.duckdb_warehouse.DuckDBWarehouse.run_totals", fail)
+    assert repcount("--input", videos, "--output", "duckdb:c.duckdb") == 1
+    assert "the disk is full" in capsys.readouterr().err
+
+
+def test_the_runner_is_the_one_inside_this_process_unless_another_is_named():
+    assert run_command.make_pipeline_options([]).get_all_options()["runner"] == LOCAL_RUNNER
+    assert run_command.make_pipeline_options(["--runner=DirectRunner"]).get_all_options()["runner"] == "DirectRunner"
+
+
+def test_the_models_own_counting_is_kept_where_nothing_is_said(monkeypatch):
+    parser = argparse.ArgumentParser()
+    run_command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["run", "--input", "x", "--output", "duckdb:x", "--frame_threshold", "0.4"])
+    loaded = LoadedModel(PRESETS["lite"], None, "0")
+    assert make_counting(args, loaded) == CountingOptions(
+        **{**vars(PRESETS["lite"].counting), "frame_threshold": 0.4},
+    )
+    assert loaded.preset.config == LITE
+
+
+def test_a_gpu_that_is_required_is_looked_for_before_anything_begins(repcount, videos, capsys):
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is a GPU")
+    assert repcount("--input", videos, "--output", "duckdb:counts.duckdb", "--require_gpu") == 2
+    assert "a GPU is required" in capsys.readouterr().err.splitlines()[-1]
+    assert not Path("counts.duckdb").exists()

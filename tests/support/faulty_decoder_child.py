@@ -1,0 +1,44 @@
+"""A decoding process that files can hang, crash and bloat: it does what the first word of a file says."""
+
+import ctypes
+import os
+import signal
+import time
+
+from transforms.decoding import child as decoder_child
+from transforms.decoding.reader import empty_samples, read_video
+
+FAULTS = ("HANG", "SPIN", "CRASH", "ABORT", "EXIT", "KILLED", "GROW", "DRIP")
+
+
+def read(file, options, allocate=empty_samples, progress=None):
+    """Reads as usual, unless the file begins with one of `FAULTS`."""
+    word = file.read(6).decode("latin-1").split("\n")[0]
+    file.seek(0)
+    if word == "HANG":
+        time.sleep(600)
+    elif word == "SPIN":
+        while True:
+            pass
+    elif word == "CRASH":
+        ctypes.string_at(0)
+    elif word == "ABORT":
+        os.abort()
+    elif word == "EXIT":
+        os._exit(3)
+    elif word == "KILLED":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif word == "GROW":
+        hoard = []
+        while True:
+            hoard.append(bytearray(b"x" * (8 << 20)))
+            time.sleep(0.005)
+    elif word == "DRIP":
+        while True:
+            time.sleep(0.05)
+            progress(0.01)
+    yield from read_video(file, options, allocate, progress)
+
+
+if __name__ == "__main__":
+    decoder_child.main(read)

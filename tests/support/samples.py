@@ -1,0 +1,68 @@
+"""Records that several tests of the tables start from."""
+
+import datetime
+
+import numpy as np
+
+from model.counting import Counted, Segment
+from transforms.decoding.video_facts import VideoFacts
+from transforms.failure_codes import FailureCode, Stage
+from transforms.records import Failure, VideoCount, VideoRef
+from transforms.warehouse.rows import Provenance, canonical_json
+
+UTC = datetime.timezone.utc
+STARTED = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+UPDATED = datetime.datetime(2026, 1, 1, 23, 30, tzinfo=UTC)
+
+
+def make_provenance(run_id="run-1", *, started=STARTED, **changes):
+    """A run of `lite`."""
+    fields = {
+        "run_id": run_id,
+        "run_started": started,
+        "model": "lite",
+        "model_sha256": "ab" * 32,
+        "options_json": canonical_json({"stride_rule": "real_frames", "video_threshold": 0.2}),
+        "code_version": "0.1.0",
+        "precision": "float32",
+    }
+    return Provenance(**{**fields, **changes})
+
+
+def make_video(uri="gs://bucket/a.mp4", generation=1, *, updated=UPDATED):
+    return VideoRef(uri, generation, 12_345, updated)
+
+
+def make_video_count(uri="gs://bucket/a.mp4", generation=1, *, num_frames=100, fps=10.0, period=20, flags=(), **changes):
+    """A video of which the middle half repeats every `period` frames; `changes` go to its `Counted`."""
+    is_periodic = np.zeros(num_frames, bool)
+    is_periodic[num_frames // 4 : num_frames * 3 // 4] = True
+    per_frame_count = np.where(is_periodic, 1 / period, 0.0)
+    count = float(per_frame_count.sum())
+    start, end = num_frames // 4, num_frames * 3 // 4
+    fields = {
+        "count": count,
+        "confidence": 0.5,
+        "stride": 2,
+        "period_frames": float(period),
+        "notebook_period_frames": num_frames / count if count else np.inf,
+        "stride_scores": {2: 0.5, 1: 0.25},
+        "per_frame_count": per_frame_count,
+        "periodicity": is_periodic.astype(np.float32),
+        "period_frames_curve": np.where(is_periodic, float(period), np.inf),
+        "is_periodic": is_periodic,
+        "segments": (Segment(start, end, count),),
+        "repetition_frames": np.arange(start + period, end + 1, period, dtype=np.float64),
+        "at_period_limit": False,
+        "ambiguous_stride": False,
+    }
+    facts = VideoFacts(640, 360, "h264", 0, fps, num_frames, num_frames / fps, False, False)
+    return VideoCount(
+        make_video(uri, generation), facts, Counted(**{**fields, **changes}), np.arange(num_frames) / fps, tuple(flags)
+    )
+
+
+def make_failure(
+    uri="gs://bucket/a.mp4", generation=1, *, code=FailureCode.NOT_A_VIDEO, message="no video stream", updated=UPDATED
+):
+    return Failure(make_video(uri, generation, updated=updated), Stage.DECODE, code, message)

@@ -1,0 +1,33 @@
+"""Counting with the model that is shipped, as `repcount count` does by default."""
+
+from pathlib import Path
+
+from pipeline.commands import count as count_command
+from pipeline.commands.evaluate import read_labels
+from pipeline.options import OneLineParser
+from transforms.listing import list_videos
+from transforms.records import VideoCount
+
+
+def count_against_truth(videos, truth):
+    """Counts every video of a folder.
+
+    Args:
+      videos: the folder.
+      truth: CSV file with the columns `file` and `count`.
+
+    Returns:
+      {file: (count, true count)}; each file of the folder is in the CSV, and each of the CSV in the folder.
+    """
+    parser = OneLineParser()
+    count_command.add_parser(parser.add_subparsers())
+    counter = count_command.load_counter(parser.parse_args(["count", "x"]))
+    true_counts = read_labels(str(truth))
+    counts = {}
+    for video in list_videos(str(videos)):
+        result = count_command.count_video(video, counter)
+        assert isinstance(result, VideoCount), result
+        name = Path(video.uri).name
+        counts[name] = (result.counted.count, true_counts.pop(name))
+    assert not true_counts
+    return counts

@@ -1,0 +1,56 @@
+"""What tests do with tables of either kind."""
+
+import datetime
+
+from tests.support.samples import STARTED, make_provenance
+from transforms.staging import _to_batches
+from transforms.warehouse.parquet import TableWriter
+from transforms.warehouse.rows import listing_batch
+from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, TABLES, VIDEO_COUNTS
+
+ENDED = STARTED + datetime.timedelta(minutes=5)
+
+
+def stage(warehouse, provenance, *settled):
+    """Stages the rows of counts and failures, as a run does."""
+    writers = {
+        table.name: TableWriter(warehouse.staging_folder(provenance.run_id), table)
+        for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
+    }
+    for item in settled:
+        for table, batch in _to_batches(item, provenance):
+            writers[table.name].write(batch)
+    return [file for writer in writers.values() for file in writer.close()]
+
+
+def stage_listing(warehouse, provenance, videos):
+    """Stages a listing, as a run does."""
+    writer = TableWriter(warehouse.staging_folder(provenance.run_id), LISTING)
+    writer.write(listing_batch(videos))
+    return writer.close()
+
+
+def commit(warehouse, provenance, *settled, files=None, listed=None, skipped=0):
+    """Stages and commits."""
+    files = stage(warehouse, provenance, *settled) if files is None else files
+    listed = len(settled) if listed is None else listed
+    return warehouse.commit(provenance, files, listed=listed, skipped=skipped, run_ended=ENDED)
+
+
+def later_run(run_id, hours=1, **changes):
+    return make_provenance(run_id, started=STARTED + datetime.timedelta(hours=hours), **changes)
+
+
+def read(warehouse, columns, table, rest=""):
+    """Returns rows of a table or view, in the order of the columns."""
+    rows = warehouse.query(f"SELECT {columns} FROM {warehouse.dialect.dataset}{table} {rest}", {})
+    return sorted((tuple(row) for row in rows), key=repr)
+
+
+def contents(warehouse):
+    """Returns all rows of all tables, with their columns in the order of the schema."""
+    return {table.name: read(warehouse, ", ".join(column.name for column in table.columns), table.name) for table in TABLES}
+
+
+def num_rows(warehouse):
+    return {name: len(rows) for name, rows in contents(warehouse).items()}

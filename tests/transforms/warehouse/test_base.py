@@ -1,0 +1,219 @@
+"""Tables keep the same promises in DuckDB and in BigQuery."""
+
+import datetime
+
+import pytest
+
+from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
+from tests.support.warehouses import commit, contents, later_run, num_rows, read, stage, stage_listing
+from transforms.failure_codes import FailureCode
+from transforms.warehouse.base import Selection, VideoResult, WarehouseError
+from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+from transforms.warehouse.rows import RunTotals
+
+
+def make_warehouse(kind, request):
+    if kind == "duckdb":
+        return DuckDBWarehouse(str(request.getfixturevalue("tmp_path") / "counts.duckdb"))
+    cloud = request.getfixturevalue("cloud")
+    return BigQueryWarehouse(cloud.project, cloud.dataset, cloud.temp_location)
+
+
+@pytest.fixture(params=["duckdb", "bigquery"])
+def warehouse(request):
+    """Empty tables."""
+    warehouse = make_warehouse(request.param, request)
+    warehouse.prepare()
+    return warehouse
+
+
+@pytest.fixture
+def filled(warehouse):
+    """Tables with a count of gs://b/1 and failures of gs://b/2 and gs://b/3."""
+    gone = make_failure("gs://b/3", code=FailureCode.GONE)
+    commit(warehouse, make_provenance("before"), make_video_count("gs://b/1"), make_failure("gs://b/2"), gone)
+    return warehouse
+
+
+def test_counts_curves_failures_and_the_run_are_in_the_tables(warehouse):
+    assert warehouse.run_totals("run-1") is None
+    settled = (make_video_count("gs://b/1"), make_video_count("gs://b/2"), make_failure("gs://b/3"))
+    totals = commit(warehouse, make_provenance(), *settled, listed=5, skipped=2)
+    assert totals == RunTotals(listed=5, counted=2, failed=1, skipped=2, scored_frames=200, video_sec=20.0)
+    assert warehouse.run_totals("run-1") == totals
+    assert num_rows(warehouse) == {"video_counts": 2, "frame_curves": 2, "failures": 1, "runs": 1}
+    assert warehouse.run_results("run-1", limit=10) == [
+        VideoResult("gs://b/1", 2.5, 0.5, 10.0, (), None, None),
+        VideoResult("gs://b/2", 2.5, 0.5, 10.0, (), None, None),
+        VideoResult("gs://b/3", None, None, None, (), "NOT_A_VIDEO", "no video stream"),
+    ]
+    assert len(warehouse.run_results("run-1", limit=2)) == 2
+    assert warehouse.num_run_results("run-1") == 3
+    points = read(warehouse, "frame, count", "frame_curve_points", "WHERE video_uri = 'gs://b/1' AND frame = 50")
+    assert points == [(50, pytest.approx(1.3))]
+    assert read(warehouse, "counted, failed", "daily_summary") == [(2, 1)]
+
+
+def test_a_run_without_a_video_leaves_its_row(warehouse):
+    assert commit(warehouse, make_provenance()) == RunTotals(0, 0, 0, 0, 0, 0.0)
+    assert num_rows(warehouse) == {"video_counts": 0, "frame_curves": 0, "failures": 0, "runs": 1}
+    assert warehouse.run_results("run-1", limit=10) == []
+    assert warehouse.num_run_results("run-1") == 0
+
+
+def test_committing_the_same_files_again_changes_nothing(warehouse):
+    provenance = make_provenance()
+    files = stage(warehouse, provenance, make_video_count("gs://b/1"), make_failure("gs://b/2"))
+    first = commit(warehouse, provenance, files=files, listed=2)
+    before = contents(warehouse)
+    assert commit(warehouse, provenance, files=files, listed=2) == first
+    assert contents(warehouse) == before
+
+
+def test_a_later_run_replaces_rows_and_an_earlier_one_does_not(warehouse):
+    early, late = make_provenance("early"), later_run("late")
+    commit(warehouse, late, make_video_count("gs://b/1", confidence=0.75), make_failure("gs://b/2", message="late"))
+    commit(warehouse, early, make_video_count("gs://b/1"), make_failure("gs://b/2", message="early"))
+    assert read(warehouse, "run_id, confidence", "video_counts") == [("late", 0.75)]
+    assert read(warehouse, "run_id", "frame_curves") == [("late",)]
+    assert read(warehouse, "run_id, message", "failures") == [("late", "late")]
+    commit(warehouse, later_run("last", hours=2), make_video_count("gs://b/1"), make_failure("gs://b/2", message="last"))
+    assert read(warehouse, "run_id, confidence", "video_counts") == [("last", 0.5)]
+    assert read(warehouse, "run_id, message", "failures") == [("last", "last")]
+    assert num_rows(warehouse)["runs"] == 3
+
+
+def test_a_count_removes_the_failure_of_its_video_and_a_failure_never_takes_its_place(filled):
+    commit(filled, later_run("second"), make_failure("gs://b/1"), make_video_count("gs://b/2"))
+    assert read(filled, "video_uri, run_id", "video_counts") == [("gs://b/1", "before"), ("gs://b/2", "second")]
+    assert read(filled, "video_uri", "failures") == [("gs://b/3",)]
+    assert filled.run_totals("second").failed == 1
+    assert [result.video_uri for result in filled.run_results("second", limit=10)] == ["gs://b/2"]
+
+
+@pytest.mark.parametrize(
+    ("generation", "changes"),
+    [(2, {}), (1, {"model": "repnet-2025"}), (1, {"options_json": "{}"})],
+    ids=["version", "model", "options"],
+)
+def test_another_version_model_or_options_is_another_row(filled, generation, changes):
+    commit(filled, later_run("second", **changes), make_video_count("gs://b/1", generation), make_failure("gs://b/3", 2))
+    assert num_rows(filled) == {"video_counts": 2, "frame_curves": 2, "failures": 3, "runs": 2}
+
+
+def test_a_row_that_is_staged_twice_is_one_row(warehouse):
+    commit(
+        warehouse, make_provenance(), make_video_count(), make_video_count(), make_failure("gs://b/2"), make_failure("gs://b/2")
+    )
+    assert num_rows(warehouse) == {"video_counts": 1, "frame_curves": 1, "failures": 1, "runs": 1}
+
+
+def test_any_name_goes_in_and_comes_out(warehouse):
+    names = ['gs://b/it\'s "x"; DROP TABLE runs; --', "gs://b/naïve 日本 😀\n\t`", "gs://b/$paths @run_id {dataset} %s ?"]
+    provenance = make_provenance(model="it's `mine`; --")
+    commit(warehouse, provenance, *map(make_video_count, names), make_failure("gs://b/x", message=names[0]))
+    assert read(warehouse, "video_uri, model", "video_counts") == sorted(((name, provenance.model) for name in names), key=repr)
+    assert read(warehouse, "message", "failures") == [(names[0],)]
+    provenance = later_run("now", model=provenance.model)
+    selected = warehouse.select(provenance, stage_listing(warehouse, provenance, map_videos(names)), Selection())
+    assert (selected.listed, selected.skipped) == (3, 3)
+    assert warehouse.forget(names[:1], None, dry_run=False)["video_counts"] == 1
+    assert len(read(warehouse, "video_uri", "video_counts")) == 2
+
+
+def map_videos(names):
+    return [make_video(name) for name in names]
+
+
+def test_files_with_fewer_rows_than_were_written_commit_nothing(warehouse):
+    provenance = make_provenance()
+    *files, failures = stage(warehouse, provenance, make_video_count("gs://b/1"), make_failure("gs://b/2"))
+    lost = type(failures)(failures.table, failures.path, 2, failures.num_bytes)
+    with pytest.raises(WarehouseError, match=r"files staged for failures must hold the 2 rows .*Received: 1"):
+        commit(warehouse, provenance, files=[*files, lost])
+    assert set(num_rows(warehouse).values()) == {0}
+
+
+def test_a_count_without_its_curve_commits_nothing(warehouse):
+    provenance = make_provenance()
+    files = [file for file in stage(warehouse, provenance, make_video_count()) if file.table == "video_counts"]
+    with pytest.raises(WarehouseError, match="every staged count must have a curve"):
+        commit(warehouse, provenance, files=files)
+    assert set(num_rows(warehouse).values()) == {0}
+
+
+class TestSelection:
+    VIDEOS = map_videos(f"gs://b/{number}" for number in (1, 2, 3, 4, 5))
+
+    def select(self, warehouse, videos=None, provenance=None, **wishes):
+        provenance = provenance or later_run("now")
+        files = stage_listing(warehouse, provenance, videos or self.VIDEOS)
+        selected = warehouse.select(provenance, files, Selection(**wishes))
+        names = sorted(video.uri.removeprefix("gs://b/") for video in selected.videos)
+        warehouse.remove_staging(provenance.run_id)
+        return "".join(names), (selected.listed, selected.skipped, selected.left)
+
+    def test_what_has_a_count_or_a_failure_is_left_out(self, filled):
+        assert self.select(filled) == ("45", (5, 3, 0))
+
+    def test_videos_listed_twice_are_taken_once(self, filled):
+        assert self.select(filled, self.VIDEOS + self.VIDEOS, later_run("again")) == ("45", (5, 3, 0))
+
+    def test_wishes_are_heeded(self, filled):
+        assert self.select(filled, provenance=later_run("a"), requeue=("GONE", "EMPTY_FILE")) == ("345", (5, 2, 0))
+        assert self.select(filled, provenance=later_run("b"), new_only=False) == ("12345", (5, 0, 0))
+        assert self.select(filled, provenance=later_run("c"), limit=1) == ("4", (5, 3, 1))
+        assert self.select(filled, provenance=later_run("d", model="repnet-2025")) == ("12345", (5, 0, 0))
+
+    def test_a_limit_takes_the_oldest_uploads(self, warehouse):
+        videos = [
+            make_video(f"gs://b/{number}", updated=STARTED - datetime.timedelta(days=day))
+            for number, day in enumerate((1, 40, 3, 400))
+        ]
+        assert self.select(warehouse, videos, limit=2) == ("13", (4, 0, 2))
+
+
+class TestForget:
+    def test_all_versions_of_a_video_go(self, filled):
+        commit(filled, later_run("second"), make_video_count("gs://b/1", 2), make_video_count("gs://b/9"))
+        assert filled.forget(["gs://b/1", "gs://b/2"], None, dry_run=True) == {
+            "video_counts": 2,
+            "frame_curves": 2,
+            "failures": 1,
+        }
+        assert num_rows(filled)["video_counts"] == 3
+        assert filled.forget(["gs://b/1", "gs://b/2"], None, dry_run=False)["video_counts"] == 2
+        assert num_rows(filled) == {"video_counts": 1, "frame_curves": 1, "failures": 1, "runs": 2}
+
+    def test_old_uploads_go(self, filled):
+        late = make_failure("gs://b/late", updated=STARTED + datetime.timedelta(days=10))
+        commit(filled, later_run("second"), late)
+        day = (STARTED + datetime.timedelta(days=10)).date()
+        assert filled.forget([], day, dry_run=False) == {"video_counts": 1, "frame_curves": 1, "failures": 2}
+        assert num_rows(filled) == {"video_counts": 0, "frame_curves": 0, "failures": 1, "runs": 2}
+
+
+def test_nothing_is_left_of_what_was_staged(filled):
+    provenance = later_run("now")
+    stage_listing(filled, provenance, TestSelection.VIDEOS)
+    filled.remove_staging("now")
+    filled.remove_staging("before")
+    filled.remove_staging("never")
+    assert filled.changes() == []
+    assert len(contents(filled)["runs"]) == 1
+
+
+@pytest.mark.usefixtures("cloud")
+def test_the_same_runs_leave_the_same_rows_in_both(request):
+    found = []
+    for kind in ("duckdb", "bigquery"):
+        warehouse = make_warehouse(kind, request)
+        warehouse.prepare()
+        flagged = make_video_count("gs://b/5", num_frames=37, fps=29.97, count=0.0, flags=())
+        commit(warehouse, make_provenance("first"), make_video_count("gs://b/1"), make_failure("gs://b/2"), flagged)
+        commit(warehouse, later_run("second"), make_video_count("gs://b/2"), make_failure("gs://b/3"), listed=4, skipped=2)
+        found.append(contents(warehouse))
+    duckdb_rows, bigquery_rows = found
+    assert [len(rows) for rows in duckdb_rows.values()] == [3, 3, 1, 2]
+    assert bigquery_rows == duckdb_rows

@@ -1,0 +1,239 @@
+"""Decoding in a process of its own: what a file does to it is that video's failure and nobody else's.
+
+Decoders crash, hang and leak on bad files, and strangers upload files. So they run in a child process that is killed when it
+takes too long or too much memory, and replaced by another one for the next video. It gets the open file and nothing else: no
+credentials, no name, no address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from transforms.decoding.channel import Channel, ChannelClosedError, map_memory
+from transforms.decoding.reader import DecodeError, DecodingOptions, Samples
+from transforms.decoding.video_facts import VideoFacts
+from transforms.failure_codes import FailureCode
+
+SECONDS_PER_VIDEO_SEC = 20.0
+"""Wall time that decoding may take for each second of video, beyond `DecodingOptions.timeout_sec`. 8K may take eight."""
+
+VIDEOS_PER_PROCESS = 500
+"""Videos after which a process is replaced anyway, whatever it may have leaked."""
+
+_START_SEC = 120.0
+"""How long a child may take to start."""
+
+_END_SEC = 5.0
+"""How long a child that has closed its end of the socket may take to be gone."""
+
+_GLANCE_SEC = 0.1
+"""From one look at the child's memory to the next."""
+
+_KEPT_VARIABLES = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
+"""What of the environment the child gets: nothing that leads to credentials."""
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class DecoderProcess:
+    """A child process that decodes one video at a time, started when it is needed. For one thread at a time.
+
+    Attributes:
+      pid: of the child; None if there is none.
+    """
+
+    def __init__(self, module: str = "transforms.decoding.child") -> None:
+        """Takes the name of the module to run; tests have one that misbehaves."""
+        self._module = module
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._num_videos = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The child's."""
+        return self._process.pid if self._process else None
+
+    def read(self, file: BinaryIO, options: DecodingOptions) -> Iterator[Samples]:
+        """Reads a video as `video_reader.read_video` does, and the next samples while those that it yields are worked on.
+
+        Raises:
+          DecodeError: see `read_video`; and DECODER_CRASHED, DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
+        """
+        channel = self._start()
+        is_fresh, is_silent, is_idle = self._num_videos == 1, True, False
+        try:
+            file.seek(0)
+            channel.send({"options": dataclasses.asdict(options)}, (file.fileno(),))
+            watch = _Watch(self._process.pid if self._process else 0, options)
+            while True:
+                message, files = watch.wait(channel)
+                is_silent = False
+                if "code" in message:
+                    is_idle = True
+                    raise DecodeError(FailureCode(message["code"]), str(message["message"]))
+                samples = _to_samples(message, files, options)
+                is_idle = samples.facts is not None
+                yield samples
+                if is_idle:
+                    return
+                channel.send({"more": True})
+        except ChannelClosedError as error:
+            if is_fresh or not is_silent:
+                raise self._explain_end() from error
+        finally:
+            # A video that was not read to its end leaves a child in the middle of it.
+            if not is_idle or self._num_videos >= VIDEOS_PER_PROCESS:
+                self.close()
+        # The child may have been dying when it was handed this file: another one says whether the file is to blame.
+        yield from self.read(file, options)
+
+    def close(self) -> None:
+        """Kills the child, if there is one."""
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            self._process.wait()
+        self._process = self._channel = None
+        self._num_videos = 0
+
+    def _start(self) -> Channel:
+        """Returns the channel to the child, which is started if there is none or the last one has died meanwhile."""
+        if self._channel is not None and self._channel.is_closed():
+            self.close()
+        if self._process is None or self._channel is None:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            for end in (ours, theirs):
+                end.setblocking(True)  # a default timeout, which Beam's file system sets, would reach the child as another mode
+            with theirs:
+                os.set_inheritable(theirs.fileno(), True)
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", self._module, str(theirs.fileno())],
+                    cwd=os.sep,  # Python would import from a folder of uploads, if that is where this process was started
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env=_environment(),
+                    start_new_session=True,
+                )
+            self._channel = Channel(ours)
+            self._await_start(self._channel)
+        self._num_videos += 1
+        return self._channel
+
+    def _await_start(self, channel: Channel) -> None:
+        """Waits until the child can decode: what that takes is no video's own time."""
+        channel.connection.settimeout(_START_SEC)
+        try:
+            channel.receive()
+        except (ChannelClosedError, TimeoutError) as error:
+            self.close()
+            raise DecodeError(FailureCode.DECODER_CRASHED, "the decoder does not start on this machine") from error
+        channel.connection.settimeout(None)
+
+    def _explain_end(self) -> DecodeError:
+        """Returns why the child is gone, or out of reach."""
+        try:
+            status = self._process.wait(_END_SEC) if self._process else 0
+        except subprocess.TimeoutExpired:
+            message = "what the decoder hands over does not arrive; most likely too many files are open here"
+            return DecodeError(FailureCode.READ_ERROR, message)
+        if status == -signal.SIGKILL:
+            return DecodeError(FailureCode.DECODE_OUT_OF_MEMORY, "the system killed the decoder, most likely for its memory")
+        if status == -signal.SIGXCPU:
+            return DecodeError(FailureCode.DECODE_TIMEOUT, "the decoder took more processor time than any video may")
+        how = signal.Signals(-status).name if status < 0 else f"exit code {status}"
+        return DecodeError(FailureCode.DECODER_CRASHED, f"the decoder crashed on this file ({how})")
+
+
+class _Watch:
+    """Waits for a child, and knows when it has waited long enough."""
+
+    def __init__(self, pid: int, options: DecodingOptions) -> None:
+        self._pid = pid
+        self._options = options
+        self._waited_sec = 0.0
+        self._presented_sec = 0.0
+
+    def wait(self, channel: Channel) -> tuple[dict[str, object], list[int]]:
+        """Returns the child's next message that is not just about progress, with its files.
+
+        Only time spent here counts: a child that is ahead waits for those who take its samples.
+
+        Raises:
+          DecodeError: DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
+          ChannelClosedError: the child is gone.
+        """
+        quiet_since_sec = started_sec = time.monotonic()
+        channel.connection.settimeout(_GLANCE_SEC)
+        while True:
+            try:
+                message, files = channel.receive()
+            except TimeoutError:
+                self._check(time.monotonic() - quiet_since_sec, time.monotonic() - started_sec)
+                continue
+            if "presented_sec" not in message:
+                self._waited_sec += time.monotonic() - started_sec
+                channel.connection.settimeout(None)
+                return message, files
+            quiet_since_sec = time.monotonic()
+            self._presented_sec = float(message["presented_sec"])
+            self._check(0.0, time.monotonic() - started_sec)
+
+    def _check(self, quiet_sec: float, waiting_sec: float) -> None:
+        options = self._options
+        if quiet_sec > options.timeout_sec:
+            raise DecodeError(FailureCode.DECODE_TIMEOUT, f"for {options.timeout_sec:g} s no frame came of this file")
+        allowed_sec = options.timeout_sec + SECONDS_PER_VIDEO_SEC * self._presented_sec
+        if self._waited_sec + waiting_sec > allowed_sec:
+            raise DecodeError(
+                FailureCode.DECODE_TIMEOUT,
+                f"decoding took more than {allowed_sec:.0f} s for {self._presented_sec:.0f} s of video",
+            )
+        used = _memory_bytes(self._pid)
+        if used > options.max_memory_bytes:
+            raise DecodeError(
+                FailureCode.DECODE_OUT_OF_MEMORY,
+                f"decoding takes more than {options.max_memory_bytes >> 20:,} MiB of memory",
+            )
+
+
+def _to_samples(message: dict[str, object], files: list[int], options: DecodingOptions) -> Samples:
+    """Returns samples in the memory that the child has handed over, which nobody copies."""
+    try:
+        frames, times_sec = map_memory(files[0], options.chunk_frames)
+    finally:
+        for file in files:
+            os.close(file)
+    num_frames, facts = int(str(message["num_frames"])), message["facts"]
+    return Samples(frames[:num_frames], times_sec[:num_frames], VideoFacts(**facts) if isinstance(facts, dict) else None)
+
+
+def _memory_bytes(pid: int) -> int:
+    """Returns the memory that a process has of its own; 0 where the system does not tell."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    return 0
+
+
+def _environment() -> dict[str, str]:
+    """Returns the child's environment, in which it imports what this process does."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    return {**kept, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "PYTHONDONTWRITEBYTECODE": "1"}

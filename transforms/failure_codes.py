@@ -1,0 +1,35 @@
+"""Why a video could not be counted, and at which step. Knows no Beam, since the decoder's process imports it.
+
+To add a code: add a line to `FailureCode` and a row to `docs/failure_codes.md`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Stage(str, enum.Enum):
+    """The step at which a video failed."""
+
+    DECODE = "decode"
+    SCORE = "score"
+    COUNT = "count"
+
+
+class FailureCode(str, enum.Enum):
+    """Why a video could not be counted; each value is documented in `docs/failure_codes.md`."""
+
+    EMPTY_FILE = "EMPTY_FILE"
+    NOT_A_VIDEO = "NOT_A_VIDEO"
+    NO_VIDEO_STREAM = "NO_VIDEO_STREAM"
+    NO_FRAMES = "NO_FRAMES"
+    TOO_LARGE = "TOO_LARGE"
+    TOO_LONG = "TOO_LONG"
+    READ_ERROR = "READ_ERROR"
+    GONE = "GONE"
+    DECODER_CRASHED = "DECODER_CRASHED"
+    DECODE_TIMEOUT = "DECODE_TIMEOUT"
+    DECODE_OUT_OF_MEMORY = "DECODE_OUT_OF_MEMORY"
+    SCORING_FAILED = "SCORING_FAILED"
+    INCOMPLETE = "INCOMPLETE"
+    COUNTING_FAILED = "COUNTING_FAILED"

@@ -1,0 +1,112 @@
+"""Files of staged rows: written a row group at a time, bounded in size, and told of when they are complete.
+
+They are written by code of our own rather than Beam's `WriteToParquet`, which does not bound a file's size, does not say how
+many rows it wrote, and moves every file once more under a side input, for each table apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import uuid
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
+
+from transforms.warehouse.schema import Table
+
+ROW_GROUP_BYTES = 16 * 1024 * 1024
+"""Bytes of rows in memory from which a row group is written."""
+
+ROW_GROUP_ROWS = 1024
+"""Rows from which a row group is written: the many small arrays of a row take some forty times its own bytes until then."""
+
+FILE_BYTES = 64 * 1024 * 1024
+"""Bytes of rows in memory from which a file is closed and the next one begun."""
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class StagedFile:
+    """A Parquet file that waits for its run's commit.
+
+    Attributes:
+      table: name of the table that its rows are for.
+      path: where it is.
+      num_rows: rows that were written to it.
+      num_bytes: size of these rows in memory.
+    """
+
+    table: str
+    path: str
+    num_rows: int
+    num_bytes: int
+
+
+@dataclasses.dataclass
+class _OpenFile:
+    path: str
+    stream: BinaryIO
+    parquet: pq.ParquetWriter
+    num_rows: int = 0
+    num_bytes: int = 0
+
+
+class TableWriter:
+    """Writes rows of one table to as many files as their size asks for; opens none without a row."""
+
+    def __init__(self, folder: str, table: Table) -> None:
+        self._folder = folder
+        self._table = table
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_bytes = 0
+        self._open: _OpenFile | None = None
+        self._files: list[StagedFile] = []
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Takes rows; writes them when they make a row group."""
+        self._pending.append(batch)
+        self._pending_bytes += batch.nbytes
+        if self._pending_bytes >= ROW_GROUP_BYTES or len(self._pending) >= ROW_GROUP_ROWS:
+            self._write_row_group()
+
+    def close(self) -> list[StagedFile]:
+        """Writes what is pending and returns all files written."""
+        if self._pending:
+            self._write_row_group()
+        if self._open is not None:
+            self._close_file(self._open)
+        return self._files
+
+    def discard(self) -> None:
+        """Closes the file that a failed bundle left open; nobody is told of it, and it goes with the folder."""
+        if self._open is None:
+            return
+        for stream in (self._open.parquet, self._open.stream):
+            try:
+                stream.close()
+            except Exception:  # what failed the bundle, such as a full disk, may well fail this too
+                _LOGGER.debug("A file of a failed bundle could not be closed: %s", self._open.path, exc_info=True)
+        self._open = None
+
+    def _write_row_group(self) -> None:
+        if self._open is None:
+            path = FileSystems.join(self._folder, self._table.name, f"{uuid.uuid4().hex}.parquet")
+            stream = FileSystems.create(path)
+            self._open = _OpenFile(path, stream, pq.ParquetWriter(stream, self._table.arrow_schema, compression="zstd"))
+        rows = pa.Table.from_batches(self._pending)
+        self._open.parquet.write_table(rows, row_group_size=rows.num_rows)
+        self._open.num_rows += rows.num_rows
+        self._open.num_bytes += self._pending_bytes
+        self._pending, self._pending_bytes = [], 0
+        if self._open.num_bytes >= FILE_BYTES:
+            self._close_file(self._open)
+
+    def _close_file(self, file: _OpenFile) -> None:
+        file.parquet.close()
+        file.stream.close()
+        self._files.append(StagedFile(self._table.name, file.path, file.num_rows, file.num_bytes))
+        self._open = None

@@ -1,0 +1,364 @@
+"""From records to rows of the tables, each valid by the schema before it is written anywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import math
+import numbers
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.records import Failure, VideoCount, VideoRef, VideoRefCoder
+from transforms.warehouse.schema import FRAME_CURVES, LISTING, Column, ColumnType, Mode, Table
+
+Row = dict[str, Any]
+"""Values by column name; those of a REPEATED STRUCT column may come as one `pa.StructArray`."""
+
+_PYTHON_TYPES: dict[ColumnType, Any] = {
+    ColumnType.STRING: str,
+    ColumnType.INT64: numbers.Integral,
+    ColumnType.FLOAT64: numbers.Real,
+    ColumnType.DATE: datetime.date,
+    ColumnType.TIMESTAMP: datetime.datetime,
+}
+"""What a single value may be: Arrow by itself would cut 1.5 to 1, and take bytes for text."""
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+class RowError(ValueError):
+    """A row that the schema does not allow; says which column and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """What every row of a run says about where it comes from.
+
+    Attributes:
+      run_id: identity of the run: at most 128 letters, digits and -_. since files are named by it.
+      run_started: when the run was started, with its time zone. Of two runs that count the same video alike, the row of the one
+        that started later stays.
+      model: name of the preset, or the path of the checkpoint. Part of the key of a row.
+      model_sha256: SHA-256 of configuration and weights, in hexadecimal.
+      options_json: options that decide the numbers, as `canonical_json` gives them. Their hash is part of the key of a row.
+      code_version: version of the code.
+      precision: arithmetic of the network.
+    """
+
+    run_id: str
+    run_started: datetime.datetime
+    model: str
+    model_sha256: str
+    options_json: str
+    code_version: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if the run id does not fit a file's name, or the start has no time zone."""
+        if not _RUN_ID.fullmatch(self.run_id):
+            raise ValueError(f"run_id must be at most 128 letters, digits, '-', '_' and '.'. Received: {self.run_id!r}")
+        if self.run_started.tzinfo is None:
+            raise ValueError(f"run_started must have a time zone. Received: {self.run_started!r}")
+
+    @property
+    def model_key(self) -> str:
+        """The model as rows are keyed by it."""
+        return _text(self.model)
+
+    @property
+    def options_hash(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of `options_json`."""
+        return _hash(self.options_json)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunTotals:
+    """What became of a run's videos.
+
+    Attributes:
+      listed: videos listed.
+      counted: videos counted.
+      failed: videos that could not be counted.
+      skipped: videos left out since the tables had them.
+      scored_frames: frames counted over, all counted videos together.
+      video_sec: duration of all counted videos together.
+    """
+
+    listed: int
+    counted: int
+    failed: int
+    skipped: int
+    scored_frames: int
+    video_sec: float
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether every listed video ended as exactly one of counted, failed and skipped."""
+        return self.listed == self.counted + self.failed + self.skipped
+
+
+@dataclasses.dataclass(frozen=True)
+class UploadDates:
+    """The first and the last upload date of some rows."""
+
+    first: datetime.date
+    last: datetime.date
+
+    @classmethod
+    def around(cls, ranges: Iterable[UploadDates | None]) -> UploadDates | None:
+        """Returns the dates around several ranges, None being one of no rows."""
+        present = [dates for dates in ranges if dates is not None]
+        return cls(min(dates.first for dates in present), max(dates.last for dates in present)) if present else None
+
+
+def canonical_json(options: Mapping[str, Any]) -> str:
+    """Returns options as JSON that is the same for equal options, whatever the order of their names.
+
+    Raises:
+      ValueError: a value is NaN or infinite.
+      TypeError: a value is none that JSON knows.
+    """
+    return json.dumps(options, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def rounded_count(count: float) -> int:
+    """Returns a count, 0 or more, rounded to the nearest whole number, halves up, as SQL's ROUND does."""
+    return math.floor(count + 0.5)
+
+
+def count_row(video_count: VideoCount, provenance: Provenance) -> Row:
+    """Returns the row of `video_counts` for a counted video.
+
+    Raises:
+      RowError: the count is not finite, or the curve and the times differ in length.
+    """
+    counted, facts = video_count.counted, video_count.facts
+    if not math.isfinite(counted.count):
+        raise RowError(f"column video_counts.count must be a finite number. Received: {counted.count}")
+    edges_sec = _frame_edges_sec(video_count)
+    periodic_sec = float(np.diff(edges_sec)[counted.is_periodic].sum())
+    mean_period_sec = periodic_sec / counted.count if counted.count > 0 else None
+    return {
+        **_key(video_count.video, provenance),
+        **_upload(video_count.video),
+        "count": counted.count,
+        "count_rounded": rounded_count(counted.count),
+        "confidence": counted.confidence,
+        "flags": [flag.value for flag in video_count.flags],
+        "stride": counted.stride,
+        "stride_scores": [
+            {"stride": stride, "score": _finite_or_none(score)} for stride, score in sorted(counted.stride_scores.items())
+        ],
+        "mean_period_sec": mean_period_sec,
+        "mean_rate_hz": 1.0 / mean_period_sec if mean_period_sec else None,
+        "segments": [
+            {
+                "start_sec": float(edges_sec[segment.start_frame]),
+                "end_sec": float(edges_sec[segment.end_frame]),
+                "count": segment.count,
+            }
+            for segment in counted.segments
+        ],
+        "repetition_times_sec": np.interp(counted.repetition_frames, np.arange(len(edges_sec)), edges_sec),
+        "duration_sec": facts.duration_sec,
+        "fps": facts.fps,
+        "decoded_frames": facts.decoded_frames,
+        "scored_frames": len(video_count.times_sec),
+        "width": facts.width,
+        "height": facts.height,
+        "codec": facts.codec or None,
+        "rotation_degrees": facts.rotation_degrees,
+        "size_bytes": video_count.video.size_bytes,
+        **_run(provenance),
+        **_how(provenance),
+    }
+
+
+def curve_row(video_count: VideoCount, provenance: Provenance) -> Row:
+    """Returns the row of `frame_curves` for a counted video; its points are one `pa.StructArray`.
+
+    Raises:
+      RowError: the curve and the times differ in length.
+    """
+    counted = video_count.counted
+    edges_sec = _frame_edges_sec(video_count)
+    periodic = np.flatnonzero(counted.is_periodic)
+    period_sec = np.full(len(video_count.times_sec), np.nan)
+    period_sec[periodic] = _periods_sec(periodic, counted.period_frames_curve[periodic], edges_sec)
+    rate_hz = np.divide(1.0, period_sec, out=np.zeros_like(period_sec), where=period_sec > 0)
+    points: dict[str, np.ndarray] = {
+        "frame": np.arange(len(video_count.times_sec)),
+        "time_sec": video_count.times_sec,
+        "count": np.cumsum(counted.per_frame_count),
+        "rate_hz": rate_hz,
+        "periodicity": counted.periodicity.astype(np.float64),
+        "period_sec": period_sec,
+    }
+    (points_column,) = (column for column in FRAME_CURVES.columns if column.name == "points")
+    return {
+        **_key(video_count.video, provenance),
+        **_upload(video_count.video),
+        **_run(provenance),
+        "points": pa.StructArray.from_arrays(
+            [pa.array(values, mask=~np.isfinite(values)) for values in points.values()],
+            fields=list(points_column.arrow_item_type),
+        ),
+    }
+
+
+def failure_row(failure: Failure, provenance: Provenance) -> Row:
+    """Returns the row of `failures` for a video that could not be counted."""
+    return {
+        **_key(failure.video, provenance),
+        **_upload(failure.video),
+        "stage": failure.stage.value,
+        "code": failure.code.value,
+        "message": _text(failure.message),
+        "size_bytes": failure.video.size_bytes,
+        **_run(provenance),
+        **_how(provenance),
+    }
+
+
+def run_row(
+    totals: RunTotals, provenance: Provenance, run_ended: datetime.datetime, upload_dates: UploadDates | None = None
+) -> Row:
+    """Returns the row of `runs` for a run that ends at `run_ended`, whose rows have these upload dates; None if it has none."""
+    return {
+        "run_id": provenance.run_id,
+        "run_started": provenance.run_started,
+        "run_ended": run_ended,
+        **dataclasses.asdict(totals),
+        "model": provenance.model_key,
+        "options_hash": provenance.options_hash,
+        **_how(provenance),
+        "first_upload_date": upload_dates.first if upload_dates else None,
+        "last_upload_date": upload_dates.last if upload_dates else None,
+    }
+
+
+def listing_batch(videos: Sequence[VideoRef]) -> pa.RecordBatch:
+    """Returns the rows of `schema.LISTING` for videos."""
+    uploads = [_upload(video) for video in videos]
+    coder = VideoRefCoder()
+    columns: dict[str, list[Any]] = {
+        "video": [coder.encode(video).decode("ascii") for video in videos],
+        "video_uri": [_text(video.uri) for video in videos],
+        "video_generation": [video.generation for video in videos],
+        "upload_date": [upload["upload_date"] for upload in uploads],
+        "video_updated": [upload["video_updated"] for upload in uploads],
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=LISTING.arrow_schema)
+
+
+def to_record_batch(row: Row, table: Table) -> pa.RecordBatch:
+    """Returns a row as a record batch of length 1, with NULL for NaN and infinity in FLOAT64 columns.
+
+    Raises:
+      RowError: a column is missing, unknown or of another type, or a REQUIRED one is NULL or not finite.
+    """
+    names = [column.name for column in table.columns]
+    if set(row) != set(names):
+        missing, unknown = sorted(set(names) - set(row)), sorted(set(row) - set(names))
+        raise RowError(
+            f"a row of {table.name} must have exactly the table's columns. Received: without {missing}, with {unknown}"
+        )
+    arrays = [_to_array(row[column.name], column, table) for column in table.columns]
+    return pa.RecordBatch.from_arrays(arrays, schema=table.arrow_schema)
+
+
+def _to_array(value: Any, column: Column, table: Table) -> pa.Array:
+    """Returns a column's value as an array of length 1."""
+    try:
+        if column.mode is Mode.REPEATED:
+            items = value if isinstance(value, pa.Array) else pa.array(value, type=column.arrow_item_type)
+            if items.type != column.arrow_item_type or items.null_count:
+                raise RowError(f"items must be {column.arrow_item_type} and not NULL")
+            if column.type is ColumnType.FLOAT64 and not np.isfinite(items.to_numpy(zero_copy_only=False)).all():
+                raise RowError("items must be finite")
+            return pa.ListArray.from_arrays(pa.array([0, len(items)], pa.int32()), items, type=column.arrow_type)
+        if value is not None and not isinstance(value, _PYTHON_TYPES[column.type]):
+            raise RowError(f"a {type(value).__name__} is none")
+        if column.type is ColumnType.FLOAT64 and value is not None and not math.isfinite(value):
+            value = None
+        if column.type is ColumnType.TIMESTAMP and value is not None and value.tzinfo is None:
+            raise RowError("a time must have a time zone")
+        if column.mode is Mode.REQUIRED and value is None:
+            raise RowError("a REQUIRED column must have a finite value")
+        return pa.array([value], type=column.arrow_type)
+    except (pa.ArrowException, ArithmeticError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RowError(
+            f"column {table.name}.{column.name} must be {column.type.value}: {reason}. Received: {value!r:.100}"
+        ) from error
+
+
+def _key(video: VideoRef, provenance: Provenance) -> Row:
+    return {
+        "video_uri": _text(video.uri),
+        "video_generation": video.generation,
+        "model": provenance.model_key,
+        "options_hash": provenance.options_hash,
+    }
+
+
+def _upload(video: VideoRef) -> Row:
+    updated = video.updated.astimezone(datetime.timezone.utc)
+    return {"upload_date": updated.date(), "video_updated": updated}
+
+
+def _run(provenance: Provenance) -> Row:
+    return {"run_id": provenance.run_id, "run_started": provenance.run_started}
+
+
+def _how(provenance: Provenance) -> Row:
+    return {
+        "model_sha256": provenance.model_sha256,
+        "options_json": provenance.options_json,
+        "code_version": provenance.code_version,
+        "precision": provenance.precision,
+    }
+
+
+def _frame_edges_sec(video_count: VideoCount) -> np.ndarray:
+    """Returns (num_frames + 1,) float64: when each frame appears, and when the last one, and with it the video, is over."""
+    times_sec, num_frames = video_count.times_sec, len(video_count.counted.per_frame_count)
+    if len(times_sec) != num_frames:
+        raise RowError(f"the curve must have one value for each time. Received: {num_frames} values and {len(times_sec)} times")
+    return np.append(times_sec, np.fmax(times_sec[-1], video_count.facts.duration_sec))
+
+
+def _periods_sec(frames: np.ndarray, periods_frames: np.ndarray, edges_sec: np.ndarray) -> np.ndarray:
+    """Returns (k,) float64: how long as many frames as the period has take, around each of k frames and within the video.
+
+    Args:
+      frames: (k,) int64.
+      periods_frames: (k,) float64, finite, the period at each of them; one longer than the video is scaled up from all of it.
+      edges_sec: (num_frames + 1,) float64, see `_frame_edges_sec`.
+    """
+    num_frames = len(edges_sec) - 1
+    within = np.minimum(periods_frames, num_frames)
+    starts = np.clip(frames + 0.5 - within / 2, 0, num_frames - within)
+    edges = np.arange(num_frames + 1)
+    spans_sec = np.interp(starts + within, edges, edges_sec) - np.interp(starts, edges, edges_sec)
+    return spans_sec * (periods_frames / within)
+
+
+def _finite_or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _text(text: str) -> str:
+    """Returns text as valid UTF-8: the bytes of a file's name that are not, lone surrogates in Python, are spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
