@@ -39,10 +39,17 @@ def test_pictures_are_spread_over_the_whole_video(tmp_path):
 
 def test_pictures_of_a_wide_video_show_its_middle(tmp_path):
     video = draw_video(tmp_path / "wide.mp4", 10, size=(128, 64))
-    assert {picture.shape for picture in plot_result.read_pictures(video)} == {(64, 52, 3)}
+    assert {picture.shape for picture in plot_result.read_pictures(video)} == {(64, 74, 3)}
 
 
-def test_a_video_that_fails_is_said_to(tmp_path, capsys):
+@pytest.mark.parametrize("size", [(128, 64), (64, 128)])
+def test_pictures_of_any_shape_fill_the_strip(tmp_path, size):
+    pictures = plot_result.read_pictures(draw_video(tmp_path / "video.mp4", 10, size=size))
+    height, width = pictures[0].shape[:2]
+    assert 13 < len(pictures) * width / height < 15
+
+
+def test_a_video_that_cannot_be_counted_is_one_line_and_no_picture(tmp_path, capsys):
     empty = tmp_path / "empty.mp4"
     empty.touch()
     assert plot_result.main([str(empty), str(tmp_path / "out.png")]) == 1
