@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from pipeline.commands import cost
+from pipeline.commands import cost as cost_command
 from pipeline.commands import count as count_command
+from pipeline.commands import delete as delete_command
 from pipeline.commands import evaluate as evaluate_command
 from pipeline.commands import model as model_commands
 from pipeline.commands import run as run_command
-from pipeline.commands import tables as tables_commands
-from pipeline.options import OneLineParser
+from pipeline.commands import tables as tables_command
+from pipeline.options import OneLineParser, UsageError
+from pipeline.results_table import printable
+from transforms.warehouse.base import WarehouseError
 
 _NOTES = ("Resource module is not available", "No semi_persistent_directory found")
 """Of RunInference on every machine without PyTorch, as if it could not measure memory; of local worker processes."""
@@ -37,24 +40,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     count_command.add_parser(commands)
     evaluate_command.add_parser(commands)
     model_commands.add_parser(commands)
-    tables_commands.add_tables_parser(commands)
-    tables_commands.add_forget_parser(commands)
-    cost.add_parser(commands)
+    tables_command.add_parser(commands)
+    delete_command.add_parser(commands)
+    cost_command.add_parser(commands)
     args, rest = parser.parse_known_args(argv)
     try:
         if args.command == "run":
             return run_command.run(args, rest)
         if rest:
             parser.error(f"no such option: {' '.join(rest)}")
-        runs = {
-            "cost": cost.run,
-            "count": count_command.run,
-            "evaluate": evaluate_command.run,
-            "model": model_commands.run,
-            "tables": tables_commands.run_tables,
-            "forget": tables_commands.run_forget,
-        }
-        return runs[args.command](args)
+        run: Callable[[argparse.Namespace], int] = args.run
+        return run(args)
+    except (UsageError, WarehouseError) as error:
+        print(f"repcount {args.command}: {printable(str(error))}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("repcount: interrupted", file=sys.stderr)
         return 130

@@ -120,14 +120,24 @@ class RunConfig:
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line; the usage is for those who ask for it."""
+    """An argument parser whose errors are one line, and whose help ends with examples."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        """Takes what ArgumentParser takes, and `examples`: command lines to show at the end of the help."""
+        if examples:
+            kwargs |= {"epilog": "\n  ".join(["examples:", *examples]), "formatter_class": _ExamplesFormatter}
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with code 2."""
         self.exit(2, f"{self.prog}: {' '.join(message.split())}; --help lists the options.\n")
+
+
+class _ExamplesFormatter(argparse.HelpFormatter):
+    """Wraps text to the terminal's width, except for examples, whose lines it keeps."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

@@ -170,6 +170,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=f"{text}{shown}")
     parser.add_argument("--model", choices=sorted(GFLOP_PER_FRAME), default=DEFAULT_PRESET, help="Default: %(default)s")
     parser.add_argument("--gpu", choices=sorted(GPU_KINDS), default="nvidia-l4", help="Default: %(default)s")
+    parser.set_defaults(run=run)
     return parser
 
 

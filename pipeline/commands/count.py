@@ -56,6 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="a file, a directory, a pattern, or the like on gs://")
     parser.add_argument("--json", action="store_true", help="one line of JSON per video instead of a table")
     add_model_options(parser)
+    parser.set_defaults(run=run)
     return parser
 
 

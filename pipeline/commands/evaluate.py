@@ -115,6 +115,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="clips with the greatest errors whose curves are in the picture. Default: %(default)s",
     )
     add_model_options(parser)
+    parser.set_defaults(run=run)
     return parser
 
 

@@ -77,6 +77,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     verify.add_argument(
         "--golden", nargs="+", action="extend", default=[], type=Path, metavar="FILE.npz", help="golden files. Default: none"
     )
+    parser.set_defaults(run=run)
     return parser
 
 

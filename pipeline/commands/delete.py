@@ -1,0 +1,44 @@
+"""`repcount delete`: deletes the rows of videos from every table."""
+
+from __future__ import annotations
+
+import argparse
+
+from pipeline.commands.tables import add_output
+from pipeline.dates import parse_day
+from pipeline.options import UsageError, make_warehouse
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Adds `delete`, also known by its former name `forget`, to the commands."""
+    parser = subparsers.add_parser(
+        "delete",
+        aliases=["forget"],
+        help="delete the rows of videos from every table",
+        description="Deletes all rows of videos: counts, curves and failures, of every version, model and set of options. "
+        "Delete the video files first, or the next run counts them again. BigQuery keeps deleted rows for its time travel, "
+        "seven days unless the data set says otherwise. Exit code: 0, even if there was nothing to delete; 2 if the rows could "
+        "not be deleted.",
+        examples=[
+            "repcount delete --output duckdb:counts.duckdb --uri /videos/ann/squats.mp4 --dry_run",
+            "repcount delete --output bigquery:my-project.gym --before 2025-01-01",
+        ],
+    )
+    add_output(parser)
+    videos = parser.add_argument_group("videos")
+    videos.add_argument("--uri", action="append", default=[], metavar="URI", help="URI of a video; may be repeated")
+    videos.add_argument("--before", type=parse_day, metavar="DAY", help="all videos uploaded before this day (UTC)")
+    parser.add_argument("--dry_run", action="store_true", help="print how many rows would be deleted; delete nothing")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Deletes rows and returns the exit code; raises UsageError or WarehouseError."""
+    if not args.uri and args.before is None:
+        raise UsageError("specify --uri or --before. Received: neither")
+    warehouse = make_warehouse(args.output, temp_location="")
+    numbers = warehouse.forget(args.uri, args.before, args.dry_run)
+    for table, number in numbers.items():
+        print(f"{'would delete' if args.dry_run else 'deleted'} {number:,} rows of {table}")
+    return 0
