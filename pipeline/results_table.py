@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Container, Iterable, Sequence
 
@@ -12,39 +11,20 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.text import Text
 
+from transforms.records import VideoResult
+
 _WIDEST = 10_000
 """Characters of a line in a file, at most."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ResultRow:
-    """One video's line.
-
-    Attributes:
-      uri: the video.
-      count: repetitions; None if it failed.
-      confidence: 0..1; None if it failed.
-      video_sec: its duration; None if unknown.
-      wall_sec: time that counting it took; None if unknown.
-      remark: code and message of a failure, or the flags of a count.
-    """
-
-    uri: str
-    count: float | None
-    confidence: float | None
-    video_sec: float | None
-    wall_sec: float | None = None
-    remark: str = ""
-
-
-def results_table(rows: Iterable[ResultRow]) -> rich.table.Table:
+def results_table(results: Iterable[VideoResult]) -> rich.table.Table:
     """Returns the table to print; columns in which no row has anything are left out."""
-    rows = list(rows)
+    rows = list(results)
     columns = {
         "video": _short_names([row.uri for row in rows]),
         "count": [_decimals(row.count, 1) for row in rows],
         "confidence": [_decimals(row.confidence, 2) for row in rows],
-        "seconds": [_decimals(row.video_sec, 1) for row in rows],
+        "seconds": [_decimals(row.duration_sec, 1) for row in rows],
         "took": ["" if row.wall_sec is None else f"{row.wall_sec:.1f} s" for row in rows],
         "remark": [row.remark for row in rows],
     }

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
-from pipeline.results_table import ResultRow
 from transforms.records import METRICS_NAMESPACE
-from transforms.warehouse.base import VideoResult
 from transforms.warehouse.rows import RunTotals
 
 _STAGES = ("decode", "score", "count", "commit")
@@ -46,17 +43,3 @@ def summary_line(run_id: str, totals: RunTotals, wall_sec: float, times: StageTi
         f"+ skipped {totals.skipped:,}; {totals.scored_frames:,} frames of {totals.video_sec:,.1f} s video "
         f"in {wall_sec:,.1f} s, {rate:,.0f} frames/s ({times})"
     )
-
-
-def result_rows(results: Iterable[VideoResult]) -> list[ResultRow]:
-    """Returns the table's rows for what a run made of its videos."""
-    return [
-        ResultRow(
-            uri=result.video_uri,
-            count=result.count,
-            confidence=result.confidence,
-            video_sec=result.duration_sec,
-            remark=f"{result.code}: {result.message}" if result.code else ", ".join(result.flags),
-        )
-        for result in results
-    ]

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import enum
 import json
+import math
 
 import numpy as np
 from apache_beam import coders
@@ -160,3 +161,60 @@ class VideoCount:
     counted: Counted
     times_sec: np.ndarray
     flags: tuple[VideoFlag, ...]
+
+
+def rounded_count(count: float) -> int:
+    """Returns a count, 0 or more, rounded to the nearest whole number, halves up, as SQL's ROUND does."""
+    return math.floor(count + 0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoResult:
+    """The result for one video, as people read it: a count with its confidence and flags, or why it could not be counted.
+
+    Attributes:
+      uri: Local path or `gs://` URI of the video.
+      count: Number of repetitions, fractions included. None if the video failed.
+      confidence: Confidence of the count, 0..1. None if the video failed.
+      duration_sec: Duration of the video in seconds. None if it failed or the duration is unknown.
+      flags: Names of the `VideoFlag`s of the count. Empty if the video failed.
+      code: Name of the `FailureCode`. None if the video was counted.
+      message: Reason of the failure, one line. None if the video was counted.
+      stride: Frames from one position to the next at the stride that counted. None if the video failed or it was not read.
+      wall_sec: Seconds that decoding and counting took. None if they were not measured.
+    """
+
+    uri: str
+    count: float | None
+    confidence: float | None = None
+    duration_sec: float | None = None
+    flags: tuple[str, ...] = ()
+    code: str | None = None
+    message: str | None = None
+    stride: int | None = None
+    wall_sec: float | None = None
+
+    @classmethod
+    def of(cls, result: VideoCount | Failure, wall_sec: float | None = None) -> VideoResult:
+        """Returns the result of a counted or failed video."""
+        if isinstance(result, Failure):
+            return cls(result.video.uri, None, code=result.code.value, message=result.message, wall_sec=wall_sec)
+        return cls(
+            uri=result.video.uri,
+            count=result.counted.count,
+            confidence=result.counted.confidence,
+            duration_sec=result.facts.duration_sec,
+            flags=tuple(flag.value for flag in result.flags),
+            stride=result.counted.stride,
+            wall_sec=wall_sec,
+        )
+
+    @property
+    def count_rounded(self) -> int | None:
+        """The count rounded to the nearest whole number. None if the video failed."""
+        return None if self.count is None else rounded_count(self.count)
+
+    @property
+    def remark(self) -> str:
+        """Code and message of a failure, or the flags of a count."""
+        return ", ".join(self.flags) if self.code is None else f"{self.code}: {self.message}"

@@ -18,15 +18,14 @@ from rich.text import Text
 from model.counting import CountingOptions
 from model.presets import WeightsError, load_model
 from pipeline.options import ModelConfig, UsageError, add_model_options, make_counting, make_decoding, make_model
-from pipeline.results_table import ResultRow, print_table, printable, results_table
+from pipeline.results_table import print_table, printable, results_table
 from transforms.counting import aggregate
 from transforms.decoding.decode_videos import Reader, decode_or_fail
 from transforms.decoding.process import DecoderProcess
 from transforms.decoding.reader import DecodingOptions
 from transforms.inference import ChunkScorer, score_or_fail
 from transforms.listing import NoMatchError, check_matches, list_videos
-from transforms.records import ChunkScores, Failure, VideoCount, VideoRef
-from transforms.warehouse.rows import rounded_count
+from transforms.records import ChunkScores, Failure, VideoCount, VideoRef, VideoResult
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,19 +68,19 @@ def run(args: argparse.Namespace) -> int:
     except (UsageError, NoMatchError, WeightsError) as error:
         print(f"repcount count: {printable(str(error))}", file=sys.stderr)
         return 2
-    rows, failed = [], 0
+    results: list[VideoResult] = []
     with Console(stderr=True).status("") as status:
         for number, video in enumerate(videos, start=1):
             status.update(Text(f"Counting {printable(video.uri)} ({number} of {len(videos)})"))
             started = time.perf_counter()
-            result = count_video(video, counter)
-            failed += isinstance(result, Failure)
+            counted = count_video(video, counter)
+            result = VideoResult.of(counted, wall_sec=time.perf_counter() - started)
+            results.append(result)
             if args.json:
                 print(json.dumps(json_record(result)), flush=True)
-            rows.append(table_row(result, time.perf_counter() - started))
     if not args.json:
-        print_table(results_table(rows))
-    return 1 if failed else 0
+        print_table(results_table(results))
+    return 1 if any(result.code for result in results) else 0
 
 
 def load_counter(args: argparse.Namespace) -> Counter:
@@ -131,39 +130,17 @@ def _score_chunks(video: VideoRef, counter: Counter, read: Reader) -> Generator[
             return
 
 
-def json_record(result: VideoCount | Failure) -> dict[str, object]:
-    """Returns what `--json` prints of a video."""
-    if isinstance(result, Failure):
-        return {
-            "video_uri": result.video.uri,
-            "count": None,
-            "count_rounded": None,
-            "confidence": None,
-            "stride": None,
-            "status": "failed",
-            "code": result.code.value,
-            "message": result.message,
-        }
+def json_record(result: VideoResult) -> dict[str, object]:
+    """Returns what `--json` prints for a video."""
     return {
-        "video_uri": result.video.uri,
-        "count": result.counted.count,
-        "count_rounded": rounded_count(result.counted.count),
-        "confidence": result.counted.confidence,
-        "stride": result.counted.stride,
-        "status": "counted",
-        "flags": [flag.value for flag in result.flags],
+        "video_uri": result.uri,
+        "count": result.count,
+        "count_rounded": result.count_rounded,
+        "confidence": result.confidence,
+        "stride": result.stride,
+        **(
+            {"status": "counted", "flags": list(result.flags)}
+            if result.code is None
+            else {"status": "failed", "code": result.code, "message": result.message}
+        ),
     }
-
-
-def table_row(result: VideoCount | Failure, wall_sec: float) -> ResultRow:
-    """Returns a video's line of the table."""
-    if isinstance(result, Failure):
-        return ResultRow(result.video.uri, None, None, None, wall_sec, f"{result.code.value}: {result.message}")
-    return ResultRow(
-        uri=result.video.uri,
-        count=result.counted.count,
-        confidence=result.counted.confidence,
-        video_sec=result.facts.duration_sec,
-        wall_sec=wall_sec,
-        remark=", ".join(flag.value for flag in result.flags),
-    )

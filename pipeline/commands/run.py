@@ -46,7 +46,7 @@ from pipeline.options import (
     natural_number,
 )
 from pipeline.results_table import print_table, printable, results_table
-from pipeline.summary import StageTimes, read_stage_times, result_rows, summary_line
+from pipeline.summary import StageTimes, read_stage_times, summary_line
 from transforms.inference import RepNetModelHandler
 from transforms.listing import NoMatchError, check_any_matches, is_local
 from transforms.progress import finished_videos, read_totals
@@ -298,7 +298,7 @@ def _print_results(warehouse: AnyWarehouse, run_id: str, totals: RunTotals, show
     if not results:
         return
     num_results = warehouse.num_run_results(run_id)
-    print_table(results_table(result_rows(results)))
+    print_table(results_table(results))
     if len(results) < num_results:
         print(f"The first {len(results):,} of {num_results:,} videos.")
 

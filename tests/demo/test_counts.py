@@ -4,7 +4,7 @@ import pytest
 
 from demo.draw_videos import draw_videos
 from tests.support.shipped_model import count_against_truth
-from transforms.warehouse.rows import rounded_count
+from transforms.records import rounded_count
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The closing line adds up and says where the time went."""
 
-from pipeline.summary import StageTimes, result_rows, summary_line
-from transforms.warehouse.base import VideoResult
+from pipeline.summary import StageTimes, summary_line
 from transforms.warehouse.rows import RunTotals
 
 
@@ -12,9 +11,3 @@ def test_the_line_accounts_for_every_video():
         "run r1: listed 1,234 = counted 1,200 + failed 30 + skipped 4; 90,000 frames of 3,000.0 s video "
         "in 60.0 s, 1,500 frames/s (decode 12.3 s, score 40.0 s)"
     )
-
-
-def test_a_failed_video_is_shown_with_its_code_and_a_counted_one_with_its_flags():
-    failed = VideoResult("a.mp4", None, None, None, (), "NO_FRAMES", "no frame decodes")
-    counted = VideoResult("b.mp4", 4.0, 0.9, 8.0, ("ROTATED", "TRUNCATED"), None, None)
-    assert [row.remark for row in result_rows([failed, counted])] == ["NO_FRAMES: no frame decodes", "ROTATED, TRUNCATED"]

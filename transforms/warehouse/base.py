@@ -68,29 +68,6 @@ class Selected:
 
 
 @dataclasses.dataclass(frozen=True)
-class VideoResult:
-    """What a run made of a video.
-
-    Attributes:
-      video_uri: which.
-      count: repetitions; None if it failed.
-      confidence: 0..1; None if it failed.
-      duration_sec: seconds of video; None if it failed or is not known.
-      flags: names of `VideoFlag`s; none if it failed.
-      code: name of the `FailureCode`; None if it was counted.
-      message: why it failed, in words; None if it was counted.
-    """
-
-    video_uri: str
-    count: float | None
-    confidence: float | None
-    duration_sec: float | None
-    flags: tuple[str, ...]
-    code: str | None
-    message: str | None
-
-
-@dataclasses.dataclass(frozen=True)
 class TableOptions:
     """What the owner of a data set may ask of its tables; BigQuery's only.
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from transforms.records import Failure, VideoCount, VideoRef, VideoRefCoder
+from transforms.records import Failure, VideoCount, VideoRef, VideoRefCoder, rounded_count
 from transforms.warehouse.schema import FRAME_CURVES, LISTING, Column, ColumnType, Mode, Table
 
 Row = dict[str, Any]
@@ -126,11 +126,6 @@ def canonical_json(options: Mapping[str, Any]) -> str:
       TypeError: a value is none that JSON knows.
     """
     return json.dumps(options, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def rounded_count(count: float) -> int:
-    """Returns a count, 0 or more, rounded to the nearest whole number, halves up, as SQL's ROUND does."""
-    return math.floor(count + 0.5)
 
 
 def count_row(video_count: VideoCount, provenance: Provenance) -> Row:

@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from transforms.records import VideoResult
 from transforms.warehouse import sql as statements
-from transforms.warehouse.base import VideoResult
 from transforms.warehouse.rows import RunTotals, UploadDates
 from transforms.warehouse.sql import Dialect
 

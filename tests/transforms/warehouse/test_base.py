@@ -7,7 +7,8 @@ import pytest
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
 from tests.support.warehouses import commit, contents, later_run, num_rows, read, stage, stage_listing
 from transforms.failure_codes import FailureCode
-from transforms.warehouse.base import Selection, VideoResult, WarehouseError
+from transforms.records import VideoResult
+from transforms.warehouse.base import Selection, WarehouseError
 from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.rows import RunTotals

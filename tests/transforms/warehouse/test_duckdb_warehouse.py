@@ -19,9 +19,9 @@ import pytest
 
 from tests.support.samples import STARTED, UTC, make_failure, make_provenance, make_video, make_video_count
 from transforms.failure_codes import FailureCode
-from transforms.records import VideoCount
+from transforms.records import VideoCount, VideoResult
 from transforms.warehouse import duckdb_warehouse as warehouse_module
-from transforms.warehouse.base import VideoResult, WarehouseError
+from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import RunTotals, count_row, curve_row, failure_row, to_record_batch
@@ -226,7 +226,7 @@ class TestCommit:
         run = later_run("second")
         totals = commit(warehouse, run, make_failure("gs://b/1"), make_failure("gs://b/2"), listed=3, skipped=1)
         assert (totals.listed, totals.failed) == (3, 2)
-        assert [result.video_uri for result in warehouse.run_results("second", limit=10)] == ["gs://b/2"]
+        assert [result.uri for result in warehouse.run_results("second", limit=10)] == ["gs://b/2"]
         assert warehouse.num_run_results("second") == 1
         assert warehouse.num_run_results("another") == 0
 

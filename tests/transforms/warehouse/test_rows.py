@@ -25,7 +25,6 @@ from transforms.warehouse.rows import (
     count_row,
     curve_row,
     failure_row,
-    rounded_count,
     run_row,
     to_record_batch,
 )
@@ -298,8 +297,3 @@ class TestProvenance:
     def test_options_that_json_does_not_know_are_refused(self):
         with pytest.raises(ValueError, match="not JSON compliant"):
             canonical_json({"threshold": float("nan")})
-
-
-@pytest.mark.parametrize(("count", "rounded"), [(0.0, 0), (0.49, 0), (0.5, 1), (1.5, 2), (2.5, 3), (11.6, 12)])
-def test_counts_round_halves_up(count, rounded):
-    assert rounded_count(count) == rounded
