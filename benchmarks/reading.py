@@ -21,7 +21,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from benchmarks.report import print_result
 from transforms.decoding.decode_videos import COPY_BUFFER_BYTES, local_file
-from transforms.listing import find_object
+from transforms.objects import find_object
 
 
 def by_client(uri: str, _: BinaryIO) -> None:

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from model.presets import WeightsError
 from pipeline.commands.count import count_video, load_counter
 from pipeline.options import UsageError, add_model_options
-from transforms.listing import find_object
+from transforms.objects import find_object
 from transforms.records import Failure, VideoCount
 from transforms.warehouse.rows import rounded_count
 

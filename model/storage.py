@@ -54,7 +54,7 @@ def staged(prefix: str, is_wanted: Callable[[str], bool]) -> Iterator[Path]:
     Raises:
       StorageError: the bucket cannot be read, or nothing in it is wanted.
     """
-    bucket_name, object_prefix = _split(prefix)
+    bucket_name, object_prefix = _split_object(prefix)
     stem = object_prefix.rsplit("/", 1)[-1]
     with tempfile.TemporaryDirectory(prefix="repcount-") as folder:
         with _one_line_errors(prefix):
@@ -82,7 +82,7 @@ def upload(local_path: Path, uri: str, sha256: str) -> None:
     Raises:
       StorageError: the bucket cannot be written.
     """
-    bucket_name, name = _split(uri)
+    bucket_name, name = _split_object(uri)
     with _one_line_errors(uri):
         blob = open_bucket(bucket_name).blob(name)
         blob.metadata = {"sha256": sha256}
@@ -95,7 +95,7 @@ def remote_sha256(uri: str) -> str | None:
     Raises:
       StorageError: the bucket cannot be read.
     """
-    bucket_name, name = _split(uri)
+    bucket_name, name = _split_object(uri)
     with _one_line_errors(uri):
         blob = open_bucket(bucket_name).get_blob(name)
     return (blob.metadata or {}).get("sha256") if blob else None
@@ -114,11 +114,23 @@ def open_bucket(name: str) -> Bucket:
     return client.bucket(name)
 
 
-def _split(uri: str) -> tuple[str, str]:
-    """Returns bucket and object name."""
+def split_uri(uri: str) -> tuple[str, str]:
+    """Returns the bucket and the object name of a `gs://` URI, of an object, a prefix or a pattern; the name may be "".
+
+    Raises:
+      StorageError: the URI is not on Cloud Storage or names no bucket.
+    """
     bucket, _, name = uri.removeprefix(SCHEME).partition("/")
-    if not uri.startswith(SCHEME) or not bucket or not name:
-        raise StorageError(f"a path on Cloud Storage reads gs://bucket/name. Received: {uri!r}")
+    if not uri.startswith(SCHEME) or not bucket:
+        raise StorageError(f"a Cloud Storage URI has the form gs://bucket/name. Received: {uri!r}")
+    return bucket, name
+
+
+def _split_object(uri: str) -> tuple[str, str]:
+    """Returns bucket and object name; raises StorageError also if the name is missing."""
+    bucket, name = split_uri(uri)
+    if not name:
+        raise StorageError(f"a Cloud Storage object has the form gs://bucket/name. Received: {uri!r}")
     return bucket, name
 
 

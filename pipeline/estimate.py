@@ -10,7 +10,8 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.options import RunConfig, SourceConfig
-from transforms.listing import batched, is_wanted, list_objects
+from transforms.listing import batched, is_wanted
+from transforms.objects import list_objects
 from transforms.records import VideoRef
 from transforms.warehouse import sql as statements
 from transforms.warehouse.rows import Provenance, listing_batch

@@ -24,7 +24,8 @@ from pipeline.commands.count import Counter
 from pipeline.evaluation_plot import ClipCurves
 from pipeline.options import UsageError, add_model_options, natural_number
 from pipeline.results_table import print_table, printable, text_table
-from transforms.listing import find_object, list_videos
+from transforms.listing import list_videos
+from transforms.objects import find_object
 from transforms.records import Failure, VideoCount, VideoRef
 
 MAX_TRUE_COUNT = 1_000_000

@@ -48,7 +48,8 @@ from pipeline.options import (
 from pipeline.results_table import print_table, printable, results_table
 from pipeline.summary import StageTimes, read_stage_times, summary_line
 from transforms.inference import RepNetModelHandler
-from transforms.listing import NoMatchError, check_any_matches, is_local
+from transforms.listing import NoMatchError, check_any_matches
+from transforms.objects import is_local
 from transforms.progress import finished_videos, read_totals
 from transforms.records import describe_error
 from transforms.selection import SelectionTotals

@@ -42,5 +42,26 @@ def test_an_absent_object_has_no_hash(cloud_storage):
 
 
 def test_a_bucket_alone_is_no_file(cloud_storage):
-    with pytest.raises(storage.StorageError, match=r"gs://bucket/name. Received: 'gs://bucket'"):
+    with pytest.raises(storage.StorageError, match=r"gs://bucket/name\. Received: 'gs://bucket'"):
         storage.remote_sha256("gs://bucket")
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("gs://gym/day/a b.mp4", ("gym", "day/a b.mp4")),
+        ("gs://gym/day/", ("gym", "day/")),
+        ("gs://gym//a", ("gym", "/a")),
+        ("gs://gym/**.mp4", ("gym", "**.mp4")),
+        ("gs://gym/", ("gym", "")),
+        ("gs://gym", ("gym", "")),
+    ],
+)
+def test_a_uri_is_split_into_bucket_and_name(uri, expected):
+    assert storage.split_uri(uri) == expected
+
+
+@pytest.mark.parametrize("uri", ["", "gym/a.mp4", "gs://", "gs:///a.mp4", "s3://gym/a.mp4"])
+def test_a_uri_without_a_bucket_on_cloud_storage_is_refused(uri):
+    with pytest.raises(storage.StorageError, match=r"gs://bucket/name\. Received: "):
+        storage.split_uri(uri)

@@ -28,7 +28,7 @@ from model.storage import SCHEME, open_bucket
 from transforms.decoding.process import DecoderProcess
 from transforms.decoding.reader import DecodeError, DecodingOptions, Samples, read_video
 from transforms.failure_codes import FailureCode, Stage
-from transforms.listing import find_object, is_local
+from transforms.objects import find_object, is_local
 from transforms.records import METRICS_NAMESPACE, Failure, FrameChunk, VideoRef, describe_error
 
 COPY_BUFFER_BYTES = 8 << 20

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import tenacity
 
-from model.storage import SCHEME
+from model.storage import SCHEME, split_uri
 from transforms.records import VideoRefCoder
 from transforms.warehouse import sql as statements
 from transforms.warehouse.base import (
@@ -283,7 +283,7 @@ class BigQueryWarehouse(RunHistory):
         """Raises WarehouseError if the folder's bucket is missing, or BigQuery does not load from where it is."""
         from google.api_core.exceptions import Forbidden, NotFound
 
-        bucket_name, _ = _split(self.temp_location)
+        bucket_name, _ = split_uri(self.temp_location)
         with _plain_errors(f"Cloud Storage refuses {self.temp_location}"):
             try:
                 found = self._storage().get_bucket(bucket_name).location
@@ -299,7 +299,7 @@ class BigQueryWarehouse(RunHistory):
             )
 
     def _try_out_folder(self) -> None:
-        bucket_name, name = _split(f"{self._staging_root}/probe-{uuid.uuid4().hex}")
+        bucket_name, name = split_uri(f"{self._staging_root}/probe-{uuid.uuid4().hex}")
         probe = self._storage().bucket(bucket_name).blob(name)
         probe.upload_from_string(b"")
         probe.delete()
@@ -313,7 +313,7 @@ class BigQueryWarehouse(RunHistory):
     def _remove_files(self, prefix: str, is_wanted: Callable[[storage.Blob], bool]) -> int:
         from google.api_core.exceptions import NotFound
 
-        bucket_name, name = _split(prefix)
+        bucket_name, name = split_uri(prefix)
         removed = 0
         for blob in self._storage().bucket(bucket_name).list_blobs(prefix=name):
             if is_wanted(blob):
@@ -719,12 +719,6 @@ def _plain_errors(what: str) -> Iterator[None]:
     except (GoogleAPIError, GoogleAuthError, requests.exceptions.RequestException) as error:
         text = getattr(error, "message", "") or str(error)
         raise WarehouseError(f"{what}: {' '.join(str(text).split())}") from error
-
-
-def _split(uri: str) -> tuple[str, str]:
-    """Returns bucket and name."""
-    bucket, _, name = uri.removeprefix(SCHEME).partition("/")
-    return bucket, name
 
 
 def _word(run_id: str) -> str:

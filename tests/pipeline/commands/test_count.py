@@ -15,7 +15,7 @@ from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.reader import DecodingOptions
 from transforms.failure_codes import FailureCode, Stage
-from transforms.listing import find_object
+from transforms.objects import find_object
 from transforms.records import Failure, VideoCount
 
 MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)

@@ -42,7 +42,7 @@ from transforms.decoding import decode_videos as decoding
 from transforms.decoding.decode_videos import DecodeVideos, decode_video, local_file
 from transforms.decoding.reader import DecodeError, DecodingOptions, FrameSampler, PresentationClock, Samples, read_video
 from transforms.failure_codes import FailureCode, Stage
-from transforms.listing import find_object
+from transforms.objects import find_object
 from transforms.records import Failure, FrameChunk, VideoRef
 
 REALSET = Path(__file__).parents[4] / "shared" / "realset"

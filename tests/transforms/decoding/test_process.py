@@ -24,7 +24,7 @@ from transforms.decoding.decode_videos import DecodeVideos
 from transforms.decoding.process import DecoderProcess
 from transforms.decoding.reader import DecodeError, DecodingOptions, read_video
 from transforms.failure_codes import FailureCode
-from transforms.listing import find_object
+from transforms.objects import find_object
 from transforms.records import Failure
 
 OPTIONS = DecodingOptions(chunk_frames=50, timeout_sec=20.0)

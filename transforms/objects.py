@@ -1,0 +1,256 @@
+"""Objects: files on this machine and objects in buckets, listed, looked up and copied by one set of functions.
+
+An object is a `VideoRef`: URI, generation, size, time of the last change. Its generation tells one version of a name from the
+next. `gs://` objects are read with Cloud Storage's own client, because Beam's file system does not report generations and its
+times are an hour off on machines with daylight saving time. Other remote schemes go through Beam's file systems.
+
+Patterns are Beam's: `*` matches any characters except `/`, `**` matches any characters, `?` matches one character and `[ab]`
+matches one of those listed. `dir/**` matches every object below `dir`. `dir/**/*.mp4` needs two slashes, so it does not match
+`dir/a.mp4`; use `dir/**.mp4` instead. A directory, or a remote prefix without wildcards, stands for everything below it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import glob
+import itertools
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
+
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
+from apache_beam.io.filesystems import FileSystems
+
+from model.storage import SCHEME, open_bucket, split_uri
+from transforms.records import VideoRef
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob
+
+COPY_BUFFER_BYTES = 8 << 20
+"""Bytes held in memory while an object is copied from a store other than Cloud Storage."""
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_LAST_MICROSECOND = (datetime.datetime.max.replace(tzinfo=datetime.timezone.utc) - _EPOCH) // datetime.timedelta(microseconds=1)
+
+_BLOB_FIELDS = "items(name,generation,size,timeCreated),nextPageToken"
+"""Fields requested from Cloud Storage for each listed object."""
+
+
+class ObjectGoneError(OSError):
+    """The object was deleted or replaced after it was listed."""
+
+
+class ObjectTooLargeError(OSError):
+    """The object has more bytes than the caller allows."""
+
+
+def list_objects(pattern: str, limit: int | None = None) -> Iterator[VideoRef]:
+    """Yields every object that a pattern matches, whether or not it is a video. Directories are not objects.
+
+    Args:
+      pattern: Path, directory or pattern, local or remote. A relative path gives absolute URIs.
+      limit: Number of objects after which listing stops. None lists all.
+
+    Raises:
+      ValueError: no file system has this scheme.
+      BeamIOError: the file system cannot list the pattern.
+    """
+    pattern = absolute(pattern)
+    return _list_local(pattern, limit) if is_local(pattern) else _list_remote(pattern, limit)
+
+
+def find_object(uri: str) -> VideoRef | None:
+    """Returns the current version of one object, or None if there is no such file. No character of `uri` is a wildcard.
+
+    Raises:
+      BeamIOError: a remote file system does not answer.
+    """
+    if is_local(uri):
+        try:
+            status = os.stat(uri)
+        except OSError:  # deleted since it was listed, or a dangling link
+            return None
+        return _from_status(uri, status) if stat.S_ISREG(status.st_mode) else None
+    if uri.startswith(SCHEME):
+        bucket_name, name = split_uri(uri)
+        with _as_beam_errors(uri):
+            blob = open_bucket(bucket_name).get_blob(name)
+        return _from_blob(blob) if blob else None
+    file_system = FileSystems.get_filesystem(uri)
+    return _from_metadata(file_system.metadata(uri)) if file_system.exists(uri) else None
+
+
+def check_listed(video: VideoRef) -> None:
+    """Raises ObjectGoneError unless the object still exists in the version that was listed."""
+    found = find_object(video.uri)
+    if found is None:
+        raise ObjectGoneError("the video was deleted after it was listed")
+    if found.generation != video.generation:
+        raise _replaced()
+
+
+def check_readable(video: VideoRef) -> None:
+    """Raises BeamIOError if an object on Cloud Storage can be listed but not read, which needs a permission of its own.
+
+    Local files pass: one that cannot be read becomes a failure of that video alone.
+    """
+    from google.api_core.exceptions import RequestRangeNotSatisfiable
+
+    if not video.uri.startswith(SCHEME):
+        return
+    bucket_name, name = split_uri(video.uri)
+    # An empty object has no first byte.
+    with contextlib.suppress(RequestRangeNotSatisfiable), _as_beam_errors(video.uri, RequestRangeNotSatisfiable):
+        open_bucket(bucket_name).blob(name).download_as_bytes(start=0, end=0)
+
+
+def download(video: VideoRef, file: BinaryIO, max_bytes: int) -> None:
+    """Copies the listed version of a remote object into an open file and rewinds the file.
+
+    Args:
+      video: Object to copy, as it was listed.
+      file: Empty file, open for writing.
+      max_bytes: Largest object to copy, in bytes.
+
+    Raises:
+      ObjectGoneError: the object was deleted or replaced after it was listed, before or during the copy.
+      ObjectTooLargeError: the object is larger than `max_bytes`.
+      Exception: any other error of the store's client or of the local disk.
+    """
+    if video.size_bytes > max_bytes:
+        raise ObjectTooLargeError(f"the file has {video.size_bytes:,} bytes, more than {max_bytes:,}")
+    check_listed(video)
+    if video.uri.startswith(SCHEME):
+        _copy_blob(video, file)
+    else:
+        _copy_stream(video, file, max_bytes)
+    check_listed(video)  # the copy may be of a version that replaced the listed one
+    file.seek(0)
+
+
+def is_local(uri: str) -> bool:
+    """Returns whether a name is a path on this machine."""
+    return FileSystems.get_scheme(uri) is None
+
+
+def absolute(pattern: str) -> str:
+    """Returns a local path or pattern made absolute, so that a video has one URI wherever a run starts; others unchanged."""
+    return os.path.abspath(pattern) if is_local(pattern) else pattern
+
+
+def _list_local(pattern: str, limit: int | None) -> Iterator[VideoRef]:
+    if os.path.isdir(pattern):
+        below = os.path.join(pattern, "")  # Beam cannot quote a wildcard in it
+        paths = [found for found in _match(re.sub(r"[*?\[]", "?", below) + "**", limit) if found.path.startswith(below)]
+    elif os.path.lexists(pattern):  # a file name may contain [, * or ?
+        paths = [FileMetadata(pattern, 0)]
+    else:
+        paths = _match(pattern, limit)
+    found = (find_object(metadata.path) for metadata in paths)
+    return (video for video in found if video is not None)
+
+
+def _list_remote(pattern: str, limit: int | None) -> Iterator[VideoRef]:
+    match = _match_blobs if pattern.startswith(SCHEME) else _match_remote
+    if glob.has_magic(pattern):
+        objects = match(pattern, limit)
+    else:
+        names_object = re.fullmatch(r"[^:/]+://[^/]+/.*[^/]", pattern)
+        exact = list(match(pattern, limit)) if names_object else []
+        objects = iter(exact) if exact else match(f"{pattern.rstrip('/')}/**", limit)
+    return (video for video in objects if not video.uri.endswith("/"))
+
+
+def _match_remote(pattern: str, limit: int | None) -> Iterator[VideoRef]:
+    return map(_from_metadata, _match(pattern, limit))
+
+
+def _match_blobs(pattern: str, limit: int | None) -> Iterator[VideoRef]:
+    """Yields the objects on Cloud Storage that match by Beam's rules, page by page."""
+    if not glob.has_magic(pattern):
+        found = find_object(pattern)
+        if found:
+            yield found
+        return
+    bucket_name, name_pattern = split_uri(pattern)
+    prefix = re.split(r"[*?\[]", name_pattern, maxsplit=1)[0]
+    matches = re.compile(FileSystem.translate_pattern(pattern + "*" if pattern.endswith("/") else pattern)).match
+    with _as_beam_errors(pattern):
+        blobs = open_bucket(bucket_name).list_blobs(prefix=prefix, fields=_BLOB_FIELDS)
+        yield from itertools.islice((video for video in map(_from_blob, blobs) if matches(video.uri)), limit)
+
+
+def _match(pattern: str, limit: int | None) -> list[FileMetadata]:
+    (result,) = FileSystems.match([pattern], [limit])
+    return result.metadata_list
+
+
+@contextlib.contextmanager
+def _as_beam_errors(uri: str, *passed: type[Exception]) -> Iterator[None]:
+    """Turns errors of Cloud Storage's client into BeamIOError. Errors of the types in `passed` stay as they are."""
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except passed:
+        raise
+    except (GoogleAPIError, GoogleAuthError) as error:
+        raise BeamIOError(f"Cloud Storage refused: {' '.join(str(error).split())}", {uri: error}) from error
+
+
+def _copy_blob(video: VideoRef, file: BinaryIO) -> None:
+    """Copies one generation of an object, which has the size that was listed.
+
+    Cloud Storage's client is faster than Beam's file system (`benchmarks.reading`).
+    """
+    from google.api_core.exceptions import NotFound
+
+    bucket_name, name = split_uri(video.uri)
+    try:
+        open_bucket(bucket_name).blob(name, generation=video.generation).download_to_file(file)
+    except NotFound as error:
+        raise _replaced() from error
+
+
+def _copy_stream(video: VideoRef, file: BinaryIO, max_bytes: int) -> None:
+    """Copies an object from Beam's file system."""
+    # Uncompressed: Beam would unpack what ends in .gz, whatever the size of its content.
+    with FileSystems.open(video.uri, compression_type=CompressionTypes.UNCOMPRESSED) as source:
+        while block := source.read(COPY_BUFFER_BYTES):
+            if file.tell() + len(block) > max_bytes:
+                raise ObjectTooLargeError(f"the file has {file.tell() + len(block):,} bytes, more than {max_bytes:,}")
+            file.write(block)
+
+
+def _replaced() -> ObjectGoneError:
+    return ObjectGoneError("the video was replaced after it was listed; the next run counts the new one")
+
+
+def _from_metadata(metadata: FileMetadata) -> VideoRef:
+    """Identifies a remote object by the time of its last update in microseconds, since Beam reports no generation."""
+    microseconds = round(metadata.last_updated_in_seconds * 1e6)
+    return VideoRef(metadata.path, microseconds, metadata.size_in_bytes, _time(microseconds))
+
+
+def _from_blob(blob: Blob) -> VideoRef:
+    """Identifies an object on Cloud Storage by its generation.
+
+    Its time is when this generation was created. Cloud Storage's own update time also changes when metadata is edited, and
+    rows are partitioned by this time.
+    """
+    return VideoRef(f"{SCHEME}{blob.bucket.name}/{blob.name}", blob.generation, blob.size, blob.time_created)
+
+
+def _from_status(path: str, status: os.stat_result) -> VideoRef:
+    """Identifies a local file by its modification time in nanoseconds. Beam's float is too coarse for two writes in a row."""
+    return VideoRef(path, status.st_mtime_ns, status.st_size, _time(status.st_mtime_ns // 1000))
+
+
+def _time(microseconds: int) -> datetime.datetime:
+    """Returns a UTC time limited to 1970..9999, since the time of a file can be set to any number."""
+    return _EPOCH + datetime.timedelta(microseconds=max(0, min(microseconds, _LAST_MICROSECOND)))
