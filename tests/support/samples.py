@@ -1,6 +1,7 @@
 """Records that several tests of the tables start from."""
 
 import datetime
+import os
 
 import numpy as np
 
@@ -13,6 +14,27 @@ from transforms.warehouse.rows import Provenance, canonical_json
 UTC = datetime.timezone.utc
 STARTED = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UPDATED = datetime.datetime(2026, 1, 1, 23, 30, tzinfo=UTC)
+
+HOSTILE_NAMES = [
+    "new\nline.mp4",
+    "tab\tand\rreturn.mp4",
+    "spaces  and 'single' \"double\" quotes.mp4",
+    "-rf.mp4",
+    "--output=x.mp4",
+    "clip[1].mp4",
+    "what?.mp4",
+    "star*.mp4",
+    "img_%03d.mp4",
+    "back\\slash.mp4",
+    "семь повторений 七回 🏋️.mp4",
+    "'; DROP TABLE video_counts; --.mp4",
+    "gs:colon.mp4",
+    "e\u0301 is not \u00e9.mp4",
+    " leading space.mp4",
+    "trailing space.mp4 .mp4",
+    os.fsdecode(b"not utf-8 \xff\xfe.mp4"),
+]
+"""File names with spaces, quotes, control characters, wildcards, other alphabets and invalid UTF-8."""
 
 
 def make_provenance(run_id="run-1", *, started=STARTED, **changes):

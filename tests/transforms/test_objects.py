@@ -1,0 +1,274 @@
+"""Objects are listed, found and copied in the version that was listed, whatever their names."""
+
+import datetime
+import io
+import os
+import time
+
+import pytest
+
+from tests.support.in_memory_fs import ShelfFileSystem
+from tests.support.samples import HOSTILE_NAMES
+from transforms import objects
+from transforms.objects import ObjectGoneError, ObjectTooLargeError, check_listed, download, find_object, list_objects
+from transforms.records import VideoRef
+
+
+@pytest.fixture
+def videos_dir(tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for name in ("a.mp4", "B.MOV", "notes.txt", "deep/c.webm", "deep/er/d.gif"):
+        (tmp_path / name).write_bytes(b"x" * 10)
+    return tmp_path
+
+
+def names(videos, root):
+    return sorted(os.path.relpath(video.uri, root) for video in videos)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("**", ["B.MOV", "a.mp4", "deep/c.webm", "deep/er/d.gif", "notes.txt"]),
+        ("", ["B.MOV", "a.mp4", "deep/c.webm", "deep/er/d.gif", "notes.txt"]),
+        ("deep", ["deep/c.webm", "deep/er/d.gif"]),
+        ("deep/", ["deep/c.webm", "deep/er/d.gif"]),
+        ("*", ["B.MOV", "a.mp4", "notes.txt"]),
+        ("*/*", ["deep/c.webm"]),
+        ("**.gif", ["deep/er/d.gif"]),
+        ("**/*.mp4", []),
+        ("[ab].mp4", ["a.mp4"]),
+        ("?.mp4", ["a.mp4"]),
+        ("a.mp4", ["a.mp4"]),
+        ("missing.mp4", []),
+        ("missing/**", []),
+    ],
+)
+def test_a_pattern_matches_the_objects_below_it(videos_dir, pattern, expected):
+    assert names(list_objects(os.path.join(videos_dir, pattern)), videos_dir) == expected
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_hostile_name_is_listed_unchanged(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"1234")
+    for pattern in (f"{tmp_path}/**", str(tmp_path), str(path)):
+        (video,) = list_objects(pattern)
+        assert video.uri == str(path)
+        assert video.size_bytes == 4
+
+
+@pytest.mark.parametrize("name", ["set[1]", "every*", "who?", "back\\slash"])
+def test_a_directory_with_wildcards_in_its_name_is_listed(tmp_path, name):
+    for directory in (name, "set1", "everything"):
+        (tmp_path / directory).mkdir(exist_ok=True)
+        (tmp_path / directory / "a.mp4").touch()
+    assert names(list_objects(str(tmp_path / name)), tmp_path) == [f"{name}/a.mp4"]
+
+
+def test_a_relative_pattern_gives_absolute_uris(videos_dir, monkeypatch):
+    monkeypatch.chdir(videos_dir)
+    expected = list(list_objects(f"{videos_dir}/*.mp4"))
+    assert list(list_objects("*.mp4")) == expected
+    assert list(list_objects("deep/../a.mp4")) == expected
+    assert [video.uri for video in expected] == [f"{videos_dir}/a.mp4"]
+
+
+def test_the_generation_of_a_local_file_is_its_modification_time_in_nanoseconds(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.touch()
+    os.utime(path, ns=(0, 1_700_000_000_123_456_789))
+    (video,) = list_objects(str(path))
+    assert video.generation == 1_700_000_000_123_456_789
+    assert video.updated == datetime.datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=datetime.timezone.utc)
+
+
+@pytest.mark.parametrize("modified_sec", [-(10**9), 4 * 10**11])
+def test_a_modification_time_outside_the_calendar_is_accepted(tmp_path, modified_sec):
+    path = tmp_path / "a.mp4"
+    path.touch()
+    os.utime(path, times=(0, modified_sec))
+    assert [video.updated.tzinfo for video in list_objects(str(path))] == [datetime.timezone.utc]
+
+
+def test_only_regular_files_are_objects(tmp_path):
+    (tmp_path / "directory.mp4").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "dangling.mp4").symlink_to(tmp_path / "nothing")
+    assert list(list_objects(f"{tmp_path}/**")) == []
+    assert list(list_objects(f"{tmp_path}/pipe.mp4")) == []
+    assert find_object(str(tmp_path)) is None
+
+
+@pytest.fixture
+def shelf(monkeypatch):
+    monkeypatch.setattr(
+        ShelfFileSystem,
+        "shelf",
+        {
+            "shelf://gym/a.mp4": (b"12345", 1_700_000_000.123456),
+            "shelf://gym/day/": (b"", 1.0),
+            "shelf://gym/day/b.mp4": (b"", 2.0),
+            "shelf://gym/day/clip[1].mp4": (b"", 3.0),
+            "shelf://gym/day/notes": (b"", 4.0),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("shelf://gym/**", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("shelf://gym", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("shelf://gym/", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("shelf://gym/day", ["day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("shelf://gym/day/", ["day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("shelf://gym/**/*.mp4", ["day/b.mp4", "day/clip[1].mp4"]),
+        ("shelf://gym/*.mp4", ["a.mp4"]),
+        ("shelf://gym/a.mp4", ["a.mp4"]),
+        ("shelf://gym/day/notes", ["day/notes"]),
+        ("shelf://gym/da", []),
+    ],
+)
+@pytest.mark.usefixtures("shelf")
+def test_a_remote_pattern_matches_the_objects_below_it(pattern, expected):
+    assert [video.uri.removeprefix("shelf://gym/") for video in list_objects(pattern)] == expected
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_remote_generation_is_the_update_time_in_microseconds():
+    (video,) = list_objects("shelf://gym/a.mp4")
+    updated = datetime.datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=datetime.timezone.utc)
+    assert video == VideoRef("shelf://gym/a.mp4", 1_700_000_000_123_456, 5, updated)
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_remote_object_is_found_by_a_name_with_wildcards():
+    assert find_object("shelf://gym/day/clip[1].mp4") is not None
+    assert find_object("shelf://gym/gone.mp4") is None
+
+
+@pytest.fixture
+def bucket(cloud_storage):
+    names = ["a.mp4", "day/", "day/b.mp4", "day/clip[1].mp4", "day/notes", "days.mp4", "семь 七.mp4", "x.txt"]
+    cloud_storage.contents = {f"gym/{name}": b"12345" for name in names}
+    cloud_storage.generations["gym/a.mp4"] = 1_752_595_200_123_456
+    cloud_storage.created["gym/a.mp4"] = "2025-07-15T16:00:00.123Z"
+    return cloud_storage
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("gs://gym/**", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "day/notes", "days.mp4", "x.txt", "семь 七.mp4"]),
+        ("gs://gym", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "day/notes", "days.mp4", "x.txt", "семь 七.mp4"]),
+        ("gs://gym/", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "day/notes", "days.mp4", "x.txt", "семь 七.mp4"]),
+        ("gs://gym/day", ["day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("gs://gym/day/", ["day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("gs://gym/d*/", ["day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("gs://gym/**/*.mp4", ["day/b.mp4", "day/clip[1].mp4"]),
+        ("gs://gym/*.mp4", ["a.mp4", "days.mp4", "семь 七.mp4"]),
+        ("gs://gym/day?.[lm]p4", ["days.mp4"]),
+        ("gs://gym/a.mp4", ["a.mp4"]),
+        ("gs://gym/семь 七.mp4", ["семь 七.mp4"]),
+        ("gs://gym/day/notes", ["day/notes"]),
+        ("gs://gym/da", []),
+        ("gs://other/**", []),
+    ],
+)
+@pytest.mark.parametrize("page_objects", [2, 1000])
+def test_a_pattern_on_cloud_storage_matches_the_objects_below_it(bucket, pattern, expected, page_objects):
+    bucket.page_objects = page_objects
+    assert [video.uri.removeprefix("gs://gym/") for video in list_objects(pattern)] == expected
+
+
+def test_cloud_storage_is_asked_only_for_the_fields_and_pages_that_are_needed(bucket):
+    bucket.page_objects = 2
+    assert [video.uri for video in list_objects("gs://gym/d**", limit=2)] == ["gs://gym/day/b.mp4"]
+    (query,) = bucket.queries
+    assert query["prefix"] == "d"
+    assert query["fields"] == "items(name,generation,size,timeCreated),nextPageToken"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Auckland"])
+@pytest.mark.usefixtures("bucket")
+def test_a_generation_on_cloud_storage_does_not_depend_on_the_time_zone(monkeypatch, zone):
+    created = datetime.datetime(2025, 7, 15, 16, 0, 0, 123_000, tzinfo=datetime.timezone.utc)
+    expected = VideoRef("gs://gym/a.mp4", 1_752_595_200_123_456, 5, created)
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert list(list_objects("gs://gym/a*")) == [expected]
+        assert find_object("gs://gym/a.mp4") == expected
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.usefixtures("bucket")
+def test_an_object_on_cloud_storage_is_found_by_a_name_with_wildcards():
+    assert find_object("gs://gym/day/clip[1].mp4") is not None
+    assert find_object("gs://gym/gone.mp4") is None
+
+
+def test_a_local_file_that_was_deleted_or_replaced_is_gone(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"1234")
+    video = find_object(str(path))
+    check_listed(video)
+    os.utime(path, ns=(0, video.generation + 1))
+    with pytest.raises(ObjectGoneError, match="was replaced after it was listed"):
+        check_listed(video)
+    path.unlink()
+    with pytest.raises(ObjectGoneError, match="was deleted after it was listed"):
+        check_listed(video)
+
+
+@pytest.mark.parametrize("uri", ["shelf://gym/a.mp4", "gs://gym/a.mp4"])
+@pytest.mark.usefixtures("shelf", "bucket")
+class TestDownload:
+    def test_the_content_is_copied_and_the_file_rewound(self, uri):
+        file = io.BytesIO()
+        download(find_object(uri), file, max_bytes=5)
+        assert file.read() == b"12345"
+
+    def test_an_object_larger_than_allowed_is_not_copied(self, uri):
+        file = io.BytesIO()
+        with pytest.raises(ObjectTooLargeError, match="the file has 5 bytes, more than 4"):
+            download(find_object(uri), file, max_bytes=4)
+        assert file.getvalue() == b""
+
+    def test_an_object_replaced_before_the_copy_is_gone(self, uri):
+        video = find_object(uri)
+        with pytest.raises(ObjectGoneError, match="replaced"):
+            download(VideoRef(uri, video.generation + 1, 5, video.updated), io.BytesIO(), max_bytes=5)
+
+    def test_an_object_replaced_during_the_copy_is_gone(self, uri, monkeypatch):
+        video = find_object(uri)
+        newer = VideoRef(uri, video.generation + 1, 5, video.updated)
+        answers = iter([video, newer])
+        monkeypatch.setattr(objects, "find_object", lambda _: next(answers))
+        with pytest.raises(ObjectGoneError, match="replaced"):
+            download(video, io.BytesIO(), max_bytes=5)
+
+    def test_an_object_deleted_during_the_copy_is_gone(self, uri, monkeypatch):
+        video = find_object(uri)
+        answers = iter([video, None])
+        monkeypatch.setattr(objects, "find_object", lambda _: next(answers))
+        with pytest.raises(ObjectGoneError, match="deleted"):
+            download(video, io.BytesIO(), max_bytes=5)
+
+
+@pytest.mark.usefixtures("shelf")
+def test_an_object_that_is_larger_than_listed_is_not_copied_to_its_end():
+    video = find_object("shelf://gym/a.mp4")
+    with pytest.raises(ObjectTooLargeError, match="the file has 5 bytes, more than 4"):
+        download(VideoRef(video.uri, video.generation, 1, video.updated), io.BytesIO(), max_bytes=4)
+
+
+def test_a_generation_that_is_gone_from_cloud_storage_is_not_found(bucket, monkeypatch):
+    video = find_object("gs://gym/a.mp4")
+    monkeypatch.setattr(objects, "find_object", lambda _: video)
+    del bucket.contents["gym/a.mp4"]
+    with pytest.raises(ObjectGoneError, match="replaced"):
+        download(video, io.BytesIO(), max_bytes=5)
