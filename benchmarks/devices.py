@@ -22,8 +22,9 @@ from benchmarks.report import median_sec, print_result
 from model.config import FRAME_SIZE
 from model.devices import prepare_gpus
 from model.network import RepNet
+from model.precision import Precision
 from model.presets import PRESETS
-from model.scoring import Precision, Scorer
+from model.scoring import Scorer
 from pipeline.commands.cost import GFLOP_PER_FRAME
 
 

@@ -23,7 +23,8 @@ from model.config import FRAME_SIZE, REPNET_2020, TAP_REACH, WINDOW_FRAMES
 from model.counting import Counted, CountingOptions, StrideRule, count_repetitions
 from model.logits import StrideLogits
 from model.network import RepNet
-from model.scoring import Precision, Scorer
+from model.precision import Precision
+from model.scoring import Scorer
 from tests.reference import checkpoint_layout
 from tests.reference.synthetic_clip import synthetic_clip
 

@@ -12,8 +12,9 @@ from transforms.inference import ChunkScorer
 def lite() -> ChunkScorer:
     """Returns `lite` in float32 at its own strides."""
     import_tensorflow()
+    from model.precision import Precision
     from model.presets import load_model
-    from model.scoring import Precision, Scorer
+    from model.scoring import Scorer
 
     loaded = load_model("lite")
     return Scorer(loaded.network, loaded.preset.strides, Precision("float32"))

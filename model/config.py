@@ -1,4 +1,4 @@
-"""Sizes of a RepNet: one network, two published configurations and our own small one."""
+"""Sizes of a RepNet: the two published configurations and our own small one."""
 
 from __future__ import annotations
 
@@ -6,41 +6,46 @@ import dataclasses
 from typing import Literal
 
 WINDOW_FRAMES = 64
-"""Frames that RepNet compares with each other at a time (section 3 of the paper)."""
+"""Frames in a window, which RepNet compares with each other (section 3 of the paper)."""
 
 FRAME_SIZE = 112
-"""Height and width in pixels of the frames that travel and that the network takes."""
+"""Height and width in pixels of the frames that the network takes."""
 
 TAP_REACH = 3
 """Positions between the three taps of the temporal convolution: its dilation in time."""
 
+_FEATURE_POSITIONS = 7 * 7
+
+_RESNET_FEATURES = 1024
+_RESNET_MULTIPLY_ADDS = 554_545_152
+"""Of the cut ResNet50V2, per frame of 112×112 pixels; a test derives it from the Keras layers."""
+
 
 @dataclasses.dataclass(frozen=True)
 class RepNetConfig:
-    """Everything that decides the network's variables and its arithmetic.
+    """Everything that determines the network's variables and arithmetic.
 
     Attributes:
-      encoder: "resnet50v2" is Keras' ResNet50V2 cut at `conv4_block3_out` (the published models); "small" is a plain residual
-        network of three stages with `encoder_channels`, fed with the frames halved to 56×56.
-      encoder_channels: channels of the three stages of the small encoder; empty for "resnet50v2".
-      embedding_channels: channels of the temporal convolution, that is, of a frame's embedding.
-      similarity: how squared distances of two frames become similarities. "fixed": a softmax over a row, of the distances
-        divided by `temperature` (the published models). "relative": the same, but divided by their mean over the window and
-        multiplied by a learned sharpness, so that the matrix does not depend on the embeddings' scale. "kernels":
-        exp(−k · d / mean), a channel for each of three learned sharpnesses k, so that a match is 1 however many there are, and
-        a cut, which makes all other distances small, leaves at least the sharpest channel legible.
-      temperature: divisor of the squared distances with "fixed". Unitless.
-      layout_channels: with "kernels", channels to which each of the 7×7 positions is projected to be compared place by place,
-        in a similarity matrix of its own beside that of the embeddings; those, being maxima over positions, do not tell where
-        something is, and see a still background. 0: none.
-      similarity_rows: "absolute" hands the heads rows of the similarity matrix as they are (the published models); "lags"
-        shifts each row so that the frame itself is in the middle. A period then looks the same at every frame.
-      similarity_channels: channels of the 3×3 convolution over the similarity matrix.
-      head_channels: width of the transformer layer and the dense layers of both heads.
-      num_heads: attention heads; divides `head_channels`.
-      position_channels: channels of the learned positions: 1 (one scalar a frame) or `head_channels`.
-      num_periods: period classes.
-      period_offset: frames that class 0 stands for: a period is argmax + `period_offset` (1 for 2020, 0 for 2025).
+      encoder: Network that turns a frame into 7×7 features. "resnet50v2": Keras' ResNet50V2 cut at `conv4_block3_out` (the
+        published models). "small": a residual network of three stages on frames halved to 56×56.
+      encoder_channels: Channels of the small encoder's three stages; empty for "resnet50v2".
+      embedding_channels: Channels of the temporal convolution, and so of a frame's embedding.
+      similarity: How the squared distance d of two frames becomes a similarity. "fixed": softmax of −d / `temperature` over a
+        row (the published models). "relative": softmax of −k · d / mean(d), k learned, so that the scale of the embeddings does
+        not matter. "kernels": exp(−k · d / mean(d)), one channel for each of three learned k. A match is then 1 however many
+        there are, and after a cut, which shrinks all other relative distances, at least the sharpest channel stays legible.
+      temperature: Divisor of the squared distances, used by "fixed" only. Unitless.
+      layout_channels: Channels to which "kernels" projects each of the 7×7 positions, to compare frames place by place in a
+        second similarity matrix. Embeddings are maxima over positions: they lose where things are, and see a still background.
+        0: no second matrix.
+      similarity_rows: What the heads see of the similarity matrix. "absolute": its rows (the published models). "lags": rows
+        shifted so that the frame itself is in the middle; a period then looks the same at every frame.
+      similarity_channels: Channels of the 3×3 convolution over the similarity matrix.
+      head_channels: Width of the transformer layer and of the dense layers in both heads.
+      num_heads: Attention heads; must divide `head_channels`.
+      position_channels: Channels of the learned positions: 1 (a scalar per frame) or `head_channels`.
+      num_periods: Number of period classes.
+      period_offset: Period in frames of class 0: period = argmax + `period_offset` (1 for 2020, 0 for 2025).
     """
 
     encoder: Literal["resnet50v2", "small"]
@@ -64,14 +69,32 @@ class RepNetConfig:
         if self.position_channels not in (1, self.head_channels):
             raise ValueError(f"position_channels must be 1 or head_channels. Received: {self.position_channels}")
         if (self.encoder == "small") != (len(self.encoder_channels) == 3):
-            raise ValueError(f"the small encoder, and no other, has three channels. Received: {self.encoder_channels}")
+            raise ValueError(
+                f"encoder_channels has three values, for the small encoder only. Received: {self.encoder_channels}"
+            )
         if self.layout_channels and self.similarity != "kernels":
-            raise ValueError(f"layout_channels go with similarity 'kernels'. Received: {self.similarity!r}")
+            raise ValueError(f"layout_channels needs similarity 'kernels'. Received: {self.similarity!r}")
 
     @property
     def row_length(self) -> int:
-        """Places in a row that the heads see: the window's frames, or all lags between two of them."""
+        """Length of the rows that the heads see: the window's frames, or all lags between two of them."""
         return 2 * WINDOW_FRAMES - 1 if self.similarity_rows == "lags" else WINDOW_FRAMES
+
+    @property
+    def gflop_per_frame(self) -> float:
+        """Floating-point operations per sampled frame, in billions: the convolutions of the encoder and of the temporal taps.
+
+        A multiply-add counts as two. What is computed per window adds 1 % (published models) to 9 % (`lite`) at their strides.
+        """
+        if self.encoder == "resnet50v2":
+            features, multiply_adds = _RESNET_FEATURES, _RESNET_MULTIPLY_ADDS
+        else:
+            features, multiply_adds = 3, 0
+            for side, kernel_size, width in zip((28, 14, 7), (5, 3, 3), self.encoder_channels, strict=True):
+                multiply_adds += side * side * (kernel_size**2 * features + 2 * 3 * 3 * width) * width
+                features = width
+        taps = _FEATURE_POSITIONS * 3 * 3 * features * 3 * self.embedding_channels
+        return 2e-9 * (multiply_adds + taps)
 
 
 REPNET_2020 = RepNetConfig(
@@ -102,4 +125,4 @@ LITE = RepNetConfig(
     similarity_rows="lags",
     similarity_channels=24,
 )
-"""Our own small RepNet, trained from drawn clips by `model.training`."""
+"""Our own small RepNet, trained on drawn clips by `model.training`."""

@@ -1,23 +1,33 @@
-"""Which number format suits the hardware. Knows the formats' names without loading TensorFlow."""
+"""Number formats of the network, and the one that suits the processor. Does not import TensorFlow."""
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 
-PRECISIONS = ("float32", "bfloat16", "float16")
-"""Values of `model.scoring.Precision`."""
+
+class Precision(str, enum.Enum):
+    """Number format of the encoder and the temporal taps. Everything computed per window is always float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+PRECISIONS = tuple(precision.value for precision in Precision)
+"""The formats' names, for the command line."""
 
 _BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
-"""What Linux calls a processor's instructions that multiply bfloat16; without them it is emulated, and slower than float32."""
+"""Linux' names of the instructions that multiply bfloat16. Without them bfloat16 is emulated, and slower than float32."""
 
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
 def best_precision(cpu_info: Path = _CPU_INFO) -> str:
-    """Returns the fastest number format of this machine's processor that keeps the counts: "bfloat16" or "float32".
+    """Returns the fastest number format on this processor that keeps the counts: "bfloat16" or "float32".
 
     Args:
-      cpu_info: Linux' description of the processor; elsewhere it is missing and the answer float32.
+      cpu_info: Linux' description of the processor. Where it is missing, the answer is "float32".
     """
     try:
         lines = cpu_info.read_text().splitlines()

@@ -70,6 +70,11 @@ class Preset:
     files: tuple[RemoteFile, ...] = ()
 
     @property
+    def gflop_per_frame(self) -> float:
+        """Floating-point operations per sampled frame, in billions; see `RepNetConfig.gflop_per_frame`."""
+        return self.config.gflop_per_frame
+
+    @property
     def checkpoint_name(self) -> str:
         """Name of the published checkpoint, such as "ckpt-88"; raises ValueError where there is none."""
         for file in self.files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,19 +14,12 @@ from model.config import FRAME_SIZE, TAP_REACH, WINDOW_FRAMES
 from model.folding import fold
 from model.logits import StrideLogits, window_frames
 from model.network import RepNet
+from model.precision import Precision
 
 _LOGGER = logging.getLogger(__name__)
 
 _WINDOWS_AT_ONCE = 16
 """Windows whose heads are computed together."""
-
-
-class Precision(str, enum.Enum):
-    """Number format of the frames' part; the windows' part is always float32."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
 
 
 def batch_sizes(num_frames: int, largest: int) -> Iterator[int]:

@@ -66,7 +66,7 @@ class ModelConfig:
       name: preset's name, or a checkpoint's path.
       sha256: hash of its configuration and weights.
       strides: strides that are scored.
-      precision: number format of the frames' part; a value of `model.scoring.Precision`.
+      precision: number format of the frames' part; a value of `model.precision.Precision`.
       period_offset: frames that period class 0 stands for.
       batch_frames: frames that the network takes together.
       require_gpu: fail where there is none.

@@ -41,7 +41,7 @@ class LoadScorer:
     Attributes:
       model: preset's name or path; see `model.presets.load_model`.
       strides: strides to score.
-      precision: number format, a value of `model.scoring.Precision`.
+      precision: number format, a value of `model.precision.Precision`.
       sha256: hash that its weights must have (`model.presets.LoadedModel.sha256`), so that rows name the weights that made
         them; None takes any.
       batch_frames: frames that the network takes together.
@@ -65,8 +65,9 @@ class LoadScorer:
         """
         import_tensorflow()  # here, since a launcher builds pipelines without waiting for it
         from model.devices import prepare_gpus
+        from model.precision import Precision
         from model.presets import load_model
-        from model.scoring import Precision, Scorer
+        from model.scoring import Scorer
 
         has_gpu = prepare_gpus(require=self.require_gpu)
         loaded = load_model(self.model)

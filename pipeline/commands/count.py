@@ -94,7 +94,8 @@ def load_counter(args: argparse.Namespace) -> Counter:
     model = make_model(args, loaded)
     # They load TensorFlow, which a mistake in what came before need not wait for.
     from model.devices import NoGpuError, prepare_gpus
-    from model.scoring import Precision, Scorer
+    from model.precision import Precision
+    from model.scoring import Scorer
 
     try:
         prepare_gpus(require=model.require_gpu)

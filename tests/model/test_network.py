@@ -88,7 +88,7 @@ def test_kernels_are_one_for_frames_alike_whatever_the_scale_of_the_embeddings()
 
 
 def test_a_layout_needs_kernels():
-    with pytest.raises(ValueError, match="layout_channels go with similarity 'kernels'"):
+    with pytest.raises(ValueError, match="layout_channels needs similarity 'kernels'"):
         dataclasses.replace(RELATIVE, layout_channels=8)
 
 
@@ -112,7 +112,7 @@ def test_layers_built_later_keep_the_default_dtype():
     [
         ({"num_heads": 5}, "num_heads must divide head_channels"),
         ({"position_channels": 7}, "position_channels must be 1 or head_channels"),
-        ({"encoder_channels": (1, 2, 3)}, "the small encoder, and no other, has three channels"),
+        ({"encoder_channels": (1, 2, 3)}, "encoder_channels has three values, for the small encoder only"),
     ],
 )
 def test_sizes_that_do_not_fit_together_are_refused(changes, message):

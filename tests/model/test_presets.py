@@ -1,10 +1,12 @@
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -35,6 +37,20 @@ def test_the_published_presets_are_those_of_the_reference():
     assert old.files[0].url == "https://storage.googleapis.com/repnet_ckpt/ckpt-88.index"
     assert new.files[1].url == "https://storage.googleapis.com/semantic_repetitions/repnet_ckpt/ckpt-70.data-00000-of-00001"
     assert all(len(bytes.fromhex(file.sha256)) == 32 for file in (*old.files, *new.files))
+
+
+def multiply_adds_per_frame(network):
+    """Returns the multiply-adds of the encoder's convolutions and the temporal taps, from the shapes of the Keras layers."""
+    convolutions = [layer for layer in network.encoder.layers if isinstance(layer, keras.layers.Conv2D)]
+    encoder = sum(math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape) for layer in convolutions)
+    return encoder + math.prod(network.encoder.output.shape[1:3]) * math.prod(network.temporal.kernel.shape)
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
+def test_the_cost_of_a_frame_is_that_of_the_layers(preset):
+    expected = 2 * multiply_adds_per_frame(RepNet(preset.config)) / 1e9
+    assert preset.gflop_per_frame == pytest.approx(expected, rel=1e-9)
+    assert round(preset.gflop_per_frame, 3) == {"lite": 0.107}.get(preset.name, 2.496)
 
 
 def test_a_model_of_our_own_has_no_published_checkpoint():

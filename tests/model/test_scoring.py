@@ -9,7 +9,8 @@ import tensorflow as tf
 from model.config import LITE, REPNET_2020, WINDOW_FRAMES
 from model.counting import CountingOptions, StrideRule, count_repetitions
 from model.logits import chunk_frames, concatenate, window_frames
-from model.scoring import Precision, Scorer, batch_sizes
+from model.precision import Precision
+from model.scoring import Scorer, batch_sizes
 from tests.reference.synthetic_clip import synthetic_clip
 from tests.support.networks import make_lite, make_published
 

@@ -14,7 +14,7 @@ from model.training import __main__ as command
     [
         (["train", "{folder}", "--steps", "150"], "steps must be a positive multiple of 100. Received: 150"),
         (["train", "{folder}", "--initial_weights", "{folder}/none.weights.h5"], "weights are two files"),
-        (["train", "{folder}", "--similarity", "relative"], "layout_channels go with similarity 'kernels'"),
+        (["train", "{folder}", "--similarity", "relative"], "layout_channels needs similarity 'kernels'"),
         (["export", "{folder}", "{folder}/x.weights.h5"], "No such file"),
     ],
 )
