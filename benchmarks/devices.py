@@ -1,10 +1,10 @@
-"""Scoring on this machine's device: frames a second by model, number format and frames at once, against its matrix rate.
+"""Measures scoring on this machine: frames a second by model, number format and batch size, and the share of the matrix rate.
 
     python -m benchmarks.devices [--models lite repnet-2020] [--precisions float32 bfloat16] [--batch_frames 64 256]
 
-Uses the GPU if there is one, and says so. Weights are made up: the time does not depend on them. The share is that which
-the network's arithmetic reaches of the rate of a large matrix product in the same format. `repcount cost` takes the figures
-as --core_score_fps (divided by the cores) or --gpu_score_fps.
+Uses the GPU if there is one, else the processor. Weights are random, since the time does not depend on them. The share compares
+the network's arithmetic with the rate of a large matrix product in the same number format. Pass the figures to `repcount cost`:
+a GPU's as --gpu_score_fps, a processor's, divided by its cores, as --core_score_fps.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from benchmarks.report import median_sec, print_result
 from model.config import FRAME_SIZE
 from model.devices import prepare_gpus
 from model.network import RepNet
-from model.precision import Precision
+from model.precision import PRECISIONS, Precision
 from model.presets import PRESETS
 from model.scoring import Scorer
-from pipeline.commands.cost import GFLOP_PER_FRAME
 
 
 def device_name() -> str:
-    """Returns what scores: a GPU's name, or the processor."""
+    """Returns the name of the GPU that scores, or "processor"."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return "processor"
@@ -39,11 +38,15 @@ def device_name() -> str:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["lite", "repnet-2020"], choices=sorted(PRESETS))
-    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"], choices=[kind.value for kind in Precision])
-    parser.add_argument("--batch_frames", type=int, nargs="+", default=[64, 256])
-    parser.add_argument("--frames", type=int, default=1536, help="that are scored. Default: 1536")
-    parser.add_argument("--repeats", type=int, default=3, help="of each, of which the median counts. Default: 3")
+    parser.add_argument(
+        "--models", nargs="+", default=["lite", "repnet-2020"], choices=sorted(PRESETS), help="Default: lite repnet-2020"
+    )
+    parser.add_argument(
+        "--precisions", nargs="+", default=["float32", "bfloat16"], choices=PRECISIONS, help="Default: float32 bfloat16"
+    )
+    parser.add_argument("--batch_frames", type=int, nargs="+", default=[64, 256], help="batch sizes in frames. Default: 64 256")
+    parser.add_argument("--frames", type=int, default=1536, help="number of frames to score. Default: 1536")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each case; the median is reported. Default: 3")
     args = parser.parse_args()
     prepare_gpus()
     device = device_name()
@@ -59,8 +62,8 @@ def main() -> None:
                 scorer.score(frames)
                 sec, _ = median_sec(lambda: scorer.score(frames), args.repeats)  # noqa: B023
                 fps = args.frames / sec
-                share = fps * GFLOP_PER_FRAME[model] * 1e9 / rate
-                what = f"{model} {precision.value}, {batch_frames} at once"
+                share = fps * PRESETS[model].gflop_per_frame * 1e9 / rate
+                what = f"{model} {precision.value}, batches of {batch_frames}"
                 print(f"{what}: {fps:,.0f} frames/s, {share:.0%} of {rate / 1e9:,.0f} GFLOP/s", flush=True)
                 results.append(
                     {

@@ -1,11 +1,10 @@
-"""Scoring by the notebook's way against ours, on the same network, the same frames and one machine.
+"""Compares our scoring with the authors' notebook's, on the same network, frames and machine.
 
     python -m benchmarks.inference [--seconds 10 180] [--repeats 3]
 
-The notebook's way: every stride on its own, windows in batches of 20, the padding of the last batch computed like any other
-window, float32, the 3-D convolution as such, compiled with `tf.function`. Ours: `model.scoring.Scorer`, at float32 and
-bfloat16. Both sides end in counts by the notebook's rule, which must agree. The weights are made up: the time does not depend
-on them.
+The notebook's method: each stride separately, windows in batches of 20 with a padded last batch, float32, a plain 3-D
+convolution, compiled with `tf.function`. Ours: `model.scoring.Scorer` in float32 and bfloat16. Both count by the notebook's
+rule, and the counts must agree. Weights are random, since the time does not depend on them.
 """
 
 from __future__ import annotations
@@ -34,10 +33,7 @@ FPS = 30
 RULE = CountingOptions(stride_rule=StrideRule.NOTEBOOK, video_threshold=0.0, frame_threshold=0.1, batch_windows=BATCH_WINDOWS)
 
 _COUNT_TOLERANCE = {Precision.FLOAT32: 1e-4, Precision.BFLOAT16: 0.05}
-"""Share of the count by which a precision may differ from the notebook's way."""
-
-FLOP_PER_FRAME = 2.7e9
-"""Multiplications and additions of encoder and taps for one frame of the published network."""
+"""Largest relative difference from the notebook's count, by number format."""
 
 
 def make_network() -> RepNet:
@@ -49,12 +45,12 @@ def make_network() -> RepNet:
 
 
 def draw_frames(num_frames: int) -> np.ndarray:
-    """Returns (num_frames, 112, 112, 3) uint8: a disc that goes round every 12 frames."""
+    """Returns (num_frames, 112, 112, 3) uint8 RGB: a disc that circles once every 12 frames."""
     return synthetic_clip(2, 12, 12.0)[np.arange(num_frames) % 12]
 
 
-class NotebookWay:
-    """Every stride on its own, in whole batches of windows."""
+class NotebookScorer:
+    """Scores as the notebook does: each stride separately, in whole batches of windows."""
 
     def __init__(self, network: RepNet) -> None:
         self._network = network
@@ -71,11 +67,11 @@ class NotebookWay:
         return network.heads(tf.reduce_max(tf.nn.relu(normed), axis=(2, 3)))
 
     def warm_up(self) -> None:
-        """Traces and compiles, on one batch."""
+        """Traces and compiles the network on one batch."""
         self._score_batch(tf.zeros((BATCH_WINDOWS, WINDOW_FRAMES, FRAME_SIZE, FRAME_SIZE, 3)))
 
     def count(self, frames: np.ndarray) -> Counted:
-        """Scores all strides and counts."""
+        """Scores frames (n, 112, 112, 3) uint8 RGB at all strides and counts."""
         logits = {}
         for stride in STRIDES:
             real_windows = -(-len(frames) // (WINDOW_FRAMES * stride))
@@ -99,13 +95,13 @@ class NotebookWay:
         return count_repetitions(logits, len(frames), REPNET_2020.period_offset, RULE)
 
 
-def count_our_way(scorer: Scorer, frames: np.ndarray) -> Counted:
-    """Scores all strides at once and counts."""
+def count_with(scorer: Scorer, frames: np.ndarray) -> Counted:
+    """Scores frames (n, 112, 112, 3) uint8 RGB with our scorer and counts."""
     return count_repetitions(scorer.score(frames), len(frames), REPNET_2020.period_offset, RULE)
 
 
 def matrix_rate_flops(precision: Precision) -> float:
-    """Returns the multiplications and additions a second of a large matrix product on this machine."""
+    """Returns the floating-point operations a second of a large matrix product on this machine."""
     size = 2048
     matrix = tf.cast(tf.random.normal((size, size)), precision.value)
     multiply = tf.function(lambda: tf.matmul(matrix, matrix))
@@ -116,31 +112,33 @@ def matrix_rate_flops(precision: Precision) -> float:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, nargs="+", default=[10, 180], help="lengths of the clips. Default: 10 180")
+    parser.add_argument(
+        "--seconds", type=int, nargs="+", default=[10, 180], help="lengths of the clips, in seconds. Default: 10 180"
+    )
     parser.add_argument(
         "--repeats",
         type=int,
         default=3,
-        help="runs of each side; ours at least 3, being short. Default: 3",
+        help="runs of each method; ours runs at least 3 times. Default: 3",
     )
     args = parser.parse_args()
     network = make_network()
-    theirs = NotebookWay(network)
+    theirs = NotebookScorer(network)
     scorers = {precision: Scorer(network, STRIDES, precision) for precision in (Precision.FLOAT32, Precision.BFLOAT16)}
     rates = {precision.value: matrix_rate_flops(precision) for precision in scorers}
     theirs.warm_up()
     for scorer in scorers.values():
-        count_our_way(scorer, draw_frames(127))
+        count_with(scorer, draw_frames(127))
 
     results: dict[str, object] = {f"matrix_gflops_{name}": round(rate / 1e9) for name, rate in rates.items()}
     for seconds in args.seconds:
         frames = draw_frames(seconds * FPS)
         their_sec, expected = median_sec(lambda: theirs.count(frames), args.repeats)  # noqa: B023
-        print(f"{seconds} s: the notebook's way {their_sec:.2f} s, count {expected.count:.3f}", flush=True)
+        print(f"{seconds} s: the notebook's method {their_sec:.2f} s, count {expected.count:.3f}", flush=True)
         results[f"notebook_{seconds}s_sec"] = round(their_sec, 3)
         for precision, scorer in scorers.items():
-            our_sec, counted = median_sec(lambda: count_our_way(scorer, frames), max(3, args.repeats))  # noqa: B023
-            share = len(frames) * FLOP_PER_FRAME / our_sec / rates[precision.value]
+            our_sec, counted = median_sec(lambda: count_with(scorer, frames), max(3, args.repeats))  # noqa: B023
+            share = len(frames) * REPNET_2020.gflop_per_frame * 1e9 / our_sec / rates[precision.value]
             difference = abs(counted.count - expected.count)
             print(
                 f"{seconds} s: ours {precision.value} {our_sec:.2f} s, ratio {their_sec / our_sec:.1f}, "
@@ -155,7 +153,7 @@ def main() -> None:
             }
             if counted.stride != expected.stride or difference > _COUNT_TOLERANCE[precision] * expected.count:
                 raise SystemExit(
-                    f"the counts differ: {counted.count} at {precision.value}, {expected.count} the notebook's way"
+                    f"the counts differ: {counted.count} at {precision.value}, {expected.count} by the notebook's method"
                 )
     print_result("inference", **results)
 

@@ -60,6 +60,8 @@ class Preset:
       strides: strides that it is scored at, in this order.
       counting: how its logits become counts.
       files: the published checkpoint, empty for a model of our own.
+      core_score_fps: Frames that one processor core scores a second, in float32 with AVX2; see docs/performance.md. None: not
+        measured.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Preset:
     strides: tuple[int, ...]
     counting: CountingOptions = dataclasses.field(default_factory=CountingOptions)
     files: tuple[RemoteFile, ...] = ()
+    core_score_fps: float | None = None
 
     @property
     def gflop_per_frame(self) -> float:
@@ -128,6 +131,7 @@ PRESETS: Mapping[str, Preset] = {
             description="our own small RepNet, trained from drawn clips; shipped with the program",
             strides=(1, 2, 3, 4, 6, 8, 12),
             counting=CountingOptions(stride_rule=StrideRule.VOTE, video_threshold=0.0, frame_threshold=0.14, peak_share=0.4),
+            core_score_fps=318.0,
         ),
         Preset(
             name="repnet-2020",
@@ -135,6 +139,7 @@ PRESETS: Mapping[str, Preset] = {
             description="the checkpoint published with the paper (ckpt-88)",
             strides=(1, 2, 3, 4),
             files=_FILES_2020,
+            core_score_fps=20.0,
         ),
         Preset(
             name="repnet-2025",
@@ -142,6 +147,7 @@ PRESETS: Mapping[str, Preset] = {
             description="the authors' newer checkpoint (ckpt-70)",
             strides=(1, 2, 3, 4),
             files=_FILES_2025,
+            core_score_fps=20.0,
         ),
     )
 }

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import duckdb
 import pyarrow as pa
 
+from pipeline.machines import core_count_fps
 from pipeline.options import RunConfig, SourceConfig
 from transforms.listing import batched, is_wanted
 from transforms.objects import list_objects
@@ -23,11 +24,10 @@ _BATCH_ROWS = 10_000
 _TYPICAL_BYTES_PER_SEC = 750_000
 """Of a video from a phone, 6 Mbit/s: what is assumed where no video has been counted yet."""
 
-_TYPICAL_SPEED = {"lite": 7.8}
-"""Seconds of video that a worker with two cores counts in a second, by model; see the README."""
+_WORKER_CORES = 2
 
-_OTHER_SPEED = 1.0
-"""The same for any other model on a processor: the published network has fifteen times the arithmetic of `lite`."""
+_TYPICAL_FPS = 30.0
+"""Frame rate that is assumed for the worker-hours."""
 
 _TABLES = """\
 CREATE TABLE done (video_uri VARCHAR, video_generation BIGINT);
@@ -73,7 +73,8 @@ class Estimate:
             lines += [
                 f"bytes: {self.size_bytes:,}",
                 f"minutes of video: about {self.video_sec / 60:,.1f} ({source})",
-                f"worker-hours: about {worker_sec / 3600:,.2f} (two cores each, {self.typical_speed:g} s of video a second)",
+                f"worker-hours: about {worker_sec / 3600:,.2f} "
+                f"(two cores each, {self.typical_speed:.1f} s of 1080p video a second)",
             ]
         if self.videos and self.pace:
             hours = self.video_sec / self.pace / 3600
@@ -134,7 +135,7 @@ def _sum_up(database: duckdb.DuckDBPyConnection, config: RunConfig, pace: Pace) 
         known_sec=known_sec,
         video_sec=known_sec + (int(size_bytes) - int(known_bytes)) / bytes_per_sec,
         pace=pace.run_video_sec / pace.run_wall_sec if pace.run_wall_sec else None,
-        typical_speed=_TYPICAL_SPEED.get(config.model.name, _OTHER_SPEED),
+        typical_speed=_WORKER_CORES * core_count_fps(config.model.name) / _TYPICAL_FPS,
     )
 
 

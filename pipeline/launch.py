@@ -20,8 +20,8 @@ from apache_beam.options.pipeline_options import (
 )
 from google.auth.exceptions import GoogleAuthError
 
-from pipeline.options import UsageError
-from transforms.inference import ModelConfig
+from pipeline.machines import GPU_KINDS, cores_of
+from pipeline.options import ModelConfig, UsageError
 
 FUSED = "fused"
 """Decoding and scoring on the same machines, which all have a GPU."""
@@ -49,36 +49,6 @@ _GPU_BATCH_FRAMES = 256
 """At least. They take about a gigabyte of the published network's activations in 16 bits; where that is too much, fewer do."""
 
 _TIMEOUT_SEC = 60
-
-
-@dataclasses.dataclass(frozen=True)
-class GpuKind:
-    """What is known of a type of GPU.
-
-    Attributes:
-      machine_type: of a worker that has one.
-      machine_types: pattern of the machine types that have exactly one, as we ask for, or can be given one.
-      precision: number format of the frames' part that it is fast in; a value of `model.precision.PRECISIONS`.
-    """
-
-    machine_type: str
-    machine_types: str
-    precision: str
-
-
-GPU_KINDS = {
-    "nvidia-l4": GpuKind("g2-standard-8", r"g2-(standard-(4|8|12|16|32)|custom-.*)", "bfloat16"),
-    "nvidia-tesla-t4": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16"),
-    "nvidia-tesla-p100": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16"),
-    "nvidia-tesla-v100": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16"),
-    "nvidia-tesla-a100": GpuKind("a2-highgpu-1g", "a2-highgpu-1g", "bfloat16"),
-    "nvidia-a100-80gb": GpuKind("a2-ultragpu-1g", "a2-ultragpu-1g", "bfloat16"),
-    "nvidia-h100-80gb": GpuKind("a3-highgpu-1g", "a3-highgpu-1g", "bfloat16"),
-}
-"""The types of GPU that Dataflow attaches to workers; bfloat16 came with the generation of the A100."""
-
-_CORES = {"a2-highgpu-1g": 12, "a2-ultragpu-1g": 12, "a3-highgpu-1g": 26}
-"""Of machine types whose names do not end with them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,12 +180,6 @@ def set_up_workers(options: PipelineOptions, launch: LaunchConfig) -> None:
     cloud.labels = [*(cloud.labels or []), "app=repcount"]
     worker.disk_size_gb = worker.disk_size_gb or _DISK_GB
     worker.element_processing_timeout_minutes = worker.element_processing_timeout_minutes or _STUCK_MINUTES
-
-
-def cores_of(machine_type: str) -> int | None:
-    """Returns the virtual processors of a machine type, such as 8 of "g2-standard-8"; None if its name does not tell."""
-    found = re.search(r"-(\d+)$", machine_type)
-    return _CORES.get(machine_type) or (int(found[1]) if found else None)
 
 
 def check_none_is_active(options: PipelineOptions, prefix: str) -> None:

@@ -1,4 +1,4 @@
-"""What a night costs: machines, hours and dollars for three ways to place the work, from speeds and prices."""
+"""`repcount cost`: estimates machines, hours and dollars of a nightly run on Dataflow, from speeds and prices."""
 
 from __future__ import annotations
 
@@ -9,65 +9,43 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from model.presets import DEFAULT_PRESET
-from pipeline.launch import GPU_KINDS, cores_of
+from model.presets import DEFAULT_PRESET, PRESETS
+from pipeline.machines import CORE_DECODE_FPS, GPU_KINDS, GPU_PEAK_SHARE, core_score_fps, cores_of
+from pipeline.options import UsageError
 from pipeline.results_table import print_table
 
-GFLOP_PER_FRAME = {"lite": 0.107, "repnet-2020": 2.5, "repnet-2025": 2.5}
-"""Arithmetic of the network's frames' part, which is nearly all of it, counted in its graph."""
-
-_PEAK_TFLOPS = {
-    "nvidia-l4": 121.0,
-    "nvidia-tesla-t4": 65.0,
-    "nvidia-tesla-p100": 18.7,
-    "nvidia-tesla-v100": 125.0,
-    "nvidia-tesla-a100": 312.0,
-    "nvidia-a100-80gb": 312.0,
-    "nvidia-h100-80gb": 989.0,
-}
-"""Of dense 16-bit matrices, by their makers' data sheets."""
-
-_GPU_SHARE = 0.1
-"""Share of its peak that a GPU is taken to reach, until it is measured: `python -m benchmarks.devices` on a GPU tells."""
-
-_CORE_SCORE_FPS = {"lite": 318.0, "repnet-2020": 20.0, "repnet-2025": 20.0}
-"""Frames a second and core in float32 with AVX2; see docs/performance.md."""
-
-_CORE_DECODE_FPS = 112.0
-"""Frames a second and core of 1080p H.264; see docs/performance.md. Of 720p it is 295, of 360p 750."""
-
 _PACKED_FRAME_BYTES = 8_730
-"""Of a frame on its way to another machine; see `transforms.packing`."""
+"""Bytes of a compressed frame that is sent to another machine; see `transforms.packing`."""
 
 _GB_PER_CORE = 4.0
-"""Memory of the usual machine types."""
+"""Memory of the usual machine types, in gigabytes a core."""
 
 _SHUFFLE_TIERS_GB = ((250.0, 0.25), (4870.0, 0.5))
-"""Gigabytes of a job's shuffled data, and the share of them that is billed; all of the rest is. See Dataflow's price list."""
+"""A job's first gigabytes of shuffled data, and the share of them that Dataflow bills. It bills all of the rest."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Prices:
-    """What Dataflow charges, in dollars; regions differ, and prices change.
+    """Dataflow's prices in dollars. The defaults are examples: regions differ, and prices change.
 
     Attributes:
-      core_hour: for a virtual processor.
-      gb_hour: for a gigabyte of memory.
-      gpu_hour: for a GPU.
-      shuffled_gb: for a gigabyte that is written to the shuffle service or read from it, beyond the first ones of a job.
+      gpu_hour: Price of a GPU for an hour.
+      core_hour: Price of a virtual processor for an hour.
+      gb_hour: Price of a gigabyte of memory for an hour.
+      shuffled_gb: Price of a gigabyte that is written to, or read from, the shuffle service, at the full rate.
     """
 
+    gpu_hour: float
     core_hour: float = 0.056
     gb_hour: float = 0.003557
-    gpu_hour: float = 0.67
     shuffled_gb: float = 0.011
 
     def machine_hour(self, cores: float) -> float:
-        """Of a machine's processors and memory."""
+        """Returns the price of a machine's processors and memory for an hour."""
         return cores * (self.core_hour + _GB_PER_CORE * self.gb_hour)
 
     def shuffle(self, sent_gb: float) -> float:
-        """Of data on their way to other machines: they are written, and read."""
+        """Returns the price of sending data to other machines, which writes them and reads them."""
         left_gb, billed_gb = 2 * sent_gb, 0.0
         for size_gb, share in _SHUFFLE_TIERS_GB:
             billed_gb += min(left_gb, size_gb) * share
@@ -77,12 +55,12 @@ class Prices:
 
 @dataclasses.dataclass(frozen=True)
 class Speeds:
-    """Frames a second.
+    """Speeds in frames a second.
 
     Attributes:
-      core_decode: of one core that decodes.
-      core_score: of one core that scores.
-      gpu_score: of one GPU that scores.
+      core_decode: Frames that one core decodes a second.
+      core_score: Frames that one core scores a second.
+      gpu_score: Frames that one GPU scores a second.
     """
 
     core_decode: float
@@ -91,19 +69,19 @@ class Speeds:
 
     @property
     def cores_per_gpu(self) -> float:
-        """Cores that decode as fast as a GPU scores."""
+        """Number of cores that decode as fast as one GPU scores."""
         return self.gpu_score / self.core_decode
 
 
 @dataclasses.dataclass(frozen=True)
 class Bill:
-    """What one way to place the work takes.
+    """Cost of one placement of the work.
 
     Attributes:
-      name: of the way.
-      core_hours: of all machines.
-      gpu_hours: of all GPUs.
-      dollars: for all.
+      name: Name of the placement: "fused", "split" or "no GPU".
+      core_hours: Core-hours summed over all workers.
+      gpu_hours: GPU-hours summed over all workers.
+      dollars: Price of the whole run.
     """
 
     name: str
@@ -113,17 +91,18 @@ class Bill:
 
 
 def bills(frames: float, cores: int, scoring_cores: int, speeds: Speeds, prices: Prices) -> list[Bill]:
-    """Returns what it takes to decode and score so many frames: fused, split, and without GPUs.
+    """Returns the cost of decoding and scoring for three placements: fused, split, and without GPUs.
 
-    Fused, a machine is as fast as the slower of its cores that decode and its GPU that scores, and both are paid for all the
-    time. Split, each is paid for its own time, and for frames on their way. Without GPUs, cores do both.
+    Fused: every machine decodes and scores. It is as fast as the slower of its cores and its GPU, and both are paid all the
+    time. Split: decoding machines and scoring machines are each paid for their own time, and so is the data sent between them.
+    No GPU: cores decode and score.
 
     Args:
-      frames: of all videos.
-      cores: of a machine with a GPU, where it is fused.
-      scoring_cores: of one, where it is split.
-      speeds: of each.
-      prices: of each.
+      frames: Frames of all videos.
+      cores: Cores of a machine with a GPU, when fused.
+      scoring_cores: Cores of a machine with a GPU, when split.
+      speeds: Speeds of cores and GPUs.
+      prices: Prices of cores, memory, GPUs and shuffled data.
     """
     fused_hours = frames / min(cores * speeds.core_decode, speeds.gpu_score) / 3600
     decode_hours, gpu_hours = frames / speeds.core_decode / 3600, frames / speeds.gpu_score / 3600
@@ -147,39 +126,61 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `cost` to the commands."""
     parser = subparsers.add_parser(
         "cost",
-        help="work out machines, hours and dollars of a night on Dataflow",
-        description="Works out what a night takes in three ways: fused, split, and without GPUs. Prices are examples: look up "
-        "those of your region. Speeds are those measured for 1080p on one kind of processor; that of a GPU is its arithmetic, "
-        "of which a tenth is taken to be reached, until it is measured.",
+        help="estimate machines, hours and dollars of a nightly run on Dataflow",
+        description="Estimates the cost of a nightly run for three placements: fused, split, and without GPUs. Prices are "
+        "examples: look up those of your region. A core's speeds were measured with 1080p video on one kind of processor. A "
+        f"GPU's speed is not measured: it is assumed to reach {GPU_PEAK_SHARE:.0%} of its peak. Exit code: 0; 2 for wrong "
+        "usage.",
+        examples=[
+            "repcount cost --videos 200000 --minutes 2 --fps 30",
+            "repcount cost --model repnet-2020 --gpu nvidia-tesla-t4 --gpu_hour 0.5 --hours 8",
+        ],
+    )
+    parser.add_argument(
+        "--model", choices=list(PRESETS), default=DEFAULT_PRESET, help="model that scores. Default: %(default)s"
+    )
+    parser.add_argument(
+        "--gpu",
+        choices=list(GPU_KINDS),
+        default="nvidia-l4",
+        metavar="TYPE",
+        help=f"type of GPU: {', '.join(GPU_KINDS)}. Default: %(default)s",
     )
     for name, kind, default, text in (
         ("videos", _positive, 1_000_000, "videos a night"),
-        ("minutes", _positive, 1.0, "minutes of each"),
-        ("fps", _positive, 30.0, "frames a second of each"),
-        ("hours", _positive, 6.0, "hours that the night has"),
-        ("cores", _positive_whole, None, "cores of a machine with a GPU, where fused. Default: those of the type's usual one"),
-        ("decode_fps", _positive, _CORE_DECODE_FPS, "frames that a core decodes a second"),
-        ("core_score_fps", _positive, None, "frames that a core scores a second. Default: by --model"),
-        ("gpu_score_fps", _positive, None, "frames that a GPU scores a second. Default: by --model and --gpu"),
-        ("core_hour", _positive, Prices.core_hour, "dollars for a core"),
-        ("gb_hour", _positive, Prices.gb_hour, "dollars for a gigabyte of memory"),
-        ("gpu_hour", _positive, Prices.gpu_hour, "dollars for a GPU"),
+        ("minutes", _positive, 1.0, "length of each video, in minutes"),
+        ("fps", _positive, 30.0, "frames a second of each video"),
+        ("hours", _positive, 6.0, "hours that the run may take"),
+        (
+            "cores",
+            _positive_whole,
+            None,
+            "cores of a machine with a GPU, when fused. Default: those of the GPU's usual machine",
+        ),
+        ("decode_fps", _positive, CORE_DECODE_FPS, "frames that a core decodes a second"),
+        ("core_score_fps", _positive, None, "frames that a core scores a second. Default: depends on --model"),
+        ("gpu_score_fps", _positive, None, "frames that a GPU scores a second. Default: depends on --model and --gpu"),
+        ("core_hour", _positive, Prices.core_hour, "dollars for a core and hour"),
+        ("gb_hour", _positive, Prices.gb_hour, "dollars for a gigabyte of memory and hour"),
+        ("gpu_hour", _positive, None, f"dollars for a GPU and hour. Default: {_shown_gpu_prices()}; required for other types"),
         ("shuffled_gb", _positive, Prices.shuffled_gb, "dollars for a gigabyte between machines"),
     ):
         shown = "" if default is None else f". Default: {default:,.12g}"
         parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=f"{text}{shown}")
-    parser.add_argument("--model", choices=sorted(GFLOP_PER_FRAME), default=DEFAULT_PRESET, help="Default: %(default)s")
-    parser.add_argument("--gpu", choices=sorted(GPU_KINDS), default="nvidia-l4", help="Default: %(default)s")
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the three bills; returns the exit code."""
-    gpu_fps = args.gpu_score_fps or _GPU_SHARE * _PEAK_TFLOPS[args.gpu] * 1000 / GFLOP_PER_FRAME[args.model]
-    speeds = Speeds(args.decode_fps, args.core_score_fps or _CORE_SCORE_FPS[args.model], gpu_fps)
-    prices = Prices(args.core_hour, args.gb_hour, args.gpu_hour, args.shuffled_gb)
-    usual_cores = cores_of(GPU_KINDS[args.gpu].machine_type) or 1
+    """Prints the cost of the three placements and returns the exit code; raises UsageError if a price is missing."""
+    gpu = GPU_KINDS[args.gpu]
+    gpu_hour = args.gpu_hour or gpu.dollars_per_hour
+    if gpu_hour is None:
+        raise UsageError(f"--gpu_hour is required for this type of GPU: its price is not known. Received: --gpu {args.gpu}")
+    gpu_fps = args.gpu_score_fps or gpu.score_fps(PRESETS[args.model].gflop_per_frame)
+    speeds = Speeds(args.decode_fps, args.core_score_fps or core_score_fps(args.model), gpu_fps)
+    prices = Prices(gpu_hour, args.core_hour, args.gb_hour, args.shuffled_gb)
+    usual_cores = cores_of(gpu.machine_type) or 1
     video_hours = args.videos * args.minutes / 60
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("", "core-hours", "GPU-hours", f"cores for {args.hours:g} h", "GPUs", "dollars", "video-hours a dollar"):
@@ -196,13 +197,18 @@ def run(args: argparse.Namespace) -> int:
         )
     console = Console(highlight=False)
     console.print(
-        f"{args.videos:,.0f} videos of {args.minutes:g} min with {args.model}: a core decodes {speeds.core_decode:,.0f} frames "
-        f"a second and scores {speeds.core_score:,.0f}; one {args.gpu} scores {speeds.gpu_score:,.0f}, which takes "
-        f"{speeds.cores_per_gpu:,.0f} cores to feed."
+        f"{args.videos:,.0f} videos of {args.minutes:g} min with {args.model}. One core decodes {speeds.core_decode:,.0f} and "
+        f"scores {speeds.core_score:,.0f} frames a second. One {args.gpu} scores {speeds.gpu_score:,.0f} frames a second, as "
+        f"many as {speeds.cores_per_gpu:,.0f} cores decode."
     )
     print_table(table)
-    console.print("Without listing, counting and tables, which take a few per cent, and without starting and idle machines.")
+    console.print("Not included: listing, counting and tables, a few per cent; starting workers and idle workers.")
     return 0
+
+
+def _shown_gpu_prices() -> str:
+    prices = {name: gpu.dollars_per_hour for name, gpu in GPU_KINDS.items() if gpu.dollars_per_hour is not None}
+    return ", ".join(f"{price:g} for {name}" for name, price in prices.items())
 
 
 def _positive(text: str) -> float:

@@ -2,25 +2,21 @@
 
 import argparse
 import dataclasses
-import re
 
 import pytest
 from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, SetupOptions, WorkerOptions
 
 from pipeline.commands.run import make_pipeline_options
 from pipeline.launch import (
-    GPU_KINDS,
     LaunchConfig,
     add_launch_options,
     check_none_is_active,
-    cores_of,
     for_workers,
     make_launch,
     set_up_workers,
 )
-from pipeline.options import UsageError
+from pipeline.options import ModelConfig, UsageError
 from tests.google_cloud.dataflow import Dataflow
-from transforms.inference import ModelConfig
 
 DATAFLOW = ["--runner", "DataflowRunner", "--project", "gym", "--region", "europe-west4"]
 
@@ -142,16 +138,6 @@ def test_where_a_gpu_is_paid_for_it_is_required_and_given_more_at_once():
     assert (model.require_gpu, model.batch_frames) == (True, 256)
     assert for_workers(dataclasses.replace(MODEL, batch_frames=512), LaunchConfig("nvidia-l4"), "auto").batch_frames == 512
     assert for_workers(MODEL, LaunchConfig(), "float32") == dataclasses.replace(MODEL, precision="float32")
-
-
-@pytest.mark.parametrize("kind", GPU_KINDS.values())
-def test_machine_types_tell_their_cores(kind):
-    assert cores_of(kind.machine_type) >= 8
-    assert re.fullmatch(kind.machine_types, kind.machine_type)
-
-
-def test_a_machine_type_that_does_not_tell_its_cores_is_no_matter():
-    assert cores_of("e2-micro") is None
 
 
 @pytest.fixture

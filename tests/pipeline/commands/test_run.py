@@ -216,7 +216,7 @@ class TestWhatIsCounted:
         lines = capsys.readouterr().out.splitlines()
         assert lines[:2] == ["would count 5 videos", f"bytes: {size:,}"]
         assert re.fullmatch(r"minutes of video: about 0\.\d \(from their size\)", lines[2])
-        assert re.fullmatch(r"worker-hours: about 0\.00 \(two cores each, 7\.8 s of video a second\)", lines[3])
+        assert re.fullmatch(r"worker-hours: about 0\.00 \(two cores each, 5\.5 s of 1080p video a second\)", lines[3])
         assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
     def test_a_dry_run_knows_what_the_tables_have(self, repcount, videos, capsys):

@@ -1,0 +1,79 @@
+"""Hardware that Dataflow rents out: types of GPU, machine types, and what processor cores and GPUs achieve.
+
+Imports neither Beam nor TensorFlow, so that `repcount cost` starts at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from model.presets import PRESETS
+
+CORE_DECODE_FPS = 112.0
+"""Frames that one core decodes a second, 1080p H.264; 720p: 295, 360p: 750. See docs/performance.md."""
+
+_OTHER_CORE_SCORE_FPS = 20.0
+"""Frames that one core scores a second with a model that is not a preset: as with the published network."""
+
+GPU_PEAK_SHARE = 0.1
+"""Share of its peak that a GPU is assumed to reach. `python -m benchmarks.devices` measures it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GpuKind:
+    """A type of GPU.
+
+    Attributes:
+      machine_type: Default machine type of a worker with one such GPU.
+      machine_types: Regular expression of all machine types that have, or can be given, exactly one such GPU.
+      precision: Number format that the GPU is fast in; a value of `model.precision.PRECISIONS`.
+      peak_tflops: Peak rate for dense 16-bit matrices, by the maker's data sheet, in 10¹² operations a second.
+      dollars_per_hour: Example price of one GPU on Dataflow, without its machine; None: no example price.
+    """
+
+    machine_type: str
+    machine_types: str
+    precision: str
+    peak_tflops: float
+    dollars_per_hour: float | None = None
+
+    def score_fps(self, gflop_per_frame: float) -> float:
+        """Returns the frames that one GPU is assumed to score a second, by a network of that cost."""
+        return GPU_PEAK_SHARE * self.peak_tflops * 1000 / gflop_per_frame
+
+
+GPU_KINDS = {
+    "nvidia-l4": GpuKind("g2-standard-8", r"g2-(standard-(4|8|12|16|32)|custom-.*)", "bfloat16", 121.0, 0.67),
+    "nvidia-tesla-t4": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16", 65.0),
+    "nvidia-tesla-p100": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16", 18.7),
+    "nvidia-tesla-v100": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16", 125.0),
+    "nvidia-tesla-a100": GpuKind("a2-highgpu-1g", "a2-highgpu-1g", "bfloat16", 312.0),
+    "nvidia-a100-80gb": GpuKind("a2-ultragpu-1g", "a2-ultragpu-1g", "bfloat16", 312.0),
+    "nvidia-h100-80gb": GpuKind("a3-highgpu-1g", "a3-highgpu-1g", "bfloat16", 989.0),
+}
+"""Types of GPU that Dataflow attaches to workers. bfloat16 came with the generation of the A100."""
+
+_CORES = {"a2-highgpu-1g": 12, "a2-ultragpu-1g": 12, "a3-highgpu-1g": 26}
+"""Virtual processors of machine types whose names do not end with the number."""
+
+
+def core_score_fps(model: str) -> float:
+    """Returns the frames that one core scores a second.
+
+    Args:
+      model: Name of a preset. Anything else, such as a path, is taken to be as slow as the published network.
+    """
+    preset = PRESETS.get(model)
+    return preset.core_score_fps if preset and preset.core_score_fps else _OTHER_CORE_SCORE_FPS
+
+
+def core_count_fps(model: str) -> float:
+    """Returns the frames that one core decodes (1080p) and scores a second."""
+    return 1 / (1 / CORE_DECODE_FPS + 1 / core_score_fps(model))
+
+
+def cores_of(machine_type: str) -> int | None:
+    """Returns the virtual processors of a machine type, such as 8 of "g2-standard-8"; None if the name does not say."""
+    found = re.search(r"-(\d+)$", machine_type)
+    return _CORES.get(machine_type) or (int(found[1]) if found else None)
