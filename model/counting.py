@@ -1,17 +1,16 @@
-"""From logits to counts: by the rule of RepNet's authors, or by a vote of all strides (`model.voting`).
+"""Counts repetitions from logits: by the best stride, as RepNet's authors do, or by the vote of all strides (`model.voting`).
 
-The authors' rule is that of their notebook ("Counting Out Time", CVPR 2020), with a stride score that leaves padding out unless
-theirs is asked for. Each stride looks at every s-th frame; position k of stride s stands for frames k·s … k·s + s − 1. The
-stride with the highest mean periodicity score counts the video: a periodic frame whose period is p positions counts 1/(s·p),
-and the video's count is the sum over its frames.
+The authors' rule is that of their notebook ("Counting Out Time", CVPR 2020). Stride s looks at every s-th frame, so position k
+stands for frames k·s … k·s + s − 1. The stride with the highest mean periodicity score counts the video: a periodic frame whose
+period is p positions adds 1/(s·p), and the video's count is the sum over its frames. The mean leaves out
+padding, unless the NOTEBOOK rule is chosen.
 
-"No period" is `inf` frames throughout, so that a rate of repetitions, 1/period, is 0 there.
+"No period" is `inf` frames everywhere, so that the rate of repetitions, 1/period, is 0.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
 import math
 from collections.abc import Mapping
 
@@ -19,125 +18,56 @@ import numpy as np
 
 from model import voting
 from model.config import WINDOW_FRAMES
+from model.counting_options import CountingOptions, StrideRule
+from model.frame_counts import (
+    AMBIGUOUS_COUNT_DIFFERENCE,
+    FrameCounts,
+    Segment,
+    find_repetitions,
+    find_segments,
+    is_at_period_limit,
+)
 from model.logits import StrideLogits
 
 MIN_PERIOD = 3
-"""Positions of the shortest period that counts; shorter ones are what the network says of a still scene."""
+"""Shortest period that counts, in positions; the network answers shorter ones for still scenes."""
 
 MEDIAN_WIDTH = 5
-"""Frames of the median filter."""
-
-PEAK_PERCENTILE = 90
-"""Percentile of the frames' periodicity scores that is called their peak: a set may fill a tenth of a video, a glitch not."""
+"""Width of the median filter in frames."""
 
 AMBIGUOUS_SCORE_SHARE = 0.95
-"""Share of the best stride's score from which the next best one is as good an answer."""
-
-AMBIGUOUS_COUNT_DIFFERENCE = 1.0
-"""Repetitions by which two equally good answers may differ before the stride is called ambiguous."""
-
-_SUM_TOLERANCE = 1e-9
-
-
-class StrideRule(str, enum.Enum):
-    """Which strides count: the one with the highest score, over the frames there are or over padding too, or all by vote."""
-
-    REAL_FRAMES = "real_frames"
-    NOTEBOOK = "notebook"
-    VOTE = "vote"
-
-
-@dataclasses.dataclass(frozen=True)
-class CountingOptions:
-    """How logits become a count.
-
-    Attributes:
-      stride_rule: REAL_FRAMES averages a stride's score over the positions that show a frame of the video; NOTEBOOK, as the
-        authors do, also over the repeats of the last frame that fill the windows and the batches, which puts high strides of
-        short videos at a disadvantage. VOTE lets all strides say together what the period is at each moment, see
-        `model.voting`. A string with the value of any is taken too.
-      video_threshold: a video whose confidence is below counts 0; 0..1. The notebook's `threshold`.
-      frame_threshold: a frame is periodic where its periodicity score is above; 0..1. The notebook's `within_period_threshold`.
-        With VOTE it is what a moment of rest is worth beside the votes for a period.
-      median_filter: pass the periodic frames and their periods through a median filter of five frames. Nothing with VOTE, whose
-        course of the period is as smooth as can be.
-      constant_speed: let one period, that of the mean over the periodic frames, stand for the whole video.
-      fully_periodic: put `frame_threshold` at 0, so that every frame with a countable period counts.
-      batch_windows: windows of a batch, padding included; at least 1. Matters to the NOTEBOOK rule only.
-      peak_share: a periodic frame's score must also reach this share of the video's own peak, the 90th percentile over its
-        frames; 0..1. Where the network is sure of the set, half-sure frames before and after it are rest. 0, as in the
-        notebook, asks for nothing.
-      interpolate_periods: read periods between two classes off the probabilities of the likeliest class and its two neighbours.
-        Without, as in the notebook, a period at stride s is a multiple of s frames.
-    """
-
-    stride_rule: StrideRule = StrideRule.REAL_FRAMES
-    video_threshold: float = 0.2
-    frame_threshold: float = 0.5
-    median_filter: bool = True
-    constant_speed: bool = False
-    fully_periodic: bool = False
-    batch_windows: int = 20
-    peak_share: float = 0.0
-    interpolate_periods: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises ValueError if an option is out of its range."""
-        if self.stride_rule not in list(StrideRule):
-            names = ", ".join(rule.value for rule in StrideRule)
-            raise ValueError(f"stride_rule must be one of {names}. Received: {self.stride_rule!r}")
-        object.__setattr__(self, "stride_rule", StrideRule(self.stride_rule))
-        for name in ("video_threshold", "frame_threshold", "peak_share"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be within 0..1. Received: {value!r}")
-        if not isinstance(self.batch_windows, int) or self.batch_windows < 1:
-            raise ValueError(f"batch_windows must be a whole number of at least 1. Received: {self.batch_windows!r}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Segment:
-    """A stretch of repetitions.
-
-    Attributes:
-      start_frame: first frame.
-      end_frame: frame after the last.
-      count: repetitions within.
-    """
-
-    start_frame: int
-    end_frame: int
-    count: float
+"""Share of the best stride's score at which the second best is an equally good answer."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Counted:
-    """What was counted in a video of n sampled frames.
+    """The count of a video of n sampled frames.
 
-    Frame i lasts from i to i + 1 where frames are fractional. A video whose confidence is below `video_threshold` has count 0
+    Where frames are fractional, frame i lasts from i to i + 1. A video whose confidence is below `video_threshold` has count 0
     and no periodic frame.
 
     Attributes:
-      count: repetitions, fractions included: the sum of `per_frame_count`.
-      confidence: 0..1, what `video_threshold` is held against: the mean of `periodicity`, with VOTE over the periodic frames
-        only; with `constant_speed` the mean probability of the one period. 0 where no frame is periodic, but for the first.
-      stride: frames from one position to the next at the stride with the best score, which counted unless all did.
-      period_frames: mean frames a repetition takes, over the frames that count; inf where the count is 0.
-      notebook_period_frames: the notebook's `pred_period`: n divided by the count, hence above `period_frames` where only a
-        part of the video is periodic; with `constant_speed` the one period. Does not heed `video_threshold`; inf where nothing
-        counts even so.
-      stride_scores: 0..1, mean periodicity score by stride, by `stride_rule`.
-      per_frame_count: (n,) float64, repetitions that each frame adds, 1/period where the frame is periodic, else 0.
-      periodicity: (n,) float32, 0..1, periodicity score of each frame.
-      period_frames_curve: (n,) float64, period of each frame in frames, median filter applied, whether or not the frame is
-        periodic; inf where it is shorter than `MIN_PERIOD` positions. With `constant_speed` the one period throughout.
-      is_periodic: (n,) bool; true exactly where `per_frame_count` is not 0.
-      segments: runs of periodic frames, see `find_segments`; their counts add up to `count`.
-      repetition_frames: (floor(count),) float64, fractional frames at which repetitions 1, 2, 3 … are complete, rising.
-      at_period_limit: at least half of the periodic frames have the longest period that the network can tell at this stride, so
-        that the true one may be longer.
-      ambiguous_stride: the stride with the second best score comes within 5 % of the best and would count differently by more
-        than 1; with VOTE, if the likeliest periods, each moment for itself, would count differently by more than 1.
+      count: Repetitions, fractions included: the sum of `per_frame_count`.
+      confidence: How sure the network is of the video, 0..1; `video_threshold` applies to it. The mean of `periodicity` over
+        all frames; with VOTE, over the periodic frames, and 0 if there are none. With `constant_speed` and one of the other
+        rules, the mean probability of the one period, and 0 if no frame is periodic.
+      stride: Stride in frames with the best score. It counted the video, unless all strides voted.
+      period_frames: Mean frames per repetition over the frames that count; inf if the count is 0.
+      notebook_period_frames: The notebook's `pred_period` in frames: n divided by the count, and so above `period_frames` if
+        only a part of the video is periodic. With `constant_speed`, the one period. Ignores `video_threshold`; inf if nothing
+        counts even then.
+      stride_scores: Mean periodicity score, 0..1, by stride, according to `stride_rule`.
+      per_frame_count: Repetitions that each frame adds, (n,) float64: 1/period where the frame is periodic, else 0.
+      periodicity: Periodicity score of each frame, (n,) float32 in 0..1.
+      period_frames_curve: Period of each frame in frames, (n,) float64, after the median filter, whether or not the frame is
+        periodic; inf where it is shorter than `MIN_PERIOD` positions. With `constant_speed`, the one period everywhere.
+      is_periodic: Whether each frame counts, (n,) bool: true exactly where `per_frame_count` is not 0.
+      segments: Runs of periodic frames, see `find_segments`; their counts add up to `count`.
+      repetition_frames: Fractional frames, ascending, at which repetitions 1, 2, 3 … are complete, (floor(count),) float64.
+      at_period_limit: Whether at least half of the periodic frames have the longest period that the network can tell at this
+        stride; the true period may be longer.
+      ambiguous_stride: Whether the second best stride scores within 5 % of the best and counts differently by more than 1. With
+        VOTE, whether the most likely periods, each time step for itself, count differently by more than 1.
     """
 
     count: float
@@ -159,23 +89,20 @@ class Counted:
 def count_repetitions(
     logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, options: CountingOptions
 ) -> Counted:
-    """Counts the repetitions of a video.
+    """Returns the count of a video, with its curve, segments and times of repetitions.
 
     Args:
-      logits: of the whole video, by stride; the first stride wins where scores tie.
-      num_frames: sampled frames of the video.
-      period_offset: frames that period class 0 stands for, see `RepNetConfig`.
-      options: how to count.
-
-    Returns:
-      The count with its curve, segments and repetition times.
+      logits: Logits of the whole video, by stride. If scores tie, the first stride wins.
+      num_frames: Number of sampled frames in the video.
+      period_offset: Period in frames of class 0, see `RepNetConfig`.
+      options: How to count.
 
     Raises:
-      ValueError: there is no frame or no stride, or the logits of a stride are not finite, do not cover exactly the windows of
+      ValueError: There is no frame or no stride; or the logits of a stride are not finite, do not cover exactly the windows of
         `num_frames` frames, or lack the frozen window that the NOTEBOOK rule pads batches with.
     """
     if num_frames < 1:
-        raise ValueError(f"a video to count has at least one frame. Received: {num_frames}")
+        raise ValueError(f"a video must have at least one frame. Received: {num_frames}")
     if not logits:
         raise ValueError("counting needs the logits of at least one stride. Received: none")
     positions: dict[int, _Positions] = {}
@@ -193,7 +120,7 @@ def count_repetitions(
     best, *others = sorted(stride_scores, key=lambda stride: -stride_scores[stride])
     last_class = logits[best].period.shape[1] - 1 + period_offset
     if options.stride_rule is StrideRule.VOTE:
-        chosen, ambiguous = _count_by_vote(logits, num_frames, period_offset, options)
+        chosen, ambiguous = voting.count_by_vote(logits, num_frames, period_offset, options)
         longest_period = max(logits) * (last_class - 0.5)
     else:
         chosen, ambiguous = _count_at_stride(positions[best], num_frames, period_offset, options), False
@@ -222,17 +149,17 @@ def count_repetitions(
 
 
 def position_scores(period: np.ndarray, periodicity: np.ndarray, period_offset: int) -> tuple[np.ndarray, np.ndarray]:
-    """Reads off each position's period and how sure the network is of it.
+    """Returns each position's period, and how sure the network is of it.
 
     Args:
-      period: (num_positions, num_periods) float, period logits.
-      periodicity: (num_positions,) float, periodicity logits.
-      period_offset: frames that period class 0 stands for.
+      period: Period logits, (num_positions, num_periods) float.
+      periodicity: Periodicity logits, (num_positions,) float.
+      period_offset: Period in positions of class 0.
 
     Returns:
-      Periods, (num_positions,) int64, in positions: the most likely class, the lowest on ties. And periodicity scores,
-      (num_positions,) float32, 0..1: √(sigmoid(periodicity logit) · c), where c is the probability of that class, or 0 if its
-      period is below `MIN_PERIOD`. Computed in float64 and rounded once, so that thresholds see the numbers that are published.
+      The periods in positions, (num_positions,) int64: the most likely class, the lowest on ties. And the periodicity scores,
+      (num_positions,) float32 in 0..1: √(sigmoid(periodicity logit) · c), where c is the probability of that class, or 0 if its
+      period is below `MIN_PERIOD`. Computed in float64 and rounded once, so that thresholds apply to published numbers.
     """
     periods = period.argmax(axis=1) + period_offset
     below_peak = np.subtract(period, period.max(axis=1, keepdims=True), dtype=np.float64)
@@ -243,7 +170,7 @@ def position_scores(period: np.ndarray, periodicity: np.ndarray, period_offset: 
 
 
 def real_frames_score(scores: np.ndarray, stride: int, num_frames: int) -> float:
-    """Returns the mean periodicity score over the positions that show a frame of the video."""
+    """Returns the mean periodicity score over the positions that show a frame of the video, padding left out."""
     return float(scores[: -(-num_frames // stride)].mean(dtype=np.float64))
 
 
@@ -251,13 +178,13 @@ def notebook_score(scores: np.ndarray, frozen_scores: np.ndarray | None, batch_w
     """Returns the mean periodicity score over whole batches of windows.
 
     Args:
-      scores: (num_windows · 64,) float32, of the windows that show the video.
-      frozen_scores: (64,) float32, of the window that shows the last frame 64 times and fills the last batch; may be None if
-        the batches are full without it.
-      batch_windows: windows of a batch.
+      scores: Scores of the windows that show the video, (num_windows · 64,) float32.
+      frozen_scores: Scores of the window that shows the last frame 64 times and fills the last batch, (64,) float32. May be
+        None if the batches are full without it.
+      batch_windows: Windows per batch.
 
     Raises:
-      ValueError: a batch has to be filled, and there is no frozen window.
+      ValueError: A batch must be filled, and there is no frozen window.
     """
     num_windows = len(scores) // WINDOW_FRAMES
     num_padding = -num_windows % batch_windows
@@ -265,7 +192,7 @@ def notebook_score(scores: np.ndarray, frozen_scores: np.ndarray | None, batch_w
     if num_padding:
         if frozen_scores is None:
             raise ValueError(
-                "the notebook's rule needs the logits of a frozen window to fill a batch. "
+                "the notebook rule needs the logits of a frozen window to fill a batch. "
                 f"Received: {num_windows} windows for batches of {batch_windows}, and no frozen window"
             )
         total += num_padding * frozen_scores.sum(dtype=np.float64)
@@ -276,66 +203,23 @@ def median_filter(values: np.ndarray, beyond: float | bool) -> np.ndarray:
     """Returns the median of each value and the two on either side of it.
 
     Args:
-      values: (n,) of any type with an order.
-      beyond: what stands before the first value and after the last.
+      values: Values of any ordered type, (n,).
+      beyond: Value assumed before the first one and after the last.
     """
     reach = MEDIAN_WIDTH // 2
     padded = np.pad(values, reach, constant_values=beyond)
     return np.sort(np.lib.stride_tricks.sliding_window_view(padded, MEDIAN_WIDTH), axis=1)[:, reach]
 
 
-def find_segments(is_periodic: np.ndarray, per_frame_count: np.ndarray, period_frames_curve: np.ndarray) -> tuple[Segment, ...]:
-    """Finds the stretches of repetitions: runs of periodic frames, joined over short gaps.
-
-    A gap is bridged if it is shorter than the longer of the two periods beside it: whoever pauses for less than a repetition
-    has not begun a new set. Bridged frames add nothing to the count.
-
-    Args:
-      is_periodic: (n,) bool.
-      per_frame_count: (n,) float64.
-      period_frames_curve: (n,) float64, in frames.
-    """
-    edges = np.flatnonzero(np.diff(is_periodic, prepend=False, append=False))
-    starts, ends = edges[::2], edges[1::2]
-    if not len(starts):
-        return ()
-    gaps = starts[1:] - ends[:-1]
-    splits = gaps >= np.maximum(period_frames_curve[ends[:-1] - 1], period_frames_curve[starts[1:]])
-    starts, ends = starts[np.append(True, splits)], ends[np.append(splits, True)]
-    return tuple(
-        Segment(start_frame=start, end_frame=end, count=float(per_frame_count[start:end].sum()))
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-    )
-
-
-def find_repetitions(per_frame_count: np.ndarray) -> np.ndarray:
-    """Returns the fractional frames, (floor(sum),) float64, at which the running count reaches 1, 2, 3 … .
-
-    Each frame's count accrues evenly over the frame, from i to i + 1. Twelve times 1/12 makes a repetition, whatever the
-    rounding of the sum.
-    """
-    running = np.cumsum(per_frame_count)
-    whole = np.arange(1, math.floor(running[-1] + _SUM_TOLERANCE) + 1)
-    frames = np.searchsorted(running, whole - _SUM_TOLERANCE)
-    missing = running[frames] - whole
-    return frames + np.clip(1.0 - missing / per_frame_count[frames], 0.0, 1.0)
-
-
-def is_at_period_limit(is_periodic: np.ndarray, period_frames_curve: np.ndarray, longest_period_frames: float) -> bool:
-    """Returns whether at least half of the periodic frames, and at least one, have the longest period there is."""
-    periods = period_frames_curve[is_periodic]
-    return len(periods) > 0 and bool(np.mean(periods >= longest_period_frames) >= 0.5)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Positions:
-    """What the network says at each position of one stride.
+    """The network's answer at each position of one stride.
 
     Attributes:
-      stride: frames from one position to the next.
-      period_logits: (num_positions, num_periods) float32.
-      periods: (num_positions,) int64, see `position_scores`.
-      scores: (num_positions,) float32, see `position_scores`.
+      stride: Frames from one position to the next.
+      period_logits: Period logits, (num_positions, num_periods) float32.
+      periods: Periods in positions, (num_positions,) int64; see `position_scores`.
+      scores: Periodicity scores, (num_positions,) float32; see `position_scores`.
     """
 
     stride: int
@@ -344,23 +228,11 @@ class _Positions:
     scores: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _StrideCount:
-    """What one stride counts; see `Counted`."""
-
-    confidence: float
-    notebook_period_frames: float
-    per_frame_count: np.ndarray
-    periodicity: np.ndarray
-    period_frames_curve: np.ndarray
-    is_periodic: np.ndarray
-
-
-def _count_at_stride(positions: _Positions, num_frames: int, period_offset: int, options: CountingOptions) -> _StrideCount:
+def _count_at_stride(positions: _Positions, num_frames: int, period_offset: int, options: CountingOptions) -> FrameCounts:
     """Counts the video at one stride."""
     stride = positions.stride
     periodicity = np.repeat(positions.scores, stride)[:num_frames]
-    is_periodic = periodicity > _threshold(periodicity, options)
+    is_periodic = periodicity > options.score_threshold(periodicity)
     if options.median_filter:
         is_periodic = median_filter(is_periodic, beyond=False)
     if options.constant_speed:
@@ -373,7 +245,7 @@ def _count_at_stride(positions: _Positions, num_frames: int, period_offset: int,
             periods += _offset_between_classes(positions.period_logits)
         periods = np.where(positions.periods < MIN_PERIOD, math.inf, stride * periods)
         curve = np.repeat(periods, stride)[:num_frames]
-        # The notebook filters rates, 1/period, with zeros beyond the ends: the same, since 1/x only turns the order round.
+        # The notebook filters rates, 1/period, with zeros beyond the ends. The result is the same: 1/x only reverses the order.
         if options.median_filter:
             curve = median_filter(curve, beyond=math.inf)
         confidence = float(periodicity.mean(dtype=np.float64))
@@ -382,7 +254,7 @@ def _count_at_stride(positions: _Positions, num_frames: int, period_offset: int,
     if confidence < options.video_threshold:
         is_periodic = np.zeros_like(is_periodic)
     per_frame_count = np.where(is_periodic, 1.0 / curve, 0.0)
-    return _StrideCount(
+    return FrameCounts(
         confidence=confidence,
         notebook_period_frames=notebook_period_frames,
         per_frame_count=per_frame_count,
@@ -392,52 +264,10 @@ def _count_at_stride(positions: _Positions, num_frames: int, period_offset: int,
     )
 
 
-def _count_by_vote(
-    logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, options: CountingOptions
-) -> tuple[_StrideCount, bool]:
-    """Counts the video at all strides; also returns whether the answer is ambiguous, see `Counted`."""
-    collected = voting.collect_votes(logits, num_frames, period_offset)
-    votes = collected.votes
-    likeliest = votes.argmax(axis=1)
-    rest_vote = -math.inf if options.fully_periodic else _threshold(votes.max(axis=1), options)
-    course = voting.find_course(votes, rest_vote)
-    moves = course >= 0
-    bins = np.where(moves, course, likeliest)
-    if options.constant_speed and moves.any():
-        bins = np.full(len(bins), votes[moves].sum(axis=0).argmax())
-    of_bins = np.take_along_axis(votes, bins[:, None], axis=1)[:, 0]
-    periods = voting.refine_periods(collected, bins)
-    if options.constant_speed and moves.any():
-        periods = np.full(len(bins), periods[moves].mean())
-    curve, is_periodic = collected.to_frames(periods), collected.to_frames(moves)
-    periodicity = collected.to_frames(of_bins)
-    confidence = float(periodicity[is_periodic].mean(dtype=np.float64)) if is_periodic.any() else 0.0
-    total = float(np.sum(1.0 / curve[is_periodic]))
-    each_for_itself = float(np.sum(1.0 / collected.to_frames(voting.refine_periods(collected, likeliest))[is_periodic]))
-    if confidence < options.video_threshold:
-        is_periodic = np.zeros_like(is_periodic)
-    count = _StrideCount(
-        confidence=confidence,
-        notebook_period_frames=num_frames / total if total else math.inf,
-        per_frame_count=np.where(is_periodic, 1.0 / curve, 0.0),
-        periodicity=periodicity,
-        period_frames_curve=curve,
-        is_periodic=is_periodic,
-    )
-    return count, bool(is_periodic.any()) and abs(each_for_itself - total) > AMBIGUOUS_COUNT_DIFFERENCE
-
-
-def _threshold(periodicity: np.ndarray, options: CountingOptions) -> float:
-    """Returns the periodicity score above which a frame, or a moment, of this video is periodic."""
-    if options.fully_periodic:
-        return 0.0
-    return max(options.frame_threshold, options.peak_share * float(np.percentile(periodicity, PEAK_PERCENTILE)))
-
-
 def _offset_between_classes(period_logits: np.ndarray) -> np.ndarray:
-    """Returns how far the period lies from the likeliest class towards one of its neighbours, (num_positions,) float64, −1..1.
+    """Returns the period's distance from the most likely class towards its neighbours, (num_positions,) float64 in −1..1.
 
-    It is the mean offset of the three classes weighted by their probabilities; beyond the first and the last there is none.
+    This is the mean offset of the three classes, weighted by their probabilities. There is none beyond the first and the last.
     """
     likeliest = period_logits.argmax(axis=1)
     padded = np.pad(period_logits.astype(np.float64), ((0, 0), (1, 1)), constant_values=-np.inf)
@@ -449,10 +279,10 @@ def _offset_between_classes(period_logits: np.ndarray) -> np.ndarray:
 def _constant_period(
     period_logits: np.ndarray, is_periodic: np.ndarray, stride: int, period_offset: int
 ) -> tuple[float, float]:
-    """Returns the period in positions that is likeliest on the mean over the periodic frames, and its mean probability.
+    """Returns the period in positions with the highest mean probability over the periodic frames, and that probability.
 
-    A period of 0 positions, which only the 2025 classes have, counts nothing: it is returned as inf, as is that of a video
-    without a periodic frame.
+    A period of 0 positions, a class that only the 2025 network has, counts nothing: it is returned as inf. So is the period of
+    a video without a periodic frame.
     """
     num_positions = -(-len(is_periodic) // stride)
     frames = np.pad(is_periodic, (0, num_positions * stride - len(is_periodic))).reshape(num_positions, stride).sum(axis=1)
@@ -467,14 +297,14 @@ def _constant_period(
 
 
 def _frozen_scores(logits: StrideLogits, period_offset: int) -> np.ndarray | None:
-    """Returns the periodicity scores, (64,) float32, of the frozen window; None where there is none."""
+    """Returns the periodicity scores of the frozen window, (64,) float32, or None if there is no such window."""
     if logits.frozen_period is None or logits.frozen_periodicity is None:
         return None
     return position_scores(logits.frozen_period, logits.frozen_periodicity, period_offset)[1]
 
 
 def _check_logits(logits: StrideLogits, stride: int, num_frames: int) -> None:
-    """Raises ValueError unless the logits of a stride are finite and cover exactly the windows of the video."""
+    """Raises ValueError unless the logits of a stride are finite and cover exactly the video's windows."""
     num_positions = -(-num_frames // (WINDOW_FRAMES * stride)) * WINDOW_FRAMES
     if logits.period.ndim != 2 or len(logits.period) != num_positions or logits.periodicity.shape != (num_positions,):
         raise ValueError(

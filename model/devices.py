@@ -1,4 +1,4 @@
-"""The GPUs that TensorFlow sees, and how it is to use them."""
+"""Prepares the GPUs that TensorFlow sees."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import tensorflow as tf
 
 
 class NoGpuError(RuntimeError):
-    """A GPU was asked for, and there is none."""
+    """A GPU is required, and TensorFlow sees none."""
 
 
 def prepare_gpus(*, require: bool = False) -> bool:
-    """Lets TensorFlow take a GPU's memory as it needs it, not all at once; tells whether there is a GPU.
+    """Makes TensorFlow allocate GPU memory as needed instead of all at once; returns whether there is a GPU.
 
     Args:
-      require: raise an error if there is none.
+      require: Whether a missing GPU is an error.
 
     Raises:
-      NoGpuError: there is none.
+      NoGpuError: `require` is set and there is no GPU.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if require and not gpus:
         raise NoGpuError(
-            "a GPU is required (--require_gpu, or --gpu on Dataflow), and TensorFlow sees none: look at the machine's driver, "
-            "at CUDA, and at TensorFlow's own messages"
+            "a GPU is required (--require_gpu, or --gpu on Dataflow), and TensorFlow sees none: check the driver, CUDA and "
+            "TensorFlow's own messages"
         )
     for gpu in gpus:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:  # it was used before, and keeps what it has
+        except RuntimeError:  # already in use, so the setting cannot change
             break
     return bool(gpus)

@@ -1,8 +1,8 @@
-"""How near counts come to the truth.
+"""Measures of accuracy: how close counts are to the truth.
 
-OBO and MAE are the measures that RepNet was published with ("Counting Out Time", CVPR 2020); there OBO is the share that is
-off by more. Where many sets are of about five repetitions, a counter that always answers 5 does not look bad, so a measure says
-something only beside that of `BASELINE_COUNT`.
+OBO and MAE are the measures of the RepNet paper ("Counting Out Time", CVPR 2020), except that the paper's OBO is the share that
+is off by more than one. Many sets have about five repetitions, so a counter that always answers 5 scores well. Compare each
+measure with that of `BASELINE_COUNT`.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from collections.abc import Sequence
 import numpy as np
 
 BASELINE_COUNT = 5.0
-"""The answer of a counter that does not look."""
+"""The answer of a counter that ignores the video."""
 
 _FAILED_ERROR = -1.0
-"""Relative error of a clip that failed: that of a counter that found nothing."""
+"""Relative error of a failed clip: the same as if nothing had been counted."""
 
-_SUM_TOLERANCE = 1e-9  # a count is a sum over frames: 30 times 1/6 is a little more than 5
+_SUM_TOLERANCE = 1e-9  # a count is a sum over frames: 30 times 1/6 is slightly more than 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
-    """What `measure` finds; a measure over no clips is None.
+    """Accuracy over a set of clips; a measure over no clips is None.
 
     Attributes:
-      num_clips: clips, those that failed included.
-      obo: share of all clips that are off by one at most, 0..1.
-      num_mae_clips: clips with a true count above 1.
-      mae: mean relative error over those, without its sign; 0.1 is 10 %.
-      bias: mean relative error over those, with its sign; above 0 where too much is counted.
-      num_zero_clips: clips with a true count of 0.
-      zero_share: share of those with a count below 1, 0..1.
+      num_clips: Number of clips, failed ones included.
+      obo: Share of all clips that are off by at most one, 0..1.
+      num_mae_clips: Number of clips with a true count above 1.
+      mae: Mean absolute relative error over clips with a true count above 1; 0.1 is 10 %.
+      bias: Mean signed relative error over clips with a true count above 1; positive if counts are too high.
+      num_zero_clips: Number of clips with a true count of 0.
+      zero_share: Share of the clips with a true count of 0 that are counted below 1, 0..1.
     """
 
     num_clips: int
@@ -45,16 +45,16 @@ class Measures:
 
 
 def measure(counts: Sequence[float | None], true_counts: Sequence[float]) -> Measures:
-    """Holds counts against the truth.
+    """Returns how close counts are to the truth.
 
     Args:
-      counts: one for each clip, fractions included; None for a clip that failed, which is wrong by every measure.
-      true_counts: as many, finite, at least 0.
+      counts: One count per clip, fractions included. None for a failed clip, which every measure counts as wrong.
+      true_counts: One true count per clip, finite and at least 0.
 
     Raises:
-      ValueError: they are not as many, or a true count is negative or not finite.
+      ValueError: The lengths differ, or a true count is negative or not finite.
     """
-    counted = np.array(counts, np.float64)  # None becomes NaN, which no comparison holds for
+    counted = np.array(counts, np.float64)  # None becomes NaN, for which every comparison is false
     true = np.array(true_counts, np.float64)
     if counted.shape != true.shape:
         raise ValueError(f"each count needs a true count. Received: {counted.size} counts and {true.size} true counts")
@@ -77,8 +77,8 @@ def is_within_one(counts: np.ndarray, true_counts: np.ndarray) -> np.ndarray:
     """Returns where |count − true| ≤ 1, (n,) bool; its mean is OBO, "off by one".
 
     Args:
-      counts: (n,) float64, not rounded; NaN where a clip failed, which is never within one.
-      true_counts: (n,) float64, at least 0.
+      counts: Counts, (n,) float64, not rounded. NaN for a failed clip, which is never within one.
+      true_counts: True counts, (n,) float64, at least 0.
     """
     return np.abs(counts - true_counts) <= 1 + _SUM_TOLERANCE
 
@@ -86,12 +86,12 @@ def is_within_one(counts: np.ndarray, true_counts: np.ndarray) -> np.ndarray:
 def relative_errors(counts: np.ndarray, true_counts: np.ndarray) -> np.ndarray:
     """Returns (count − true) / true of the m clips with a true count above 1, (m,) float64.
 
-    Their mean is the bias, that of their absolute values MAE. Where the truth is at most 1, being off by one would be an error
-    of 100 % or more and outweigh all else. A clip that failed has −1, as if nothing had been counted.
+    Their mean is the bias; the mean of their absolute values is MAE. Clips with a true count of at most 1 are left out: being
+    off by one would be an error of 100 % or more and outweigh all others. A failed clip has −1, as if nothing was counted.
 
     Args:
-      counts: (n,) float64; NaN where a clip failed.
-      true_counts: (n,) float64, at least 0.
+      counts: Counts, (n,) float64. NaN for a failed clip.
+      true_counts: True counts, (n,) float64, at least 0.
     """
     repeats = true_counts > 1
     errors = (counts[repeats] - true_counts[repeats]) / true_counts[repeats]

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from model.config import FRAME_SIZE, WINDOW_FRAMES
-from model.counting import Counted, CountingOptions, StrideRule, count_repetitions, notebook_score, position_scores
+from model.counting import Counted, count_repetitions, notebook_score, position_scores
+from model.counting_options import CountingOptions, StrideRule
 from model.logits import StrideLogits, window_frames
 from model.presets import LoadedModel
 from model.scoring import Scorer

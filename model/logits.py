@@ -1,7 +1,7 @@
-"""What the network says about a stretch of frames, stride by stride, and the grid of windows on which it says so.
+"""The network's logits for a stretch of frames, stride by stride, and the grid of windows they belong to.
 
-For stride s, window w of a stretch of n frames holds frames min(64·s·w + s·j, n − 1) for j = 0..63. A stretch of
-`chunk_frames(strides)` frames ends with a whole window of every stride, so stretches of that length are scored independently
+At stride s, window w of a stretch of n frames holds frames min(64·s·w + s·j, n − 1) for j = 0..63. A stretch of
+`chunk_frames(strides)` frames ends with a whole window at every stride. So stretches of that length are scored independently,
 and their logits concatenate to those of the whole video.
 """
 
@@ -21,12 +21,12 @@ class StrideLogits:
     """Logits of one stride over consecutive windows.
 
     Attributes:
-      period: (num_windows · 64, num_periods) float32, period logits. Position k is frame k · stride; positions at or beyond the
-        last frame's are padding (the last frame repeated).
-      periodicity: (num_windows · 64,) float32, periodicity logits.
-      frozen_period: (64, num_periods) float32, period logits of a window that shows the last frame 64 times: what the
-        notebook's rule pads batches with. Only where the stretch ends the video, else None.
-      frozen_periodicity: (64,) float32, its periodicity logits; None where `frozen_period` is.
+      period: Period logits, (num_windows · 64, num_periods) float32. Position k is frame k · stride; positions beyond the last
+        frame are padding, which repeats that frame.
+      periodicity: Periodicity logits, (num_windows · 64,) float32.
+      frozen_period: Period logits of a window that shows the last frame 64 times, (64, num_periods) float32. The notebook rule
+        pads batches with it. None unless the stretch ends the video.
+      frozen_periodicity: Periodicity logits of that window, (64,) float32; None if `frozen_period` is.
     """
 
     period: np.ndarray
@@ -36,19 +36,19 @@ class StrideLogits:
 
 
 def chunk_frames(strides: Iterable[int]) -> int:
-    """Returns the frames of a chunk: the shortest stretch that ends with a whole window of every stride."""
+    """Returns the length of a chunk in frames: the shortest stretch that ends with a whole window at every stride."""
     return WINDOW_FRAMES * math.lcm(*strides)
 
 
 def window_frames(num_frames: int, stride: int) -> np.ndarray:
-    """Returns (num_windows, 64) int64: which frames each window shows, the last frame repeated where frames have run out."""
+    """Returns the frames that each window shows, (num_windows, 64) int64; past the end, the last frame repeats."""
     num_windows = -(-num_frames // (WINDOW_FRAMES * stride))
     positions = np.arange(num_windows * WINDOW_FRAMES).reshape(num_windows, WINDOW_FRAMES)
     return np.minimum(positions * stride, num_frames - 1)
 
 
 def concatenate(chunks: Sequence[Mapping[int, StrideLogits]]) -> dict[int, StrideLogits]:
-    """Joins the logits of a video's chunks, in their order, to those of the whole video."""
+    """Returns the logits of a whole video from those of its chunks, in order."""
     return {
         stride: StrideLogits(
             period=np.concatenate([chunk[stride].period for chunk in chunks]),

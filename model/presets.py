@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from model import config, storage, tensorflow_import
-from model.counting import CountingOptions, StrideRule
+from model.counting_options import CountingOptions, StrideRule
 from model.storage import WeightsError
 
 if TYPE_CHECKING:

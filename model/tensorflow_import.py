@@ -1,4 +1,4 @@
-"""TensorFlow without its notes about the processor, which no setting of its own silences."""
+"""Imports TensorFlow without its messages about the processor, which none of its settings silences."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow; its native code writes to file descriptor 2 while it loads, whatever the log level."""
+    """Imports TensorFlow, silently: its native code writes to file descriptor 2 while loading, whatever the log level."""
     if "tensorflow" in sys.modules:
         return
-    # To it, a machine without a GPU is an error; what really fails raises an exception too.
+    # TensorFlow logs a missing GPU as an error. Real failures also raise an exception.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
         import tensorflow  # noqa: F401
@@ -20,7 +20,7 @@ def import_tensorflow() -> None:
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Sends what native code writes to file descriptor 2 nowhere; Python's own exceptions come through."""
+    """Discards what native code writes to file descriptor 2. Python exceptions still propagate."""
     sys.stderr.flush()
     saved = os.dup(2)
     try:

@@ -1,10 +1,11 @@
-"""Voting: all strides together say, for every moment of a video, how long a repetition takes.
+"""The vote: all strides together find the period at each time step of a video.
 
-A stride sees a movement whose period is at least `SHORTEST_POSITIONS` positions and at most as many as there are classes. Below
-that it may see another, slower movement in its place (a wheel in a film turns backwards), and at the top it may see a few
-repetitions too few to be sure. So no single stride is right everywhere, but the ones that are right agree, and those that are
-not differ. Here each stride's probabilities are laid out on one logarithmic axis of periods in frames and added up; then the
-most likely course of the period through the video is found, of which standing still is one, by dynamic programming.
+A stride can see periods from `SHORTEST_POSITIONS` positions up to the network's number of classes. A faster movement may look
+like another, slower one, as wheels in films turn backwards. Near the longest period the network sees too few repetitions to be
+sure. So no single stride is right everywhere. But the strides that are right agree, and those that are wrong differ.
+
+The vote adds up each stride's probabilities on one logarithmic axis of periods. Dynamic programming (Viterbi) then finds the
+most likely path of the period through the video; not repeating is one of its states.
 """
 
 from __future__ import annotations
@@ -15,109 +16,157 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from model.counting_options import CountingOptions
+from model.frame_counts import AMBIGUOUS_COUNT_DIFFERENCE, FrameCounts
 from model.logits import StrideLogits
 
 SHORTEST_POSITIONS = 3
-"""Positions of the shortest period that a stride is believed."""
+"""Shortest period, in positions, at which a stride votes."""
 
 BINS_PER_OCTAVE = 24
-"""Periods that differ by less than 3 % share a bin."""
+"""Resolution of the axis of periods: periods that differ by less than 3 % share a bin."""
 
 STEP_FRAMES = 3
-"""Frames from one moment to the next: a tenth of a second at 30 frames a second."""
+"""Frames per time step: a tenth of a second at 30 frames per second."""
 
 FEWEST_STRIDES = 4
-"""Strides that share a vote, at least: what only one of them sees gets a quarter of its vote at most."""
+"""Smallest number of strides that a vote is divided by. What only one stride can see gets a quarter of its vote at most."""
 
 CHANGE_COST = 1.0
-"""What it costs to begin or end a set, in votes of one moment."""
+"""Cost of starting or ending a set, in votes of one time step."""
 
 OCTAVE_COST = 12.0
-"""What it costs to double or halve the period within a set; in proportion for other changes.
+"""Cost of doubling or halving the period within a set; other changes cost in proportion.
 
-A greater change, as from one exercise to the next, is cheaper by way of a moment's rest.
+A large change, as from one exercise to the next, costs less through a single time step of rest.
 """
 
 _REFINED_BINS = 2
-"""Bins on either side of the likeliest over which a period is averaged."""
+"""Bins on either side of the most likely one that a period is averaged over."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Votes:
-    """What the strides say together.
+    """The votes of all strides together.
 
     Attributes:
-      votes: (num_moments, num_bins) float32, 0..1: of the strides that can see the bin's period, the share that do, each
-        weighed by how sure it is.
-      periods: (num_bins,) float64, period of each bin in frames, growing.
-      num_frames: frames of the video.
+      votes: Vote for each period at each time step, (num_steps, num_bins) float32 in 0..1: among the strides that can see the
+        period, the share that do, each weighted by how sure it is.
+      periods: Period of each bin in frames, (num_bins,) float64, ascending.
+      num_frames: Number of sampled frames in the video.
     """
 
     votes: np.ndarray
     periods: np.ndarray
     num_frames: int
 
-    def to_frames(self, of_moments: np.ndarray) -> np.ndarray:
-        """Returns a value for each frame, (num_frames,), from one for each moment."""
-        return np.repeat(of_moments, STEP_FRAMES)[: self.num_frames]
+    def to_frames(self, per_step: np.ndarray) -> np.ndarray:
+        """Returns one value per frame, (num_frames,), from one per time step, (num_steps,)."""
+        return np.repeat(per_step, STEP_FRAMES)[: self.num_frames]
+
+
+def count_by_vote(
+    logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, options: CountingOptions
+) -> tuple[FrameCounts, bool]:
+    """Counts a video by the vote of all strides.
+
+    Args:
+      logits: Logits of the whole video, by stride.
+      num_frames: Number of sampled frames in the video.
+      period_offset: Period in frames of class 0, see `RepNetConfig`.
+      options: How to count.
+
+    Returns:
+      The counts, and whether they are ambiguous: the most likely periods, each time step for itself, count differently by more
+      than `AMBIGUOUS_COUNT_DIFFERENCE`.
+    """
+    collected = collect_votes(logits, num_frames, period_offset)
+    votes = collected.votes
+    likeliest = votes.argmax(axis=1)
+    rest_vote = -math.inf if options.fully_periodic else options.score_threshold(votes.max(axis=1))
+    path = find_path(votes, rest_vote)
+    repeats = path >= 0
+    bins = np.where(repeats, path, likeliest)
+    if options.constant_speed and repeats.any():
+        bins = np.full(len(bins), votes[repeats].sum(axis=0).argmax())
+    step_votes = np.take_along_axis(votes, bins[:, None], axis=1)[:, 0]
+    periods = refine_periods(collected, bins)
+    if options.constant_speed and repeats.any():
+        periods = np.full(len(bins), periods[repeats].mean())
+    curve, is_periodic = collected.to_frames(periods), collected.to_frames(repeats)
+    periodicity = collected.to_frames(step_votes)
+    confidence = float(periodicity[is_periodic].mean(dtype=np.float64)) if is_periodic.any() else 0.0
+    total = float(np.sum(1.0 / curve[is_periodic]))
+    total_of_likeliest = float(np.sum(1.0 / collected.to_frames(refine_periods(collected, likeliest))[is_periodic]))
+    if confidence < options.video_threshold:
+        is_periodic = np.zeros_like(is_periodic)
+    counts = FrameCounts(
+        confidence=confidence,
+        notebook_period_frames=num_frames / total if total else math.inf,
+        per_frame_count=np.where(is_periodic, 1.0 / curve, 0.0),
+        periodicity=periodicity,
+        period_frames_curve=curve,
+        is_periodic=is_periodic,
+    )
+    return counts, bool(is_periodic.any()) and abs(total_of_likeliest - total) > AMBIGUOUS_COUNT_DIFFERENCE
 
 
 def collect_votes(logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int) -> Votes:
-    """Adds up what the strides say.
+    """Returns the votes of all strides together.
 
     Args:
-      logits: of the whole video, by stride.
-      num_frames: sampled frames of the video.
-      period_offset: frames that period class 0 of the network stands for.
+      logits: Logits of the whole video, by stride.
+      num_frames: Number of sampled frames in the video.
+      period_offset: Period in frames of class 0, see `RepNetConfig`.
     """
     num_classes = next(iter(logits.values())).period.shape[1]
     shortest = math.log2(SHORTEST_POSITIONS * min(logits))
     longest = math.log2((num_classes - 1 + period_offset + 0.5) * max(logits))
     bins = shortest + np.arange(int((longest - shortest) * BINS_PER_OCTAVE) + 1) / BINS_PER_OCTAVE
-    moments = np.arange(0, num_frames, STEP_FRAMES)
-    votes = np.zeros((len(moments), len(bins)), np.float32)
+    steps = np.arange(0, num_frames, STEP_FRAMES)
+    votes = np.zeros((len(steps), len(bins)), np.float32)
     strides_that_see = np.zeros(len(bins))
     positions = np.arange(num_classes) + period_offset
-    seen = positions >= SHORTEST_POSITIONS
+    can_see = positions >= SHORTEST_POSITIONS
     for stride, of_stride in logits.items():
-        shares = _shares(bins, positions[seen], stride)
-        shown = moments // stride
+        shares = _shares(bins, positions[can_see], stride)
+        shown = steps // stride
         likelihood = of_stride.period[shown].astype(np.float64)
         likelihood = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
         likelihood /= likelihood.sum(axis=1, keepdims=True)
         periodic = np.exp(-np.logaddexp(0.0, -of_stride.periodicity[shown].astype(np.float64)))
-        votes += np.minimum((likelihood[:, seen] * periodic[:, None]) @ shares, 1.0).astype(np.float32)
+        votes += np.minimum((likelihood[:, can_see] * periodic[:, None]) @ shares, 1.0).astype(np.float32)
         strides_that_see += np.minimum(shares.sum(axis=0), 1.0)
     fewest = min(FEWEST_STRIDES, len(logits))
     return Votes((votes / np.maximum(strides_that_see, fewest)).astype(np.float32), 2**bins, num_frames)
 
 
 def _shares(bins: np.ndarray, positions: np.ndarray, stride: int) -> np.ndarray:
-    """Returns (len(positions), len(bins)): how much a class speaks for a period, a bell as wide as the class."""
+    """Returns the weight of each class in each bin, (len(positions), len(bins)): a bell curve as wide as the class."""
     width = np.maximum(1.2 / BINS_PER_OCTAVE, 0.6 * np.log2((positions + 0.5) / (positions - 0.5)))
     return np.exp(-0.5 * ((bins - np.log2(positions * stride)[:, None]) / width[:, None]) ** 2)
 
 
-def find_course(votes: np.ndarray, rest_vote: float) -> np.ndarray:
-    """Finds the likeliest course of the period (Viterbi, 1967).
+def find_path(votes: np.ndarray, rest_vote: float) -> np.ndarray:
+    """Returns the most likely path of the period through the video (Viterbi, 1967).
 
-    It is the course with the greatest sum of the votes for its bins, and of `rest_vote` for each moment of rest, less
-    `CHANGE_COST` wherever a set begins or ends, be it with the video, and `OCTAVE_COST` for each octave that the period moves.
+    A path scores the votes for its bins plus `rest_vote` for each time step of rest. It pays `CHANGE_COST` each time a set
+    starts or ends, also at the ends of the video, and `OCTAVE_COST` for each octave by which the period changes.
 
     Args:
-      votes: (num_moments, num_bins).
-      rest_vote: what a moment of rest is worth.
+      votes: Vote for each period at each time step, (num_steps, num_bins).
+      rest_vote: Score of a time step of rest.
 
     Returns:
-      (num_moments,) int64: the bin at each moment, −1 for rest.
+      The bin at each time step, (num_steps,) int64; −1 for rest.
     """
-    num_moments, num_bins = votes.shape
+    num_steps, num_bins = votes.shape
     climb = np.arange(num_bins) * (OCTAVE_COST / BINS_PER_OCTAVE)
-    came_from = np.empty((num_moments, num_bins), np.int16)  # −1: from rest
-    rest_came_from = np.full(num_moments, -1)
+    came_from = np.empty((num_steps, num_bins), np.int16)  # −1: from rest
+    rest_came_from = np.full(num_steps, -1)
     moving, resting = votes[0] - CHANGE_COST, rest_vote
-    for t in range(1, num_moments):
-        # The best bin to come from is below or above: with a cost in proportion to the way, running maxima find both.
+    for t in range(1, num_steps):
+        # The best previous bin is below or above. Since the cost is proportional to the distance, running maxima find both.
         below, from_below = _running_maximum(moving + climb)
         above, from_above = _running_maximum((moving - climb)[::-1])
         below, above = below - climb, above[::-1] + climb
@@ -130,27 +179,28 @@ def find_course(votes: np.ndarray, rest_vote: float) -> np.ndarray:
             resting, rest_came_from[t] = moving[last] - CHANGE_COST, last
         resting += rest_vote
         moving = np.maximum(stay, begin) + votes[t]
-    course = np.empty(num_moments, np.int64)
-    course[-1] = moving.argmax() if moving.max() - CHANGE_COST > resting else -1
-    for t in range(num_moments - 1, 0, -1):
-        course[t - 1] = rest_came_from[t] if course[t] < 0 else came_from[t, course[t]]
-    return course
+    path = np.empty(num_steps, np.int64)
+    path[-1] = moving.argmax() if moving.max() - CHANGE_COST > resting else -1
+    for t in range(num_steps - 1, 0, -1):
+        path[t - 1] = rest_came_from[t] if path[t] < 0 else came_from[t, path[t]]
+    return path
 
 
 def _running_maximum(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the greatest value so far at each place, and where it was."""
+    """Returns the running maximum at each index, and the index where it was reached."""
     greatest = np.maximum.accumulate(values)
     return greatest, np.maximum.accumulate(np.where(values >= greatest, np.arange(len(values)), 0))
 
 
 def refine_periods(votes: Votes, bins: np.ndarray) -> np.ndarray:
-    """Returns the period in frames at each moment, (num_moments,): the mean around a bin, weighted by the votes.
+    """Returns the period in frames at each time step, (num_steps,): the mean around a bin, weighted by the votes.
 
-    As many bins on either side take part, or the mean would lean inwards at the ends: the longest period could never be told.
+    The mean takes as many bins on either side. Otherwise it would lean inwards at the ends of the axis, and the longest period
+    could never be found.
 
     Args:
-      votes: what the strides say.
-      bins: (num_moments,), a bin for each moment.
+      votes: The votes of all strides together.
+      bins: A bin for each time step, (num_steps,).
     """
     offsets, last = np.arange(-_REFINED_BINS, _REFINED_BINS + 1), len(votes.periods) - 1
     around = np.clip(bins[:, None] + offsets, 0, last)

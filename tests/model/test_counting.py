@@ -7,33 +7,16 @@ import numpy as np
 import pytest
 
 from model import counting
-from model.counting import CountingOptions, StrideRule, count_repetitions
+from model.counting import count_repetitions
+from model.counting_options import CountingOptions, StrideRule
 from model.logits import StrideLogits, window_frames
+from tests.support.logits import logits_of, logits_of_positions
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 GOLDEN = {2020: (REFERENCE / "golden_postprocess_2020.npz", 1), 2025: (REFERENCE / "golden_postprocess_2025.npz", 0)}
 GOLDEN_CASES = [(year, case) for year in GOLDEN for case in range(10)]
 
-NUM_PERIODS = 32
 PLAIN = CountingOptions(median_filter=False)
-
-
-def logits_of(frame_periods, frame_scores, stride, *, padding_score=0.0, num_periods=NUM_PERIODS, offset=1):
-    """Logits that say at each position the period, in frames, and the periodicity score of its frame."""
-    num_frames = len(frame_periods)
-    shown = window_frames(num_frames, stride).reshape(-1)
-    scores = np.asarray(frame_scores, float)[shown]
-    scores[-(-num_frames // stride) :] = padding_score
-    periods = np.asarray(frame_periods)[shown] // stride
-    return logits_of_positions(periods - offset, scores, num_periods)
-
-
-def logits_of_positions(classes, scores, num_periods=NUM_PERIODS):
-    """Logits with a sure class at each position and the periodicity logit that makes `scores` of it."""
-    period = np.zeros((len(classes), num_periods), np.float32)
-    period[np.arange(len(classes)), np.clip(classes, 0, num_periods - 1)] = 60.0
-    squares = np.clip(np.square(scores), 1e-30, 1 - 1e-12)
-    return StrideLogits(period, np.log(squares / (1 - squares)).astype(np.float32))
 
 
 def with_frozen(logits, score):
@@ -339,54 +322,6 @@ class TestMedianFilter:
         )
 
 
-class TestSegments:
-    def find(self, runs):
-        """Finds the segments of runs of (frames, period), a period of 0 being a gap."""
-        periods = np.concatenate([np.full(frames, float(period)) for frames, period in runs])
-        is_periodic = periods > 0
-        counts = np.divide(1.0, periods, out=np.zeros_like(periods), where=is_periodic)
-        return rounded(counting.find_segments(is_periodic, counts, np.where(is_periodic, periods, math.inf)))
-
-    def test_none_without_a_periodic_frame(self):
-        assert self.find([(50, 0)]) == []
-
-    def test_runs_keep_their_borders_and_counts(self):
-        assert self.find([(5, 0), (20, 10), (30, 0), (40, 8)]) == [(5, 25, 2), (55, 95, 5)]
-
-    @pytest.mark.parametrize(("gap", "num_segments"), [(1, 1), (19, 1), (20, 2), (21, 2)])
-    def test_a_gap_shorter_than_the_longer_period_beside_it_is_bridged(self, gap, num_segments):
-        segments = self.find([(30, 10), (gap, 0), (40, 20)])
-
-        assert len(segments) == num_segments
-        assert segments[0][0] == 0
-        assert segments[-1][1] == 70 + gap
-        assert sum(count for _, _, count in segments) == pytest.approx(5)
-
-    def test_bridges_in_a_row_make_one_segment(self):
-        runs = [(20, 10), (5, 0), (20, 10), (5, 0), (20, 10), (50, 0), (1, 10)]
-
-        assert self.find(runs) == [(0, 70, 6), (120, 121, 0.1)]
-
-
-class TestRepetitions:
-    def test_falls_between_frames(self):
-        np.testing.assert_allclose(counting.find_repetitions(np.array([0.4, 0.4, 0.4, 0.4, 0.4])), [2.5, 5.0])
-
-    def test_waits_through_a_gap(self):
-        counts = np.array([0.5, 0.25, 0, 0, 0, 0.25, 0.5])
-
-        np.testing.assert_allclose(counting.find_repetitions(counts), [6.0])
-
-    @pytest.mark.parametrize("period", range(3, 65))
-    def test_rounding_of_the_sum_loses_no_repetition(self, period):
-        frames = counting.find_repetitions(np.full(period * 500, 1 / period))
-
-        np.testing.assert_allclose(frames, period * np.arange(1, 501), atol=1e-6)
-
-    def test_none_before_the_first_is_complete(self):
-        assert counting.find_repetitions(np.full(9, 0.1)).shape == (0,)
-
-
 @pytest.mark.parametrize(("num_at_limit", "expected"), [(49, False), (50, True)])
 def test_at_period_limit_if_half_of_the_periodic_frames_are(num_at_limit, expected):
     stride = 1
@@ -432,30 +367,6 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"frozen window.*Received: 2 windows for batches of 3"):
             count_one_stride([10] * 100, [0.9] * 100, options=options)
 
-    @pytest.mark.parametrize(
-        ("field", "value", "message"),
-        [
-            ("stride_rule", "padded", r"one of real_frames, notebook, vote. Received: 'padded'$"),
-            ("video_threshold", -0.1, r"video_threshold must be within 0..1. Received: -0.1$"),
-            ("video_threshold", math.nan, r"video_threshold must be within 0..1. Received: nan$"),
-            ("frame_threshold", 1.5, r"frame_threshold must be within 0..1. Received: 1.5$"),
-            ("batch_windows", 0, r"at least 1. Received: 0$"),
-            ("batch_windows", 2.5, r"at least 1. Received: 2.5$"),
-        ],
-    )
-    def test_options_out_of_range(self, field, value, message):
-        with pytest.raises(ValueError, match=message):
-            CountingOptions(**{field: value})
-
-
-def test_options_survive_json():
-    options = CountingOptions(stride_rule=StrideRule.NOTEBOOK, video_threshold=0.3)
-
-    restored = CountingOptions(**json.loads(json.dumps(dataclasses.asdict(options))))
-
-    assert restored == options
-    assert restored.stride_rule is StrideRule.NOTEBOOK
-
 
 class TestBeyondTheNotebook:
     """What our own model uses, and the notebook does not know."""
@@ -497,70 +408,3 @@ class TestBeyondTheNotebook:
         logits = self.logits([{7: 9.0}] * 64, np.full(64, -0.9))
         options = CountingOptions(video_threshold=0.0, frame_threshold=0.3, peak_share=0.7)
         assert count_repetitions(logits, 64, 1, options).count == pytest.approx(8)
-
-    def test_a_share_is_within_0_and_1(self):
-        with pytest.raises(ValueError, match=r"peak_share must be within 0\.\.1"):
-            CountingOptions(peak_share=1.5)
-
-
-class TestVote:
-    """All strides count together."""
-
-    options = CountingOptions(stride_rule=StrideRule.VOTE, frame_threshold=0.12, peak_share=0.3)
-
-    def count(self, periods, scores, strides=(1, 2, 3, 4), **changes):
-        options = dataclasses.replace(self.options, **changes)
-        logits = {stride: logits_of(periods, scores, stride) for stride in strides}
-        return count_repetitions(logits, len(periods), 1, options)
-
-    def test_a_steady_set_is_counted_from_where_it_begins_to_where_it_ends(self):
-        scores = np.zeros(360)
-        scores[60:300] = 0.95
-        counted = self.count(np.full(360, 24), scores)
-        assert counted.count == pytest.approx(10, rel=0.03)
-        assert [(s.start_frame, s.end_frame) for s in counted.segments] == [(60, 300)]
-        assert counted.period_frames == pytest.approx(24, rel=0.03)
-        assert counted.confidence > 0.8
-
-    def test_a_video_without_repetitions_counts_nothing_and_is_sure_of_nothing(self):
-        counted = self.count(np.full(200, 20), np.zeros(200))
-        assert (counted.count, counted.confidence, counted.segments) == (0, 0, ())
-
-    def test_a_stride_too_coarse_for_a_fast_set_does_not_count_it(self):
-        periods, scores = np.full(384, 12), np.full(384, 0.95)
-        logits = {stride: logits_of(periods, scores, stride) for stride in (1, 2, 3)}
-        logits[12] = logits_of(np.full(384, 72), np.full(384, 0.99), 12)  # the surest, but of six positions where there is one
-        assert count_repetitions(logits, 384, 1, self.options).count == pytest.approx(32, rel=0.03)
-
-    @pytest.mark.parametrize(("period", "at_limit"), [(384, True), (372, False), (120, False)])
-    def test_the_longest_period_is_told_and_named(self, period, at_limit):
-        counted = self.count(np.full(3000, period), np.full(3000, 0.95), (12,))
-        assert counted.count == pytest.approx(3000 / period, rel=0.01)
-        assert counted.at_period_limit == at_limit
-
-    def test_the_shortest_period_is_told(self):
-        assert self.count(np.full(3000, 3), np.full(3000, 0.95)).count == pytest.approx(1000, rel=0.01)
-
-    def test_two_exercises_each_have_their_own_period(self):
-        periods = np.concatenate([np.full(240, 12), np.full(240, 48)])
-        counted = self.count(periods, np.full(480, 0.95), (1, 2, 3, 4, 6))
-        assert counted.count == pytest.approx(25, abs=1)
-
-    def test_below_the_video_threshold_nothing_counts(self):
-        assert self.count(np.full(200, 20), np.full(200, 0.5), video_threshold=0.9).count == 0
-
-    def test_one_speed_for_all(self):
-        counted = self.count(np.full(240, 24), np.full(240, 0.9), constant_speed=True)
-        assert len(np.unique(counted.period_frames_curve)) == 1
-        assert counted.count == pytest.approx(10, rel=0.03)
-
-    def test_fully_periodic_rests_nowhere(self):
-        assert self.count(np.full(240, 24), np.full(240, 0.1), fully_periodic=True, video_threshold=0).is_periodic.all()
-
-    def test_the_parts_add_up(self):
-        scores = np.where(np.arange(400) % 200 < 150, 0.9, 0.0)
-        counted = self.count(np.full(400, 20), scores)
-        assert counted.count == pytest.approx(counted.per_frame_count.sum())
-        assert counted.count == pytest.approx(sum(segment.count for segment in counted.segments))
-        assert len(counted.repetition_frames) == int(counted.count)
-        assert ((counted.per_frame_count > 0) == counted.is_periodic).all()

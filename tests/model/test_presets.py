@@ -12,7 +12,7 @@ import pytest
 
 from model import checkpoint, presets, storage
 from model.config import REPNET_2020, REPNET_2025
-from model.counting import CountingOptions
+from model.counting_options import CountingOptions
 from model.network import RepNet
 from model.presets import PRESETS, RemoteFile, WeightsError
 from tests.support import checkpoints

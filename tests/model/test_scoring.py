@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from model.config import LITE, REPNET_2020, WINDOW_FRAMES
-from model.counting import CountingOptions, StrideRule, count_repetitions
+from model.counting import count_repetitions
+from model.counting_options import CountingOptions, StrideRule
 from model.logits import chunk_frames, concatenate, window_frames
 from model.precision import Precision
 from model.scoring import Scorer, batch_sizes

@@ -1,5 +1,6 @@
-"""Votes: strides that agree outvote one that sees another period; the course rests, changes and stays as the votes say."""
+"""Strides that agree outvote one that sees another period; the path rests, changes and stays as the votes say."""
 
+import dataclasses
 import itertools
 import math
 
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 
 from model import voting
+from model.counting import count_repetitions
+from model.counting_options import CountingOptions, StrideRule
 from model.logits import StrideLogits
-from model.voting import BINS_PER_OCTAVE, CHANGE_COST, STEP_FRAMES, Votes, collect_votes, find_course, refine_periods
-
-NUM_PERIODS = 32
+from model.voting import BINS_PER_OCTAVE, CHANGE_COST, STEP_FRAMES, Votes, collect_votes, find_path, refine_periods
+from tests.support.logits import NUM_PERIODS, logits_of
 
 
 def sure_logits(period_positions, num_positions, periodic=20.0):
@@ -20,27 +22,27 @@ def sure_logits(period_positions, num_positions, periodic=20.0):
     return StrideLogits(period, np.full(num_positions, periodic, np.float32))
 
 
-def steady_votes(num_moments, num_bins, chosen, vote=0.9):
-    votes = np.full((num_moments, num_bins), 0.01, np.float32)
+def steady_votes(num_steps, num_bins, chosen, vote=0.9):
+    votes = np.full((num_steps, num_bins), 0.01, np.float32)
     votes[:, chosen] = vote
     return votes
 
 
 def brute_force(votes, rest_vote):
-    """The best course by trying all of them."""
-    num_moments, num_bins = votes.shape
+    """The best path by trying all of them."""
+    num_steps, num_bins = votes.shape
 
-    def worth(course):
-        total = sum(rest_vote if state < 0 else votes[t, state] for t, state in enumerate(course))
-        for before, after in itertools.pairwise((-1, *course, -1)):
+    def worth(path):
+        total = sum(rest_vote if state < 0 else votes[t, state] for t, state in enumerate(path))
+        for before, after in itertools.pairwise((-1, *path, -1)):
             if (before < 0) != (after < 0):
                 total -= CHANGE_COST
             elif before >= 0:
                 total -= abs(after - before) * voting.OCTAVE_COST / BINS_PER_OCTAVE
         return total
 
-    courses = np.stack(np.meshgrid(*[np.arange(-1, num_bins)] * num_moments), -1).reshape(-1, num_moments)
-    return max(worth(course) for course in courses), worth
+    paths = np.stack(np.meshgrid(*[np.arange(-1, num_bins)] * num_steps), -1).reshape(-1, num_steps)
+    return max(worth(path) for path in paths), worth
 
 
 def test_strides_that_agree_say_the_period_whatever_their_own_positions():
@@ -68,54 +70,54 @@ def test_periods_below_three_positions_have_no_vote():
     assert collect_votes({1: sure_logits(2, 64)}, 64, period_offset=1).votes.max() < 0.2
 
 
-def test_there_is_a_moment_for_every_three_frames_and_a_value_for_every_frame():
+def test_a_time_step_is_three_frames_and_every_frame_has_a_value():
     votes = collect_votes({1: sure_logits(10, 128)}, 100, period_offset=1)
     assert len(votes.votes) == math.ceil(100 / STEP_FRAMES)
-    of_frames = votes.to_frames(np.arange(len(votes.votes)))
-    assert of_frames.tolist() == [frame // STEP_FRAMES for frame in range(100)]
+    per_frame = votes.to_frames(np.arange(len(votes.votes)))
+    assert per_frame.tolist() == [frame // STEP_FRAMES for frame in range(100)]
 
 
-def test_the_course_is_the_best_there_is():
+def test_the_path_has_the_highest_score_of_all():
     rng = np.random.default_rng(0)
     for scale in (1.0, 4.0, 12.0):
         for _ in range(10):
             votes = (rng.random((5, 3)) * scale).astype(np.float32)
             rest_vote = float(rng.random() * scale)
             best, worth = brute_force(votes, rest_vote)
-            assert worth(find_course(votes, rest_vote)) == pytest.approx(best)
+            assert worth(find_path(votes, rest_vote)) == pytest.approx(best)
 
 
 def test_a_set_begins_and_ends_where_the_votes_do():
     votes = np.full((60, 48), 0.01, np.float32)
     votes[20:45, 30] = 0.9
-    course = find_course(votes, 0.2)
-    assert course.tolist() == [-1] * 20 + [30] * 25 + [-1] * 15
+    path = find_path(votes, 0.2)
+    assert path.tolist() == [-1] * 20 + [30] * 25 + [-1] * 15
 
 
 def test_a_short_hesitation_does_not_end_a_set():
     votes = steady_votes(60, 48, 30)
     votes[28:32] = 0.01
-    assert (find_course(votes, 0.3) == 30).all()
+    assert (find_path(votes, 0.3) == 30).all()
 
 
 def test_a_passing_doubt_about_the_octave_does_not_change_the_period():
     votes = steady_votes(60, 72, 30, 0.6)
     votes[25:35, 30 + BINS_PER_OCTAVE] = 0.8
-    assert (find_course(votes, 0.2) == 30).all()
+    assert (find_path(votes, 0.2) == 30).all()
 
 
 def test_another_exercise_changes_the_period():
     votes = steady_votes(120, 72, 10)
     votes[60:] = steady_votes(60, 72, 50)
-    course = find_course(votes, 0.2)
-    assert set(course[:60]) <= {10, -1}
-    assert set(course[60:]) <= {50, -1}
-    assert (course == -1).sum() <= 1
+    path = find_path(votes, 0.2)
+    assert set(path[:60]) <= {10, -1}
+    assert set(path[60:]) <= {50, -1}
+    assert (path == -1).sum() <= 1
 
 
-def test_a_single_moment_is_rest_unless_there_is_none():
-    assert find_course(np.array([[0.1, 0.9]], np.float32), 0.3).tolist() == [-1]
-    assert find_course(np.array([[0.1, 0.9]], np.float32), -math.inf).tolist() == [1]
+def test_a_single_time_step_is_rest_unless_rest_is_ruled_out():
+    assert find_path(np.array([[0.1, 0.9]], np.float32), 0.3).tolist() == [-1]
+    assert find_path(np.array([[0.1, 0.9]], np.float32), -math.inf).tolist() == [1]
 
 
 def test_periods_lie_between_bins_where_the_votes_do():
@@ -125,3 +127,66 @@ def test_periods_lie_between_bins_where_the_votes_do():
     votes[1, [4, 5]] = 0.5
     refined = refine_periods(Votes(votes, periods, 6), np.array([4, 4]))
     assert refined == pytest.approx([periods[4], math.sqrt(periods[4] * periods[5])])
+
+
+class TestVote:
+    """Counts by the vote of all strides."""
+
+    options = CountingOptions(stride_rule=StrideRule.VOTE, frame_threshold=0.12, peak_share=0.3)
+
+    def count(self, periods, scores, strides=(1, 2, 3, 4), **changes):
+        options = dataclasses.replace(self.options, **changes)
+        logits = {stride: logits_of(periods, scores, stride) for stride in strides}
+        return count_repetitions(logits, len(periods), 1, options)
+
+    def test_a_steady_set_is_counted_from_where_it_begins_to_where_it_ends(self):
+        scores = np.zeros(360)
+        scores[60:300] = 0.95
+        counted = self.count(np.full(360, 24), scores)
+        assert counted.count == pytest.approx(10, rel=0.03)
+        assert [(s.start_frame, s.end_frame) for s in counted.segments] == [(60, 300)]
+        assert counted.period_frames == pytest.approx(24, rel=0.03)
+        assert counted.confidence > 0.8
+
+    def test_a_video_without_repetitions_counts_nothing_and_is_sure_of_nothing(self):
+        counted = self.count(np.full(200, 20), np.zeros(200))
+        assert (counted.count, counted.confidence, counted.segments) == (0, 0, ())
+
+    def test_a_stride_too_coarse_for_a_fast_set_does_not_count_it(self):
+        periods, scores = np.full(384, 12), np.full(384, 0.95)
+        logits = {stride: logits_of(periods, scores, stride) for stride in (1, 2, 3)}
+        logits[12] = logits_of(np.full(384, 72), np.full(384, 0.99), 12)  # the surest, but of six positions where there is one
+        assert count_repetitions(logits, 384, 1, self.options).count == pytest.approx(32, rel=0.03)
+
+    @pytest.mark.parametrize(("period", "at_limit"), [(384, True), (372, False), (120, False)])
+    def test_the_longest_period_is_told_and_named(self, period, at_limit):
+        counted = self.count(np.full(3000, period), np.full(3000, 0.95), (12,))
+        assert counted.count == pytest.approx(3000 / period, rel=0.01)
+        assert counted.at_period_limit == at_limit
+
+    def test_the_shortest_period_is_told(self):
+        assert self.count(np.full(3000, 3), np.full(3000, 0.95)).count == pytest.approx(1000, rel=0.01)
+
+    def test_two_exercises_each_have_their_own_period(self):
+        periods = np.concatenate([np.full(240, 12), np.full(240, 48)])
+        counted = self.count(periods, np.full(480, 0.95), (1, 2, 3, 4, 6))
+        assert counted.count == pytest.approx(25, abs=1)
+
+    def test_below_the_video_threshold_nothing_counts(self):
+        assert self.count(np.full(200, 20), np.full(200, 0.5), video_threshold=0.9).count == 0
+
+    def test_one_speed_for_all(self):
+        counted = self.count(np.full(240, 24), np.full(240, 0.9), constant_speed=True)
+        assert len(np.unique(counted.period_frames_curve)) == 1
+        assert counted.count == pytest.approx(10, rel=0.03)
+
+    def test_fully_periodic_rests_nowhere(self):
+        assert self.count(np.full(240, 24), np.full(240, 0.1), fully_periodic=True, video_threshold=0).is_periodic.all()
+
+    def test_the_parts_add_up(self):
+        scores = np.where(np.arange(400) % 200 < 150, 0.9, 0.0)
+        counted = self.count(np.full(400, 20), scores)
+        assert counted.count == pytest.approx(counted.per_frame_count.sum())
+        assert counted.count == pytest.approx(sum(segment.count for segment in counted.segments))
+        assert len(counted.repetition_frames) == int(counted.count)
+        assert ((counted.per_frame_count > 0) == counted.is_periodic).all()

@@ -5,7 +5,7 @@ import tensorflow as tf
 from tensorflow.python.trackable.autotrackable import AutoTrackable
 
 from model.config import RepNetConfig
-from model.counting import CountingOptions, StrideRule
+from model.counting_options import CountingOptions, StrideRule
 from model.presets import Preset
 
 TINY = RepNetConfig(
