@@ -7,7 +7,7 @@ import apache_beam as beam
 from pipeline.options import RunConfig
 from transforms.counting import CountVideos
 from transforms.decoding.decode_videos import DecodeVideos
-from transforms.inference import LoadScorer, RepNetModelHandler, ScoreChunks
+from transforms.inference import RepNetModelHandler, ScoreChunks
 from transforms.listing import ListVideos
 from transforms.progress import MarkProgress, WriteTotals
 from transforms.selection import SelectVideos
@@ -17,10 +17,7 @@ from transforms.warehouse.rows import Provenance
 
 def make_handler(config: RunConfig) -> RepNetModelHandler:
     """Returns what loads the run's model on a worker and scores with it."""
-    model = config.model
-    return RepNetModelHandler(
-        LoadScorer(model.name, model.strides, model.precision, model.sha256, model.batch_frames, model.require_gpu)
-    )
+    return RepNetModelHandler(config.model.load_scorer)
 
 
 def build_pipeline(

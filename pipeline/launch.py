@@ -21,7 +21,8 @@ from apache_beam.options.pipeline_options import (
 from google.auth.exceptions import GoogleAuthError
 
 from pipeline.machines import GPU_KINDS, cores_of
-from pipeline.options import ModelConfig, UsageError
+from pipeline.options import UsageError
+from transforms.inference import ModelConfig
 
 FUSED = "fused"
 """Decoding and scoring on the same machines, which all have a GPU."""

@@ -17,6 +17,7 @@ from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
 from pipeline.dates import parse_days, parse_moment, with_dates
 from transforms.decoding.reader import DecodingOptions
 from transforms.failure_codes import FailureCode
+from transforms.inference import ModelConfig
 from transforms.listing import VIDEO_SUFFIXES, ListingFilter
 from transforms.staging import FailureLimit
 from transforms.warehouse.base import Selection
@@ -56,29 +57,6 @@ class SourceConfig:
     suffixes: tuple[str, ...] = VIDEO_SUFFIXES
     listing_filter: ListingFilter = dataclasses.field(default_factory=ListingFilter)
     selection: Selection = dataclasses.field(default_factory=Selection)
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """What scores the frames.
-
-    Attributes:
-      name: preset's name, or a checkpoint's path.
-      sha256: hash of its configuration and weights.
-      strides: strides that are scored.
-      precision: number format of the frames' part; a value of `model.precision.Precision`.
-      period_offset: frames that period class 0 stands for.
-      batch_frames: frames that the network takes together.
-      require_gpu: fail where there is none.
-    """
-
-    name: str
-    sha256: str
-    strides: tuple[int, ...]
-    precision: str
-    period_offset: int
-    batch_frames: int = 64
-    require_gpu: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,26 +8,11 @@ import duckdb
 import pytest
 
 from pipeline.main import main
-from transforms.failure_codes import FailureCode, Stage
-from transforms.records import VideoFlag
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def _rows(page, heading):
-    """The cells of each row of the first table whose first column has this heading, by the first cell."""
-    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {heading} |"))
-    rows = {}
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        name, *cells = [cell.strip() for cell in line.strip("|").split(" | ")]
-        rows[name.strip(" `")] = cells
-    return rows
 
 
 def _blocks(page, language=r"\w*"):
@@ -39,19 +24,6 @@ def _queries():
         for block in _blocks(page.read_text(encoding="utf-8"), "sql"):
             without_comments = re.sub(r"--.*", "", block)
             yield from (query.strip() for query in without_comments.split(";") if query.strip())
-
-
-def test_every_failure_code_is_documented_and_none_that_does_not_exist():
-    documented = _rows("docs/failure_codes.md", "code")
-    assert list(documented) == [code.value for code in FailureCode]
-    for stage, meaning, advice in documented.values():
-        assert stage in [stage.value for stage in Stage]
-        assert meaning
-        assert advice
-
-
-def test_every_flag_is_documented_and_none_that_does_not_exist():
-    assert list(_rows("docs/failure_codes.md", "flag")) == [flag.value for flag in VideoFlag]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

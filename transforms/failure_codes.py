@@ -1,6 +1,7 @@
-"""Why a video could not be counted, and at which step. Knows no Beam, since the decoder's process imports it.
+"""Why a video could not be counted, and at which step. Imports no Beam, because the decoder's process imports it.
 
-To add a code: add a line to `FailureCode` and a row to `docs/failure_codes.md`; a test holds the two together.
+To add a code, add a line to `FailureCode` and a row to `docs/failure_codes.md`. `tests/transforms/test_failure_codes.py` checks
+that the two agree.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class Stage(str, enum.Enum):
 
 
 class FailureCode(str, enum.Enum):
-    """Why a video could not be counted; each value is documented in `docs/failure_codes.md`."""
+    """Why a video could not be counted. `docs/failure_codes.md` says what each code means and what to do."""
 
     EMPTY_FILE = "EMPTY_FILE"
     NOT_A_VIDEO = "NOT_A_VIDEO"

@@ -35,45 +35,45 @@ class ChunkScorer(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class LoadScorer:
-    """Loads a model and makes it ready to score, where and when it is called.
+class ModelConfig:
+    """A model, its strides and how it runs. `load_scorer` loads it on the machine that calls it, so workers get this record.
 
     Attributes:
-      model: preset's name or path; see `model.presets.load_model`.
-      strides: strides to score.
-      precision: number format, a value of `model.precision.Precision`.
-      sha256: hash that its weights must have (`model.presets.LoadedModel.sha256`), so that rows name the weights that made
-        them; None takes any.
-      batch_frames: frames that the network takes together.
-      require_gpu: raise an error where there is none.
+      name: Name of a preset, or path of a checkpoint; see `model.presets.load_model`.
+      sha256: Hash that the model's configuration and weights must have. Rows name it, so other weights are refused.
+      strides: Strides to score, in frames.
+      precision: Number format of the frame encoder, a value of `Precision`.
+      period_offset: Frames that period class 0 of the network stands for; see `RepNetConfig`.
+      batch_frames: Batch size in frames. Default: 64.
+      require_gpu: Fail if there is no GPU. Default: use one if there is one.
     """
 
-    model: str
+    name: str
+    sha256: str
     strides: tuple[int, ...]
     precision: str
-    sha256: str | None
+    period_offset: int
     batch_frames: int = 64
     require_gpu: bool = False
 
-    def __call__(self) -> ChunkScorer:
-        """Returns the scorer.
+    def load_scorer(self) -> ChunkScorer:
+        """Loads the model, ready to score.
 
         Raises:
-          WeightsError: if there is no such model, or its weights are missing, damaged or others than expected.
-          ValueError: for a precision or strides that there are not.
-          NoGpuError: if a GPU is required, and TensorFlow sees none.
+          WeightsError: the model is unknown, or its weights are missing, damaged or have another hash.
+          ValueError: the precision or a stride is not supported.
+          NoGpuError: a GPU is required and TensorFlow finds none.
         """
-        import_tensorflow()  # here, since a launcher builds pipelines without waiting for it
+        import_tensorflow()  # imported here, so that a launcher builds pipelines without waiting for it
         from model.devices import prepare_gpus
-        from model.precision import Precision
         from model.presets import load_model
-        from model.scoring import Scorer
+        from model.scoring import Precision, Scorer
 
         has_gpu = prepare_gpus(require=self.require_gpu)
-        loaded = load_model(self.model)
-        if self.sha256 is not None and loaded.sha256 != self.sha256:
+        loaded = load_model(self.name)
+        if loaded.sha256 != self.sha256:
             raise WeightsError(
-                f"the weights of {self.model!r} are not those that the run began with, whose hash is {self.sha256}. "
+                f"the weights of {self.name!r} changed since the run began; their hash was {self.sha256}. "
                 f"Received: {loaded.sha256}"
             )
         scorer = Scorer(loaded.network, self.strides, Precision(self.precision), self.batch_frames)

@@ -17,13 +17,13 @@ from rich.text import Text
 
 from model.counting import CountingOptions
 from model.presets import WeightsError, load_model
-from pipeline.options import ModelConfig, UsageError, add_model_options, make_counting, make_decoding, make_model
+from pipeline.options import UsageError, add_model_options, make_counting, make_decoding, make_model
 from pipeline.results_table import print_table, printable, results_table
 from transforms.counting import aggregate
 from transforms.decoding.decode_videos import Reader, decode_or_fail
 from transforms.decoding.process import DecoderProcess
 from transforms.decoding.reader import DecodingOptions
-from transforms.inference import ChunkScorer, score_or_fail
+from transforms.inference import ChunkScorer, ModelConfig, score_or_fail
 from transforms.listing import NoMatchError, check_matches, list_videos
 from transforms.records import ChunkScores, Failure, VideoCount, VideoRef, VideoResult
 

@@ -7,10 +7,10 @@ from demo import plot_result
 from model.counting import CountingOptions
 from model.presets import WeightsError
 from pipeline.commands.count import Counter
-from pipeline.options import ModelConfig
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video, number_of, numbered
 from transforms.decoding.reader import DecodingOptions
+from transforms.inference import ModelConfig
 
 
 @pytest.fixture(autouse=True)

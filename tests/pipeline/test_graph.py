@@ -1,18 +1,16 @@
 """A run's steps work hand in hand: what is done with one video is known before the next one is begun."""
 
-import dataclasses
-
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.counting import CountingOptions
 from pipeline.graph import build_pipeline, make_handler
-from pipeline.options import LOCAL_RUNNER, ModelConfig, RunConfig, SourceConfig
+from pipeline.options import LOCAL_RUNNER, RunConfig, SourceConfig
 from tests.support.samples import make_provenance
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.reader import DecodingOptions
-from transforms.inference import LoadScorer, RepNetModelHandler
+from transforms.inference import ModelConfig, RepNetModelHandler
 from transforms.progress import finished_videos
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
@@ -58,14 +56,7 @@ def test_a_video_is_marked_before_the_next_one_is_scored(tmp_path, monkeypatch):
     assert finished_videos(progress_path) == 4
 
 
-def test_workers_load_the_weights_that_the_rows_name(tmp_path):
-    handler = make_handler(config_for(tmp_path))
-    assert handler._load_scorer == LoadScorer("lite", FakeScorer.strides, "float32", "f" * 64)
-    assert not handler._load_scorer.require_gpu
-
-
-def test_workers_that_are_to_have_a_gpu_are_told_so(tmp_path):
+def test_workers_load_the_model_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(ModelConfig, "load_scorer", lambda model: ("loaded", model))
     config = config_for(tmp_path)
-    model = dataclasses.replace(config.model, require_gpu=True, batch_frames=256)
-    load = make_handler(dataclasses.replace(config, model=model))._load_scorer
-    assert (load.require_gpu, load.batch_frames) == (True, 256)
+    assert make_handler(config).load_model() == ("loaded", config.model)

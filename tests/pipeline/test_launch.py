@@ -15,8 +15,9 @@ from pipeline.launch import (
     make_launch,
     set_up_workers,
 )
-from pipeline.options import ModelConfig, UsageError
+from pipeline.options import UsageError
 from tests.google_cloud.dataflow import Dataflow
+from transforms.inference import ModelConfig
 
 DATAFLOW = ["--runner", "DataflowRunner", "--project", "gym", "--region", "europe-west4"]
 

@@ -19,7 +19,7 @@ from model.logits import StrideLogits
 from model.storage import WeightsError
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode, Stage
-from transforms.inference import LoadScorer, RepNetModelHandler, ScoreChunks, score_or_fail
+from transforms.inference import ModelConfig, RepNetModelHandler, ScoreChunks, score_or_fail
 from transforms.records import ChunkScores, Failure, FrameChunk, VideoRef
 
 VIDEO = VideoRef("a.mp4", 1, 2, datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc))
@@ -150,9 +150,8 @@ def fake_model_modules(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize("sha256", [None, "f" * 64])
-def test_model_is_loaded_by_name_and_scores_the_strides_asked_for(fake_model_modules, sha256):
-    scorer = LoadScorer("lite", (4, 5), "bfloat16", sha256)()
+def test_the_model_is_loaded_by_name_and_scores_its_strides(fake_model_modules):
+    scorer = ModelConfig("lite", "f" * 64, (4, 5), "bfloat16", 1).load_scorer()
     assert weakref.ref(scorer)() is scorer
     assert fake_model_modules == {
         "model": "lite",
@@ -164,14 +163,14 @@ def test_model_is_loaded_by_name_and_scores_the_strides_asked_for(fake_model_mod
 
 
 def test_on_a_gpu_the_model_is_warm_before_the_first_chunk(fake_model_modules):
-    LoadScorer("lite", (4, 5), "bfloat16", None, 256, require_gpu=True)()
+    ModelConfig("lite", "f" * 64, (4, 5), "bfloat16", 1, 256, require_gpu=True).load_scorer()
     assert (fake_model_modules["warm"], fake_model_modules["batch_frames"]) == (True, 256)
 
 
 @pytest.mark.usefixtures("fake_model_modules")
 def test_weights_that_changed_since_the_run_began_are_refused():
-    with pytest.raises(WeightsError, match=rf"weights of 'lite' .* hash is {'0' * 64}\. Received: {'f' * 64}"):
-        LoadScorer("lite", (1,), "float32", "0" * 64)()
+    with pytest.raises(WeightsError, match=rf"weights of 'lite' changed .* hash was {'0' * 64}\. Received: {'f' * 64}"):
+        ModelConfig("lite", "0" * 64, (1,), "float32", 1).load_scorer()
 
 
 def run_scoring(items, check, clock=time.monotonic):

@@ -1,10 +1,13 @@
+"""Records keep their values on the way between workers."""
+
 import datetime
 
 import apache_beam as beam
 import pytest
 
+from tests.support.markdown import table_rows
 from tests.support.samples import make_failure, make_video_count
-from transforms.records import VideoRef, VideoRefCoder, VideoResult, rounded_count
+from transforms.records import VideoFlag, VideoRef, VideoRefCoder, VideoResult, rounded_count
 
 
 def ref(uri="a.mp4", generation=2**62):
@@ -12,27 +15,27 @@ def ref(uri="a.mp4", generation=2**62):
 
 
 @pytest.mark.parametrize("uri", ["gs://gym/a.mp4", "späť/🏋.mp4", 'quo"te\n.mp4', "not-utf8-\udcff.mp4", ""])
-def test_coder_of_videos_brings_back_what_it_was_given(uri):
+def test_the_coder_returns_the_video_that_was_encoded(uri):
     coder = VideoRefCoder()
 
     assert coder.decode(coder.encode(ref(uri))) == ref(uri)
 
 
-def test_coder_of_videos_tells_generations_apart():
+def test_the_coder_distinguishes_generations():
     coder = VideoRefCoder()
 
     assert coder.encode(ref(generation=7)) == coder.encode(ref(generation=7))
     assert coder.encode(ref(generation=7)) != coder.encode(ref(generation=8))
 
 
-def test_beam_finds_the_coder_of_videos_and_may_group_by_it():
+def test_beam_finds_the_coder_and_may_group_by_it():
     coder = beam.coders.registry.get_coder(VideoRef)
 
     assert isinstance(coder, VideoRefCoder)
     assert coder.is_deterministic()
 
 
-def test_a_video_reads_well_in_a_log():
+def test_a_video_is_readable_in_a_log():
     assert repr(ref("gs://gym/a.mp4", generation=7)) == "gs://gym/a.mp4#7"
 
 
@@ -53,3 +56,7 @@ def test_a_remark_is_the_failure_or_the_flags():
     failed = VideoResult("a.mp4", None, code="NO_FRAMES", message="no frame decodes")
     counted = VideoResult("b.mp4", 4.0, 0.9, 8.0, ("ROTATED", "TRUNCATED"))
     assert [failed.remark, counted.remark] == ["NO_FRAMES: no frame decodes", "ROTATED, TRUNCATED"]
+
+
+def test_the_documentation_has_one_row_for_each_flag_in_the_same_order():
+    assert list(table_rows("docs/failure_codes.md", "flag")) == [flag.value for flag in VideoFlag]

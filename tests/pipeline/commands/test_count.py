@@ -10,11 +10,11 @@ import pytest
 from model.counting import CountingOptions
 from model.presets import WeightsError
 from pipeline.commands import count as count_command
-from pipeline.options import ModelConfig
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.reader import DecodingOptions
 from transforms.failure_codes import FailureCode, Stage
+from transforms.inference import ModelConfig
 from transforms.objects import find_object
 from transforms.records import Failure, VideoCount
 

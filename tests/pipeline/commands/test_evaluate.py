@@ -14,10 +14,10 @@ from model.presets import WeightsError
 from pipeline import evaluation_plot
 from pipeline.commands import count as count_command
 from pipeline.commands import evaluate as evaluate_command
-from pipeline.options import ModelConfig
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.reader import DecodingOptions
+from transforms.inference import ModelConfig
 
 MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)
 COUNTER = count_command.Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), MODEL)
