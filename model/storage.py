@@ -1,7 +1,7 @@
-"""Files of models on Cloud Storage, brought to and from the local disk.
+"""Cloud Storage: URIs, buckets, and download and upload of model files.
 
-Readers and writers of weights work on local files; `gs://` paths are staged through a temporary folder with the official
-client, which heeds `GOOGLE_APPLICATION_CREDENTIALS` and `STORAGE_EMULATOR_HOST`.
+Readers and writers of weights work on local files. `gs://` paths are copied through a temporary folder with Google's client,
+which reads `GOOGLE_APPLICATION_CREDENTIALS` and `STORAGE_EMULATOR_HOST`.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ if TYPE_CHECKING:
 SCHEME = "gs://"
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Numbers of the errors of a disk, a quota or a limit on files that is used up."""
+"""Error numbers for a full disk, an exhausted quota and a file-size limit."""
 
 _BLOCK_BYTES = 1 << 20
 
 
 class WeightsError(ValueError):
-    """A model has no such name, or its weights are missing, damaged, of another network or not to be written."""
+    """A model name is unknown, or its weights are missing, damaged, of another network or cannot be written."""
 
 
 class StorageError(WeightsError):
-    """Cloud Storage cannot be read or written as asked."""
+    """Cloud Storage cannot be read or written, or a URI is not valid."""
 
 
 def is_remote(path: str) -> bool:
-    """Returns whether `path` lies on Cloud Storage; raises StorageError for any other remote scheme."""
+    """Returns whether `path` is on Cloud Storage; raises StorageError for any other remote scheme."""
     if "://" in path and not path.startswith(SCHEME):
-        raise StorageError(f"model files lie on the local disk or under {SCHEME}. Received: {path!r}")
+        raise StorageError(f"a model file must be a local path or a {SCHEME} URI. Received: {path!r}")
     return path.startswith(SCHEME)
 
 
 @contextlib.contextmanager
 def staged(prefix: str, is_wanted: Callable[[str], bool]) -> Iterator[Path]:
-    """Downloads the objects that begin with `prefix` and are wanted into a temporary folder, removed on exit.
+    """Downloads objects whose names start with a prefix into a temporary folder, which is removed on exit.
 
     Args:
-      prefix: "gs://bucket/folder/beginning of a name".
-      is_wanted: takes the part of an object's name that follows the prefix.
+      prefix: Prefix of the objects, such as "gs://bucket/folder/ckpt-88".
+      is_wanted: Filter; called with the part of an object's name after the prefix.
 
     Yields:
-      The local path that stands for `prefix`: local files are named as the objects are, up to the folder.
+      The local path that corresponds to `prefix`, such as "/tmp/repcount-x/ckpt-88".
 
     Raises:
-      StorageError: the bucket cannot be read, or nothing in it is wanted.
+      StorageError: the bucket cannot be read, or no object passes the filter.
     """
     bucket_name, object_prefix = _split_object(prefix)
     stem = object_prefix.rsplit("/", 1)[-1]
@@ -63,12 +63,12 @@ def staged(prefix: str, is_wanted: Callable[[str], bool]) -> Iterator[Path]:
             for blob in blobs:
                 blob.download_to_filename(str(Path(folder, stem + blob.name.removeprefix(object_prefix))))
         if not blobs:
-            raise StorageError(f"no model file on Cloud Storage begins so. Received: {prefix!r}")
+            raise StorageError(f"no model file on Cloud Storage starts with this prefix. Received: {prefix!r}")
         yield Path(folder, stem)
 
 
 def file_sha256(path: Path) -> str:
-    """Returns the hash of a local file in hexadecimal."""
+    """Returns the SHA-256 hash of a local file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
@@ -77,7 +77,7 @@ def file_sha256(path: Path) -> str:
 
 
 def upload(local_path: Path, uri: str, sha256: str) -> None:
-    """Uploads a file, with its hash kept as the object's metadata; the service checks the bytes on arrival.
+    """Uploads a file and stores its hash in the object's metadata. The service verifies the content with MD5.
 
     Raises:
       StorageError: the bucket cannot be written.
@@ -90,7 +90,7 @@ def upload(local_path: Path, uri: str, sha256: str) -> None:
 
 
 def remote_sha256(uri: str) -> str | None:
-    """Returns the hash that `upload` left with an object; None where there is no such object or no hash.
+    """Returns the hash that `upload` stored with an object, or None if there is no such object or no hash.
 
     Raises:
       StorageError: the bucket cannot be read.
@@ -102,14 +102,14 @@ def remote_sha256(uri: str) -> str | None:
 
 
 def open_bucket(name: str) -> Bucket:
-    """Returns a bucket as the official client gives it, without credentials where there are none; asks the service nothing."""
+    """Returns a bucket of Google's client, anonymous if there are no credentials. Sends no request."""
     from google.auth.exceptions import DefaultCredentialsError
     from google.cloud import storage
 
     try:
         client = storage.Client()
     except DefaultCredentialsError:
-        # Public buckets, such as the published checkpoints', need no credentials.
+        # Public buckets, such as that of the published checkpoints, need no credentials.
         client = storage.Client.create_anonymous_client()
     return client.bucket(name)
 
@@ -136,7 +136,7 @@ def _split_object(uri: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _one_line_errors(uri: str) -> Iterator[None]:
-    """Turns what the client raises into StorageError with a message of one line."""
+    """Turns errors of the client into StorageError with a one-line message."""
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
 

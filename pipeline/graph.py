@@ -47,14 +47,14 @@ def build_pipeline(
     selected = listed | "Select videos" >> SelectVideos(config.warehouse, provenance, source.selection)
     totals = selected["totals"]
     if progress_path is not None:
-        totals |= "Tell totals" >> WriteTotals(progress_path)
+        totals |= "Write totals" >> WriteTotals(progress_path)
     # The runner here does one thing at a time; elsewhere, a worker has threads.
     decoded = selected["videos"] | "Decode" >> DecodeVideos(config.decoding, ahead=progress_path is not None)
     scored = decoded | "Score" >> ScoreChunks(handler, config.accelerator)
     if progress_path is not None:
         scored |= "Mark progress" >> MarkProgress(progress_path)
-    settled = scored | "Count" >> CountVideos(config.counting, config.model.period_offset)
-    staged = settled | "Stage rows" >> StageRows(folder, provenance)
+    counted = scored | "Count" >> CountVideos(config.counting, config.model.period_offset)
+    staged = counted | "Stage rows" >> StageRows(folder, provenance)
     committed = {"staged": staged, "totals": totals}
     # Here, who waits sees the failures; elsewhere, the job itself must end as failed.
     failure_limit = config.failure_limit if progress_path is None else None

@@ -1,4 +1,4 @@
-"""Settling videos: all that is known of one meets here, and it ends as exactly one count or one failure."""
+"""Counting: collects the scores and failures of each video and turns them into exactly one count or one failure."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _LOGGER = logging.getLogger(__name__)
 class CountVideos(beam.PTransform):
     """Counts each video from the scores of its chunks, or says why it could not be counted.
 
-    Takes a PCollection of `ChunkScores` and `Failure`s, in any order, and returns one with a `VideoCount` or a `Failure` for
-    every video in the input. Metrics in the namespace "repcount": counters `videos_counted`, `videos_failed`, and
-    `videos_failed_CODE` for each code met; distribution `count_msec`, wall time of settling a video.
+    Takes a PCollection of `ChunkScores` and `Failure`s, in any order. Returns one with a `VideoCount` or a `Failure` for every
+    video in the input. Metrics in the namespace "repcount": counters `videos_counted`, `videos_failed` and
+    `videos_failed_CODE` for each code; distribution `count_msec`, wall time of aggregating one video.
 
     Attributes:
-      options: how logits become counts. They decide the numbers and belong to the identity of a row.
-      period_offset: frames that period class 0 of the network stands for, see `RepNetConfig`; a wrong one is off by one frame
-        in every period.
-      clock: tells seconds.
+      options: How logits become counts. They change the numbers and are part of a row's key.
+      period_offset: Frames that period class 0 of the network stands for; see `RepNetConfig`. A wrong value puts every period
+        off by one frame.
+      clock: Returns the time in seconds.
     """
 
     options: CountingOptions
@@ -41,32 +41,33 @@ class CountVideos(beam.PTransform):
     clock: Callable[[], float] = time.monotonic
 
     def expand(self, scored: beam.PCollection) -> beam.PCollection:
-        """Groups by video and settles each."""
+        """Groups by video, then aggregates each video."""
         aggregate_fn = _AggregateFn(self.options, self.period_offset, self.clock)
         return (
             scored
             | "Key by video" >> beam.Map(_by_video).with_output_types(tuple[VideoRef, ChunkScores | Failure])
             | "Group by video" >> beam.GroupByKey()
-            | "Settle" >> beam.ParDo(aggregate_fn).with_output_types(VideoCount | Failure)
+            | "Aggregate" >> beam.ParDo(aggregate_fn).with_output_types(VideoCount | Failure)
         )
 
 
 def aggregate(
     video: VideoRef, items: Iterable[ChunkScores | Failure], options: CountingOptions, period_offset: int
 ) -> VideoCount | Failure:
-    """Decides what becomes of a video.
+    """Returns the count of a video, or its failure.
 
     Args:
-      video: which.
-      items: the scores of its chunks and the failures met on the way, in any order. Of several scores with the same index, as a
-        retry leaves them, the first counts.
-      options: how logits become counts.
-      period_offset: frames that period class 0 stands for.
+      video: Video that the items belong to.
+      items: Scores of its chunks and failures of its steps, in any order. A retry can leave several scores with the same index;
+        the first one counts.
+      options: How logits become counts.
+      period_offset: Frames that period class 0 stands for.
 
     Returns:
-      If there is any failure, the one of the earliest stage, and of that the first by code and message. INCOMPLETE if the
-      chunks are not numbered 0, 1, 2 … with facts on the last and only there. COUNTING_FAILED if counting raises. Else the
-      count.
+      The count, or a failure:
+      - The failure of the earliest stage, if there are any; within a stage the first by code and message.
+      - INCOMPLETE if the chunks are not numbered 0, 1, 2 … with facts on the last one only.
+      - COUNTING_FAILED if counting raises an error.
     """
     chunks: dict[int, ChunkScores] = {}
     failures: list[Failure] = []
@@ -86,24 +87,24 @@ def aggregate(
         times_sec = np.concatenate([chunk.times_sec for chunk in in_order])
         logits = concatenate([chunk.logits for chunk in in_order])
         counted = count_repetitions(logits, len(times_sec), period_offset, options)
-    except Exception as error:  # one video that cannot be counted must not fail the bundle, and with it the run
+    except Exception as error:  # one bad video must not fail the bundle, and with it the run
         message = describe_error(error)
         _LOGGER.info("Counting %r failed: %s", video.uri, message)
-        _LOGGER.debug("It failed here:", exc_info=True)
+        _LOGGER.debug("Traceback:", exc_info=True)
         return Failure(video, Stage.COUNT, FailureCode.COUNTING_FAILED, message)
     return VideoCount(video, facts, counted, times_sec, find_flags(facts, counted))
 
 
 def find_flags(facts: VideoFacts, counted: Counted) -> tuple[VideoFlag, ...]:
-    """Returns what a reader of a count should know about it, in the order of `VideoFlag`.
+    """Returns the flags of a count, in the order of `VideoFlag`.
 
-    NOT_PERIODIC: nothing was counted, since no frame is periodic or the confidence is below the video threshold.
-    TRUNCATED: frames are missing, at the end or where the file is damaged; the count is that of the frames that decoded.
-    TOO_SHORT: fewer sampled frames than a window holds, so that the network saw the last one repeated at every stride.
-    PERIOD_AT_LIMIT: the period is the longest that the chosen stride can tell; the true one may be longer.
-    AMBIGUOUS_STRIDE: another stride scores as well and counts differently.
-    VARIABLE_FRAME_RATE: frames are unevenly spaced, so that a period in frames is no steady time.
-    ROTATED: the frames were turned upright as the file asks.
+    NOT_PERIODIC: The count is 0, because no frame is periodic or the confidence is below the video threshold.
+    TRUNCATED: Frames are missing at the end or at a damaged place. The count covers the frames that decoded.
+    TOO_SHORT: The video has fewer sampled frames than a window, so the network saw the last frame repeated at every stride.
+    PERIOD_AT_LIMIT: The period is the longest that the chosen stride can measure. The true one may be longer.
+    AMBIGUOUS_STRIDE: Another stride scores as well and gives another count.
+    VARIABLE_FRAME_RATE: Frames are unevenly spaced, so a period in frames is not a fixed time.
+    ROTATED: The frames were rotated upright, as the file asks.
     """
     applies = {
         VideoFlag.NOT_PERIODIC: counted.count == 0,
@@ -118,7 +119,7 @@ def find_flags(facts: VideoFacts, counted: Counted) -> tuple[VideoFlag, ...]:
 
 
 class _AggregateFn(beam.DoFn):
-    """Settles videos and keeps the books on them."""
+    """Aggregates videos and updates the metrics."""
 
     def __init__(self, options: CountingOptions, period_offset: int, clock: Callable[[], float]) -> None:
         self._options = options
@@ -126,17 +127,17 @@ class _AggregateFn(beam.DoFn):
         self._clock = clock
 
     def process(self, element: tuple[VideoRef, Iterable[ChunkScores | Failure]]) -> Iterator[VideoCount | Failure]:
-        """Yields the count or the failure."""
+        """Yields the count or the failure of one video."""
         video, items = element
         started_sec = self._clock()
-        settled = aggregate(video, items, self._options, self._period_offset)
+        result = aggregate(video, items, self._options, self._period_offset)
         Metrics.distribution(METRICS_NAMESPACE, "count_msec").update(round(1000 * (self._clock() - started_sec)))
-        if isinstance(settled, Failure):
+        if isinstance(result, Failure):
             Metrics.counter(METRICS_NAMESPACE, "videos_failed").inc()
-            Metrics.counter(METRICS_NAMESPACE, f"videos_failed_{settled.code.value}").inc()
+            Metrics.counter(METRICS_NAMESPACE, f"videos_failed_{result.code.value}").inc()
         else:
             Metrics.counter(METRICS_NAMESPACE, "videos_counted").inc()
-        yield settled
+        yield result
 
 
 def _by_video(item: ChunkScores | Failure) -> tuple[VideoRef, ChunkScores | Failure]:
@@ -148,7 +149,7 @@ def _precedence(failure: Failure) -> tuple[int, str, str]:
 
 
 def _find_gap(chunks: list[ChunkScores]) -> str:
-    """Says what is missing from a video's chunks, in the order of their indices; "" if they are complete."""
+    """Returns what is wrong with a video's chunks, which are sorted by index; "" if they are complete."""
     for expected, chunk in enumerate(chunks):
         if chunk.index != expected:
             return f"the scores of chunk {expected} did not arrive, those of chunk {chunk.index} did"

@@ -1,4 +1,4 @@
-"""Inference: from chunks of frames to what the network says about them, by Beam's RunInference with our own model handler."""
+"""Inference: turns chunks of frames into scores, with Beam's RunInference and our own model handler."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from transforms.packing import PackChunks, UnpackChunks
 from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, FrameChunk, describe_error
 
 _BATCH_CHUNKS = 1
-"""Chunks that are handed over together. One holds hundreds of frames and fills the device by itself."""
+"""Chunks in a batch of RunInference. One chunk has hundreds of frames and fills the device."""
 
 _LOGGER = logging.getLogger(__name__)
 
 
 class ChunkScorer(Protocol):
-    """What scores a chunk: `model.scoring.Scorer`, or anything that does the same."""
+    """Scores chunks: `model.scoring.Scorer`, or any object with the same method."""
 
     def score(self, frames: np.ndarray, *, is_last: bool = True) -> Mapping[int, StrideLogits]:
         """Returns the logits of (num_frames, 112, 112, 3) uint8 RGB frames, by stride."""
@@ -83,64 +83,60 @@ class ModelConfig:
 
 
 def score_or_fail(chunk: FrameChunk, scorer: ChunkScorer) -> ChunkScores | Failure:
-    """Returns what the network says about a chunk, or why it says nothing; raises nothing."""
+    """Returns the scores of a chunk, or a failure if scoring raises an error. Raises nothing."""
     try:
         logits = scorer.score(chunk.frames, is_last=chunk.facts is not None)
-    except Exception as error:  # a chunk that cannot be scored must not fail the others
+    except Exception as error:  # one bad chunk must not fail the others
         message = describe_error(error)
         _LOGGER.info("Scoring chunk %d of %r failed: %s", chunk.index, chunk.video.uri, message)
-        _LOGGER.debug("It failed here:", exc_info=True)
+        _LOGGER.debug("Traceback:", exc_info=True)
         return Failure(chunk.video, Stage.SCORE, FailureCode.SCORING_FAILED, message)
     return ChunkScores(chunk.video, chunk.index, dict(logits), chunk.times_sec, chunk.facts)
 
 
 class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failure, ChunkScorer]):
-    """Tells RunInference how to load a RepNet and score chunks with it.
+    """Loads a RepNet and scores chunks for RunInference.
 
-    Results are our own records instead of `PredictionResult`, whose `example` would keep the frames alive downstream. A chunk
-    that cannot be scored becomes a `Failure` of its video, and the other chunks go on. A `Failure` of an earlier step passes
-    unchanged: led round the model it would have to be joined again with what was scored, and a runner may hold all of that
-    back for it. Metrics in the namespace "repcount", beside those of RunInference, which take failures for inferences, too: the
-    counter `frames_scored` and the distributions `score_msec`, wall time of scoring a chunk, and `batch_frames`, its frames,
-    which tells how full the device is.
+    Results are our own records, because the `example` of a `PredictionResult` would keep the frames in memory downstream. A
+    chunk that cannot be scored becomes a `Failure` of its video; other chunks continue. A `Failure` of an earlier step passes
+    through unchanged. A branch around the model would need a join behind it, for which a runner may hold back all scores.
+
+    Metrics in the namespace "repcount": counter `frames_scored`; distributions `score_msec`, wall time of scoring a chunk, and
+    `batch_frames`, frames in a chunk. RunInference adds its own, which count failures as inferences.
     """
 
     def __init__(self, load_scorer: Callable[[], ChunkScorer], *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Keeps what loading needs.
+        """Stores the arguments; `load_model` loads the model.
 
         Args:
-          load_scorer: loads the model on a worker, once in each process; can be pickled. What it returns must take weak
+          load_scorer: Loads the model on a worker, once in each process. It must be picklable, and its result must support weak
             references, as instances of ordinary classes do and tuples, lists and dicts do not.
-          clock: tells seconds.
+          clock: Returns the time in seconds.
         """
         super().__init__(min_batch_size=_BATCH_CHUNKS, max_batch_size=_BATCH_CHUNKS)
         self._load_scorer = load_scorer
         self._clock = clock
 
     def load_model(self) -> ChunkScorer:
-        """Loads the model."""
+        """Returns the loaded model."""
         return self._load_scorer()
 
     def run_inference(
         self, batch: Sequence[FrameChunk | Failure], model: ChunkScorer, inference_args: dict[str, Any] | None = None
     ) -> Iterable[ChunkScores | Failure]:
-        """Scores each chunk of a batch, and returns its failures as they are, all in their order."""
+        """Returns the scores of each chunk and the failures unchanged, in the order of the batch."""
         return [item if isinstance(item, Failure) else self._score(item, model) for item in batch]
 
     def get_num_bytes(self, batch: Sequence[FrameChunk | Failure]) -> int:
-        """Returns the bytes of a batch's frames; the inherited method would pickle them to find out."""
+        """Returns the size of a batch's frames in bytes. The inherited method would pickle them to measure it."""
         return sum(item.frames.nbytes for item in batch if isinstance(item, FrameChunk))
 
     def get_metrics_namespace(self) -> str:
-        """Returns the namespace of RunInference's own metrics."""
+        """Returns the namespace for RunInference's own metrics."""
         return METRICS_NAMESPACE
 
     def validate_inference_args(self, inference_args: dict[str, Any] | None) -> None:
-        """Refuses arguments, since scoring takes none.
-
-        Raises:
-          ValueError: if there are any.
-        """
+        """Raises ValueError if there are arguments, because scoring takes none."""
         if inference_args:
             raise ValueError(f"scoring takes no inference_args. Received: {inference_args}")
 
@@ -156,30 +152,30 @@ class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failur
 
 @dataclasses.dataclass(eq=False)
 class ScoreChunks(beam.PTransform):
-    """Scores the `FrameChunk`s of a PCollection and lets its `Failure`s through: a PCollection of `ChunkScores` and `Failure`s.
+    """Turns the `FrameChunk`s of a PCollection into `ChunkScores`; `Failure`s pass unchanged.
 
-    Nothing is shuffled or joined on the way, so that frames stay on the worker that decoded them, and what becomes of a chunk
-    goes on before the next one is decoded. Unless an accelerator is named: then the chunks go, packed, to workers that have it.
+    Without an accelerator there is no shuffle and no join: frames stay on the worker that decoded them, and a chunk is scored
+    before the next one is decoded. With an accelerator, chunks are packed and sent to workers that have it.
 
     Attributes:
-      handler: what loads the model and scores.
-      accelerator: what workers must have to score, as Beam's resource hint says it; "" for nothing.
+      handler: Handler that loads the model and scores.
+      accelerator: Beam's resource hint for workers that score, such as "type:nvidia-l4;count:1"; "" for any worker.
     """
 
     handler: RepNetModelHandler
     accelerator: str = ""
 
     def expand(self, decoded: beam.PCollection) -> beam.PCollection:
-        """Scores in one step, which runners fuse with the one that decodes, unless it is to run elsewhere."""
+        """Scores in one step, which runners fuse with decoding unless there is an accelerator."""
         if not self.accelerator:
             return decoded | "Score" >> RunInference(self.handler)
-        # Steps next to each other may run on the same machines, whatever they ask for: only a shuffle keeps them apart.
+        # Without a shuffle, a runner may fuse the steps and run both on one machine, whatever their resource hints.
         packed = decoded | "Pack" >> PackChunks() | "Send" >> beam.Reshuffle()
         return packed | "On accelerators" >> _ScorePacked(self.handler).with_resource_hints(accelerator=self.accelerator)
 
 
 class _ScorePacked(beam.PTransform):
-    """Unpacks and scores: what resource hints for scoring hold for."""
+    """Unpacks and scores: the steps that the accelerator's resource hint covers."""
 
     def __init__(self, handler: RepNetModelHandler) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Packing: frames for their way through the network, where the workers that score are not those that decode.
+"""Packing: compresses frames that are sent from workers that decode to workers that score.
 
-A frame is stored as its difference from the one before, and the whole compressed with Zstandard, both without loss: videos of
-people who exercise become a quarter as large, at a few hundred megabytes a second each way.
+Each frame is stored as its difference from the one before, and all are compressed with Zstandard. Both steps are lossless.
+Workout videos shrink to about a quarter, at a few hundred megabytes a second in each direction.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ _CODEC = "zstd"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PackedChunk:
-    """A `FrameChunk` whose frames are packed.
+    """A `FrameChunk` with its frames compressed.
 
     Attributes:
-      video, index, times_sec, facts: those of the chunk.
-      packed: its frames.
+      video: Video of the chunk.
+      index: Number of the chunk within the video, from 0.
+      packed: Frames, compressed by `pack`.
+      times_sec: (num_frames,) float64, presentation times in seconds.
+      facts: Facts of the video, on its last chunk only; else None.
     """
 
     video: VideoRef
@@ -36,15 +39,15 @@ class PackedChunk:
 
 
 def pack(chunk: FrameChunk) -> PackedChunk:
-    """Packs a chunk."""
-    steps = chunk.frames.copy()
-    steps[1:] -= chunk.frames[:-1]  # modulo 256, and so it is undone
-    packed = pa.compress(pa.py_buffer(steps), codec=_CODEC, asbytes=True)
+    """Returns the chunk with its frames compressed."""
+    differences = chunk.frames.copy()
+    differences[1:] -= chunk.frames[:-1]  # modulo 256, as is the sum in `unpack`
+    packed = pa.compress(pa.py_buffer(differences), codec=_CODEC, asbytes=True)
     return PackedChunk(chunk.video, chunk.index, packed, chunk.times_sec, chunk.facts)
 
 
 def unpack(packed: PackedChunk) -> FrameChunk:
-    """Returns the chunk that was packed."""
+    """Returns the chunk as it was before `pack`."""
     shape = (len(packed.times_sec), FRAME_SIZE, FRAME_SIZE, 3)
     content = pa.decompress(packed.packed, decompressed_size=int(np.prod(shape)), codec=_CODEC)
     frames = np.cumsum(np.frombuffer(content, np.uint8).reshape(shape), axis=0, dtype=np.uint8)
@@ -52,18 +55,18 @@ def unpack(packed: PackedChunk) -> FrameChunk:
 
 
 class PackChunks(beam.PTransform):
-    """Packs the `FrameChunk`s of a PCollection; its `Failure`s stay as they are."""
+    """Turns the `FrameChunk`s of a PCollection into `PackedChunk`s; `Failure`s pass unchanged."""
 
     def expand(self, decoded: beam.PCollection) -> beam.PCollection:
-        """Packs in one step, which runners fuse with the one that decodes."""
+        """Packs in one step, which runners fuse with decoding."""
         return decoded | "Pack" >> beam.Map(_pack).with_output_types(PackedChunk | Failure)
 
 
 class UnpackChunks(beam.PTransform):
-    """Unpacks the `PackedChunk`s of a PCollection; its `Failure`s stay as they are."""
+    """Turns the `PackedChunk`s of a PCollection into `FrameChunk`s; `Failure`s pass unchanged."""
 
     def expand(self, packed: beam.PCollection) -> beam.PCollection:
-        """Unpacks in one step, which runners fuse with the one that scores."""
+        """Unpacks in one step, which runners fuse with scoring."""
         return packed | "Unpack" >> beam.Map(_unpack).with_output_types(FrameChunk | Failure)
 
 

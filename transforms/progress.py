@@ -1,4 +1,4 @@
-"""Progress of a run on this machine: a file that says how much there is to do, and one that grows with what is done."""
+"""Progress of a run on this machine, in two files: one has the number of videos to count, one grows with each that is done."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ _TOTALS_SUFFIX = ".totals"
 
 @dataclasses.dataclass(eq=False)
 class MarkProgress(beam.PTransform):
-    """Lets `ChunkScores` and `Failure`s through, and marks each video's end in a file.
+    """Passes `ChunkScores` and `Failure`s on and adds a mark to a file for each video that is done.
 
-    A runner in this process tells nothing before it is done, and metrics come last of all. A video that is tried again is
-    marked again: the file is for people to look at, not for counting.
+    Beam's runner in this process reports nothing, not even metrics, until it has finished. A retried video is marked again, so
+    the file is good for a progress display only.
 
     Attributes:
-      path: of the file, local.
+      path: Local path of the file.
     """
 
     path: str
 
     def expand(self, scored: beam.PCollection) -> beam.PCollection:
-        """Marks in passing."""
+        """Marks each video in one step."""
         return scored | "Mark" >> beam.ParDo(_MarkFn(self.path)).with_output_types(ChunkScores | Failure)
 
 
 @dataclasses.dataclass(eq=False)
 class WriteTotals(beam.PTransform):
-    """Lets the one `SelectionTotals` of a run through, and writes it beside the file of `MarkProgress`.
+    """Passes the one `SelectionTotals` of a run on and writes it to a file beside that of `MarkProgress`.
 
     Attributes:
-      path: of that file.
+      path: Local path of the file of `MarkProgress`.
     """
 
     path: str
 
     def expand(self, totals: beam.PCollection) -> beam.PCollection:
-        """Writes in passing."""
-        return totals | "Tell" >> beam.Map(_tell, self.path).with_output_types(SelectionTotals)
+        """Writes the totals in one step."""
+        return totals | "Write" >> beam.Map(_write_totals, self.path).with_output_types(SelectionTotals)
 
 
 def read_totals(path: str) -> SelectionTotals | None:
-    """Returns what a selection came to; None until then."""
+    """Returns the totals of the selection, or None if it has not finished."""
     try:
         with open(path + _TOTALS_SUFFIX, encoding="utf-8") as file:
             return SelectionTotals(**json.load(file))
@@ -58,14 +58,14 @@ def read_totals(path: str) -> SelectionTotals | None:
 
 
 def finished_videos(path: str) -> int:
-    """Returns how many videos are marked; 0 before the first."""
+    """Returns the number of videos marked as done."""
     try:
         return os.stat(path).st_size
     except OSError:
         return 0
 
 
-def _tell(totals: SelectionTotals, path: str) -> SelectionTotals:
+def _write_totals(totals: SelectionTotals, path: str) -> SelectionTotals:
     unfinished = f"{path}{_TOTALS_SUFFIX}.unfinished"
     with open(unfinished, "w", encoding="utf-8") as file:
         json.dump(dataclasses.asdict(totals), file)
@@ -74,13 +74,13 @@ def _tell(totals: SelectionTotals, path: str) -> SelectionTotals:
 
 
 class _MarkFn(beam.DoFn):
-    """Appends a byte for the last chunk of a video, or its failure."""
+    """Appends one byte for the last chunk of a video, or for its failure."""
 
     def __init__(self, path: str) -> None:
         self._path = path
 
     def process(self, item: ChunkScores | Failure) -> Iterator[ChunkScores | Failure]:
-        """Yields what comes."""
+        """Yields the item unchanged."""
         if isinstance(item, Failure) or item.facts is not None:
             with open(self._path, "ab") as file:
                 file.write(b".")

@@ -1,4 +1,4 @@
-"""The records that travel between the steps of the pipeline."""
+"""The records that pass between the steps of the pipeline."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class VideoRef:
     """The identity of an upload; a new generation of the same name is a new video.
 
     Attributes:
-      uri: path or `gs://` address.
-      generation: version of the object: Cloud Storage's generation, or a local file's time of modification in nanoseconds.
-      size_bytes: size as listed.
-      updated: time of the last change as listed, UTC.
+      uri: Local path or `gs://` URI.
+      generation: Version of the object: Cloud Storage's generation, or the modification time of a local file in nanoseconds.
+      size_bytes: Size in bytes when it was listed.
+      updated: Upload time (UTC) when it was listed: creation of the generation, or modification of the local file.
     """
 
     uri: str
@@ -43,26 +43,26 @@ class VideoRef:
 
 
 class VideoRefCoder(coders.Coder):
-    """Writes a `VideoRef` the same way every time, as grouping by it needs.
+    """Encodes a `VideoRef` as the same bytes every time, which grouping by it needs.
 
-    JSON in ASCII also carries a file name that is not valid UTF-8, which Python holds as lone surrogates.
+    ASCII JSON also carries a file name that is not valid UTF-8, which Python holds as lone surrogates.
     """
 
     def encode(self, value: VideoRef) -> bytes:
-        """Returns the fields in their order."""
+        """Returns the fields as a JSON list."""
         return json.dumps([value.uri, value.generation, value.size_bytes, value.updated.isoformat()]).encode("ascii")
 
     def decode(self, encoded: bytes) -> VideoRef:
-        """Returns what was encoded."""
+        """Returns the video that was encoded."""
         uri, generation, size_bytes, updated = json.loads(encoded)
         return VideoRef(uri, generation, size_bytes, datetime.datetime.fromisoformat(updated))
 
     def is_deterministic(self) -> bool:
-        """Tells Beam that equal videos are equal bytes."""
+        """Returns True: equal videos have equal bytes."""
         return True
 
     def to_type_hint(self) -> type[VideoRef]:
-        """Returns the type that this coder is for."""
+        """Returns the type that this coder encodes."""
         return VideoRef
 
 
@@ -70,7 +70,7 @@ coders.registry.register_coder(VideoRef, VideoRefCoder)
 
 
 class VideoFlag(str, enum.Enum):
-    """What a reader of a count should know about it."""
+    """A remark on a count. `docs/failure_codes.md` says what each flag means."""
 
     NOT_PERIODIC = "NOT_PERIODIC"
     TRUNCATED = "TRUNCATED"
@@ -86,11 +86,11 @@ class FrameChunk:
     """At most 64 × lcm(strides) consecutive sampled frames of one video: the unit of inference.
 
     Attributes:
-      video: whose frames these are.
-      index: number of the chunk within the video, from 0.
+      video: Video of the frames.
+      index: Number of the chunk within the video, from 0.
       frames: (num_frames, 112, 112, 3) uint8, RGB, 0..255.
-      times_sec: (num_frames,) float64, presentation times from the video's first frame, strictly increasing.
-      facts: on the video's last chunk only, else None.
+      times_sec: (num_frames,) float64, presentation times in seconds from the video's first frame, strictly increasing.
+      facts: Facts of the video, on its last chunk only; else None.
     """
 
     video: VideoRef
@@ -105,14 +105,14 @@ class FrameChunk:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ChunkScores:
-    """What the network says about one chunk; frames are left behind.
+    """The network's output for one chunk, without its frames.
 
     Attributes:
-      video: whose scores these are.
-      index: number of the chunk within the video, from 0.
-      logits: by stride.
-      times_sec: (num_frames,) float64, as in the chunk.
-      facts: on the video's last chunk only, else None.
+      video: Video of the chunk.
+      index: Number of the chunk within the video, from 0.
+      logits: Period and periodicity logits by stride.
+      times_sec: (num_frames,) float64, presentation times in seconds of the chunk's frames.
+      facts: Facts of the video, on its last chunk only; else None.
     """
 
     video: VideoRef
@@ -127,10 +127,10 @@ class Failure:
     """A video, or a part of it, that could not be counted.
 
     Attributes:
-      video: which.
-      stage: where it failed.
-      code: why, for machines.
-      message: why, for people: one line, without frames or secrets.
+      video: Video that failed.
+      stage: Step at which it failed.
+      code: Reason, as a code.
+      message: Reason, as one line of text without secrets.
     """
 
     video: VideoRef
@@ -140,7 +140,7 @@ class Failure:
 
 
 def describe_error(error: Exception) -> str:
-    """Returns the error's type and text as the one line of bounded length that a `Failure` takes."""
+    """Returns the error's type and text as one line of limited length, for the message of a `Failure`."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_MESSAGE_CHARS]
 
 
@@ -149,11 +149,11 @@ class VideoCount:
     """A counted video.
 
     Attributes:
-      video: which.
-      facts: what decoding learnt.
-      counted: count, curve, segments, repetition times, scores by stride.
-      times_sec: (num_frames,) float64, presentation times of the frames that the curve in `counted` is about.
-      flags: in the order of `VideoFlag`.
+      video: Video that was counted.
+      facts: Size, codec, frame rate and other facts from decoding.
+      counted: Count, curve, segments, repetition times and scores by stride.
+      times_sec: (num_frames,) float64, presentation times in seconds of the frames in the curve of `counted`.
+      flags: Flags of the count, in the order of `VideoFlag`.
     """
 
     video: VideoRef

@@ -136,7 +136,7 @@ def test_fused_the_whole_job_has_gpus_and_no_step_asks_for_one(cloud, dataflow, 
     assert not any("Pack" in name for name in names)
     (decode,) = (name for name in names if name.endswith("Decode/Decode") or name == "Decode/Decode/ParDo(_DecodeFn)")
     assert shuffled_between(transforms, decode, "Score") == []
-    assert any("Group by video" in name for name in shuffled_between(transforms, decode, "Count/Settle"))
+    assert any("Group by video" in name for name in shuffled_between(transforms, decode, "Count/Aggregate"))
 
 
 @pytest.mark.slow

@@ -1,3 +1,5 @@
+"""Model files are copied to and from Cloud Storage, and URIs are split in one place."""
+
 import pytest
 
 from model import storage
@@ -10,7 +12,7 @@ def test_only_gs_is_remote():
         storage.is_remote("s3://bucket/a")
 
 
-def test_what_is_uploaded_is_staged_again(cloud_storage, tmp_path):
+def test_an_uploaded_file_is_downloaded_again(cloud_storage, tmp_path):
     content = b"\x00\r\n--\r\n\xff" * 100
     local = tmp_path / "a.index"
     local.write_bytes(content)
@@ -29,7 +31,7 @@ def test_unwanted_objects_are_not_downloaded(cloud_storage):
         assert [path.name for path in staged.parent.iterdir()] == ["ckpt-7.index"]
 
 
-def test_nothing_wanted_is_an_error(cloud_storage):
+def test_a_prefix_without_a_wanted_object_is_an_error(cloud_storage):
     with (
         pytest.raises(storage.StorageError, match="Received: 'gs://bucket/nothing'"),
         storage.staged("gs://bucket/nothing", lambda rest: True),
@@ -41,7 +43,7 @@ def test_an_absent_object_has_no_hash(cloud_storage):
     assert storage.remote_sha256("gs://bucket/absent") is None
 
 
-def test_a_bucket_alone_is_no_file(cloud_storage):
+def test_a_bucket_is_not_a_file(cloud_storage):
     with pytest.raises(storage.StorageError, match=r"gs://bucket/name\. Received: 'gs://bucket'"):
         storage.remote_sha256("gs://bucket")
 

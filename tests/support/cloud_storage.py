@@ -1,4 +1,4 @@
-"""A Cloud Storage of one process, spoken to by the official client over HTTP on loopback."""
+"""A small Cloud Storage server in this process, used by Google's client over HTTP on loopback."""
 
 import base64
 import hashlib
@@ -13,10 +13,10 @@ class CloudStorage:
     """Serves lists, reads and small uploads of the objects in `contents`, {"bucket/name": bytes}, with their `metadata`.
 
     Attributes:
-      generations: those of objects by "bucket/name"; 1 where there is none.
-      created: times at which objects were made, as the service writes them, likewise.
-      page_objects: objects on a page of a list.
-      queries: the parameters of each list that was asked for.
+      generations: Generations by "bucket/name"; 1 for objects that are not in it.
+      created: Creation times by "bucket/name", in the format of the service.
+      page_objects: Number of objects on one page of a list.
+      queries: Parameters of each list request so far.
     """
 
     def __init__(self):
@@ -53,7 +53,7 @@ class CloudStorage:
         }
 
     def list_page(self, bucket, query):
-        """Returns a page of a list, with no more of each object than the query asks for."""
+        """Returns one page of a list, with the fields of each object that the query asks for."""
         self.queries.append(query)
         start = f"{bucket}/{query.get('prefix', '')}"
         paths = [path for path in sorted(self.contents) if path.startswith(start)]
@@ -74,7 +74,7 @@ class CloudStorage:
                 query = dict(urllib.parse.parse_qsl(url.query))
                 bucket, objects, name = url.path.split("/b/", 1)[1].partition("/o")
                 path = f"{bucket}/{urllib.parse.unquote(name.lstrip('/'))}"
-                if not objects:  # the client asks where the bucket is, beside its work
+                if not objects:  # the client also asks for the bucket's location
                     self.answer({"kind": "storage#bucket", "name": bucket})
                 elif not name:
                     self.answer(cloud.list_page(bucket, query))
@@ -104,6 +104,6 @@ class CloudStorage:
                 self.wfile.write(body)
 
             def log_message(self, *args):
-                """Keeps the test's output clean."""
+                """Logs nothing, to keep the test's output clean."""
 
         return Handler

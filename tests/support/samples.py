@@ -1,4 +1,4 @@
-"""Records that several tests of the tables start from."""
+"""Sample records that several tests share."""
 
 import datetime
 import os
@@ -38,7 +38,7 @@ HOSTILE_NAMES = [
 
 
 def make_provenance(run_id="run-1", *, started=STARTED, **changes):
-    """A run of `lite`."""
+    """Returns the provenance of a run of `lite`."""
     fields = {
         "run_id": run_id,
         "run_started": started,
@@ -56,7 +56,7 @@ def make_video(uri="gs://bucket/a.mp4", generation=1, *, updated=UPDATED):
 
 
 def make_video_count(uri="gs://bucket/a.mp4", generation=1, *, num_frames=100, fps=10.0, period=20, flags=(), **changes):
-    """A video of which the middle half repeats every `period` frames; `changes` go to its `Counted`."""
+    """Returns the count of a video whose middle half repeats every `period` frames. `changes` replace fields of `Counted`."""
     is_periodic = np.zeros(num_frames, bool)
     is_periodic[num_frames // 4 : num_frames * 3 // 4] = True
     per_frame_count = np.where(is_periodic, 1 / period, 0.0)

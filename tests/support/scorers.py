@@ -1,4 +1,4 @@
-"""A model for tests of everything around the model: it looks at brightness and answers at once."""
+"""A fake model for tests of everything around the model. Its scores depend on brightness only."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ PERIOD_FRAMES = 20
 
 
 class FakeScorer:
-    """Says of any frames that they repeat every 20 frames; of dark ones that nothing does; breaks on bright ones."""
+    """Scores frames as repeating every 20 frames; dark frames as not repeating; raises an error for bright frames."""
 
     strides = (1, 2)
 

@@ -1,3 +1,5 @@
+"""Every video ends as exactly one count or one failure."""
+
 import dataclasses
 import datetime
 import math
@@ -57,7 +59,7 @@ def failure(stage, code, of=None, message="no"):
     return Failure(of or video(), stage, code, message)
 
 
-def settled(items):
+def aggregated(items):
     return aggregate(video(), items, OPTIONS, PERIOD_OFFSET)
 
 
@@ -67,11 +69,11 @@ def outline(item):
     return item.video, round(item.counted.count, 6), len(item.times_sec)
 
 
-class TestSettle:
+class TestAggregate:
     def test_chunks_in_any_order_are_counted_as_one_video(self):
         first, second, last = chunks()
 
-        result = settled([last, first, second])
+        result = aggregated([last, first, second])
 
         assert isinstance(result, VideoCount)
         assert result.video == video()
@@ -83,7 +85,7 @@ class TestSettle:
     def test_counts_what_the_chunks_joined_up_count(self):
         whole = concatenate([scores.logits for scores in chunks()])
 
-        result = settled(chunks())
+        result = aggregated(chunks())
 
         expected = count_repetitions(whole, 300, PERIOD_OFFSET, OPTIONS)
         np.testing.assert_array_equal(result.counted.per_frame_count, expected.per_frame_count)
@@ -92,21 +94,21 @@ class TestSettle:
     def test_the_first_of_retried_chunks_counts(self):
         retried = chunk(index=1, period=8)
 
-        assert settled([*chunks(), retried]).counted.count == pytest.approx(300 / 16)
-        assert settled([retried, *chunks()]).counted.count > 300 / 16 + 1
+        assert aggregated([*chunks(), retried]).counted.count == pytest.approx(300 / 16)
+        assert aggregated([retried, *chunks()]).counted.count > 300 / 16 + 1
 
     def test_any_failure_fails_the_video(self):
         failed = failure(Stage.SCORE, FailureCode.SCORING_FAILED)
 
-        assert settled([*chunks(), failed]) == failed
+        assert aggregated([*chunks(), failed]) == failed
 
     def test_the_failure_of_the_earliest_stage_counts_then_the_first_code(self):
         late = failure(Stage.SCORE, FailureCode.SCORING_FAILED)
         early = failure(Stage.DECODE, FailureCode.READ_ERROR)
         early_too = failure(Stage.DECODE, FailureCode.NOT_A_VIDEO)
 
-        assert settled([late, early]) == early
-        assert settled([early, late, early_too]) == early_too
+        assert aggregated([late, early]) == early
+        assert aggregated([early, late, early_too]) == early_too
 
     @pytest.mark.parametrize(
         ("kept", "message"),
@@ -120,12 +122,12 @@ class TestSettle:
     def test_missing_chunks_make_the_video_incomplete(self, kept, message):
         everything = chunks()
 
-        result = settled([everything[index] for index in kept])
+        result = aggregated([everything[index] for index in kept])
 
         assert result == Failure(video(), Stage.COUNT, FailureCode.INCOMPLETE, message)
 
     def test_chunks_after_the_last_make_the_video_incomplete(self):
-        result = settled([chunk(index=0, facts=FACTS), chunk(index=1, facts=FACTS)])
+        result = aggregated([chunk(index=0, facts=FACTS), chunk(index=1, facts=FACTS)])
 
         assert result == failure(
             Stage.COUNT, FailureCode.INCOMPLETE, message="chunk 0 is marked as the last one, and there are 2"
@@ -135,7 +137,7 @@ class TestSettle:
         broken = chunk(facts=FACTS)
         broken.logits[2].periodicity[5] = math.nan
 
-        result = settled([broken])
+        result = aggregated([broken])
 
         assert result == failure(
             Stage.COUNT,
@@ -149,7 +151,7 @@ class TestSettle:
 
         monkeypatch.setattr("transforms.counting.count_repetitions", fail)
 
-        result = settled(chunks())
+        result = aggregated(chunks())
 
         assert result.code is FailureCode.COUNTING_FAILED
         assert result.message.startswith("RuntimeError: first second xxx")
@@ -159,7 +161,7 @@ class TestSettle:
         first, *others = chunks()
         del others[0].logits[2]
 
-        assert settled([first, *others]).code is FailureCode.COUNTING_FAILED
+        assert aggregated([first, *others]).code is FailureCode.COUNTING_FAILED
 
 
 class TestFlags:
@@ -228,7 +230,7 @@ class TestCountVideos:
         ]
 
         pipeline = test_pipeline.TestPipeline(runner="FnApiRunner")
-        settled_videos = pipeline | beam.Create(items) | CountVideos(OPTIONS, PERIOD_OFFSET)
+        results = pipeline | beam.Create(items) | CountVideos(OPTIONS, PERIOD_OFFSET)
         expected = [
             (good, 18.75, 300),
             (other_generation, 18.75, 300),
@@ -236,7 +238,7 @@ class TestCountVideos:
             (cut, FailureCode.INCOMPLETE),
             (poisoned, FailureCode.COUNTING_FAILED),
         ]
-        assert_that(settled_videos | beam.Map(outline), equal_to(expected))
+        assert_that(results | beam.Map(outline), equal_to(expected))
         result = pipeline.run()
         result.wait_until_finish()
 
@@ -260,7 +262,7 @@ class TestCountVideos:
         monkeypatch.setattr(VideoRefCoder, "encode", noted_encode)
 
         with test_pipeline.TestPipeline(runner="FnApiRunner") as pipeline:
-            settled_videos = pipeline | beam.Create(chunks()) | CountVideos(OPTIONS, PERIOD_OFFSET)
-            assert_that(settled_videos | beam.combiners.Count.Globally(), equal_to([1]))
+            results = pipeline | beam.Create(chunks()) | CountVideos(OPTIONS, PERIOD_OFFSET)
+            assert_that(results | beam.combiners.Count.Globally(), equal_to([1]))
 
         assert set(encoded) == {video()}

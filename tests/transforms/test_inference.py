@@ -1,4 +1,4 @@
-"""Every chunk comes back as its scores or as a failure of its video, and no failure on the way is lost."""
+"""Every chunk becomes scores or a failure of its video, and failures of earlier steps pass through."""
 
 import datetime
 import gc
@@ -38,7 +38,7 @@ class FakeScorer:
 
 
 class StepClock:
-    """Passes 100 ms each time it is read."""
+    """Advances by 100 ms at each call."""
 
     def __init__(self):
         self.now_sec = 0.0
@@ -54,7 +54,7 @@ def chunk_of(total, index=0, facts=None, num_frames=3):
     return FrameChunk(VIDEO, index, frames, np.arange(num_frames) / 30, facts)
 
 
-def test_chunk_becomes_scores_with_all_but_the_frames():
+def test_a_chunk_becomes_scores_without_frames():
     chunk = chunk_of(5, index=4, facts=FACTS)
     (scores,) = RepNetModelHandler(FakeScorer).run_inference([chunk], FakeScorer())
     assert isinstance(scores, ChunkScores)
@@ -63,13 +63,13 @@ def test_chunk_becomes_scores_with_all_but_the_frames():
     assert {stride: logits.period.item() for stride, logits in scores.logits.items()} == {1: 5, 2: 10}
 
 
-def test_only_the_last_chunk_is_scored_as_the_end():
+def test_only_the_last_chunk_is_scored_as_the_last():
     chunks = [chunk_of(5), chunk_of(5, index=1, facts=FACTS)]
     scored = RepNetModelHandler(FakeScorer).run_inference(chunks, FakeScorer())
     assert [scores.logits[1].periodicity.item() for scores in scored if isinstance(scores, ChunkScores)] == [0.0, 1.0]
 
 
-def test_frames_are_not_kept_alive_by_the_scores():
+def test_scores_do_not_keep_the_frames_in_memory():
     chunk = chunk_of(5)
     frames = weakref.ref(chunk.frames)
     scored = RepNetModelHandler(FakeScorer).run_inference([chunk], FakeScorer())
@@ -79,7 +79,7 @@ def test_frames_are_not_kept_alive_by_the_scores():
     assert frames() is None
 
 
-def test_chunk_that_cannot_be_scored_fails_alone():
+def test_a_chunk_that_cannot_be_scored_fails_alone():
     batch = [chunk_of(5), chunk_of(POISON, index=1), chunk_of(6, index=2)]
     first, failure, last = RepNetModelHandler(FakeScorer).run_inference(batch, FakeScorer())
     assert [outline(first), outline(last)] == [(0, 10), (2, 12)]
@@ -89,14 +89,14 @@ def test_chunk_that_cannot_be_scored_fails_alone():
     assert len(failure.message) <= 500
 
 
-def test_failure_of_an_earlier_step_passes_unchanged_in_its_place():
+def test_a_failure_of_an_earlier_step_passes_unchanged_in_order():
     failure = Failure(VIDEO, Stage.DECODE, FailureCode.NO_FRAMES, "nothing")
     scored = list(RepNetModelHandler(FakeScorer).run_inference([chunk_of(5), failure, chunk_of(6, index=1)], FakeScorer()))
     assert scored[1] is failure
     assert [outline(scored[0]), outline(scored[2])] == [(0, 10), (1, 12)]
 
 
-def test_error_is_told_in_one_line_and_traced_for_those_who_debug(caplog):
+def test_an_error_is_one_line_in_the_log_and_a_traceback_at_debug_level(caplog):
     caplog.set_level("DEBUG", logger="transforms.inference")
     score_or_fail(chunk_of(POISON, index=3), FakeScorer())
     line, trace = caplog.records
@@ -106,31 +106,31 @@ def test_error_is_told_in_one_line_and_traced_for_those_who_debug(caplog):
     assert trace.exc_info
 
 
-def test_size_of_a_batch_is_that_of_its_frames():
+def test_the_size_of_a_batch_is_the_size_of_its_frames():
     handler = RepNetModelHandler(FakeScorer)
     failure = Failure(VIDEO, Stage.DECODE, FailureCode.NO_FRAMES, "nothing")
     assert handler.get_num_bytes([chunk_of(1), failure, chunk_of(2, num_frames=5)]) == 8 * 2 * 2 * 3
 
 
-def test_batches_are_single_chunks():
+def test_a_batch_is_one_chunk():
     assert RepNetModelHandler(FakeScorer).batch_elements_kwargs() == {"min_batch_size": 1, "max_batch_size": 1}
 
 
-def test_arguments_of_inference_are_refused():
+def test_inference_args_are_refused():
     handler = RepNetModelHandler(FakeScorer)
     handler.validate_inference_args(None)
     with pytest.raises(ValueError, match=r"Received: \{'threshold': 1\}"):
         handler.validate_inference_args({"threshold": 1})
 
 
-def test_handler_loads_where_it_is_told_to():
+def test_a_pickled_handler_loads_its_model():
     handler = pickle.loads(pickle.dumps(RepNetModelHandler(FakeScorer)))
     assert isinstance(handler.load_model(), FakeScorer)
 
 
 @pytest.fixture
 def fake_model_modules(monkeypatch):
-    """Puts modules without TensorFlow in the place of those that load and score; returns what they were asked for."""
+    """Replaces the modules that load and score by fakes without TensorFlow; returns the arguments that they received."""
     asked: dict[str, object] = {}
 
     class Scorer:
@@ -162,7 +162,7 @@ def test_the_model_is_loaded_by_name_and_scores_its_strides(fake_model_modules):
     }
 
 
-def test_on_a_gpu_the_model_is_warm_before_the_first_chunk(fake_model_modules):
+def test_on_a_gpu_the_model_warms_up_before_the_first_chunk(fake_model_modules):
     ModelConfig("lite", "f" * 64, (4, 5), "bfloat16", 1, 256, require_gpu=True).load_scorer()
     assert (fake_model_modules["warm"], fake_model_modules["batch_frames"]) == (True, 256)
 
@@ -174,7 +174,7 @@ def test_weights_that_changed_since_the_run_began_are_refused():
 
 
 def run_scoring(items, check, clock=time.monotonic):
-    """Scores items in a pipeline, lets `check` look at the results, and returns the metrics by name."""
+    """Scores items in a pipeline, passes the results to `check`, and returns the metrics by name."""
     pipeline = beam.Pipeline(runner=FnApiRunner())
     scored = pipeline | beam.Create(items, reshuffle=False) | ScoreChunks(RepNetModelHandler(FakeScorer, clock=clock))
     assert_that(scored | beam.Map(outline), check)
@@ -195,7 +195,7 @@ def same_as(expected):
     return check
 
 
-def test_pipeline_scores_chunks_and_passes_failures():
+def test_a_pipeline_scores_chunks_and_passes_failures():
     failure = Failure(VIDEO, Stage.DECODE, FailureCode.NO_FRAMES, "nothing")
     items = [chunk_of(5), failure, chunk_of(POISON, index=1), chunk_of(7, index=2, num_frames=4), failure]
     expected = [(0, 10), (2, 14), ("score", "SCORING_FAILED"), ("decode", "NO_FRAMES"), ("decode", "NO_FRAMES")]
@@ -205,6 +205,6 @@ def test_pipeline_scores_chunks_and_passes_failures():
     assert metrics["batch_frames"].count == 2
 
 
-def test_failures_alone_need_no_chunks():
+def test_a_pipeline_with_failures_only_works():
     failure = Failure(VIDEO, Stage.DECODE, FailureCode.NO_FRAMES, "nothing")
     run_scoring([failure], same_as([("decode", "NO_FRAMES")]))

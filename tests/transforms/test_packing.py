@@ -1,4 +1,4 @@
-"""Frames that cross the network arrive as they were, smaller on the way, and failures go with them."""
+"""Packed frames are smaller, unpack to the same frames, and failures pass unchanged."""
 
 import apache_beam as beam
 import numpy as np
@@ -23,7 +23,7 @@ FAILURE = Failure(make_video(), Stage.DECODE, FailureCode.EMPTY_FILE, "the file 
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 130])
-def test_noise_arrives_as_it_was(num_frames):
+def test_noise_unpacks_to_the_same_frames(num_frames):
     frames = np.random.default_rng(0).integers(0, 256, (num_frames, 112, 112, 3)).astype(np.uint8)
     packed = pack(chunk_of(frames, index=7))
     chunk = unpack(packed)
@@ -33,19 +33,19 @@ def test_noise_arrives_as_it_was(num_frames):
     assert (chunk.video, chunk.index, chunk.facts) == (make_video(), 7, None)
 
 
-def test_what_moves_little_becomes_small():
+def test_frames_with_little_motion_become_small():
     frames = np.stack([moving_square(index, size=(112, 112)) for index in range(128)])
     assert len(pack(chunk_of(frames)).packed) < frames.nbytes / 20
 
 
-def test_packing_leaves_the_frames_alone():
+def test_packing_does_not_change_its_input():
     frames = np.stack([moving_square(index, size=(112, 112)) for index in range(5)])
     before = frames.copy()
     pack(chunk_of(frames))
     np.testing.assert_array_equal(frames, before)
 
 
-def test_failures_pass():
+def test_failures_pass_unchanged():
     def check(items):
         assert [type(item) for item in items if not isinstance(item, Failure)] == [FrameChunk]
         assert [item for item in items if isinstance(item, Failure)] == [FAILURE]
@@ -58,7 +58,7 @@ def test_failures_pass():
 
 
 @pytest.mark.parametrize("accelerator", ["", "type:nvidia-l4;count:1;install-nvidia-driver"])
-def test_scores_are_the_same_with_and_without_an_accelerator_of_their_own(accelerator):
+def test_scores_are_the_same_with_and_without_an_accelerator(accelerator):
     frames = np.full((64, 112, 112, 3), 90, np.uint8)
 
     def check(items):

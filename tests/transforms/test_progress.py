@@ -1,4 +1,4 @@
-"""Progress is one mark for each video that has been scored, or has failed."""
+"""Progress has one mark for each video that was scored or failed."""
 
 import datetime
 
@@ -30,5 +30,5 @@ def test_a_video_is_marked_at_its_last_chunk_or_its_failure(tmp_path):
     assert finished_videos(path) == 2
 
 
-def test_before_the_first_mark_nothing_is_finished(tmp_path):
+def test_no_video_is_finished_before_the_first_mark(tmp_path):
     assert finished_videos(str(tmp_path / "none")) == 0
