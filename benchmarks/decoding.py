@@ -29,8 +29,9 @@ from model.logits import chunk_frames
 from model.presets import PRESETS
 from pipeline.commands import run as run_command
 from pipeline.main import main
+from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
-from transforms.decoding.reader import DecodingOptions, read_video
+from transforms.decoding.reader import read_video
 from transforms.inference import RepNetModelHandler
 
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}

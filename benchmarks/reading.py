@@ -20,8 +20,8 @@ from typing import BinaryIO
 from apache_beam.io.filesystems import FileSystems
 
 from benchmarks.report import print_result
-from transforms.decoding.decode_videos import COPY_BUFFER_BYTES, local_file
-from transforms.objects import find_object
+from transforms.decoding.local_copy import open_video
+from transforms.objects import COPY_BUFFER_BYTES, find_object
 
 
 def by_client(uri: str, _: BinaryIO) -> None:
@@ -29,7 +29,7 @@ def by_client(uri: str, _: BinaryIO) -> None:
     video = find_object(uri)
     if video is None:
         raise SystemExit(f"{uri} is not there")
-    with local_file(video):
+    with open_video(video):
         pass
 
 

@@ -49,7 +49,7 @@ def build_pipeline(
     if progress_path is not None:
         totals |= "Write totals" >> WriteTotals(progress_path)
     # The runner here does one thing at a time; elsewhere, a worker has threads.
-    decoded = selected["videos"] | "Decode" >> DecodeVideos(config.decoding, ahead=progress_path is not None)
+    decoded = selected["videos"] | "Decode" >> DecodeVideos(config.decoding, prefetch=progress_path is not None)
     scored = decoded | "Score" >> ScoreChunks(handler, config.accelerator)
     if progress_path is not None:
         scored |= "Mark progress" >> MarkProgress(progress_path)

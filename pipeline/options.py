@@ -15,7 +15,7 @@ from model.logits import chunk_frames
 from model.precision import PRECISIONS, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
 from pipeline.dates import parse_days, parse_moment, with_dates
-from transforms.decoding.reader import DecodingOptions
+from transforms.decoding.options import DecodingOptions
 from transforms.failure_codes import FailureCode
 from transforms.inference import ModelConfig
 from transforms.listing import VIDEO_SUFFIXES, ListingFilter

@@ -15,8 +15,8 @@ from model.config import WINDOW_FRAMES
 from model.counting import Counted, CountingOptions, count_repetitions
 from model.logits import concatenate
 from transforms.decoding.video_facts import VideoFacts
-from transforms.failure_codes import FailureCode, Stage
-from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, VideoCount, VideoFlag, VideoRef, describe_error
+from transforms.failure_codes import FailureCode, Stage, describe_error
+from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, VideoCount, VideoFlag, VideoRef
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import enum
 
+_MAX_MESSAGE_CHARS = 500
+
 
 class Stage(str, enum.Enum):
     """The step at which a video failed."""
@@ -34,3 +36,8 @@ class FailureCode(str, enum.Enum):
     SCORING_FAILED = "SCORING_FAILED"
     INCOMPLETE = "INCOMPLETE"
     COUNTING_FAILED = "COUNTING_FAILED"
+
+
+def describe_error(error: Exception) -> str:
+    """Returns an error's type and text in one line of at most 500 characters, as the message of a failure."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_MESSAGE_CHARS]

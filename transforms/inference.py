@@ -16,9 +16,9 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from model.logits import StrideLogits
 from model.storage import WeightsError
 from model.tensorflow_import import import_tensorflow
-from transforms.failure_codes import FailureCode, Stage
+from transforms.failure_codes import FailureCode, Stage, describe_error
 from transforms.packing import PackChunks, UnpackChunks
-from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, FrameChunk, describe_error
+from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, FrameChunk
 
 _BATCH_CHUNKS = 1
 """Chunks in a batch of RunInference. One chunk has hundreds of frames and fills the device."""

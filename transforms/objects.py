@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 COPY_BUFFER_BYTES = 8 << 20
 """Bytes held in memory while an object is copied from a store other than Cloud Storage."""
 
+DELETED = "the video was deleted after it was listed"
+
+REPLACED = "the video was replaced after it was listed; the next run counts the new one"
+
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _LAST_MICROSECOND = (datetime.datetime.max.replace(tzinfo=datetime.timezone.utc) - _EPOCH) // datetime.timedelta(microseconds=1)
 
@@ -88,9 +92,9 @@ def check_listed(video: VideoRef) -> None:
     """Raises ObjectGoneError unless the object still exists in the version that was listed."""
     found = find_object(video.uri)
     if found is None:
-        raise ObjectGoneError("the video was deleted after it was listed")
+        raise ObjectGoneError(DELETED)
     if found.generation != video.generation:
-        raise _replaced()
+        raise ObjectGoneError(REPLACED)
 
 
 def check_readable(video: VideoRef) -> None:
@@ -214,7 +218,7 @@ def _copy_blob(video: VideoRef, file: BinaryIO) -> None:
     try:
         open_bucket(bucket_name).blob(name, generation=video.generation).download_to_file(file)
     except NotFound as error:
-        raise _replaced() from error
+        raise ObjectGoneError(REPLACED) from error
 
 
 def _copy_stream(video: VideoRef, file: BinaryIO, max_bytes: int) -> None:
@@ -225,10 +229,6 @@ def _copy_stream(video: VideoRef, file: BinaryIO, max_bytes: int) -> None:
             if file.tell() + len(block) > max_bytes:
                 raise ObjectTooLargeError(f"the file has {file.tell() + len(block):,} bytes, more than {max_bytes:,}")
             file.write(block)
-
-
-def _replaced() -> ObjectGoneError:
-    return ObjectGoneError("the video was replaced after it was listed; the next run counts the new one")
 
 
 def _from_metadata(metadata: FileMetadata) -> VideoRef:

@@ -19,8 +19,6 @@ from transforms.failure_codes import FailureCode, Stage
 METRICS_NAMESPACE = "repcount"
 """Namespace of all Beam metrics of the pipeline."""
 
-_MAX_MESSAGE_CHARS = 500
-
 
 @dataclasses.dataclass(frozen=True, order=True)
 class VideoRef:
@@ -137,11 +135,6 @@ class Failure:
     stage: Stage
     code: FailureCode
     message: str
-
-
-def describe_error(error: Exception) -> str:
-    """Returns the error's type and text as one line of limited length, for the message of a `Failure`."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_MESSAGE_CHARS]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -21,8 +21,8 @@ from pipeline.options import UsageError, add_model_options, make_counting, make_
 from pipeline.results_table import print_table, printable, results_table
 from transforms.counting import aggregate
 from transforms.decoding.decode_videos import Reader, decode_or_fail
+from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
-from transforms.decoding.reader import DecodingOptions
 from transforms.inference import ChunkScorer, ModelConfig, score_or_fail
 from transforms.listing import NoMatchError, check_matches, list_videos
 from transforms.records import ChunkScores, Failure, VideoCount, VideoRef, VideoResult

@@ -47,11 +47,11 @@ from pipeline.options import (
 )
 from pipeline.results_table import print_table, printable, results_table
 from pipeline.summary import StageTimes, read_stage_times, summary_line
+from transforms.failure_codes import describe_error
 from transforms.inference import RepNetModelHandler
 from transforms.listing import NoMatchError, check_any_matches
 from transforms.objects import is_local
 from transforms.progress import finished_videos, read_totals
-from transforms.records import describe_error
 from transforms.selection import SelectionTotals
 from transforms.staging import FailureLimit, TooManyFailuresError
 from transforms.warehouse.base import WarehouseError

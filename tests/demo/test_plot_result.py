@@ -9,7 +9,7 @@ from model.presets import WeightsError
 from pipeline.commands.count import Counter
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video, number_of, numbered
-from transforms.decoding.reader import DecodingOptions
+from transforms.decoding.options import DecodingOptions
 from transforms.inference import ModelConfig
 
 

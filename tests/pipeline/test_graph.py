@@ -9,7 +9,7 @@ from pipeline.options import LOCAL_RUNNER, RunConfig, SourceConfig
 from tests.support.samples import make_provenance
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
-from transforms.decoding.reader import DecodingOptions
+from transforms.decoding.options import DecodingOptions
 from transforms.inference import ModelConfig, RepNetModelHandler
 from transforms.progress import finished_videos
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse

@@ -1,4 +1,4 @@
-"""A decoding process that files can hang, crash and bloat: it does what the first word of a file says."""
+"""A decoder process that hangs, crashes or uses up memory if the first word of a file says so."""
 
 import ctypes
 import os
@@ -6,13 +6,13 @@ import signal
 import time
 
 from transforms.decoding import child as decoder_child
-from transforms.decoding.reader import empty_samples, read_video
+from transforms.decoding.reader import allocate_arrays, read_video
 
 FAULTS = ("HANG", "SPIN", "CRASH", "ABORT", "EXIT", "KILLED", "GROW", "DRIP")
 
 
-def read(file, options, allocate=empty_samples, progress=None):
-    """Reads as usual, unless the file begins with one of `FAULTS`."""
+def read(file, options, allocate=allocate_arrays, progress=None):
+    """Reads a video, unless the file starts with one of `FAULTS`."""
     word = file.read(6).decode("latin-1").split("\n")[0]
     file.seek(0)
     if word == "HANG":

@@ -1,1 +1,1 @@
-"""Decoding: from the name of a video to chunks of its frames. Imports nothing: the decoder process must not load Beam."""
+"""Decoding: from a listed video to chunks of frames. Imports nothing, so that the decoder process does not load Beam."""

@@ -1,9 +1,12 @@
-"""What a decoding process and the one that started it say to each other: JSON over a socket, with open files beside it.
+"""Messages between the decoder process and its parent: JSON over a Unix socket, with open files attached. Imports no Beam.
 
-A message is four bytes of length and as much JSON: how many of the files are its own, and what it says. To the child go
-`{"options": …}` with the open video, and `{"more": true}` whenever the next samples are wanted; from it come `{"ready": true}`,
-`{"presented_sec": …}` about twice a second, `{"num_frames": …, "facts": …}` with the memory that holds the samples, and
-`{"code": …, "message": …}` if nothing comes of the video. Knows no Beam.
+A message is a 4-byte length followed by that much JSON, `[number of attached files, content]`. The parent sends
+`{"options": …}` with the open video, and `{"more": true}` each time it wants the next samples. The child sends:
+
+- `{"ready": true}` once, after it has started;
+- `{"presented_sec": …}` about twice a second, as progress;
+- `{"num_frames": …, "facts": …}` with the shared memory that holds the samples;
+- `{"code": …, "message": …}` if the video fails.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ _FRAME_BYTES = FRAME_SIZE * FRAME_SIZE * 3
 
 
 class ChannelClosedError(Exception):
-    """The other process is gone."""
+    """The other process has ended, or sends no valid messages."""
 
 
 class Channel:
@@ -41,7 +44,7 @@ class Channel:
         self._files: list[int] = []
 
     def send(self, message: dict[str, Any], files: tuple[int, ...] = ()) -> None:
-        """Sends a message, and file descriptors beside it; raises ChannelClosedError."""
+        """Sends a message with file descriptors attached; raises ChannelClosedError."""
         content = json.dumps([len(files), message]).encode()
         content = len(content).to_bytes(_LENGTH_BYTES, "big") + content
         try:
@@ -51,11 +54,11 @@ class Channel:
             raise ChannelClosedError(str(error)) from error
 
     def receive(self) -> tuple[dict[str, Any], list[int]]:
-        """Waits for a message, and returns it with the descriptors that came beside it, which the caller closes.
+        """Waits for a message, and returns it with the attached file descriptors, which the caller must close.
 
         Raises:
-          ChannelClosedError: no more will come.
-          TimeoutError: the connection has a timeout, and nothing came within it. A message that has begun is not lost.
+          ChannelClosedError: The other process has ended, or the message is not valid.
+          TimeoutError: The connection has a timeout, and nothing arrived in time. A partial message is kept for the next call.
         """
         while (taken := self._take()) is None:
             try:
@@ -71,11 +74,11 @@ class Channel:
         num_files, message = taken
         files, self._files = self._files[:num_files], self._files[num_files:]
         if len(files) != num_files:
-            raise ChannelClosedError(f"{num_files} files were to come with a message, and {len(files)} did")
+            raise ChannelClosedError(f"a message announced {num_files} files and came with {len(files)}")
         return message, files
 
     def is_closed(self) -> bool:
-        """Tells whether the other process has closed its end, as it does when it dies."""
+        """Returns whether the other process has closed its end, which happens when it ends."""
         try:
             return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -84,19 +87,19 @@ class Channel:
             return True
 
     def close(self) -> None:
-        """Closes the socket and the files that nobody has taken."""
+        """Closes the socket, and the files that nobody has received."""
         self.connection.close()
         for file in self._files:
             os.close(file)
         self._files = []
 
     def _take(self) -> tuple[int, dict[str, Any]] | None:
-        """Returns the first message that is there whole, and how many of the files are its own."""
+        """Returns the number of files and the content of the first complete message; None if there is none yet."""
         if len(self._received) < _LENGTH_BYTES:
             return None
         length = int.from_bytes(self._received[:_LENGTH_BYTES], "big")
         if length > _MAX_MESSAGE_BYTES:
-            raise ChannelClosedError(f"a message of {length} bytes is none")
+            raise ChannelClosedError(f"a message may have up to {_MAX_MESSAGE_BYTES:,} bytes. Received: {length:,}")
         end = _LENGTH_BYTES + length
         if len(self._received) < end:
             return None
@@ -106,7 +109,10 @@ class Channel:
 
 
 def make_memory(num_frames: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """Returns the descriptor of memory that can be handed over, and room for frames and their times in it; see `Samples`."""
+    """Returns a descriptor of memory that can be sent to another process, and the arrays for frames and times in it.
+
+    The arrays are as in `Samples`.
+    """
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("repcount-frames")
     else:
@@ -117,9 +123,9 @@ def make_memory(num_frames: int) -> tuple[int, np.ndarray, np.ndarray]:
 
 
 def map_memory(file: int, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the frames and times in memory that was handed over, made for so many; it goes when the last array does."""
+    """Returns the arrays for frames and times in memory of `make_memory(num_frames)`; it is freed with the last array."""
     memory = mmap.mmap(file, num_frames * (_FRAME_BYTES + np.dtype(np.float64).itemsize))
-    # Times come first: a file that is larger than what was written to it takes no more memory than that.
+    # Times come first, so that the written part of the file has no gap: unwritten pages at its end take no memory.
     times_sec = np.frombuffer(memory, np.float64, num_frames)
     frames = np.frombuffer(memory, np.uint8, num_frames * _FRAME_BYTES, offset=times_sec.nbytes)
     return frames.reshape(num_frames, FRAME_SIZE, FRAME_SIZE, 3), times_sec

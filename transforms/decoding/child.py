@@ -1,7 +1,7 @@
-"""The process that decodes: `python -m transforms.decoding.child SOCKET`. It is handed open files and hands back frames.
+"""The decoder process: `python -m transforms.decoding.child SOCKET`. It receives open files and returns frames.
 
-It has no credentials and no names, and stays for as many videos as it is asked to decode. Whatever a file makes of it, only
-this process suffers: see `transforms.decoding.process`.
+It has no credentials and no file names, and decodes any number of videos, one after the other. Whatever a file does to it, only
+this process suffers; see `transforms.decoding.process`.
 """
 
 from __future__ import annotations
@@ -18,47 +18,53 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-import cv2
 import numpy as np
-from av.error import FFmpegError
 
 from transforms.decoding.channel import Channel, ChannelClosedError, make_memory
-from transforms.decoding.reader import Allocate, DecodeError, DecodingOptions, Progress, Samples, read_video
-from transforms.failure_codes import FailureCode
+from transforms.decoding.options import DecodingOptions
+from transforms.decoding.reader import Allocate, Progress, read_video
+from transforms.decoding.samples import DecodeError, Samples
+from transforms.failure_codes import FailureCode, describe_error
 
 _PROGRESS_SEC = 0.5
-"""From one word of progress to the next."""
+"""Shortest time between two reports of progress."""
 
 _SPARE_BYTES = 512 << 20
-"""Beyond its limit, so that the parent sees that it was passed before allocations fail, which FFmpeg takes for damage."""
+"""Memory that the system grants beyond the limit. The parent then sees the limit exceeded before allocations fail, which FFmpeg
+reports as damage."""
 
-_CPU_SPARE_SEC = 120
-"""Processor time beyond what the wall clock allows. Only a process whose parent was killed ever comes to it."""
+_SPARE_CPU_SEC = 120
+"""Processor time beyond what the wall clock allows. Only a process whose parent was killed reaches this limit."""
 
 Reader = Callable[[BinaryIO, DecodingOptions, Allocate, Progress], Iterator[Samples]]
+"""Reads an open file, as `read_video` does."""
 
 
-class _Room:
-    """Makes room for samples in memory of its own, and knows the last one made."""
+class FrameBuffer:
+    """Shared memory for the samples that are being decoded.
+
+    Attributes:
+      file: Descriptor of the memory allocated last; -1 if there is none.
+    """
 
     def __init__(self) -> None:
         self.file = -1
 
     def allocate(self, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Makes the next room; the one before has been handed over."""
+        """Returns new arrays for frames and times; the previous ones now belong to the parent."""
         self.close()
         self.file, frames, times_sec = make_memory(num_frames)
         return frames, times_sec
 
     def close(self) -> None:
-        """Closes this end's descriptor."""
+        """Closes this process's descriptor."""
         if self.file >= 0:
             os.close(self.file)
             self.file = -1
 
 
 def serve(channel: Channel, read: Reader = read_video) -> None:
-    """Says that it is ready, and decodes what the channel asks for until it is closed, which it may be from the first."""
+    """Decodes the videos that arrive on the channel until it is closed, which may be before the first one."""
     with contextlib.suppress(ChannelClosedError):
         channel.send({"ready": True})
         while True:
@@ -70,46 +76,44 @@ def serve(channel: Channel, read: Reader = read_video) -> None:
 
 def _decode(channel: Channel, file: BinaryIO, options: DecodingOptions, read: Reader) -> None:
     _limit(options)
-    room, told_sec = _Room(), time.monotonic()
+    buffer, reported_sec = FrameBuffer(), time.monotonic()
 
-    def tell(presented_sec: float) -> None:
-        nonlocal told_sec
-        if time.monotonic() - told_sec > _PROGRESS_SEC:
-            told_sec = time.monotonic()
+    def report(presented_sec: float) -> None:
+        nonlocal reported_sec
+        if time.monotonic() - reported_sec > _PROGRESS_SEC:
+            reported_sec = time.monotonic()
             channel.send({"presented_sec": presented_sec})
 
     try:
         is_first = True
-        for samples in read(file, options, room.allocate, tell):
+        for samples in read(file, options, buffer.allocate, report):
             if not is_first:
-                channel.receive()  # the one before was taken
+                channel.receive()  # the parent has taken the previous samples
             is_first = False
             facts = dataclasses.asdict(samples.facts) if samples.facts else None
-            channel.send({"num_frames": len(samples.frames), "facts": facts}, (room.file,))
+            channel.send({"num_frames": len(samples.frames), "facts": facts}, (buffer.file,))
     except DecodeError as error:
         channel.send({"code": error.code.value, "message": error.message})
-    except (MemoryError, FFmpegError, cv2.error) as error:
-        is_memory = isinstance(error, MemoryError) or getattr(error, "code", None) == cv2.Error.StsNoMem
-        code = FailureCode.DECODE_OUT_OF_MEMORY if is_memory else FailureCode.READ_ERROR
-        channel.send({"code": code.value, "message": " ".join(f"{type(error).__name__}: {error}".split())[:300]})
+    except MemoryError as error:
+        channel.send({"code": FailureCode.DECODE_OUT_OF_MEMORY.value, "message": describe_error(error)})
     except OSError as error:
         channel.send({"code": FailureCode.READ_ERROR.value, "message": f"{type(error).__name__}: {error.strerror}"})
     finally:
-        room.close()
+        buffer.close()
 
 
 def _limit(options: DecodingOptions) -> None:
-    """Sets what the system lets this process take for the next video; what is more than it can count is no limit."""
-    with contextlib.suppress(ValueError, OSError, OverflowError):  # not every system has them all
+    """Sets the system's limits on this process for the next video; values too large for the system are ignored."""
+    with contextlib.suppress(ValueError, OSError, OverflowError):  # not every system has every limit
         resource.setrlimit(resource.RLIMIT_DATA, (options.max_memory_bytes + _SPARE_BYTES, resource.RLIM_INFINITY))
     spent_sec = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-    allowed_sec = (options.timeout_sec + options.max_sec) * options.decoder_threads * 20 + _CPU_SPARE_SEC
+    allowed_sec = (options.timeout_sec + options.max_sec) * options.decoder_threads * 20 + _SPARE_CPU_SEC
     with contextlib.suppress(ValueError, OSError, OverflowError):
         resource.setrlimit(resource.RLIMIT_CPU, (int(spent_sec + allowed_sec), resource.RLIM_INFINITY))
 
 
-def _leave_with_parent(connection: socket.socket) -> None:
-    """Ends this process when the other end of its socket is closed, be it in the middle of a video."""
+def _exit_with_parent(connection: socket.socket) -> None:
+    """Ends this process as soon as the other end of its socket is closed, even in the middle of a video."""
     poll = select.poll()
     poll.register(connection, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
     poll.poll()
@@ -117,10 +121,10 @@ def _leave_with_parent(connection: socket.socket) -> None:
 
 
 def main(read: Reader = read_video) -> None:
-    """Serves the socket that the parent has handed over."""
+    """Serves the socket whose descriptor is the first command-line argument."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     connection = socket.socket(fileno=int(sys.argv[1]))
-    threading.Thread(target=_leave_with_parent, args=(connection,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(connection,), daemon=True).start()
     serve(Channel(connection), read)
 
 

@@ -1,8 +1,8 @@
-"""From a decoded frame to the network's 112×112 RGB. Knows no Beam.
+"""Converts a decoded frame to the network's 112×112 RGB. Imports no Beam.
 
-Decoders give YCbCr: a plane of brightness, and two of colour that are smaller. Each is resized before colours are made of
-them: from 1080p that takes a tenth of the time that colours at full size take, and differs by rounding only, since both are
-linear.
+Decoders return YCbCr: one plane of brightness and two smaller planes of colour. Each plane is resized first, and the result is
+converted to RGB at 112×112. For 1080p this takes a tenth of the time of converting at full size. The pixels differ only by
+rounding, because both operations are linear.
 """
 
 from __future__ import annotations
@@ -22,34 +22,35 @@ from model.config import FRAME_SIZE
 
 _REFERENCE_SIZE = 2 * FRAME_SIZE
 
-_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+_CV2_ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 _FULL_RANGE = 2
+"""FFmpeg's number of the colour range in which brightness goes from 0 to 255 (`AVCOL_RANGE_JPEG`)."""
 
-_USUAL_WEIGHTS = (0.299, 0.114)
+_BT_601_WEIGHTS = (0.299, 0.114)
 
 _LUMA_WEIGHTS = {
     1: (0.2126, 0.0722),  # BT.709
-    5: _USUAL_WEIGHTS,  # BT.470 BG
-    6: _USUAL_WEIGHTS,  # SMPTE 170M
+    5: _BT_601_WEIGHTS,  # BT.470 BG
+    6: _BT_601_WEIGHTS,  # SMPTE 170M
     7: (0.212, 0.087),  # SMPTE 240M
     9: (0.2627, 0.0593),  # BT.2020
     10: (0.2627, 0.0593),
 }
-"""Shares of red and blue in the brightness, by the number of the colour space in ITU-T H.273, MatrixCoefficients."""
+"""Weights of red and blue in the brightness, by the number of the colour space in ITU-T H.273, MatrixCoefficients."""
 
 
-_SQUARE_SHARE = 0.02
-"""Of a display matrix's greater entries that the smaller ones may have; beyond, the picture lies askew: by a degree, about."""
+_MAX_SKEW = 0.02
+"""Largest ratio of a display matrix's small entries to its large ones. Above it, the picture is tilted by a degree or more."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Orientation:
-    """What puts a frame upright: it is mirrored, and then turned.
+    """How to turn a frame upright: mirror it first, then rotate it.
 
     Attributes:
-      degrees: clockwise: 0, 90, 180 or 270.
-      is_mirrored: left and right change places, as in what some phones record with the camera at the front.
+      degrees: Clockwise rotation: 0, 90, 180 or 270.
+      is_mirrored: Whether to swap left and right, as some phones ask for with their front camera.
     """
 
     degrees: int = 0
@@ -57,54 +58,59 @@ class Orientation:
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """Returns what a frame's display matrix asks for; nothing for one that is askew.
+    """Returns the orientation in a frame's display matrix; a matrix that is not a multiple of 90 degrees is ignored.
 
-    A point (x, y) is shown at (a·x + c·y, b·x + d·y), see `av_display_rotation_get` of FFmpeg.
+    The matrix shows a point (x, y) at (a·x + c·y, b·x + d·y); see `av_display_rotation_get` of FFmpeg.
     """
     matrix = cast(Mapping[str, Buffer], frame.side_data).get("DISPLAYMATRIX")
     if matrix is None:
         return Orientation()
     a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()
     along, across = (abs(a), abs(d)), (abs(b), abs(c))
-    if max(across) < _SQUARE_SHARE * min(along):
+    if max(across) < _MAX_SKEW * min(along):
         degrees = 0 if d > 0 else 180
-    elif max(along) < _SQUARE_SHARE * min(across):
+    elif max(along) < _MAX_SKEW * min(across):
         degrees = 90 if c < 0 else 270
     else:
         return Orientation()
     return Orientation(degrees, is_mirrored=a * d - b * c < 0)
 
 
-def shrink(frame: VideoFrame, upright: Orientation) -> np.ndarray:
-    """Returns a frame at the network's size, as (112, 112, 3) uint8 RGB.
+def resize_frame(frame: VideoFrame, orientation: Orientation) -> np.ndarray:
+    """Returns a frame at the network's size, upright, as (112, 112, 3) uint8 RGB.
 
-    It is resized to 224×224 (bilinear), as the network's authors do, then to 112×112 by the mean of each 2×2 block, which is
-    what they do next, and rounded to whole numbers. High dynamic range is not mapped to a lower one.
+    As RepNet's authors do, the frame is resized to 224×224 (bilinear), and then to 112×112 by averaging 2×2 blocks. The result
+    is rounded to whole numbers. High dynamic range is not mapped to standard range.
 
     Args:
-      frame: as decoded, in any pixel format.
-      upright: what puts it upright, see `orientation_of`.
+      frame: Decoded frame in any pixel format.
+      orientation: How to turn it upright; see `orientation_of`.
+
+    Raises:
+      FFmpegError: FFmpeg cannot convert the pixel format.
+      cv2.error: OpenCV cannot resize the frame.
     """
     planes = _planes(frame)
     if planes is None:
-        whole = frame.reformat(format="rgb24", threads=1).to_ndarray()
-        image = _resize(cv2.resize(whole, (_REFERENCE_SIZE, _REFERENCE_SIZE), interpolation=cv2.INTER_LINEAR))
+        rgb = frame.reformat(format="rgb24", threads=1).to_ndarray()
+        image = _halve(cv2.resize(rgb, (_REFERENCE_SIZE, _REFERENCE_SIZE), interpolation=cv2.INTER_LINEAR))
     else:
         bits = frame.format.components[0].bits
-        image = _resize(cv2.merge([_to_bytes(plane, bits) for plane in planes]))
-        is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
-        image = cv2.transform(image, _to_rgb(frame.colorspace, is_full))
-    if upright.is_mirrored:
+        image = _halve(cv2.merge([_resize_plane(plane, bits) for plane in planes]))
+        is_full_range = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+        image = cv2.transform(image, _rgb_matrix(frame.colorspace, is_full_range))
+    if orientation.is_mirrored:
         image = cv2.flip(image, 1)
-    return cv2.rotate(image, _TURNS[upright.degrees]) if upright.degrees else image
+    return cv2.rotate(image, _CV2_ROTATIONS[orientation.degrees]) if orientation.degrees else image
 
 
-def _resize(reference: np.ndarray) -> np.ndarray:
-    return cv2.resize(reference, (FRAME_SIZE, FRAME_SIZE), interpolation=cv2.INTER_AREA)
+def _halve(image: np.ndarray) -> np.ndarray:
+    """Returns a (224, 224, 3) image as (112, 112, 3), each pixel the mean of a 2×2 block."""
+    return cv2.resize(image, (FRAME_SIZE, FRAME_SIZE), interpolation=cv2.INTER_AREA)
 
 
 def _planes(frame: VideoFrame) -> list[np.ndarray] | None:
-    """Returns (height, width) views of brightness and the two colours, uint8 or uint16; None if they do not lie so."""
+    """Returns (height, width) views of the Y, Cb and Cr planes, uint8 or uint16; None if the frame has no such planes."""
     planes = frame.planes
     if not _is_planar_ycbcr(frame.format) or any(plane.line_size <= 0 for plane in planes[:3]):
         return None
@@ -116,7 +122,7 @@ def _planes(frame: VideoFrame) -> list[np.ndarray] | None:
 
 
 def _is_planar_ycbcr(pixels: VideoFormat) -> bool:
-    """Tells whether brightness and colours lie in a plane each, with 8 bits or more, as software decoders mostly give them."""
+    """Returns whether Y, Cb and Cr are separate planes of at least 8 bits, as most software decoders return them."""
     components = pixels.components
     return (
         pixels.name.startswith("yuv")
@@ -127,23 +133,23 @@ def _is_planar_ycbcr(pixels: VideoFormat) -> bool:
     )
 
 
-def _to_bytes(plane: np.ndarray, bits: int) -> np.ndarray:
-    """Resizes a plane to (224, 224) uint8; of more than eight bits, the upper eight are kept, rounded."""
-    reference = cv2.resize(plane, (_REFERENCE_SIZE, _REFERENCE_SIZE), interpolation=cv2.INTER_LINEAR)
-    return reference if bits == 8 else cv2.convertScaleAbs(reference, alpha=1 / (1 << (bits - 8)))
+def _resize_plane(plane: np.ndarray, bits: int) -> np.ndarray:
+    """Returns a plane resized to (224, 224) uint8; more than 8 bits are rounded to the upper 8."""
+    resized = cv2.resize(plane, (_REFERENCE_SIZE, _REFERENCE_SIZE), interpolation=cv2.INTER_LINEAR)
+    return resized if bits == 8 else cv2.convertScaleAbs(resized, alpha=1 / (1 << (bits - 8)))
 
 
 @functools.cache
-def _to_rgb(colorspace: int, is_full: bool) -> np.ndarray:
-    """Returns the (3, 4) matrix from Y, Cb, Cr (8 bits) and 1 to R, G, B (0 to 255), as in ITU-T H.273, 8.3.
+def _rgb_matrix(colorspace: int, is_full_range: bool) -> np.ndarray:
+    """Returns the (3, 4) matrix that maps (Y, Cb, Cr, 1) of 8 bits to (R, G, B) in 0..255, as in ITU-T H.273, 8.3.
 
     Args:
-      colorspace: its number; one that says nothing is taken for BT.601.
-      is_full: brightness goes from 0 to 255, not from 16 to 235, and colours do alike.
+      colorspace: Number of the colour space; an unspecified one is taken for BT.601.
+      is_full_range: Whether brightness goes from 0 to 255 rather than from 16 to 235; colours are scaled likewise.
     """
-    red, blue = _LUMA_WEIGHTS.get(colorspace, _USUAL_WEIGHTS)
+    red, blue = _LUMA_WEIGHTS.get(colorspace, _BT_601_WEIGHTS)
     green = 1 - red - blue
-    brightness, colour, black = (1.0, 1.0, 0.0) if is_full else (255 / 219, 255 / 224, 16.0)
+    brightness, colour, black = (1.0, 1.0, 0.0) if is_full_range else (255 / 219, 255 / 224, 16.0)
     matrix = np.array(
         [
             [brightness, 0, 2 * (1 - red) * colour],

@@ -1,15 +1,14 @@
-"""Decoding in a process of its own: what a file does to it is that video's failure and nobody else's.
+"""Decodes videos in a child process, so that whatever a file does to the decoder fails that video only.
 
-Decoders crash, hang and leak on bad files, and strangers upload files. So they run in a child process that is killed when it
-takes too long or too much memory, and replaced by another one for the next video. It gets the open file and nothing else: no
-credentials, no name, no address.
+Decoders crash, hang and leak memory on bad files, and strangers upload files. So a child process decodes. It is killed when it
+takes too long or too much memory, and the next video gets a new one. The child receives the open file and nothing else: no
+credentials, no name, no URI.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import os
 import signal
 import socket
@@ -21,40 +20,39 @@ from pathlib import Path
 from typing import BinaryIO
 
 from transforms.decoding.channel import Channel, ChannelClosedError, map_memory
-from transforms.decoding.reader import DecodeError, DecodingOptions, Samples
+from transforms.decoding.options import DecodingOptions
+from transforms.decoding.samples import DecodeError, Samples
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode
 
 SECONDS_PER_VIDEO_SEC = 20.0
-"""Wall time that decoding may take for each second of video, beyond `DecodingOptions.timeout_sec`. 8K may take eight."""
+"""Seconds that decoding may take per second of video, in addition to `DecodingOptions.timeout_sec`. 8K may take eight."""
 
 VIDEOS_PER_PROCESS = 500
-"""Videos after which a process is replaced anyway, whatever it may have leaked."""
+"""Videos after which a process is replaced, in case it leaks memory."""
 
 _START_SEC = 120.0
-"""How long a child may take to start."""
+"""Seconds that a child may take to start."""
 
 _END_SEC = 5.0
-"""How long a child that has closed its end of the socket may take to be gone."""
+"""Seconds that a child may take to end after it has closed its end of the socket."""
 
-_GLANCE_SEC = 0.1
-"""From one look at the child's memory to the next."""
+_POLL_SEC = 0.1
+"""Seconds between two checks of the child's time and memory."""
 
 _KEPT_VARIABLES = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
-"""What of the environment the child gets: nothing that leads to credentials."""
-
-_LOGGER = logging.getLogger(__name__)
+"""Environment variables that the child gets; none of them leads to credentials."""
 
 
 class DecoderProcess:
-    """A child process that decodes one video at a time, started when it is needed. For one thread at a time.
-
-    Attributes:
-      pid: of the child; None if there is none.
-    """
+    """A child process that decodes one video at a time, started with the first one. Not safe for use by several threads."""
 
     def __init__(self, module: str = "transforms.decoding.child") -> None:
-        """Takes the name of the module to run; tests have one that misbehaves."""
+        """Creates a decoder without starting it.
+
+        Args:
+          module: Name of the module that the child runs; tests pass one that misbehaves.
+        """
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
@@ -62,23 +60,23 @@ class DecoderProcess:
 
     @property
     def pid(self) -> int | None:
-        """The child's."""
+        """Process id of the child; None if there is none."""
         return self._process.pid if self._process else None
 
     def read(self, file: BinaryIO, options: DecodingOptions) -> Iterator[Samples]:
-        """Reads a video as `video_reader.read_video` does, and the next samples while those that it yields are worked on.
+        """Reads a video as `reader.read_video` does; the child decodes the next samples while the caller works on these.
 
         Raises:
-          DecodeError: see `read_video`; and DECODER_CRASHED, DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
+          DecodeError: As for `read_video`, or DECODER_CRASHED, DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
         """
         channel = self._start()
-        is_fresh, is_silent, is_idle = self._num_videos == 1, True, False
+        is_new, is_silent, is_idle = self._num_videos == 1, True, False
         try:
             file.seek(0)
             channel.send({"options": dataclasses.asdict(options)}, (file.fileno(),))
-            watch = _Watch(self._process.pid if self._process else 0, options)
+            watchdog = _Watchdog(self._process.pid if self._process else 0, options)
             while True:
-                message, files = watch.wait(channel)
+                message, files = watchdog.wait(channel)
                 is_silent = False
                 if "code" in message:
                     is_idle = True
@@ -90,13 +88,13 @@ class DecoderProcess:
                     return
                 channel.send({"more": True})
         except ChannelClosedError as error:
-            if is_fresh or not is_silent:
+            if is_new or not is_silent:
                 raise self._explain_end() from error
         finally:
-            # A video that was not read to its end leaves a child in the middle of it.
+            # After a video that was not read to its end, the child is still busy with it.
             if not is_idle or self._num_videos >= VIDEOS_PER_PROCESS:
                 self.close()
-        # The child may have been dying when it was handed this file: another one says whether the file is to blame.
+        # The child may have been ending when it received this file. A new one shows whether the file is to blame.
         yield from self.read(file, options)
 
     def close(self) -> None:
@@ -111,18 +109,18 @@ class DecoderProcess:
         self._num_videos = 0
 
     def _start(self) -> Channel:
-        """Returns the channel to the child, which is started if there is none or the last one has died meanwhile."""
+        """Returns the channel to the child; starts a child if there is none, or if the last one has ended."""
         if self._channel is not None and self._channel.is_closed():
             self.close()
         if self._process is None or self._channel is None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             for end in (ours, theirs):
-                end.setblocking(True)  # a default timeout, which Beam's file system sets, would reach the child as another mode
+                end.setblocking(True)  # a default timeout, which Beam's file system sets, makes sockets non-blocking
             with theirs:
                 os.set_inheritable(theirs.fileno(), True)
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", self._module, str(theirs.fileno())],
-                    cwd=os.sep,  # Python would import from a folder of uploads, if that is where this process was started
+                    cwd=os.sep,  # Python would import modules from the current folder, which may be full of uploads
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -135,7 +133,7 @@ class DecoderProcess:
         return self._channel
 
     def _await_start(self, channel: Channel) -> None:
-        """Waits until the child can decode: what that takes is no video's own time."""
+        """Waits until the child is ready, so that its start does not count as a video's time."""
         channel.connection.settimeout(_START_SEC)
         try:
             channel.receive()
@@ -145,11 +143,11 @@ class DecoderProcess:
         channel.connection.settimeout(None)
 
     def _explain_end(self) -> DecodeError:
-        """Returns why the child is gone, or out of reach."""
+        """Returns why the child has ended or cannot be reached."""
         try:
             status = self._process.wait(_END_SEC) if self._process else 0
         except subprocess.TimeoutExpired:
-            message = "what the decoder hands over does not arrive; most likely too many files are open here"
+            message = "the decoder's frames do not arrive; most likely this process has too many open files"
             return DecodeError(FailureCode.READ_ERROR, message)
         if status == -signal.SIGKILL:
             return DecodeError(FailureCode.DECODE_OUT_OF_MEMORY, "the system killed the decoder, most likely for its memory")
@@ -159,8 +157,8 @@ class DecoderProcess:
         return DecodeError(FailureCode.DECODER_CRASHED, f"the decoder crashed on this file ({how})")
 
 
-class _Watch:
-    """Waits for a child, and knows when it has waited long enough."""
+class _Watchdog:
+    """Waits for messages of a child, and enforces the limits on its time and memory."""
 
     def __init__(self, pid: int, options: DecodingOptions) -> None:
         self._pid = pid
@@ -169,16 +167,16 @@ class _Watch:
         self._presented_sec = 0.0
 
     def wait(self, channel: Channel) -> tuple[dict[str, object], list[int]]:
-        """Returns the child's next message that is not just about progress, with its files.
+        """Returns the child's next message that is not only progress, with its files.
 
-        Only time spent here counts: a child that is ahead waits for those who take its samples.
+        Only time spent in this call counts: a child that has decoded in advance waits until its samples are taken.
 
         Raises:
           DecodeError: DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
-          ChannelClosedError: the child is gone.
+          ChannelClosedError: The child has ended.
         """
         quiet_since_sec = started_sec = time.monotonic()
-        channel.connection.settimeout(_GLANCE_SEC)
+        channel.connection.settimeout(_POLL_SEC)
         while True:
             try:
                 message, files = channel.receive()
@@ -194,17 +192,17 @@ class _Watch:
             self._check(0.0, time.monotonic() - started_sec)
 
     def _check(self, quiet_sec: float, waiting_sec: float) -> None:
+        """Raises DecodeError DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY if the child has exceeded a limit."""
         options = self._options
         if quiet_sec > options.timeout_sec:
-            raise DecodeError(FailureCode.DECODE_TIMEOUT, f"for {options.timeout_sec:g} s no frame came of this file")
+            raise DecodeError(FailureCode.DECODE_TIMEOUT, f"no frame could be decoded for {options.timeout_sec:g} s")
         allowed_sec = options.timeout_sec + SECONDS_PER_VIDEO_SEC * self._presented_sec
         if self._waited_sec + waiting_sec > allowed_sec:
             raise DecodeError(
                 FailureCode.DECODE_TIMEOUT,
                 f"decoding took more than {allowed_sec:.0f} s for {self._presented_sec:.0f} s of video",
             )
-        used = _memory_bytes(self._pid)
-        if used > options.max_memory_bytes:
+        if _memory_bytes(self._pid) > options.max_memory_bytes:
             raise DecodeError(
                 FailureCode.DECODE_OUT_OF_MEMORY,
                 f"decoding takes more than {options.max_memory_bytes >> 20:,} MiB of memory",
@@ -212,7 +210,7 @@ class _Watch:
 
 
 def _to_samples(message: dict[str, object], files: list[int], options: DecodingOptions) -> Samples:
-    """Returns samples in the memory that the child has handed over, which nobody copies."""
+    """Returns samples in the memory that the child shares, without copying them."""
     try:
         frames, times_sec = map_memory(files[0], options.chunk_frames)
     finally:
@@ -223,7 +221,7 @@ def _to_samples(message: dict[str, object], files: list[int], options: DecodingO
 
 
 def _memory_bytes(pid: int) -> int:
-    """Returns the memory that a process has of its own; 0 where the system does not tell."""
+    """Returns a process's private memory in bytes; 0 where the system does not report it."""
     try:
         for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
             if line.startswith("RssAnon:"):
@@ -234,6 +232,6 @@ def _memory_bytes(pid: int) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Returns the child's environment, in which it imports what this process does."""
+    """Returns the child's environment, in which it imports the same modules as this process."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return {**kept, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -1,4 +1,4 @@
-"""What decoding learns about a video. Knows no Beam."""
+"""What decoding learns about a video. Imports no Beam."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class VideoFacts:
-    """What decoding learnt about a video.
+    """What decoding learned about a video.
 
     Attributes:
-      width: pixels, as shown (after rotation).
-      height: pixels, as shown (after rotation).
-      codec: as FFmpeg names it, such as "h264"; "" where unknown.
-      rotation_degrees: clockwise rotation that was applied: 0, 90, 180 or 270, after mirroring where the file asks for that.
-      fps: frames a second as measured from presentation times of the decoded frames, before thinning by `max_fps`.
-      decoded_frames: frames that decoded.
-      duration_sec: presentation time of the last frame plus one mean frame step, less that of the first.
-      truncated: the file declares clearly more than was shown, or a part of it did not decode, or only with guesses.
-      variable_frame_rate: steps between frames differ by more than half a mean step.
+      width: Width in pixels as shown, after rotation.
+      height: Height in pixels as shown, after rotation.
+      codec: FFmpeg's name of the codec, such as "h264"; "" if unknown.
+      rotation_degrees: Clockwise rotation that was applied: 0, 90, 180 or 270; after mirroring, if the file asks for that.
+      fps: Frames per second, measured from the times of the decoded frames, before sampling by `max_fps`.
+      decoded_frames: Number of frames that were decoded.
+      duration_sec: Time from the first frame to the last one, plus one mean frame step.
+      truncated: True if the file declares clearly more than was shown, or if a part was damaged or had to be guessed.
+      variable_frame_rate: True if the steps between frames differ by more than half a mean step.
     """
 
     width: int

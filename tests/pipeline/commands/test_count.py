@@ -12,7 +12,7 @@ from model.presets import WeightsError
 from pipeline.commands import count as count_command
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
-from transforms.decoding.reader import DecodingOptions
+from transforms.decoding.options import DecodingOptions
 from transforms.failure_codes import FailureCode, Stage
 from transforms.inference import ModelConfig
 from transforms.objects import find_object

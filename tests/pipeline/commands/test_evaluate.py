@@ -16,7 +16,7 @@ from pipeline.commands import count as count_command
 from pipeline.commands import evaluate as evaluate_command
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
-from transforms.decoding.reader import DecodingOptions
+from transforms.decoding.options import DecodingOptions
 from transforms.inference import ModelConfig
 
 MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)

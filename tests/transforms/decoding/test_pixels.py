@@ -1,11 +1,11 @@
-"""Whatever a decoder gives, colours are those that were filmed, and the picture is the network's size."""
+"""Frames of any pixel format keep their colours and become 112×112."""
 
 import av
 import cv2
 import numpy as np
 import pytest
 
-from transforms.decoding.pixels import Orientation, shrink
+from transforms.decoding.pixels import Orientation, resize_frame
 
 PLANAR = ["yuv420p", "yuvj420p", "yuv422p", "yuv444p", "yuv410p", "yuva420p", "yuv420p10le", "yuv422p12le", "yuv444p16le"]
 
@@ -28,38 +28,39 @@ def draw_smooth(size):
 @pytest.mark.parametrize(("matrix", "color_range"), SPACES)
 @pytest.mark.parametrize("pixels", PLANAR)
 @pytest.mark.parametrize("colour", [(200, 100, 30), (20, 60, 220), (255, 255, 255), (0, 0, 0)])
-def test_colours_are_those_that_were_filmed(pixels, matrix, color_range, colour):
+def test_colours_are_kept(pixels, matrix, color_range, colour):
     frame = make_frame(np.broadcast_to(np.array(colour, np.uint8), (48, 64, 3)), pixels, matrix, color_range)
-    image = shrink(frame, Orientation())
+    image = resize_frame(frame, Orientation())
     assert (image.shape, image.dtype) == ((112, 112, 3), np.uint8)
     np.testing.assert_allclose(image.reshape(-1, 3), np.broadcast_to(colour, (112 * 112, 3)), atol=3)
 
 
 @pytest.mark.parametrize("pixels", OTHER)
-def test_what_lies_otherwise_in_memory_is_read_too(pixels):
+def test_other_memory_layouts_keep_their_colours(pixels):
     frame = make_frame(np.broadcast_to(np.array((200, 100, 30), np.uint8), (48, 64, 3)), pixels)
-    np.testing.assert_allclose(shrink(frame, Orientation()).mean(axis=(0, 1)), (200, 100, 30), atol=4)
+    np.testing.assert_allclose(resize_frame(frame, Orientation()).mean(axis=(0, 1)), (200, 100, 30), atol=4)
 
 
 @pytest.mark.parametrize("size", [(640, 360), (1920, 1080), (63, 47), (300, 1000), (2, 2)])
-def test_resizing_planes_and_then_colours_is_as_colours_and_then_resizing(size):
+def test_resizing_before_or_after_the_conversion_to_rgb_gives_the_same(size):
     image = draw_smooth(size)
     frame = make_frame(image, "yuv444p")
-    colours_first = cv2.resize(frame.reformat(format="rgb24").to_ndarray(), (224, 224), interpolation=cv2.INTER_LINEAR)
-    colours_first = cv2.resize(colours_first, (112, 112), interpolation=cv2.INTER_AREA)
-    difference = np.abs(shrink(frame, Orientation()).astype(int) - colours_first)
+    rgb_first = cv2.resize(frame.reformat(format="rgb24").to_ndarray(), (224, 224), interpolation=cv2.INTER_LINEAR)
+    rgb_first = cv2.resize(rgb_first, (112, 112), interpolation=cv2.INTER_AREA)
+    difference = np.abs(resize_frame(frame, Orientation()).astype(int) - rgb_first)
     assert difference.max() <= 4
     assert difference.mean() < 1
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_a_turn_is_clockwise(degrees):
+def test_rotation_is_clockwise(degrees):
     frame = make_frame(draw_smooth((64, 48)), "yuv420p")
-    np.testing.assert_array_equal(shrink(frame, Orientation(degrees)), np.rot90(shrink(frame, Orientation()), -degrees // 90))
+    rotated = np.rot90(resize_frame(frame, Orientation()), -degrees // 90)
+    np.testing.assert_array_equal(resize_frame(frame, Orientation(degrees)), rotated)
 
 
-def test_a_space_that_nobody_names_is_bt_601():
+def test_an_unspecified_colour_space_is_bt_601():
     image = np.broadcast_to(np.array((200, 100, 30), np.uint8), (48, 64, 3))
     frame = make_frame(image, "yuv420p", "ITU601")
     frame.colorspace = 2
-    np.testing.assert_allclose(shrink(frame, Orientation()).mean(axis=(0, 1)), (200, 100, 30), atol=3)
+    np.testing.assert_allclose(resize_frame(frame, Orientation()).mean(axis=(0, 1)), (200, 100, 30), atol=3)

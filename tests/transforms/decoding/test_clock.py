@@ -1,0 +1,82 @@
+"""Frame times start at 0 and always increase; sampling keeps the frame rate below its limit."""
+
+import numpy as np
+import pytest
+
+from transforms.decoding.clock import FrameSampler, PresentationClock
+
+
+@pytest.mark.parametrize("fps", [10, 23.976, 25, 29.97, 30, 31])
+def test_every_frame_is_kept_up_to_the_limit(fps):
+    sampler = FrameSampler(30)
+    assert all(sampler.keeps(index / fps) for index in range(10_000))
+
+
+def test_jitter_of_a_phone_does_not_lose_frames():
+    jitter_sec = np.random.default_rng(1).uniform(-0.003, 0.003, 3000)
+    sampler = FrameSampler(30)
+    assert all(sampler.keeps(time_sec) for time_sec in np.arange(3000) / 30 + 1 + jitter_sec)
+
+
+@pytest.mark.parametrize("fps", [60, 59.94])
+def test_every_second_frame_is_kept_at_60_fps(fps):
+    sampler = FrameSampler(30)
+    assert [sampler.keeps(index / fps) for index in range(1000)] == [True, False] * 500
+
+
+@pytest.mark.parametrize("fps", [32, 36, 40, 48, 50, 72, 90, 100, 120, 144, 240, 1000])
+def test_rate_stays_near_the_limit(fps):
+    sampler = FrameSampler(30)
+    kept_sec = np.array([index / fps for index in range(20 * fps) if sampler.keeps(index / fps)])
+    assert len(kept_sec) / 20 <= 30 * 1.05 + 0.1
+    assert np.diff(kept_sec).max() <= 2 / 30
+
+
+def present_all(container_sec, nominal_fps=25.0):
+    clock = PresentationClock(nominal_fps)
+    return clock, [clock.present(time_sec) for time_sec in container_sec]
+
+
+def test_times_start_at_zero_and_keep_their_steps():
+    clock, times_sec = present_all([0.152, 0.177, 0.210, 0.243])
+    np.testing.assert_allclose(times_sec, [0, 0.025, 0.058, 0.091])
+    assert clock.mean_step_sec == pytest.approx(0.091 / 3)
+    assert not clock.is_variable
+
+
+@pytest.mark.parametrize(
+    "container_sec",
+    [
+        [0.04, 0.08, 0.12, 0.16, 0.20, 0.0],  # B-frames in AVI: the last time is missing
+        [0.0] * 6,  # no times at all
+        [None] * 6,
+        [0.0, 0.04, 0.08, 0.0, 0.04, 0.08],  # two recordings joined
+    ],
+)
+@pytest.mark.parametrize("nominal_fps", [25, 1000])
+def test_a_time_that_does_not_increase_is_one_step_after_the_previous(container_sec, nominal_fps):
+    _, times_sec = present_all(container_sec, nominal_fps)
+    step_sec = 1 / 30 if nominal_fps == 1000 and not any(container_sec) else 1 / 25
+    np.testing.assert_allclose(times_sec, np.arange(6) * step_sec)
+
+
+def test_a_frame_without_a_time_is_not_a_restart():
+    clock = PresentationClock(60.0, restart_sec=10.0)
+    times_sec = [clock.present(None if index % 3 == 1 else 5 + index / 30) for index in range(1800)]
+    np.testing.assert_allclose(times_sec, np.arange(1800) / 30, atol=1 / 30)
+    assert not clock.has_restarted
+
+
+def test_times_in_coding_order_increase_without_drift():
+    in_order_sec = np.arange(0, 40, 0.04)
+    coded_sec = in_order_sec.reshape(-1, 4)[:, [0, 3, 1, 2]].ravel()
+    _, times_sec = present_all(coded_sec)
+    assert (np.diff(times_sec) > 0).all()
+    np.testing.assert_allclose(times_sec, in_order_sec, atol=0.12)
+
+
+@pytest.mark.parametrize(("nominal_fps", "step_sec"), [(25, 1 / 25), (1000, 1 / 30), (0, 1 / 30), (float("nan"), 1 / 30)])
+def test_an_implausible_rate_in_the_header_is_ignored(nominal_fps, step_sec):
+    clock, times_sec = present_all([0.0, 0.0], nominal_fps)
+    assert times_sec == [0.0, step_sec]
+    assert clock.mean_step_sec == pytest.approx(step_sec)

@@ -1,0 +1,48 @@
+"""How videos become frames: sampling rate, chunk size and limits. Imports neither Beam nor FFmpeg."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodingOptions:
+    """How videos become frames.
+
+    Attributes:
+      max_fps: Most frames per second to keep, on average and with 5 % tolerance. The longest period that the model can see
+        then lasts the same number of seconds whatever the camera, and 60 fps cost as much as 30.
+      chunk_frames: Frames per chunk, 37,632 bytes each. Use `model.logits.chunk_frames` of the scored strides, or the result
+        differs from that of the whole video.
+      decoder_threads: Threads that FFmpeg uses for one video. Each holds frames of its own, and runners decode several videos
+        at once, so do not use one per core.
+      max_bytes: Largest file to decode, in bytes.
+      max_sec: Longest video to decode, in seconds, measured by its frame times.
+      max_frames: Most frames that a video may have.
+      max_pixels: Most pixels that a frame may have; the default is more than 8K.
+      timeout_sec: Seconds without a decoded frame after which a video fails. See `process.SECONDS_PER_VIDEO_SEC` for the limit
+        on its total time.
+      max_memory_bytes: Most memory that the decoder process may use, in bytes.
+    """
+
+    max_fps: float = 30.0
+    chunk_frames: int = 768
+    decoder_threads: int = 2
+    max_bytes: int = 16 << 30
+    max_sec: float = 4 * 3600.0
+    max_frames: int = 1_000_000
+    max_pixels: int = 40_000_000
+    timeout_sec: float = 60.0
+    max_memory_bytes: int = 2 << 30
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a value that is not positive, or an infinite `max_fps`."""
+        if not (self.max_fps > 0 and math.isfinite(self.max_fps)):
+            raise ValueError(f"max_fps must be a positive number of frames a second. Received: {self.max_fps}")
+        for name in ("max_sec", "timeout_sec"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be a positive number of seconds. Received: {getattr(self, name)}")
+        for name in ("chunk_frames", "decoder_threads", "max_bytes", "max_frames", "max_pixels", "max_memory_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1. Received: {getattr(self, name)}")
