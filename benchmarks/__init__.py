@@ -1,1 +1,1 @@
-"""The measurements that the README quotes. Each ends with one line of JSON: its name, both sides, the ratios, the machine."""
+"""Measurements that the README and the docs quote. Each prints one final line of JSON with its results and the machine."""

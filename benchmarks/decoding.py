@@ -16,7 +16,7 @@ import io
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -27,8 +27,8 @@ from benchmarks import warm_model
 from benchmarks.report import print_result
 from model.logits import chunk_frames
 from model.presets import PRESETS
+from pipeline import main as command_line
 from pipeline.commands import run as run_command
-from pipeline.main import main
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
 from transforms.decoding.reader import read_video
@@ -153,7 +153,9 @@ def measure_pipeline(folder: Path, num_clips: int, repeats: int) -> dict[str, fl
 
     def whole_run() -> int:
         with tempfile.TemporaryDirectory() as output, contextlib.redirect_stdout(io.StringIO()):
-            return main(["run", "--input", str(clips), "--output", f"duckdb:{output}/c.duckdb", "--precision", "float32"])
+            return command_line.main(
+                ["run", "--input", str(clips), "--output", f"duckdb:{output}/c.duckdb", "--precision", "float32"]
+            )
 
     bare_loop()
     spent: dict[str, list[float]] = {"bare": [], "run": []}
@@ -168,13 +170,13 @@ def measure_pipeline(folder: Path, num_clips: int, repeats: int) -> dict[str, fl
     return {"bare_sec": round(bare_sec, 2), "run_sec": round(run_sec, 2), "speed_ratio": round(bare_sec / run_sec, 3)}
 
 
-def run_benchmark() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement, of which the median counts. Default: 3")
     parser.add_argument("--seconds", type=int, default=20, help="of video at each size. Default: 20")
     parser.add_argument("--clips", type=int, default=20, help="counted from end to end. Default: 20")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         decoding = measure_decoding(Path(name), args.repeats, args.seconds)
         pipeline = measure_pipeline(Path(name), args.clips, args.repeats)
@@ -182,4 +184,4 @@ def run_benchmark() -> None:
 
 
 if __name__ == "__main__":
-    run_benchmark()
+    main()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -35,7 +36,7 @@ def device_name() -> str:
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--batch_frames", type=int, nargs="+", default=[64, 256], help="batch sizes in frames. Default: 64 256")
     parser.add_argument("--frames", type=int, default=1536, help="number of frames to score. Default: 1536")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each case; the median is reported. Default: 3")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     prepare_gpus()
     device = device_name()
     print(f"device: {device}")

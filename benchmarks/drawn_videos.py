@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,12 @@ OTHERS: tuple[dict[str, Any], ...] = (
 """Changes to the default counting options to compare, the defaults first."""
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Draws each video, scores it once, counts it with each set of options, and prints the measures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=120, help="number of videos to draw. Default: 120")
     parser.add_argument("--weights", type=Path, help="weights file in our own format. Default: that of lite")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     loaded = load_weights(args.weights) if args.weights else load_model("lite")
     scorer, offset = Scorer(loaded.network, loaded.preset.strides), loaded.network.config.period_offset
     variants: list[CountingOptions] = [dataclasses.replace(PRESETS["lite"].counting, **change) for change in OTHERS]

@@ -10,7 +10,9 @@ rule, and the counts must agree. Weights are random, since the time does not dep
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
+from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -28,9 +30,8 @@ from tests.reference import checkpoint_layout
 from tests.reference.synthetic_clip import synthetic_clip
 
 STRIDES = (1, 2, 3, 4)
-BATCH_WINDOWS = 20
 FPS = 30
-RULE = CountingOptions(stride_rule=StrideRule.NOTEBOOK, video_threshold=0.0, frame_threshold=0.1, batch_windows=BATCH_WINDOWS)
+RULE = CountingOptions(stride_rule=StrideRule.NOTEBOOK, video_threshold=0.0, frame_threshold=0.1, batch_windows=20)
 
 _COUNT_TOLERANCE = {Precision.FLOAT32: 1e-4, Precision.BFLOAT16: 0.05}
 """Largest relative difference from the notebook's count, by number format."""
@@ -52,8 +53,10 @@ def draw_frames(num_frames: int) -> np.ndarray:
 class NotebookScorer:
     """Scores as the notebook does: each stride separately, in whole batches of windows."""
 
-    def __init__(self, network: RepNet) -> None:
+    def __init__(self, network: RepNet, rule: CountingOptions) -> None:
         self._network = network
+        self._batch_windows = rule.batch_windows
+        self._rule = rule
         self._score_batch = tf.function(
             self._score, input_signature=[tf.TensorSpec((None, WINDOW_FRAMES, FRAME_SIZE, FRAME_SIZE, 3), tf.float32)]
         )
@@ -68,18 +71,18 @@ class NotebookScorer:
 
     def warm_up(self) -> None:
         """Traces and compiles the network on one batch."""
-        self._score_batch(tf.zeros((BATCH_WINDOWS, WINDOW_FRAMES, FRAME_SIZE, FRAME_SIZE, 3)))
+        self._score_batch(tf.zeros((self._batch_windows, WINDOW_FRAMES, FRAME_SIZE, FRAME_SIZE, 3)))
 
     def count(self, frames: np.ndarray) -> Counted:
         """Scores frames (n, 112, 112, 3) uint8 RGB at all strides and counts."""
         logits = {}
         for stride in STRIDES:
             real_windows = -(-len(frames) // (WINDOW_FRAMES * stride))
-            batches = -(-real_windows // BATCH_WINDOWS)
+            batches = -(-real_windows // self._batch_windows)
             period, periodicity = [], []
             for batch in range(batches):
-                first = batch * BATCH_WINDOWS * WINDOW_FRAMES
-                positions = np.arange(first, first + BATCH_WINDOWS * WINDOW_FRAMES)
+                first = batch * self._batch_windows * WINDOW_FRAMES
+                positions = np.arange(first, first + self._batch_windows * WINDOW_FRAMES)
                 shown = frames[np.minimum(positions * stride, len(frames) - 1)].astype(np.float32)
                 scores = self._score_batch(tf.constant(shown.reshape(-1, WINDOW_FRAMES, *shown.shape[1:])))
                 period.append(scores[0].numpy())
@@ -92,12 +95,12 @@ class NotebookScorer:
                 all_period[-1] if has_padding else None,
                 all_periodicity[-1] if has_padding else None,
             )
-        return count_repetitions(logits, len(frames), REPNET_2020.period_offset, RULE)
+        return count_repetitions(logits, len(frames), REPNET_2020.period_offset, self._rule)
 
 
-def count_with(scorer: Scorer, frames: np.ndarray) -> Counted:
+def count_with(scorer: Scorer, frames: np.ndarray, rule: CountingOptions) -> Counted:
     """Scores frames (n, 112, 112, 3) uint8 RGB with our scorer and counts."""
-    return count_repetitions(scorer.score(frames), len(frames), REPNET_2020.period_offset, RULE)
+    return count_repetitions(scorer.score(frames), len(frames), REPNET_2020.period_offset, rule)
 
 
 def matrix_rate_flops(precision: Precision) -> float:
@@ -109,7 +112,7 @@ def matrix_rate_flops(precision: Precision) -> float:
     return 2 * size**3 / median_sec(multiply, 15)[0]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -121,14 +124,21 @@ def main() -> None:
         default=3,
         help="runs of each method; ours runs at least 3 times. Default: 3",
     )
-    args = parser.parse_args()
+    parser.add_argument(
+        "--batch_windows",
+        type=int,
+        default=RULE.batch_windows,
+        help="windows in a batch of the notebook's method. Default: %(default)s, as the notebook",
+    )
+    args = parser.parse_args(argv)
     network = make_network()
-    theirs = NotebookScorer(network)
+    rule = dataclasses.replace(RULE, batch_windows=args.batch_windows)
+    theirs = NotebookScorer(network, rule)
     scorers = {precision: Scorer(network, STRIDES, precision) for precision in (Precision.FLOAT32, Precision.BFLOAT16)}
     rates = {precision.value: matrix_rate_flops(precision) for precision in scorers}
     theirs.warm_up()
     for scorer in scorers.values():
-        count_with(scorer, draw_frames(127))
+        count_with(scorer, draw_frames(127), rule)
 
     results: dict[str, object] = {f"matrix_gflops_{name}": round(rate / 1e9) for name, rate in rates.items()}
     for seconds in args.seconds:
@@ -137,7 +147,7 @@ def main() -> None:
         print(f"{seconds} s: the notebook's method {their_sec:.2f} s, count {expected.count:.3f}", flush=True)
         results[f"notebook_{seconds}s_sec"] = round(their_sec, 3)
         for precision, scorer in scorers.items():
-            our_sec, counted = median_sec(lambda: count_with(scorer, frames), max(3, args.repeats))  # noqa: B023
+            our_sec, counted = median_sec(lambda: count_with(scorer, frames, rule), max(3, args.repeats))  # noqa: B023
             share = len(frames) * REPNET_2020.gflop_per_frame * 1e9 / our_sec / rates[precision.value]
             difference = abs(counted.count - expected.count)
             print(

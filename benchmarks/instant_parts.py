@@ -1,4 +1,4 @@
-"""A decoder and a model that cost nothing; a module of their own, since worker processes import it by name."""
+"""A fake decoder and a fake model that take no time, in a module of their own because worker processes import it by name."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _FACTS = VideoFacts(1920, 1080, "h264", 0, 30.0, _FRAMES, _FRAMES / 30, truncate
 
 
 class InstantScorer:
-    """Says of any frames that they repeat every 20."""
+    """Scores any frames as repeating every 20 frames."""
 
     def score(self, frames: np.ndarray, *, is_last: bool = True) -> Mapping[int, StrideLogits]:
-        """Answers without looking."""
-        return _answer(len(frames))
+        """Returns the same logits for all frames; see `ChunkScorer`."""
+        return _logits(len(frames))
 
 
 @functools.cache
-def _answer(num_frames: int) -> dict[int, StrideLogits]:
+def _logits(num_frames: int) -> dict[int, StrideLogits]:
     num_positions = window_frames(num_frames, 1).size
     period = np.full((num_positions, 32), -9.0, np.float32)
     period[:, 19] = 9.0
@@ -38,6 +38,6 @@ def _frames() -> tuple[np.ndarray, np.ndarray]:
 
 
 def decode(video: VideoRef) -> FrameChunk:
-    """Makes a video's one chunk."""
+    """Returns a chunk of 60 equal frames, the whole of a video of two seconds."""
     frames, times_sec = _frames()
     return FrameChunk(video, 0, frames, times_sec, _FACTS)

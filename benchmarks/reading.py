@@ -13,7 +13,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,14 +51,14 @@ def measure(ways: dict[str, Callable[[str, BinaryIO], None]], uri: str, repeats:
     return {name: statistics.median(times) for name, times in spent.items()}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     from tests.google_cloud import servers
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, help="of which the median counts. Default: 3")
     parser.add_argument("--megabytes", type=int, nargs="+", default=[5, 500], help="sizes of the objects. Default: 5 500")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     results = {}
     with tempfile.TemporaryDirectory() as name, servers.Servers(Path(name, "servers")) as running:
         os.environ.update(running.variables)

@@ -1,4 +1,4 @@
-"""What every benchmark shares: timing by medians, a description of the machine, and the closing line of JSON."""
+"""Shared by all benchmarks: median timing, a description of the machine, and the final line of JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def median_sec(work: Callable[[], T], repeats: int) -> tuple[float, T]:
-    """Calls `work` `repeats` times; returns the median wall time in seconds and what the last call returned."""
+    """Calls `work` `repeats` times; returns the median wall time in seconds and the result of the last call."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -25,7 +25,7 @@ def median_sec(work: Callable[[], T], repeats: int) -> tuple[float, T]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Returns the processor's name and flags that matter for matrix work, cores, system and Python version."""
+    """Returns the processor's name, its instruction sets for matrix work, usable cores, system and Python version."""
     name, flags = platform.processor() or platform.machine(), set()
     cpu_info = Path("/proc/cpuinfo")
     if cpu_info.exists():
@@ -45,5 +45,5 @@ def describe_machine() -> dict[str, Any]:
 
 
 def print_result(name: str, **results: object) -> None:
-    """Prints the benchmark's closing line of JSON."""
+    """Prints the benchmark's final line of JSON: its name, results and the machine."""
     print(json.dumps({"benchmark": name, **results, "machine": describe_machine()}))

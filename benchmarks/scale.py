@@ -17,7 +17,7 @@ import pickle
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -112,12 +112,12 @@ def element_bytes() -> Iterator[tuple[str, int]]:
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, nargs="+", default=[20_000, 100_000], help="of each night. Default: 20000 100000")
     parser.add_argument("--workers", type=int, default=2, help="processes. Default: 2")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     sizes = dict(element_bytes())
     print(", ".join(f"{name} {size:,} bytes" for name, size in sizes.items()), "a video of two seconds")
     nights = {}

@@ -17,7 +17,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -153,13 +153,13 @@ def cloud_scene(folder: Path, done: int, new: int) -> Iterator[tuple[str, str, s
         yield pattern, cloud.output, cloud.temp_location
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--done", type=int, default=100_000, help="videos in the tables. Default: 100000")
     parser.add_argument("--new", type=int, default=100, help="further videos. Default: 100")
     parser.add_argument("--cloud", action="store_true", help="a bucket and a data set of servers here, not files")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     scene = cloud_scene if args.cloud else local_scene
     with tempfile.TemporaryDirectory() as name, scene(Path(name), args.done, args.new) as places:
         listed, list_sec, list_mib = measure(list_only, *places, f"{name}/told")

@@ -1,4 +1,4 @@
-"""A model that is loaded once in a process, so that runs in it can be timed without that."""
+"""A model that is loaded once in a process, so that benchmarks do not measure loading."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transforms.inference import ChunkScorer
 
 @functools.cache
 def lite() -> ChunkScorer:
-    """Returns `lite` in float32 at its own strides."""
+    """Returns a scorer of `lite` in float32 with its default strides; the same one at each call."""
     import_tensorflow()
     from model.precision import Precision
     from model.presets import load_model
