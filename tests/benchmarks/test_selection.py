@@ -11,7 +11,7 @@ needs_servers = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("arguments", [(), pytest.param(("--cloud",), marks=[needs_servers, pytest.mark.slow])], ids=["local", "cloud"])
+@pytest.mark.parametrize("arguments", [(), pytest.param(("--cloud",), marks=[needs_servers, pytest.mark.slow])])
 def test_a_small_run_selects_the_new_videos_only(capsys, arguments):
     result = run_benchmark(selection, capsys, "--done", "5", "--new", "2", *arguments)
     assert (result["listed"], result["selected"]) == (7, 2)
