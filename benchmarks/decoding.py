@@ -28,7 +28,6 @@ from benchmarks.report import print_result
 from model.logits import chunk_frames
 from model.presets import PRESETS
 from pipeline import main as command_line
-from pipeline.commands import run as run_command
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
 from transforms.decoding.reader import read_video
@@ -142,7 +141,6 @@ def measure_pipeline(folder: Path, num_clips: int, repeats: int) -> dict[str, fl
     for number in range(num_clips):
         encode(clips / f"{number:02d}.mp4", SIZES["720p"], 10 * FPS + number)
     options = DecodingOptions(chunk_frames=chunk_frames(PRESETS["lite"].strides))
-    run_command.make_handler = lambda config: RepNetModelHandler(warm_model.lite)
 
     def bare_loop() -> int:
         for path in sorted(clips.iterdir()):
@@ -153,9 +151,8 @@ def measure_pipeline(folder: Path, num_clips: int, repeats: int) -> dict[str, fl
 
     def whole_run() -> int:
         with tempfile.TemporaryDirectory() as output, contextlib.redirect_stdout(io.StringIO()):
-            return command_line.main(
-                ["run", "--input", str(clips), "--output", f"duckdb:{output}/c.duckdb", "--precision", "float32"]
-            )
+            words = ["run", "--input", str(clips), "--output", f"duckdb:{output}/c.duckdb", "--precision", "float32"]
+            return command_line.main(words, make_handler=lambda config: RepNetModelHandler(warm_model.lite))
 
     bare_loop()
     spent: dict[str, list[float]] = {"bare": [], "run": []}

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from model.presets import WeightsError
-from pipeline.commands.count import count_video, load_counter
+from pipeline.counter import count_video, load_counter
 from pipeline.options import UsageError, add_model_options
 from transforms.objects import find_object
 from transforms.records import Failure, VideoCount

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.errors import UserError
+
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket
 
@@ -25,7 +27,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BLOCK_BYTES = 1 << 20
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError, ValueError):
     """A model name is unknown, or its weights are missing, damaged, of another network or cannot be written."""
 
 

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.machines import core_count_fps
-from pipeline.options import RunConfig, SourceConfig
+from pipeline.run_config import RunConfig, SourceConfig
 from transforms.listing import batched, is_wanted
 from transforms.objects import list_objects
 from transforms.records import VideoRef

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import apache_beam as beam
 
-from pipeline.options import RunConfig
+from pipeline.run_config import RunConfig
 from transforms.counting import CountVideos
 from transforms.decoding.decode_videos import DecodeVideos
 from transforms.inference import RepNetModelHandler, ScoreChunks

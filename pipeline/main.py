@@ -3,66 +3,105 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.metadata
 import logging
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from pipeline.commands import cost as cost_command
-from pipeline.commands import count as count_command
-from pipeline.commands import delete as delete_command
-from pipeline.commands import evaluate as evaluate_command
-from pipeline.commands import model as model_commands
-from pipeline.commands import run as run_command
-from pipeline.commands import tables as tables_command
-from pipeline.options import OneLineParser, UsageError
-from pipeline.results_table import printable
-from transforms.warehouse.base import WarehouseError
+from model.errors import UserError
+from pipeline.command_line import CommandParser, nearest
+from pipeline.commands import ALIASES, COMMANDS
 
-_NOTES = ("Resource module is not available", "No semi_persistent_directory found")
-"""Of RunInference on every machine without PyTorch, as if it could not measure memory; of local worker processes."""
+_NOISE = ("Resource module is not available", "No semi_persistent_directory found")
+"""Warnings that Beam prints on every machine without PyTorch, and in every local worker process."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit code.
+def main(argv: Sequence[str] | None = None, **injected: Any) -> int:
+    """Runs a command and returns its exit code.
 
     Args:
-      argv: words of the command line. Default: the process's own.
+      argv: Words of the command line. Default: those of this process.
+      **injected: Keyword arguments for the command's function. Tests and benchmarks replace its model this way.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    for handler in logging.getLogger().handlers:
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = parse(words)
+    set_up_logging(verbose=getattr(args, "verbose", False), quiet=getattr(args, "quiet", False))
+    try:
+        exit_code: int = args.run(args, **injected)
+    except UserError as error:
+        print(f"{args.prog}: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{args.prog}: interrupted", file=sys.stderr)
+        return 130
+    return exit_code
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Parses a command line; only the module of the chosen command is imported, since some take seconds.
+
+    Returns:
+      The command's options; `run` is its function, and `beam_args` holds what only Beam may know, for `repcount run`.
+    """
+    completing = "_ARGCOMPLETE" in os.environ
+    typed = os.environ.get("COMP_LINE", "").split()[1:] if completing else words
+    chosen = next((word for word in typed if not word.startswith("-")), "")
+    parser = CommandParser(
+        prog="repcount",
+        description="Counts repetitions in videos.",
+        examples=["repcount count squats.mp4", "repcount run --input 'videos/**.mp4' --output duckdb:counts.duckdb"],
+    )
+    parser.add_argument("--version", action="version", version=f"repcount {importlib.metadata.version('repcount')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        if name == ALIASES.get(chosen, chosen):
+            importlib.import_module(f"pipeline.commands.{name}").add_parser(commands)
+        else:
+            commands.add_parser(name, help=summary)
+    if completing:
+        _complete(parser)
+    if chosen and chosen not in {**COMMANDS, **ALIASES}:
+        near = nearest(chosen, COMMANDS)
+        hint = f" Did you mean {near}?" if near else ""
+        parser.error(f"the command must be one of {', '.join(COMMANDS)}. Received: {chosen!r}.{hint}")
+    args, args.beam_args = parser.parse_known_args(words)
+    if args.beam_args and chosen != "run":
+        commands.choices[chosen].error(f"no such option: {' '.join(args.beam_args)}")
+    return args
+
+
+def set_up_logging(verbose: bool = False, quiet: bool = False) -> None:
+    """Sends log messages to standard error: warnings; with `verbose` also info; with `quiet` errors only."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    root = logging.getLogger()
+    root.setLevel(logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING)
+    for handler in root.handlers:
         handler.addFilter(_is_for_people)
     # Google's clients look up facts about the account in threads of their own, and urllib3 warns of each retry. A request that
     # matters raises an error when its retries are used up.
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    parser: argparse.ArgumentParser = OneLineParser(prog="repcount", description="Counts repetitions in videos.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    run_command.add_parser(commands)
-    count_command.add_parser(commands)
-    evaluate_command.add_parser(commands)
-    model_commands.add_parser(commands)
-    tables_command.add_parser(commands)
-    delete_command.add_parser(commands)
-    cost_command.add_parser(commands)
-    args, rest = parser.parse_known_args(argv)
-    try:
-        if args.command == "run":
-            return run_command.run(args, rest)
-        if rest:
-            parser.error(f"no such option: {' '.join(rest)}")
-        run: Callable[[argparse.Namespace], int] = args.run
-        return run(args)
-    except (UsageError, WarehouseError) as error:
-        print(f"repcount {args.command}: {printable(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("repcount: interrupted", file=sys.stderr)
-        return 130
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO if verbose else logging.ERROR)
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answers a shell's request for completions, and exits."""
+    import argcomplete
+
+    argcomplete.autocomplete(parser)
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
-    """Drops what Beam says on every machine, and its workers say after it, though nothing is amiss."""
+    """Returns False for Beam's messages that do not matter here."""
     message = record.getMessage()
-    return not any(note in message for note in _NOTES)
+    return not any(noise in message for noise in _NOISE)
+
+
+def _one_line(error: UserError) -> str:
+    from pipeline.results_table import printable
+
+    return printable(" ".join(str(error).split()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The options of a run: what the command line says, as frozen configuration that the rest of `pipeline` takes."""
+"""The options that every command with a model has: model, decoding and counting, and the frozen configurations they become."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING
 
 from model import storage
 from model.config import WINDOW_FRAMES
@@ -14,108 +14,16 @@ from model.counting import CountingOptions, StrideRule
 from model.logits import chunk_frames
 from model.precision import PRECISIONS, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
-from pipeline.dates import parse_days, parse_moment, with_dates
-from transforms.decoding.options import DecodingOptions
-from transforms.failure_codes import FailureCode
+from pipeline.command_line import UsageError, natural_number
+from transforms.decoding.reader import DecodingOptions
 from transforms.inference import ModelConfig
-from transforms.listing import VIDEO_SUFFIXES, ListingFilter
-from transforms.staging import FailureLimit
-from transforms.warehouse.base import Selection
-from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
-from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-from transforms.warehouse.open import parse_output
-from transforms.warehouse.rows import canonical_json
 
-LOCAL_RUNNER = "FnApiRunner"
-"""Beam's runner inside this process. Its `DirectRunner` would first look for a program that may have to be downloaded."""
-
-LOCAL_RUNNERS = (LOCAL_RUNNER, "DirectRunner")
-"""Runners whose workers reach the files of this machine."""
-
-AnyWarehouse = DuckDBWarehouse | BigQueryWarehouse
+if TYPE_CHECKING:
+    from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
+    from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 MAX_CHUNK_FRAMES = 24 * WINDOW_FRAMES
 """Frames of a chunk beyond which strides are refused: 58 MB, and half a gigabyte of the published network's taps."""
-
-
-class UsageError(ValueError):
-    """Something on the command line cannot be meant; one line for people."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SourceConfig:
-    """Which videos to count.
-
-    Attributes:
-      patterns: files, directories or patterns, local or `gs://`.
-      suffixes: ends of names that make an object that a wildcard matches a video.
-      listing_filter: which of those that match.
-      selection: which of those that are listed.
-    """
-
-    patterns: tuple[str, ...]
-    suffixes: tuple[str, ...] = VIDEO_SUFFIXES
-    listing_filter: ListingFilter = dataclasses.field(default_factory=ListingFilter)
-    selection: Selection = dataclasses.field(default_factory=Selection)
-
-
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """Everything about a run.
-
-    Attributes:
-      source: which videos.
-      decoding: how they become frames.
-      model: what scores the frames.
-      counting: how scores become counts.
-      warehouse: where the rows go.
-      failure_limit: how many videos may fail.
-      accelerator: what workers that score must have, if others do not have it; see `transforms.inference.ScoreChunks`.
-    """
-
-    source: SourceConfig
-    decoding: DecodingOptions
-    model: ModelConfig
-    counting: CountingOptions
-    warehouse: AnyWarehouse
-    failure_limit: FailureLimit = dataclasses.field(default_factory=FailureLimit)
-    accelerator: str = ""
-
-    @property
-    def options_json(self) -> str:
-        """The options that decide the numbers in a row, as JSON that is the same for the same options.
-
-        Precision is not among them: it is a column of the row, and a change of hardware is no reason to count again.
-        """
-        return canonical_json(
-            {
-                "counting": dataclasses.asdict(self.counting),
-                "max_fps": self.decoding.max_fps,
-                "strides": self.model.strides,
-                "model_sha256": self.model.sha256,
-            }
-        )
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and whose help ends with examples."""
-
-    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
-        """Takes what ArgumentParser takes, and `examples`: command lines to show at the end of the help."""
-        if examples:
-            kwargs |= {"epilog": "\n  ".join(["examples:", *examples]), "formatter_class": _ExamplesFormatter}
-        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
-
-    def error(self, message: str) -> NoReturn:
-        """Prints one line and exits with code 2."""
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}; --help lists the options.\n")
-
-
-class _ExamplesFormatter(argparse.HelpFormatter):
-    """Wraps text to the terminal's width, except for examples, whose lines it keeps."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -201,78 +109,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_source_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what decides which videos are counted."""
-    source = parser.add_argument_group("videos")
-    source.add_argument(
-        "--input",
-        action="append",
-        required=True,
-        metavar="PATTERN",
-        help="a file, a directory, or a pattern such as 'dir/**.mp4' or 'gs://bucket/2026/**'; may be repeated",
-    )
-    source.add_argument(
-        "--mode",
-        choices=("new", "all"),
-        default="new",
-        help="new: leave out videos that the tables have already, counted or failed, for this model and these options. all: "
-        "count everything again. Default: %(default)s",
-    )
-    source.add_argument(
-        "--requeue",
-        type=_failure_codes,
-        default=(),
-        metavar="CODE[,CODE…]",
-        help="with --mode=new, try again what failed with these codes, such as GONE,READ_ERROR",
-    )
-    source.add_argument(
-        "--dates",
-        type=parse_days,
-        metavar="DAY[..DAY]",
-        help="days to put in the place of {date} in each input, such as 2026-01-01..2026-01-31 or yesterday..today; "
-        "{date:%%Y/%%m/%%d} spells them otherwise",
-    )
-    source.add_argument(
-        "--updated_after", type=parse_moment, metavar="TIME", help="leave out videos uploaded before this day or time (UTC)"
-    )
-    source.add_argument(
-        "--updated_before",
-        type=parse_moment,
-        metavar="TIME",
-        help="leave out videos uploaded at this day or time or later (UTC)",
-    )
-    source.add_argument(
-        "--sample",
-        type=float,
-        default=1.0,
-        metavar="SHARE",
-        help="take this share of the videos, the same ones every time. Default: %(default)g, all",
-    )
-    source.add_argument(
-        "--limit", type=natural_number, metavar="N", help="count N videos at most, those uploaded first, and leave the others"
-    )
-
-
-def make_source(args: argparse.Namespace) -> SourceConfig:
-    """Returns which videos to count; raises UsageError."""
-    try:
-        return SourceConfig(
-            patterns=tuple(with_dates(args.input, args.dates)),
-            listing_filter=ListingFilter(args.updated_after, args.updated_before, args.sample),
-            selection=Selection(args.mode == "new", args.requeue, args.limit),
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
-def make_failure_limit(args: argparse.Namespace) -> FailureLimit:
-    """Returns how many videos may fail; raises UsageError."""
-    try:
-        return FailureLimit(args.max_failure_ratio)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
 def make_decoding(args: argparse.Namespace, strides: Sequence[int]) -> DecodingOptions:
     """Returns how to decode, in chunks that fit the strides; raises UsageError."""
     try:
@@ -320,28 +156,19 @@ def make_counting(args: argparse.Namespace, loaded: LoadedModel) -> CountingOpti
         raise UsageError(str(error)) from error
 
 
-def make_warehouse(output: str, temp_location: str | None) -> AnyWarehouse:
-    """Returns where the rows go, by way of `temp_location` if that is BigQuery; raises UsageError."""
+def make_warehouse(output: str, temp_location: str | None) -> DuckDBWarehouse | BigQueryWarehouse:
+    """Returns the tables that `--output` names; raises UsageError.
+
+    Args:
+      output: Value of `--output`.
+      temp_location: `gs://` folder that BigQuery loads rows from. "" if no rows will be written.
+    """
+    from transforms.warehouse.open import parse_output  # BigQuery's client takes a second to import
+
     try:
         return parse_output(output, temp_location)
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def natural_number(text: str) -> int:
-    """Parses a whole number of at least 0, for argparse."""
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0. Received: {text!r}")
-    return int(text)
-
-
-def _failure_codes(text: str) -> tuple[str, ...]:
-    codes = tuple(dict.fromkeys(text.split(",")))
-    known = [code.value for code in FailureCode]
-    unknown = [code for code in codes if code not in known]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"must be of {', '.join(known)}. Received: {unknown[0]!r}")
-    return codes
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:

@@ -32,6 +32,13 @@ def results_table(results: Iterable[VideoResult]) -> rich.table.Table:
     return text_table(list(kept), zip(*kept.values(), strict=True), numbers={"count", "confidence", "seconds", "took"})
 
 
+def print_results(results: Iterable[VideoResult]) -> None:
+    """Prints the table of results, if there are any."""
+    results = list(results)
+    if results:
+        print_table(results_table(results))
+
+
 def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Container[str] = ()) -> rich.table.Table:
     """Returns a table whose cells are safe to print, not taken for markup, and folded where they are too long.
 

@@ -1,45 +1,85 @@
-"""What a run says when it is over: where its time went, and one line that adds up."""
+"""The report of a run: a table of its videos, one line of totals and times, and the exit code."""
 
 from __future__ import annotations
 
-import dataclasses
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from apache_beam.metrics.metric import MetricsFilter
-from apache_beam.runners.runner import PipelineResult
-
-from transforms.records import METRICS_NAMESPACE
+from pipeline.execute import Outcome
+from pipeline.results_table import print_results, printable
+from transforms.staging import FailureLimit, TooManyFailuresError
+from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.rows import RunTotals
 
-_STAGES = ("decode", "score", "count", "commit")
-"""Stages with a distribution `<stage>_msec`."""
+if TYPE_CHECKING:
+    from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
+    from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 
-@dataclasses.dataclass(frozen=True)
-class StageTimes:
-    """Seconds that workers spent in each stage, added up over all of them, by the stage's name."""
+def print_report(outcome: Outcome, warehouse: DuckDBWarehouse | BigQueryWarehouse, show: int) -> None:
+    """Prints the results of a run and its totals.
 
-    by_stage_sec: dict[str, float]
+    Args:
+      outcome: How the run ended.
+      warehouse: Tables of the run.
+      show: Maximum number of videos to print.
+    """
+    totals = outcome.totals
+    if totals is None:
+        return
+    try:
+        results, num_results = warehouse.run_results(outcome.run_id, show), warehouse.num_run_results(outcome.run_id)
+    except WarehouseError as error:
+        _complain(f"the results of run {outcome.run_id} cannot be read: {error}")
+        results, num_results = [], 0
+    print_results(results)
+    if 0 < len(results) < num_results:
+        print(f"The first {len(results):,} of {num_results:,} videos.")
+    print(summary_line(outcome.run_id, totals, outcome.wall_sec, outcome.stage_secs))
+    if totals.listed and totals.listed == totals.skipped:
+        print(
+            "nothing new: the tables have all these videos for this model and these options; --mode=all counts them again, "
+            "--requeue=CODE retries those that failed"
+        )
+    elif not totals.listed:
+        print("nothing to do: no video passes the filters (--updated_after, --updated_before, --sample)")
+    if outcome.left:
+        print(f"{outcome.left:,} more are left to another run by --limit")
+    print(f"tables: {printable(warehouse.address)}")
 
-    def __str__(self) -> str:
-        return ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.by_stage_sec.items())
 
-
-def read_stage_times(result: PipelineResult) -> StageTimes:
-    """Reads the times of the stages from Beam's metrics."""
-    metrics = result.metrics().query(MetricsFilter().with_namespace(METRICS_NAMESPACE))["distributions"]
-    spent: dict[str, float] = {}
-    for stage in _STAGES:
-        found = [metric.result for metric in metrics if metric.key.metric.name == f"{stage}_msec"]
-        if found:
-            spent[stage] = sum(distribution.sum for distribution in found) / 1000
-    return StageTimes(spent)
-
-
-def summary_line(run_id: str, totals: RunTotals, wall_sec: float, times: StageTimes) -> str:
-    """Returns the run in one line."""
+def summary_line(run_id: str, totals: RunTotals, wall_sec: float, stage_secs: Mapping[str, float]) -> str:
+    """Returns the totals and times of a run in one line."""
     rate = totals.scored_frames / wall_sec if wall_sec > 0 else 0.0
+    times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stage_secs.items())
     return (
         f"run {run_id}: listed {totals.listed:,} = counted {totals.counted:,} + failed {totals.failed:,} "
         f"+ skipped {totals.skipped:,}; {totals.scored_frames:,} frames of {totals.video_sec:,.1f} s video "
         f"in {wall_sec:,.1f} s, {rate:,.0f} frames/s ({times})"
     )
+
+
+def exit_code(outcome: Outcome, failure_limit: FailureLimit) -> int:
+    """Returns 0 if the run ended well, every listed video is accounted for and not too many failed; else says why and returns 1."""
+    totals = outcome.totals
+    if outcome.problem or totals is None:
+        missing = "" if totals else "; it is not in the table `runs`, and the next run continues from the rows that are there"
+        _complain(f"{outcome.problem or f'run {outcome.run_id} ended'}{missing}")
+        return 1
+    if not totals.is_balanced:
+        _complain(
+            f"run {outcome.run_id} lost videos: listed {totals.listed}, but counted {totals.counted}, failed {totals.failed}, "
+            f"skipped {totals.skipped}"
+        )
+        return 1
+    try:
+        failure_limit.check(totals)
+    except TooManyFailuresError as error:
+        _complain(str(error))
+        return 1
+    return 0
+
+
+def _complain(message: str) -> None:
+    print(f"repcount run: {printable(message)}", file=sys.stderr)

@@ -15,6 +15,7 @@ from typing import TypeVar
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from model.errors import UserError
 from transforms.objects import absolute, check_readable, list_objects
 from transforms.records import METRICS_NAMESPACE, VideoRef
 from transforms.warehouse.parquet import ROW_GROUP_ROWS, StagedFile, TableWriter
@@ -52,7 +53,7 @@ _LOGGER = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-class NoMatchError(ValueError):
+class NoMatchError(UserError, ValueError):
     """A pattern matches no video, or cannot be listed."""
 
 

@@ -1,1 +1,19 @@
-"""The commands of `repcount`, one file each."""
+"""The commands of `repcount`, one file each.
+
+A command's file has `add_parser(subparsers)`, which adds the command and sets its function with `set_defaults(run=…)`. To add a
+command: add its file and a line below.
+"""
+
+COMMANDS = {
+    "run": "count the videos of a folder or a bucket and write the counts to tables",
+    "count": "count videos here and now, without tables",
+    "evaluate": "count videos with known counts and print how accurate the counts are",
+    "model": "fetch, list, describe or verify models",
+    "tables": "create or update the tables and views",
+    "delete": "delete the rows of videos from every table",
+    "cost": "estimate machines, hours and dollars of a nightly run on Dataflow",
+}
+"""What each command does, by its name, which is also the name of its file."""
+
+ALIASES = {"forget": "delete"}
+"""Former names of commands."""

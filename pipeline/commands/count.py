@@ -1,134 +1,62 @@
-"""`repcount count VIDEO…`: counts videos here and now and prints the counts. No pipeline, no database."""
+"""`repcount count VIDEO…`: counts videos here and now and prints the counts. No pipeline, no tables."""
 
 from __future__ import annotations
 
 import argparse
-import atexit
-import contextlib
-import dataclasses
-import functools
 import json
-import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable
 
-from rich.console import Console
-from rich.text import Text
-
-from model.counting import CountingOptions
-from model.presets import WeightsError, load_model
-from pipeline.options import UsageError, add_model_options, make_counting, make_decoding, make_model
-from pipeline.results_table import print_table, printable, results_table
-from transforms.counting import aggregate
-from transforms.decoding.decode_videos import Reader, decode_or_fail
-from transforms.decoding.options import DecodingOptions
-from transforms.decoding.process import DecoderProcess
-from transforms.inference import ChunkScorer, ModelConfig, score_or_fail
-from transforms.listing import NoMatchError, check_matches, list_videos
-from transforms.records import ChunkScores, Failure, VideoCount, VideoRef, VideoResult
-
-
-@dataclasses.dataclass(frozen=True)
-class Counter:
-    """A model that is ready to count with.
-
-    Attributes:
-      decoding: how videos become frames; chunks fit the scorer's strides.
-      scorer: network and strides.
-      options: how logits become counts.
-      model: what the scorer's network is.
-    """
-
-    decoding: DecodingOptions
-    scorer: ChunkScorer
-    options: CountingOptions
-    model: ModelConfig
+from pipeline.counter import Counter, count_video, load_counter
+from pipeline.options import add_model_options
+from pipeline.progress_display import announce, show_status
+from pipeline.results_table import print_results
+from transforms.listing import check_matches, list_videos
+from transforms.records import VideoResult
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Adds `count` to the commands."""
     parser = subparsers.add_parser(
         "count",
-        help="count videos here and now, without a pipeline or a database",
-        description="Counts the repetitions in videos and prints them. Exit code: 0 all counted, 1 some failed, 2 wrong usage.",
+        description="Counts the repetitions in videos and prints the counts. Exit code: 0 if all videos were counted, 1 if some "
+        "failed, 2 if the command line is invalid, 130 if it was interrupted.",
+        examples=["repcount count squats.mp4", "repcount count --json 'gs://gym/2026-01-31/**' > counts.jsonl"],
     )
-    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="a file, a directory, a pattern, or the like on gs://")
-    parser.add_argument("--json", action="store_true", help="one line of JSON per video instead of a table")
+    parser.add_argument(
+        "videos", nargs="+", metavar="VIDEO", help="a file, a directory or a pattern such as 'dir/**.mp4', local or gs://"
+    )
+    parser.add_argument("--json", action="store_true", help="print one line of JSON per video instead of a table")
     add_model_options(parser)
     parser.set_defaults(run=run)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Counts `args.videos`; returns the exit code."""
-    try:
-        check_matches(args.videos)
-        videos = list(dict.fromkeys(video for pattern in args.videos for video in list_videos(pattern)))
-        counter = load_counter(args)
-    except (UsageError, NoMatchError, WeightsError) as error:
-        print(f"repcount count: {printable(str(error))}", file=sys.stderr)
-        return 2
-    results: list[VideoResult] = []
-    with Console(stderr=True).status("") as status:
-        for number, video in enumerate(videos, start=1):
-            status.update(Text(f"Counting {printable(video.uri)} ({number} of {len(videos)})"))
-            started = time.perf_counter()
-            counted = count_video(video, counter)
-            result = VideoResult.of(counted, wall_sec=time.perf_counter() - started)
-            results.append(result)
-            if args.json:
-                print(json.dumps(json_record(result)), flush=True)
-    if not args.json:
-        print_table(results_table(results))
-    return 1 if any(result.code for result in results) else 0
-
-
-def load_counter(args: argparse.Namespace) -> Counter:
-    """Makes ready what the options of `add_model_options` ask for.
+def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace], Counter] = load_counter) -> int:
+    """Counts `args.videos` and prints the results; returns the exit code.
 
     Raises:
-      UsageError: an option cannot be meant.
-      WeightsError: the model cannot be had.
+      UserError: The command line is invalid, a pattern matches nothing, or the model cannot be loaded.
     """
-    loaded = load_model(args.model)
-    model = make_model(args, loaded)
-    # They load TensorFlow, which a mistake in what came before need not wait for.
-    from model.devices import NoGpuError, prepare_gpus
-    from model.precision import Precision
-    from model.scoring import Scorer
-
+    check_matches(args.videos)
+    videos = list(dict.fromkeys(video for pattern in args.videos for video in list_videos(pattern)))
+    with announce(f"Loading model {args.model} …"):
+        counter = load_counter(args)
+    results: list[VideoResult] = []
     try:
-        prepare_gpus(require=model.require_gpu)
-    except NoGpuError as error:
-        raise UsageError(str(error)) from error
-    return Counter(
-        decoding=make_decoding(args, model.strides),
-        scorer=Scorer(loaded.network, model.strides, Precision(model.precision), model.batch_frames),
-        options=make_counting(args, loaded),
-        model=model,
-    )
-
-
-def count_video(video: VideoRef, counter: Counter) -> VideoCount | Failure:
-    """Decodes and scores one video chunk by chunk, up to a failure if there is one, and settles it as the pipeline does."""
-    with contextlib.closing(_score_chunks(video, counter, _decoder().read)) as scores:
-        return aggregate(video, scores, counter.options, counter.model.period_offset)
-
-
-@functools.cache
-def _decoder() -> DecoderProcess:
-    """Returns what decodes all videos of this process, one after the other."""
-    decoder = DecoderProcess()
-    atexit.register(decoder.close)
-    return decoder
-
-
-def _score_chunks(video: VideoRef, counter: Counter, read: Reader) -> Generator[ChunkScores | Failure, None, None]:
-    for item in decode_or_fail(video, counter.decoding, read):
-        scores = item if isinstance(item, Failure) else score_or_fail(item, counter.scorer)
-        yield scores
-        if isinstance(scores, Failure):  # nothing that may follow changes what becomes of the video
-            return
+        with show_status() as update:
+            for number, video in enumerate(videos, start=1):
+                update(f"Counting {video.uri} ({number} of {len(videos)})")
+                started = time.perf_counter()
+                counted = count_video(video, counter)
+                result = VideoResult.of(counted, wall_sec=time.perf_counter() - started)
+                results.append(result)
+                if args.json:
+                    print(json.dumps(json_record(result)), flush=True)
+    finally:
+        if not args.json:
+            print_results(results)
+    return 1 if any(result.code for result in results) else 0
 
 
 def json_record(result: VideoResult) -> dict[str, object]:

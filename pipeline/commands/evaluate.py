@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -19,8 +19,7 @@ from rich.text import Text
 from model.evaluation import BASELINE_COUNT, Measures, measure
 from model.presets import WeightsError
 from pipeline import evaluation_plot
-from pipeline.commands import count as count_command
-from pipeline.commands.count import Counter
+from pipeline.counter import Counter, count_video, load_counter
 from pipeline.evaluation_plot import ClipCurves
 from pipeline.options import UsageError, add_model_options, natural_number
 from pipeline.results_table import print_table, printable, text_table
@@ -120,12 +119,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace], Counter] = load_counter) -> int:
     """Counts the videos that `args.labels` names and prints how good that was; returns the exit code."""
     try:
         check_plot(args.plot, args.worst)
         labelled = find_labelled(read_labels(args.labels), args.videos)
-        counter = count_command.load_counter(args)
+        counter = load_counter(args)
     except (UsageError, WeightsError) as error:
         _complain(str(error))
         return 2
@@ -253,7 +252,7 @@ def count_labelled(labelled: Sequence[LabelledVideo], counter: Counter, num_wors
     with Console(stderr=True).status("") as status:
         for number, known in enumerate(labelled, start=1):
             status.update(Text(f"Counting {printable(known.file)} ({number} of {len(labelled)})"))
-            result = count_command.count_video(known.video, counter)
+            result = count_video(known.video, counter)
             clip = make_clip(known, result)
             clips.append(clip)
             if isinstance(result, VideoCount):

@@ -6,7 +6,7 @@ import pytest
 from demo import plot_result
 from model.counting import CountingOptions
 from model.presets import WeightsError
-from pipeline.commands.count import Counter
+from pipeline.counter import Counter
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video, number_of, numbered
 from transforms.decoding.options import DecodingOptions

@@ -5,7 +5,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.counting import CountingOptions
 from pipeline.graph import build_pipeline, make_handler
-from pipeline.options import LOCAL_RUNNER, RunConfig, SourceConfig
+from pipeline.run_config import LOCAL_RUNNER, RunConfig, SourceConfig
 from tests.support.samples import make_provenance
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video

@@ -98,7 +98,7 @@ class TestPipeline:
         settled = [make_video_count("gs://b/1", count=math.nan), make_video_count("gs://b/2")]
         run(warehouse, settled, expected=RunTotals(2, 1, 1, 0, 100, 10.0))
         (result, _) = warehouse.run_results("run-1", limit=10)
-        assert (result.video_uri, result.code) == ("gs://b/1", FailureCode.COUNTING_FAILED.value)
+        assert (result.uri, result.code) == ("gs://b/1", FailureCode.COUNTING_FAILED.value)
         assert "video_counts.count" in result.message
         with duckdb.connect(warehouse.path) as connection:
             assert connection.execute("SELECT stage FROM failures").fetchall() == [(Stage.COUNT.value,)]

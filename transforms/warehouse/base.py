@@ -16,6 +16,7 @@ import datetime
 from collections.abc import Collection, Iterator
 from typing import Protocol
 
+from model.errors import UserError
 from transforms.records import VideoRef
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance, RunTotals
@@ -24,7 +25,7 @@ STAGING_KEPT_SEC = 7 * 24 * 3600.0
 """How long what a run that was killed has staged is left."""
 
 
-class WarehouseError(Exception):
+class WarehouseError(UserError):
     """The tables cannot take a run's rows or cannot be read, or the run's files do not hold what was written to them."""
 
 

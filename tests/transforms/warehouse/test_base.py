@@ -90,7 +90,7 @@ def test_a_count_removes_the_failure_of_its_video_and_a_failure_never_takes_its_
     assert read(filled, "video_uri, run_id", "video_counts") == [("gs://b/1", "before"), ("gs://b/2", "second")]
     assert read(filled, "video_uri", "failures") == [("gs://b/3",)]
     assert filled.run_totals("second").failed == 1
-    assert [result.video_uri for result in filled.run_results("second", limit=10)] == ["gs://b/2"]
+    assert [result.uri for result in filled.run_results("second", limit=10)] == ["gs://b/2"]
 
 
 @pytest.mark.parametrize(

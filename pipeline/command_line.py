@@ -1,0 +1,105 @@
+"""The argument parser of all commands: errors in one line, `-` and `_` alike, and suggestions for misspelled names."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from model.errors import UserError
+
+
+class UsageError(UserError, ValueError):
+    """Invalid command-line value."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser for `repcount` and its commands.
+
+    - An error is one line; `--help` shows the usage.
+    - `--max-fps` and `--max_fps` are the same option.
+    - A misspelled option or command gets a suggestion.
+    - Every parser has `-v` and `-q`, so that they work before and after the command.
+    - The parsed arguments have `prog`, such as "repcount model fetch", for messages.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        """Takes what ArgumentParser takes, and `examples`: command lines to show at the end of the help."""
+        if examples:
+            kwargs |= {"epilog": "\n  ".join(["examples:", *examples]), "formatter_class": _ExamplesFormatter}
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+        self._unknown_options: list[str] = []
+        self.set_defaults(prog=self.prog)
+        messages = self.add_mutually_exclusive_group()
+        messages.add_argument(
+            "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="show info messages and retries of clients"
+        )
+        messages.add_argument(
+            "-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="show results and errors only"
+        )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses arguments after spelling their options as they were added."""
+        words = use_known_spelling(args or [], self._option_string_actions)
+        self._unknown_options = [
+            name for word in words if (name := word.partition("=")[0]).startswith("--") and name not in self._option_string_actions
+        ]
+        return super().parse_known_args(words, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Prints one line and exits with code 2."""
+        hints = [f"; did you mean {near} instead of {name}?" for name in self._unknown_options if (near := self.suggest(name))]
+        end = hints[0] if hints else f"; see {self.prog} --help"
+        self.exit(2, f"{self.prog}: {' '.join(message.split()).rstrip('.')}{end}\n")
+
+    def suggest(self, option: str) -> str | None:
+        """Returns the visible option whose name is nearest to a misspelled one; None if none is near."""
+        return nearest(
+            option,
+            (
+                name
+                for name, action in self._option_string_actions.items()
+                if name.startswith("--") and action.help != argparse.SUPPRESS
+            ),
+        )
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Adds a suggestion to argparse's message about a value that is not one of the choices."""
+        if action.choices is not None and value not in action.choices:
+            near = nearest(str(value), map(str, action.choices))
+            choices = ", ".join(map(str, action.choices))
+            hint = f" Did you mean {near}?" if near else ""
+            raise argparse.ArgumentError(action, f"must be one of {choices}. Received: {value!r}.{hint}")
+
+
+class _ExamplesFormatter(argparse.HelpFormatter):
+    """Wraps text to the terminal's width, except for examples, whose lines it keeps."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
+
+
+def use_known_spelling(words: Sequence[str], known: Iterable[str]) -> list[str]:
+    """Returns the words of a command line with each known option spelled as in `known`, whether it has `-` or `_`."""
+    spellings = {name.replace("-", "_"): name for name in known}
+    spelled = []
+    for number, word in enumerate(words):
+        if word == "--":
+            return [*spelled, *words[number:]]
+        name, separator, value = word.partition("=")
+        known_name = spellings.get(name.replace("-", "_"), name) if name.startswith("--") else name
+        spelled.append(f"{known_name}{separator}{value}")
+    return spelled
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Returns the known name that is most similar to `name`; None if none is similar."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+
+
+def natural_number(text: str) -> int:
+    """Parses a whole number of at least 0, for argparse."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0. Received: {text!r}")
+    return int(text)

@@ -1,0 +1,82 @@
+"""Counting one video at a time in this process, without a pipeline and without tables."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Generator
+
+from model.counting import CountingOptions
+from model.presets import load_model
+from pipeline.command_line import UsageError
+from pipeline.options import make_counting, make_decoding, make_model
+from transforms.counting import aggregate
+from transforms.decoding.decode_videos import Reader, decode_or_fail
+from transforms.decoding.process import DecoderProcess
+from transforms.decoding.reader import DecodingOptions
+from transforms.inference import ChunkScorer, ModelConfig, score_or_fail
+from transforms.records import ChunkScores, Failure, VideoCount, VideoRef
+
+
+@dataclasses.dataclass(frozen=True)
+class Counter:
+    """A loaded model with the options to count with it.
+
+    Attributes:
+      decoding: How videos become frames. Chunks fit the scorer's strides.
+      scorer: Network and strides.
+      options: How logits become counts.
+      model: Name, hash and precision of the scorer's network.
+    """
+
+    decoding: DecodingOptions
+    scorer: ChunkScorer
+    options: CountingOptions
+    model: ModelConfig
+
+
+def load_counter(args: argparse.Namespace) -> Counter:
+    """Loads the model that the options of `add_model_options` ask for.
+
+    Raises:
+      UsageError: An option is invalid.
+      WeightsError: The model cannot be loaded.
+    """
+    loaded = load_model(args.model)
+    model = make_model(args, loaded)
+    decoding, options = make_decoding(args, model.strides), make_counting(args, loaded)
+    # These import TensorFlow, which takes seconds: an invalid option is reported before.
+    from model.devices import NoGpuError, prepare_gpus
+    from model.scoring import Precision, Scorer
+
+    try:
+        prepare_gpus(require=model.require_gpu)
+    except NoGpuError as error:
+        raise UsageError(str(error)) from error
+    scorer = Scorer(loaded.network, model.strides, Precision(model.precision), model.batch_frames)
+    return Counter(decoding, scorer, options, model)
+
+
+def count_video(video: VideoRef, counter: Counter) -> VideoCount | Failure:
+    """Decodes and scores one video chunk by chunk, up to its first failure, and aggregates the scores as the pipeline does."""
+    with contextlib.closing(_score_chunks(video, counter, _decoder().read)) as scores:
+        return aggregate(video, scores, counter.options, counter.model.period_offset)
+
+
+@functools.cache
+def _decoder() -> DecoderProcess:
+    """Returns the decoder of this process, which takes one video after the other."""
+    decoder = DecoderProcess()
+    atexit.register(decoder.close)
+    return decoder
+
+
+def _score_chunks(video: VideoRef, counter: Counter, read: Reader) -> Generator[ChunkScores | Failure, None, None]:
+    for item in decode_or_fail(video, counter.decoding, read):
+        scores = item if isinstance(item, Failure) else score_or_fail(item, counter.scorer)
+        yield scores
+        if isinstance(scores, Failure):  # the video fails, whatever its other chunks say
+            return

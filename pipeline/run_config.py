@@ -1,0 +1,209 @@
+"""The configuration of a run, built from its command line and checked before anything is written."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+
+from model.counting import CountingOptions
+from model.presets import PRESETS, LoadedModel, weights_path
+from model.tensorflow_import import import_tensorflow
+from pipeline.command_line import UsageError, nearest, use_known_spelling
+from pipeline.dates import with_dates
+from pipeline.launch import LaunchConfig, for_workers
+from pipeline.options import make_counting, make_decoding, make_model, make_warehouse
+from transforms.decoding.reader import DecodingOptions
+from transforms.inference import ModelConfig
+from transforms.listing import VIDEO_SUFFIXES, ListingFilter, check_any_matches
+from transforms.objects import is_local
+from transforms.staging import FailureLimit
+from transforms.warehouse.base import Selection
+from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+from transforms.warehouse.rows import canonical_json
+
+LOCAL_RUNNER = "FnApiRunner"
+"""Beam's runner inside this process. Its `DirectRunner` would first look for a program that may have to be downloaded."""
+
+LOCAL_RUNNERS = (LOCAL_RUNNER, "DirectRunner")
+"""Runners whose workers can read and write the files of this machine."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceConfig:
+    """Which videos to count.
+
+    Attributes:
+      patterns: Files, directories or patterns, local or `gs://`.
+      suffixes: Lower-case suffixes that make an object a video, for patterns with a wildcard.
+      listing_filter: Filter applied to matched files: dates and sample.
+      selection: Filter applied to listed files: what the tables have already, and a limit.
+    """
+
+    patterns: tuple[str, ...]
+    suffixes: tuple[str, ...] = VIDEO_SUFFIXES
+    listing_filter: ListingFilter = dataclasses.field(default_factory=ListingFilter)
+    selection: Selection = dataclasses.field(default_factory=Selection)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run does.
+
+    Attributes:
+      source: Which videos to count.
+      decoding: How videos become frames.
+      model: Which network scores the frames, and how.
+      counting: How scores become counts.
+      warehouse: Tables that get the rows.
+      failure_limit: Share of videos that may fail before the run counts as failed.
+      accelerator: Beam resource hint for scoring workers. "" for none. See `transforms.inference.ScoreChunks`.
+    """
+
+    source: SourceConfig
+    decoding: DecodingOptions
+    model: ModelConfig
+    counting: CountingOptions
+    warehouse: DuckDBWarehouse | BigQueryWarehouse
+    failure_limit: FailureLimit = dataclasses.field(default_factory=FailureLimit)
+    accelerator: str = ""
+
+    @property
+    def options_json(self) -> str:
+        """The options that decide the numbers in a row, as JSON that is equal for equal options.
+
+        Precision is not among them. It is a column of the row, and a change of hardware is no reason to count again.
+        """
+        return canonical_json(
+            {
+                "counting": dataclasses.asdict(self.counting),
+                "max_fps": self.decoding.max_fps,
+                "strides": self.model.strides,
+                "model_sha256": self.model.sha256,
+            }
+        )
+
+
+def make_config(
+    args: argparse.Namespace, options: PipelineOptions, launch: LaunchConfig, load_model: Callable[[str], LoadedModel]
+) -> RunConfig:
+    """Returns the run that the command line asks for. Checks first that everything it needs is there; writes nothing.
+
+    Args:
+      args: Parsed options of `repcount run`.
+      options: Beam's options.
+      launch: How workers on Dataflow are set up.
+      load_model: Loads a model by its name or path.
+
+    Raises:
+      UsageError: An option is invalid.
+      NoMatchError: An input matches no video.
+      WeightsError: The model cannot be loaded.
+      WarehouseError: The tables cannot be written to.
+    """
+    warehouse = make_warehouse(args.output, options.view_as(GoogleCloudOptions).temp_location)
+    source = make_source(args)
+    failure_limit = make_failure_limit(args)
+    if not is_local_run(options):
+        _check_reachable(options.view_as(StandardOptions).runner, warehouse, source, args.model)
+    for pattern in args.input:
+        check_any_matches(pattern, with_dates([pattern], args.dates), source.suffixes)
+    warehouse.check()
+    loaded = load_model(args.model)
+    model = make_model(args, loaded)
+    if not is_local_run(options):
+        model = for_workers(model, launch, args.precision)
+    elif model.require_gpu:
+        _check_gpu()
+    return RunConfig(
+        source=source,
+        decoding=make_decoding(args, model.strides),
+        model=model,
+        counting=make_counting(args, loaded),
+        warehouse=warehouse,
+        failure_limit=failure_limit,
+        accelerator=launch.scoring_accelerator,
+    )
+
+
+def make_pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
+    """Returns Beam's options; raises UsageError for an option that Beam does not know or a value that it refuses."""
+    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve", exit_on_error=False)
+    for kind in PipelineOptions.__subclasses__():
+        kind._add_argparse_args(known)
+    words = use_known_spelling(beam_args, known._option_string_actions)
+    try:
+        _, unknown = known.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UsageError(f"Beam refuses an option: {error}") from error
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        near = nearest(name, known._option_string_actions)
+        hint = f" Did you mean {near}?" if near else ""
+        raise UsageError(f"neither repcount nor Beam has the option {name}. Received: {' '.join(unknown)}.{hint}")
+    options = PipelineOptions(words)
+    standard = options.view_as(StandardOptions)
+    standard.runner = standard.runner or LOCAL_RUNNER
+    return options
+
+
+def is_local_run(options: PipelineOptions) -> bool:
+    """Returns whether the workers of a run are on this machine."""
+    return options.view_as(StandardOptions).runner in LOCAL_RUNNERS
+
+
+def make_source(args: argparse.Namespace) -> SourceConfig:
+    """Returns which videos to count; raises UsageError."""
+    try:
+        return SourceConfig(
+            patterns=tuple(with_dates(args.input, args.dates)),
+            listing_filter=ListingFilter(args.updated_after, args.updated_before, args.sample),
+            selection=Selection(args.mode == "new", args.requeue, args.limit),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def make_failure_limit(args: argparse.Namespace) -> FailureLimit:
+    """Returns how many videos may fail; raises UsageError."""
+    try:
+        return FailureLimit(args.max_failure_ratio)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _check_gpu() -> None:
+    """Raises UsageError if this machine has no GPU."""
+    import_tensorflow()
+    from model.devices import NoGpuError, prepare_gpus
+
+    try:
+        prepare_gpus(require=True)
+    except NoGpuError as error:
+        raise UsageError(str(error)) from error
+
+
+def _check_reachable(
+    runner: str | None, warehouse: DuckDBWarehouse | BigQueryWarehouse, source: SourceConfig, model: str
+) -> None:
+    """Raises UsageError if workers on other machines would need files of this machine."""
+    if isinstance(warehouse, DuckDBWarehouse):
+        raise UsageError(
+            f"--runner must be {' or '.join(LOCAL_RUNNERS)} with a DuckDB file, which workers on other machines cannot reach. "
+            f"Received: {runner}"
+        )
+    local = [pattern for pattern in source.patterns if is_local(pattern)]
+    if local:
+        raise UsageError(
+            f"--input must be on gs://, since workers on other machines cannot read this machine's files. Received: {local[0]!r}"
+        )
+    preset = PRESETS.get(model)
+    if preset.files if preset else is_local(model):
+        what = f"{weights_path(preset)} and the .json beside it" if preset else "its files"
+        raise UsageError(
+            "--model must be on gs:// or come with the program, since workers on other machines cannot read this machine's "
+            f"files. Copy {what} to a bucket. Received: {model!r}"
+        )
