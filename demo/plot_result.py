@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from model.presets import WeightsError
+from pipeline.command_line import UsageError
 from pipeline.counter import count_video, load_counter
-from pipeline.options import UsageError, add_model_options
+from pipeline.options import add_model_options
 from transforms.objects import find_object
 from transforms.records import Failure, VideoCount
 from transforms.warehouse.rows import rounded_count

@@ -42,9 +42,8 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parses arguments after spelling their options as they were added."""
         words = use_known_spelling(args or [], self._option_string_actions)
-        self._unknown_options = [
-            name for word in words if (name := word.partition("=")[0]).startswith("--") and name not in self._option_string_actions
-        ]
+        options = [name for word in words if (name := word.partition("=")[0]).startswith("--")]
+        self._unknown_options = [name for name in options if name not in self._option_string_actions]
         return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -83,7 +82,7 @@ class _ExamplesFormatter(argparse.HelpFormatter):
 def use_known_spelling(words: Sequence[str], known: Iterable[str]) -> list[str]:
     """Returns the words of a command line with each known option spelled as in `known`, whether it has `-` or `_`."""
     spellings = {name.replace("-", "_"): name for name in known}
-    spelled = []
+    spelled: list[str] = []
     for number, word in enumerate(words):
         if word == "--":
             return [*spelled, *words[number:]]

@@ -24,7 +24,8 @@ from pipeline.results_table import printable
 from pipeline.run_config import RunConfig, is_local_run
 from transforms.inference import RepNetModelHandler
 from transforms.progress import read_totals
-from transforms.records import METRICS_NAMESPACE, describe_error
+from transforms.failure_codes import describe_error
+from transforms.records import METRICS_NAMESPACE
 from transforms.staging import TooManyFailuresError
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.rows import Provenance, RunTotals

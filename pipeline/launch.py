@@ -20,8 +20,8 @@ from apache_beam.options.pipeline_options import (
 )
 from google.auth.exceptions import GoogleAuthError
 
+from pipeline.command_line import UsageError
 from pipeline.machines import GPU_KINDS, cores_of
-from pipeline.options import UsageError
 from transforms.inference import ModelConfig
 
 FUSED = "fused"

@@ -15,7 +15,7 @@ from model.logits import chunk_frames
 from model.precision import PRECISIONS, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
 from pipeline.command_line import UsageError, natural_number
-from transforms.decoding.reader import DecodingOptions
+from transforms.decoding.options import DecodingOptions
 from transforms.inference import ModelConfig
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pipeline.command_line import UsageError, nearest, use_known_spelling
 from pipeline.dates import with_dates
 from pipeline.launch import LaunchConfig, for_workers
 from pipeline.options import make_counting, make_decoding, make_model, make_warehouse
-from transforms.decoding.reader import DecodingOptions
+from transforms.decoding.options import DecodingOptions
 from transforms.inference import ModelConfig
 from transforms.listing import VIDEO_SUFFIXES, ListingFilter, check_any_matches
 from transforms.objects import is_local
@@ -198,7 +198,8 @@ def _check_reachable(
     local = [pattern for pattern in source.patterns if is_local(pattern)]
     if local:
         raise UsageError(
-            f"--input must be on gs://, since workers on other machines cannot read this machine's files. Received: {local[0]!r}"
+            f"--input must be on gs://, since workers on other machines cannot read this machine's files. "
+            f"Received: {local[0]!r}"
         )
     preset = PRESETS.get(model)
     if preset.files if preset else is_local(model):

@@ -61,7 +61,7 @@ def summary_line(run_id: str, totals: RunTotals, wall_sec: float, stage_secs: Ma
 
 
 def exit_code(outcome: Outcome, failure_limit: FailureLimit) -> int:
-    """Returns 0 if the run ended well, every listed video is accounted for and not too many failed; else says why and returns 1."""
+    """Returns 0 if the run ended well, lost no video and not too many failed; else prints why and returns 1."""
     totals = outcome.totals
     if outcome.problem or totals is None:
         missing = "" if totals else "; it is not in the table `runs`, and the next run continues from the rows that are there"

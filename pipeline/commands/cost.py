@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from model.presets import DEFAULT_PRESET, PRESETS
+from pipeline.command_line import UsageError
 from pipeline.machines import CORE_DECODE_FPS, GPU_KINDS, GPU_PEAK_SHARE, core_score_fps, cores_of
-from pipeline.options import UsageError
 from pipeline.results_table import print_table
 
 _PACKED_FRAME_BYTES = 8_730

@@ -19,8 +19,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `count` to the commands."""
     parser = subparsers.add_parser(
         "count",
-        description="Counts the repetitions in videos and prints the counts. Exit code: 0 if all videos were counted, 1 if some "
-        "failed, 2 if the command line is invalid, 130 if it was interrupted.",
+        description="Counts the repetitions in videos and prints the counts. Exit code: 0 if all videos were counted, 1 if "
+        "some failed, 2 if the command line is invalid, 130 if it was interrupted.",
         examples=["repcount count squats.mp4", "repcount count --json 'gs://gym/2026-01-31/**' > counts.jsonl"],
     )
     parser.add_argument(

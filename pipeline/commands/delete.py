@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from pipeline.command_line import UsageError
 from pipeline.commands.tables import add_output
 from pipeline.dates import parse_day
-from pipeline.options import UsageError, make_warehouse
+from pipeline.options import make_warehouse
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:

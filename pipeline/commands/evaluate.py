@@ -19,9 +19,10 @@ from rich.text import Text
 from model.evaluation import BASELINE_COUNT, Measures, measure
 from model.presets import WeightsError
 from pipeline import evaluation_plot
+from pipeline.command_line import UsageError, natural_number
 from pipeline.counter import Counter, count_video, load_counter
 from pipeline.evaluation_plot import ClipCurves
-from pipeline.options import UsageError, add_model_options, natural_number
+from pipeline.options import add_model_options
 from pipeline.results_table import print_table, printable, text_table
 from transforms.listing import list_videos
 from transforms.objects import find_object

@@ -154,8 +154,8 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="TABLES",
-        help="a DuckDB file, duckdb:PATH or PATH.duckdb, created if it is missing; or bigquery:PROJECT.DATASET, which also needs "
-        "--temp_location gs://BUCKET/FOLDER",
+        help="a DuckDB file, duckdb:PATH or PATH.duckdb, created if it is missing; or bigquery:PROJECT.DATASET, which also "
+        "needs --temp_location gs://BUCKET/FOLDER",
     )
     tables.add_argument(
         "--max_failure_ratio",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from pipeline.options import make_warehouse, natural_number
+from pipeline.command_line import natural_number
+from pipeline.options import make_warehouse
 from pipeline.results_table import printable
 from transforms.warehouse.base import TableOptions
 

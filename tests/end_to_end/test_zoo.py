@@ -10,14 +10,10 @@ import duckdb
 import numpy as np
 import pytest
 
-from model.presets import PRESETS, LoadedModel
-from pipeline import main
-from pipeline.commands import run as run_command
-from tests.support.scorers import FakeScorer
+from tests.support.fake_run import run_fake
 from tests.support.videos import CODECS, SOUNDS, draw_video, record_silence, set_steps
 from transforms.decoding.process import DecoderProcess
 from transforms.failure_codes import FailureCode
-from transforms.inference import RepNetModelHandler
 
 ODD = Path(__file__).parents[3] / "shared" / "realset" / "odd"
 
@@ -125,8 +121,6 @@ def test_every_file_ends_as_a_count_or_a_coded_failure(tmp_path, monkeypatch, ca
     folder = tmp_path / "zoo"
     folder.mkdir()
     draw_zoo(folder)
-    monkeypatch.setattr(run_command, "load_model", lambda name: LoadedModel(PRESETS["lite"], None, "f" * 64))
-    monkeypatch.setattr(run_command, "make_handler", lambda config: RepNetModelHandler(FakeScorer))
     peaks = watch_decoders(monkeypatch)
     limits = ["--timeout_sec", "20", "--max_memory_bytes", str(MEMORY_BYTES)]
     arguments = [
@@ -139,7 +133,7 @@ def test_every_file_ends_as_a_count_or_a_coded_failure(tmp_path, monkeypatch, ca
         "--max_failure_ratio",
         "1",
     ]
-    assert main.main(["run", *arguments, *limits]) == 0
+    assert run_fake(["run", *arguments, *limits]) == 0
     capsys.readouterr()
 
     with duckdb.connect(f"{tmp_path}/zoo.duckdb") as database:

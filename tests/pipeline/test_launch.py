@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, SetupOptions, WorkerOptions
 
-from pipeline.commands.run import make_pipeline_options
+from pipeline.command_line import UsageError
 from pipeline.launch import (
     LaunchConfig,
     add_launch_options,
@@ -15,7 +15,7 @@ from pipeline.launch import (
     make_launch,
     set_up_workers,
 )
-from pipeline.options import UsageError
+from pipeline.run_config import make_pipeline_options
 from tests.google_cloud.dataflow import Dataflow
 from transforms.inference import ModelConfig
 

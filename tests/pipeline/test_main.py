@@ -8,7 +8,9 @@ import pytest
 from pipeline import main
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["count"], ["evaluate"], ["model"], ["model", "fetch"], ["model", "verify"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["count"], ["evaluate"], ["model"], ["model", "fetch"], ["model", "verify"], ["delete"]]
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main.main([*command, "--help"])

@@ -1,14 +1,30 @@
-"""`repcount` with the fake model, as a program that a test can kill: `python -m tests.support.fake_run ARGS`."""
+"""`repcount run` with the fake model: as a function, and as a program to kill, `python -m tests.support.fake_run`."""
 
 import sys
 
-from model.presets import PRESETS, LoadedModel
-from pipeline import main
-from pipeline.commands import run as run_command
+from model.presets import PRESETS, LoadedModel, WeightsError
+from pipeline.main import main
 from tests.support.scorers import FakeScorer
 from transforms.inference import RepNetModelHandler
 
+
+def load_fake_model(name):
+    if name != "lite":
+        raise WeightsError(f"a model is one of lite. Received: {name!r}")
+    return LoadedModel(PRESETS["lite"], None, "f" * 64)
+
+
+def make_fake_handler(config):
+    return RepNetModelHandler(FakeScorer)
+
+
+def run_fake(words):
+    """Runs a command line with the fake model in place of lite; returns the exit code."""
+    try:
+        return main([*map(str, words)], load_model=load_fake_model, make_handler=make_fake_handler)
+    except SystemExit as stop:
+        return stop.code
+
+
 if __name__ == "__main__":
-    run_command.load_model = lambda name: LoadedModel(PRESETS["lite"], None, "f" * 64)
-    run_command.make_handler = lambda config: RepNetModelHandler(FakeScorer)
-    sys.exit(main.main(sys.argv[1:]))
+    sys.exit(run_fake(sys.argv[1:]))

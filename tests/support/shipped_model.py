@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from pipeline.commands import count as count_command
+from pipeline.command_line import CommandParser
 from pipeline.commands.evaluate import read_labels
-from pipeline.options import OneLineParser
+from pipeline.counter import count_video, load_counter
+from pipeline.options import add_model_options
 from transforms.listing import list_videos
 from transforms.records import VideoCount
 
@@ -19,13 +20,13 @@ def count_against_truth(videos, truth):
     Returns:
       {file: (count, true count)}; each file of the folder is in the CSV, and each of the CSV in the folder.
     """
-    parser = OneLineParser()
-    count_command.add_parser(parser.add_subparsers())
-    counter = count_command.load_counter(parser.parse_args(["count", "x"]))
+    parser = CommandParser()
+    add_model_options(parser)
+    counter = load_counter(parser.parse_args([]))
     true_counts = read_labels(str(truth))
     counts = {}
     for video in list_videos(str(videos)):
-        result = count_command.count_video(video, counter)
+        result = count_video(video, counter)
         assert isinstance(result, VideoCount), result
         name = Path(video.uri).name
         counts[name] = (result.counted.count, true_counts.pop(name))

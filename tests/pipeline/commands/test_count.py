@@ -1,7 +1,5 @@
 """`repcount count` prints what it counted, says which videos failed and why, and settles videos as the pipeline does."""
 
-import argparse
-import dataclasses
 import json
 
 import numpy as np
@@ -9,28 +7,23 @@ import pytest
 
 from model.counting import CountingOptions
 from model.presets import WeightsError
-from pipeline.commands import count as count_command
+from pipeline.counter import Counter
+from pipeline.main import main
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.options import DecodingOptions
-from transforms.failure_codes import FailureCode, Stage
 from transforms.inference import ModelConfig
-from transforms.objects import find_object
-from transforms.records import Failure, VideoCount
 
 MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)
-COUNTER = count_command.Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), MODEL)
+COUNTER = Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), MODEL)
 
 
 @pytest.fixture
-def count(monkeypatch):
+def count():
     """Runs the command with the fake model and returns its exit code."""
-    monkeypatch.setattr(count_command, "load_counter", lambda args: COUNTER)
 
-    def run(*arguments):
-        parser = argparse.ArgumentParser()
-        count_command.add_parser(parser.add_subparsers())
-        return count_command.run(parser.parse_args(["count", *map(str, arguments)]))
+    def run(*arguments, load_counter=lambda args: COUNTER):
+        return main(["count", "--quiet", *map(str, arguments)], load_counter=load_counter)
 
     return run
 
@@ -92,42 +85,6 @@ def test_a_model_that_breaks_on_one_video_does_not_stop_the_others(count, tmp_pa
     assert counted["status"] == "counted"
 
 
-def test_a_video_is_given_up_at_its_first_failure(tmp_path):
-    class CountingScorer(FakeScorer):
-        calls = 0
-
-        def score(self, frames, *, is_last=True):
-            self.calls += 1
-            return super().score(frames, is_last=is_last)
-
-    scorer = CountingScorer()
-    video = find_object(str(draw_video(tmp_path / "bright.mp4", 300, draw=uniform(250))))
-    assert video
-    result = count_command.count_video(video, dataclasses.replace(COUNTER, scorer=scorer))
-    assert isinstance(result, Failure)
-    assert result.code is FailureCode.SCORING_FAILED
-    assert scorer.calls == 1
-
-
-def test_a_video_longer_than_a_chunk_counts_as_a_whole(tmp_path):
-    video = find_object(str(draw_video(tmp_path / "long.mp4", 300)))
-    assert video
-    result = count_command.count_video(video, COUNTER)
-    assert isinstance(result, VideoCount)
-    assert len(result.times_sec) == 300
-    assert result.counted.count == pytest.approx(15.0)
-
-
-def test_a_video_that_vanishes_fails_alone(tmp_path):
-    path = draw_video(tmp_path / "short_lived.mp4", 10)
-    video = find_object(str(path))
-    assert video
-    path.unlink()
-    result = count_command.count_video(video, COUNTER)
-    assert isinstance(result, Failure)
-    assert (result.stage, result.code) == (Stage.DECODE, FailureCode.GONE)
-
-
 def test_a_video_that_is_named_twice_is_counted_once(count, tmp_path, capsys):
     path = draw_video(tmp_path / "squats.mp4", 70)
     assert count("--json", path, tmp_path, tmp_path / "*.mp4") == 0
@@ -144,12 +101,11 @@ def test_what_matches_nothing_is_wrong_usage_and_nothing_is_counted(count, tmp_p
     assert "missing.mp4" in line
 
 
-def test_a_missing_model_is_wrong_usage(count, tmp_path, capsys, monkeypatch):
+def test_a_missing_model_is_wrong_usage(count, tmp_path, capsys):
     def refuse(args):
         raise WeightsError(f"the models with a name are lite. Received: {args.model!r}")
 
-    monkeypatch.setattr(count_command, "load_counter", refuse)
-    assert count("--model", "heavy", draw_video(tmp_path / "squats.mp4", 10)) == 2
+    assert count("--model", "heavy", draw_video(tmp_path / "squats.mp4", 10), load_counter=refuse) == 2
     assert capsys.readouterr().err == "repcount count: the models with a name are lite. Received: 'heavy'\n"
 
 

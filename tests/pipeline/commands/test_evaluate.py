@@ -1,6 +1,5 @@
 """`repcount evaluate` holds counts against labels, refuses bad ones before a model is loaded, and hides no failure."""
 
-import argparse
 import dataclasses
 import json
 import os
@@ -12,15 +11,16 @@ import pytest
 from model.counting import CountingOptions
 from model.presets import WeightsError
 from pipeline import evaluation_plot
-from pipeline.commands import count as count_command
 from pipeline.commands import evaluate as evaluate_command
+from pipeline.counter import Counter
+from pipeline.main import main
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.options import DecodingOptions
 from transforms.inference import ModelConfig
 
 MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)
-COUNTER = count_command.Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), MODEL)
+COUNTER = Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), MODEL)
 
 
 @pytest.fixture
@@ -36,30 +36,32 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def evaluate(monkeypatch, tmp_path, folder):
+def loader():
+    """Holds the function that loads the model; tests replace it."""
+    return {"load_counter": lambda args: COUNTER}
+
+
+@pytest.fixture
+def evaluate(monkeypatch, tmp_path, folder, loader):
     """Runs the command with the fake model on labels, which are text or bytes, and returns its exit code."""
-    monkeypatch.setattr(count_command, "load_counter", lambda args: COUNTER)
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(labels, *arguments, videos=folder):
         path = tmp_path / "labels.csv"
         path.write_bytes(labels if isinstance(labels, bytes) else labels.encode("utf-8"))
-        parser = argparse.ArgumentParser()
-        evaluate_command.add_parser(parser.add_subparsers())
-        command = ["evaluate", "--labels", path, "--videos", videos, *arguments]
-        return evaluate_command.run(parser.parse_args([str(word) for word in command]))
+        return main([str(word) for word in ["evaluate", "--labels", path, "--videos", videos, *arguments]], **loader)
 
     return run
 
 
 @pytest.fixture
-def no_model(monkeypatch):
+def no_model(loader):
     """Lets a test fail if a model is loaded."""
 
     def refuse(args):
         raise AssertionError("the model was loaded")
 
-    return lambda: monkeypatch.setattr(count_command, "load_counter", refuse)
+    return lambda: loader.update(load_counter=refuse)
 
 
 def one_line(capsys):
@@ -264,11 +266,11 @@ def test_a_relative_folder_is_as_good_as_an_absolute_one(evaluate, capsys, monke
     assert "left out: 3" in captured.err
 
 
-def test_a_missing_model_is_wrong_usage(evaluate, capsys, monkeypatch):
+def test_a_missing_model_is_wrong_usage(evaluate, capsys, loader):
     def refuse(args):
         raise WeightsError(f"the models with a name are lite. Received: {args.model!r}")
 
-    monkeypatch.setattr(count_command, "load_counter", refuse)
+    loader["load_counter"] = refuse
     assert evaluate("file,count\nsquats.mp4,5\n", "--model", "heavy") == 2
     assert one_line(capsys) == "repcount evaluate: the models with a name are lite. Received: 'heavy'"
 

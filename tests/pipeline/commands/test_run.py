@@ -1,6 +1,5 @@
 """`repcount run`: every video is counted or failed, twice changes nothing, and a mistake is one line and exit code 2."""
 
-import argparse
 import json
 import re
 from pathlib import Path
@@ -12,38 +11,25 @@ import tensorflow as tf
 
 from model.config import LITE
 from model.counting import CountingOptions
-from model.presets import PRESETS, LoadedModel, WeightsError
-from pipeline import main
-from pipeline.commands import run as run_command
-from pipeline.options import LOCAL_RUNNER, make_counting, make_model
-from tests.support.scorers import FakeScorer
+from model.presets import PRESETS, LoadedModel
+from pipeline import execute
+from pipeline.main import parse
+from pipeline.options import make_counting, make_model
+from pipeline.run_config import LOCAL_RUNNER, make_pipeline_options
+from tests.support.fake_run import run_fake
 from tests.support.videos import draw_video
-from transforms.inference import RepNetModelHandler
+from transforms.warehouse.base import WarehouseError
+
+LOADING = "Loading model lite …\n"
 
 ON_DATAFLOW = ["--runner", "DataflowRunner", "--output", "bigquery:my-project.gym", "--temp_location", "gs://gym-temp/repcount"]
 
 
 @pytest.fixture
 def repcount(monkeypatch, tmp_path):
-    """Runs the command line with the fake model in place of lite; returns the exit code."""
-    loaded = LoadedModel(PRESETS["lite"], None, "f" * 64)
-
-    def load_model(name):
-        if name != "lite":
-            raise WeightsError(f"a model is one of lite. Received: {name!r}")
-        return loaded
-
-    monkeypatch.setattr(run_command, "load_model", load_model)
-    monkeypatch.setattr(run_command, "make_handler", lambda config: RepNetModelHandler(FakeScorer))
+    """Runs `repcount run` with the fake model in place of lite; returns the exit code."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        try:
-            return main.main(["run", "--strides", "1,2", *map(str, arguments)])
-        except SystemExit as stop:
-            return stop.code
-
-    return run
+    return lambda *arguments: run_fake(["run", "--strides", "1,2", *arguments])
 
 
 @pytest.fixture
@@ -141,9 +127,7 @@ def test_the_table_says_when_it_does_not_show_all(repcount, videos, capsys):
 
 
 def test_a_models_path_means_the_same_from_any_folder(tmp_path, monkeypatch):
-    parser = argparse.ArgumentParser()
-    run_command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["run", "--input", "x", "--output", "duckdb:x", "--model", "weights/my.weights.h5"])
+    args = parse(["run", "--input", "x", "--output", "duckdb:x", "--model", "weights/my.weights.h5"])
     monkeypatch.chdir(tmp_path)
     assert make_model(args, LoadedModel(PRESETS["lite"], None, "0")).name == f"{tmp_path}/weights/my.weights.h5"
 
@@ -197,7 +181,7 @@ class TestWhatIsCounted:
 
     def test_only_uploads_of_some_days_are_counted(self, repcount, videos, capsys):
         assert repcount(*self.ARGUMENTS, "--updated_before", "2000-01-01") == 0
-        assert "nothing to do: no video is within the limits that the options set" in capsys.readouterr().out
+        assert "nothing to do: no video passes the filters" in capsys.readouterr().out
         assert repcount(*self.ARGUMENTS, "--updated_after", "2000-01-01T00:00:00Z") == 0
         assert self.results(capsys)[0] == "5"
 
@@ -258,7 +242,7 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
         raise KeyboardInterrupt
 
     removed = []
-    monkeypatch.setattr(run_command, "build_pipeline", interrupt)
+    monkeypatch.setattr(execute, "build_pipeline", interrupt)
     monkeypatch.setattr(
         "transforms.warehouse.duckdb_warehouse.DuckDBWarehouse.remove_staging", lambda self, run_id: removed.append(run_id)
     )
@@ -296,7 +280,7 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--strides", "1,1"], "strides must be different"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--strides", "1,x"], "must be whole numbers"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--video_threshold", "7"], "video_threshold"),
-        (["--input", "videos", "--output", "duckdb:c.duckdb", "--runner", "DataflowRunner"], "out of reach"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--runner", "DataflowRunner"], "with a DuckDB file, which workers on other machines cannot reach"),
         ([*ON_DATAFLOW, "--input", "videos"], "--input must be on gs://"),
         ([*ON_DATAFLOW, "--input", "gs://gym/**", "--model", "repnet-2020"], "repnet-2020.weights.h5 and the .json beside it"),
         ([*ON_DATAFLOW, "--input", "gs://gym/**", "--model", "models/ckpt-70"], "Copy its files to a bucket"),
@@ -310,7 +294,7 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(repcount, videos, tmp_path, capsys, arguments, message):
-    assert repcount(*arguments) == 2
+    assert repcount("--quiet", *arguments) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -319,16 +303,16 @@ def test_a_mistake_is_one_line_and_nothing_is_written(repcount, videos, tmp_path
 
 def test_tables_that_cannot_be_made_are_a_mistake_before_any_work(repcount, videos, monkeypatch, capsys):
     def refuse(self):
-        raise run_command.WarehouseError("the database's folder cannot be made. Received: c.duckdb")
+        raise WarehouseError("the database's folder cannot be made. Received: c.duckdb")
 
     monkeypatch.setattr("transforms.warehouse.duckdb_warehouse.DuckDBWarehouse.prepare", refuse)
     assert repcount("--input", videos, "--output", "duckdb:c.duckdb") == 2
-    assert capsys.readouterr().err == "repcount run: the database's folder cannot be made. Received: c.duckdb\n"
+    assert capsys.readouterr().err == f"{LOADING}repcount run: the database's folder cannot be made. Received: c.duckdb\n"
 
 
 def test_a_database_that_vanishes_under_the_run_is_exit_code_1(repcount, videos, monkeypatch, capsys):
     def fail(*args, **kwargs):
-        raise run_command.WarehouseError("the disk is full. Received: c.duckdb")
+        raise WarehouseError("the disk is full. Received: c.duckdb")
 
     monkeypatch.setattr("transforms.warehouse.duckdb_warehouse.DuckDBWarehouse.run_totals", fail)
     assert repcount("--input", videos, "--output", "duckdb:c.duckdb") == 1
@@ -336,14 +320,12 @@ def test_a_database_that_vanishes_under_the_run_is_exit_code_1(repcount, videos,
 
 
 def test_the_runner_is_the_one_inside_this_process_unless_another_is_named():
-    assert run_command.make_pipeline_options([]).get_all_options()["runner"] == LOCAL_RUNNER
-    assert run_command.make_pipeline_options(["--runner=DirectRunner"]).get_all_options()["runner"] == "DirectRunner"
+    assert make_pipeline_options([]).get_all_options()["runner"] == LOCAL_RUNNER
+    assert make_pipeline_options(["--runner=DirectRunner"]).get_all_options()["runner"] == "DirectRunner"
 
 
-def test_the_models_own_counting_is_kept_where_nothing_is_said(monkeypatch):
-    parser = argparse.ArgumentParser()
-    run_command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["run", "--input", "x", "--output", "duckdb:x", "--frame_threshold", "0.4"])
+def test_the_models_own_counting_is_kept_where_nothing_is_said():
+    args = parse(["run", "--input", "x", "--output", "duckdb:x", "--frame_threshold", "0.4"])
     loaded = LoadedModel(PRESETS["lite"], None, "0")
     assert make_counting(args, loaded) == CountingOptions(
         **{**vars(PRESETS["lite"].counting), "frame_threshold": 0.4},

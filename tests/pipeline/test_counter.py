@@ -1,0 +1,59 @@
+"""One video is counted in this process as the pipeline counts it, up to its first failure."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from model.counting import CountingOptions
+from pipeline.counter import Counter, count_video
+from tests.support.scorers import FakeScorer
+from tests.support.videos import draw_video
+from transforms.decoding.options import DecodingOptions
+from transforms.failure_codes import FailureCode, Stage
+from transforms.inference import ModelConfig
+from transforms.objects import find_object
+from transforms.records import Failure, VideoCount
+
+MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)
+COUNTER = Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), MODEL)
+
+
+def uniform(level):
+    return lambda index: np.full((48, 64, 3), level, np.uint8)
+
+
+def test_a_video_is_given_up_at_its_first_failure(tmp_path):
+    class CountingScorer(FakeScorer):
+        calls = 0
+
+        def score(self, frames, *, is_last=True):
+            self.calls += 1
+            return super().score(frames, is_last=is_last)
+
+    scorer = CountingScorer()
+    video = find_object(str(draw_video(tmp_path / "bright.mp4", 300, draw=uniform(250))))
+    assert video
+    result = count_video(video, dataclasses.replace(COUNTER, scorer=scorer))
+    assert isinstance(result, Failure)
+    assert result.code is FailureCode.SCORING_FAILED
+    assert scorer.calls == 1
+
+
+def test_a_video_longer_than_a_chunk_counts_as_a_whole(tmp_path):
+    video = find_object(str(draw_video(tmp_path / "long.mp4", 300)))
+    assert video
+    result = count_video(video, COUNTER)
+    assert isinstance(result, VideoCount)
+    assert len(result.times_sec) == 300
+    assert result.counted.count == pytest.approx(15.0)
+
+
+def test_a_video_that_vanishes_fails_alone(tmp_path):
+    path = draw_video(tmp_path / "short_lived.mp4", 10)
+    video = find_object(str(path))
+    assert video
+    path.unlink()
+    result = count_video(video, COUNTER)
+    assert isinstance(result, Failure)
+    assert (result.stage, result.code) == (Stage.DECODE, FailureCode.GONE)
