@@ -22,9 +22,9 @@ from pipeline.local_workers import WorkerLostError, lost_workers_are_errors
 from pipeline.progress_display import show_progress
 from pipeline.results_table import printable
 from pipeline.run_config import RunConfig, is_local_run
+from transforms.failure_codes import describe_error
 from transforms.inference import RepNetModelHandler
 from transforms.progress import read_totals
-from transforms.failure_codes import describe_error
 from transforms.records import METRICS_NAMESPACE
 from transforms.staging import TooManyFailuresError
 from transforms.warehouse.base import WarehouseError
