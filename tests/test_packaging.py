@@ -48,8 +48,9 @@ def test_it_holds_no_tests(distribution):
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_no_module_and_no_weights_file_of_a_package_is_left_behind(distribution, package):
-    shipped = {path for path in _files(ROOT / package) if path.suffix == ".py" or path.parts[0] == "weights"}
+def test_it_holds_every_module_the_weights_and_the_marker_of_typed_packages(distribution, package):
+    shipped = {path for path in _files(ROOT / package) if path.suffix in (".py", ".typed") or path.parts[0] == "weights"}
+    assert Path("py.typed") in shipped
     assert _files(distribution / package) == shipped
 
 
@@ -61,7 +62,7 @@ def test_it_carries_licence_and_notice(distribution):
 def test_its_metadata_name_the_command_and_the_licence(distribution):
     metadata = (distribution / "PKG-INFO").read_text(encoding="utf-8")
     assert "License-Expression: Apache-2.0" in metadata
-    assert "Requires-Python: <3.13,>=3.10" in metadata
+    assert "Requires-Python: <3.14,>=3.11" in metadata
     (entry_points,) = distribution.rglob("entry_points.txt")
     assert "repcount = pipeline.main:main" in entry_points.read_text(encoding="utf-8")
 

@@ -1,7 +1,6 @@
 """Cloud Storage and BigQuery on this machine: servers that speak their protocols, for the genuine clients to talk to.
 
-They come from `requirements.lock` beside this file and live in a virtual environment of their own, `.venv-servers`, which
-`make test` makes.
+They live in a virtual environment of their own, `.venv-servers`, which `make test` installs from `locks/servers.lock`.
 """
 
 import contextlib
