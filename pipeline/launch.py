@@ -1,14 +1,11 @@
-"""Launching on Dataflow: what the service is told beside the graph, and what is checked before it is asked."""
+"""Launching on Dataflow: its options, their checks before anything starts, and the setup of its workers."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import re
-import urllib.parse
 
-import google.auth
-import google.auth.transport.requests
 import requests
 from apache_beam.options.pipeline_options import (
     DebugOptions,
@@ -18,50 +15,64 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     WorkerOptions,
 )
+from google.api_core.client_options import ClientOptions
+from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
+from google.cloud import dataflow
 
 from pipeline.command_line import UsageError
 from pipeline.machines import GPU_KINDS, cores_of
 from transforms.inference import ModelConfig
 
 FUSED = "fused"
-"""Decoding and scoring on the same machines, which all have a GPU."""
+"""Placement: every worker has a GPU, decodes and scores."""
 
 SPLIT = "split"
-"""Scoring on machines with a GPU, and all else on others; frames cross the network."""
+"""Placement: workers with a GPU score, others do everything else. Frames cross the network."""
 
 DATAFLOW_RUNNER = "DataflowRunner"
 
 _ONE_PROCESS = "no_use_multiple_sdk_containers"
-"""Experiment of Dataflow: a worker has one Python process with threads, and not one for each core."""
+"""Dataflow experiment: one Python process with threads on each worker, instead of one process for each core."""
 
 _ACCELERATOR_OPTION = "worker_accelerator"
 
 _RUNTIME_OPTION = "max_workflow_runtime_walltime_seconds"
 
 _DISK_GB = 100
-"""Of a worker: each of its threads may keep a copy of a video there."""
+"""Disk of a worker. Each of its threads may keep a copy of a video there."""
 
 _STUCK_MINUTES = 360
-"""After which a worker that is still at one video is restarted. What hangs in decoding ends after a minute, by its own
-deadline; this is for the rest, and leaves a video of four hours its time."""
+"""Minutes on one video after which a worker is restarted. Long enough for a video of four hours. Decoding has its own deadline,
+a minute without a frame."""
 
 _GPU_BATCH_FRAMES = 256
-"""At least. They take about a gigabyte of the published network's activations in 16 bits; where that is too much, fewer do."""
+"""Smallest batch with a GPU. In 16 bits it takes about 1 GB for the published network; batches shrink where memory runs out."""
 
 _TIMEOUT_SEC = 60
+
+_VALID_VALUES = {
+    "project": (r"[a-z][a-z0-9.:-]*[a-z0-9]", "a project ID, not a project's name or number"),
+    "region": (r"[a-z]+-[a-z]+[0-9]+", "a region such as europe-west4, not a zone"),
+    "job_name": (r"[a-z]([-a-z0-9]*[a-z0-9])?", "lower-case letters, digits and hyphens, and start with a letter"),
+    "temp_location": (r"gs://[a-z0-9][a-z0-9._-]+(/.*)?", "gs://BUCKET/FOLDER"),
+    "staging_location": (r"gs://[a-z0-9][a-z0-9._-]+(/.*)?", "gs://BUCKET/FOLDER"),
+    "max_num_workers": (r"[1-9][0-9]*", "a whole number of at least 1"),
+    "sdk_container_image": (r"[a-z0-9][a-zA-Z0-9._/:@-]+", "an image name with its tag"),
+}
+"""Beam options of a Dataflow job: a regular expression that a value must match, and what to say if it does not."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LaunchConfig:
-    """How workers elsewhere are set up.
+    """How to run a job on Dataflow.
 
     Attributes:
-      gpu_type: of each worker that scores; "" for none.
-      placement: `FUSED` or `SPLIT`; matters with a GPU only.
-      max_hours: after which Dataflow ends the job; None for never.
-      unless_active: begin of job names; while such a job is active no other is started. "" for whatever is.
-      wait: until the job is over.
+      gpu_type: Type of GPU on each worker that scores, a key of `GPU_KINDS`. "": no GPUs.
+      placement: `FUSED` or `SPLIT`. Matters only with a GPU.
+      max_hours: Hours after which Dataflow ends the job. None: no limit.
+      unless_active: Job-name prefix; refuse to start while a matching job is active. "" disables the check.
+      wait: Whether to wait until the job has ended.
     """
 
     gpu_type: str = ""
@@ -77,38 +88,46 @@ class LaunchConfig:
 
     @property
     def scoring_accelerator(self) -> str:
-        """What the scoring step alone asks for, with its machine type: "" if the whole job has it, or nobody."""
+        """GPU and machine type that the scoring step asks for by itself; "" unless the placement is `SPLIT`."""
         if not self.gpu_type or self.placement != SPLIT:
             return ""
         return f"{self.accelerator};machine_type:{GPU_KINDS[self.gpu_type].machine_type}"
 
 
 def add_launch_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what decides how workers on Dataflow are set up."""
-    workers = parser.add_argument_group("workers on Dataflow (--runner DataflowRunner)")
+    """Adds the options for runs on Dataflow."""
+    workers = parser.add_argument_group("Dataflow (--runner DataflowRunner)")
     workers.add_argument(
-        "--gpu", choices=sorted(GPU_KINDS), default="", metavar="TYPE", help=f"of {', '.join(GPU_KINDS)}. Default: none"
+        "--gpu",
+        choices=list(GPU_KINDS),
+        default="",
+        metavar="TYPE",
+        help=f"type of GPU on the workers that score: {', '.join(GPU_KINDS)}. Default: no GPU",
     )
     workers.add_argument(
         "--placement",
         choices=(FUSED, SPLIT),
         default=FUSED,
-        help="with --gpu, fused: every worker decodes and scores. split: workers with a GPU score, others decode, and frames "
-        "cross the network, compressed. Default: %(default)s",
+        help="with --gpu, fused: every worker has a GPU, decodes and scores. split: workers with a GPU score, others decode, "
+        "and compressed frames cross the network. Default: %(default)s",
     )
-    workers.add_argument("--max_hours", type=float, metavar="H", help="end the job after that time. Default: never")
+    workers.add_argument(
+        "--max_hours", type=float, metavar="HOURS", help="hours after which Dataflow ends the job. Default: no limit"
+    )
     workers.add_argument(
         "--unless_active",
         default="",
         metavar="PREFIX",
-        help="start nothing while a job whose name begins so is active, and end with exit code 2",
+        help="refuse to start, with exit code 2, while a job whose name starts with PREFIX is active. Default: no check",
     )
-    workers.add_argument("--no_wait", action="store_true", help="end when the job has been submitted, without its results")
+    workers.add_argument(
+        "--no_wait", action="store_true", help="end once the job is submitted, without its results. Default: wait for them"
+    )
 
 
 def make_launch(args: argparse.Namespace, options: PipelineOptions) -> LaunchConfig:
-    """Returns how workers are set up; raises UsageError for what cannot be meant."""
-    on_dataflow = options.view_as(StandardOptions).runner == DATAFLOW_RUNNER
+    """Returns how to run on Dataflow; raises UsageError for an invalid value, or for a Dataflow option without Dataflow."""
+    runner = options.view_as(StandardOptions).runner
     launch = LaunchConfig(args.gpu, args.placement, args.max_hours, args.unless_active, not args.no_wait)
     for given, name in (
         (launch.gpu_type, "--gpu"),
@@ -117,12 +136,25 @@ def make_launch(args: argparse.Namespace, options: PipelineOptions) -> LaunchCon
         (launch.unless_active, "--unless_active"),
         (not launch.wait, "--no_wait"),
     ):
-        if given and not on_dataflow:
-            raise UsageError(f"{name} is for --runner={DATAFLOW_RUNNER}. Received: {options.view_as(StandardOptions).runner}")
+        if given and runner != DATAFLOW_RUNNER:
+            raise UsageError(f"{name} needs --runner={DATAFLOW_RUNNER}. Received: --runner={runner}")
     if launch.placement == SPLIT and not launch.gpu_type:
-        raise UsageError("--placement=split needs --gpu, the type of GPU to score with")
+        raise UsageError("--placement=split needs --gpu, the type of GPU to score with. Received: no --gpu")
     if launch.max_hours is not None and not 0 < launch.max_hours < float("inf"):
         raise UsageError(f"--max_hours must be a positive number. Received: {launch.max_hours}")
+    if runner == DATAFLOW_RUNNER:
+        _check_beam_options(options, launch)
+    return launch
+
+
+def _check_beam_options(options: PipelineOptions, launch: LaunchConfig) -> None:
+    """Raises UsageError for an option of Beam that Dataflow would refuse, some of them only after minutes."""
+    given = options.get_all_options()
+    if not given["project"]:
+        raise UsageError(f"--runner={DATAFLOW_RUNNER} needs --project, the ID of the project that pays. Received: no --project")
+    for name, (pattern, meaning) in _VALID_VALUES.items():
+        if given[name] is not None and not re.fullmatch(pattern, str(given[name])):
+            raise UsageError(f"--{name} must be {meaning}. Received: {given[name]}")
     machine_type = options.view_as(WorkerOptions).machine_type
     if launch.gpu_type and launch.placement == FUSED and machine_type:
         kind = GPU_KINDS[launch.gpu_type]
@@ -131,20 +163,18 @@ def make_launch(args: argparse.Namespace, options: PipelineOptions) -> LaunchCon
                 f"--worker_machine_type must be one that has one {launch.gpu_type}, such as {kind.machine_type}. "
                 f"Received: {machine_type}"
             )
-    given_options = options.view_as(GoogleCloudOptions).dataflow_service_options or []
-    for option in given_options:
+    for option in options.view_as(GoogleCloudOptions).dataflow_service_options or []:
         if option.startswith(_ACCELERATOR_OPTION):
-            raise UsageError(f"--gpu and --placement say where GPUs are, not --dataflow_service_options. Received: {option}")
-    return launch
+            raise UsageError(f"--dataflow_service_options cannot set GPUs: use --gpu and --placement. Received: {option}")
 
 
 def for_workers(model: ModelConfig, launch: LaunchConfig, precision: str) -> ModelConfig:
-    """Returns what scores, made fit for workers on Dataflow; their processors are not the one that launches.
+    """Returns the model's configuration for workers on Dataflow, whose processors differ from this machine's.
 
     Args:
-      model: as for this machine.
-      launch: how the workers are set up.
-      precision: number format that was asked for, or "auto".
+      model: Configuration for this machine.
+      launch: How to run on Dataflow.
+      precision: Number format from the command line, or "auto".
     """
     automatic = GPU_KINDS[launch.gpu_type].precision if launch.gpu_type else "float32"
     return dataclasses.replace(
@@ -156,12 +186,12 @@ def for_workers(model: ModelConfig, launch: LaunchConfig, precision: str) -> Mod
 
 
 def set_up_workers(options: PipelineOptions, launch: LaunchConfig) -> None:
-    """Tells Dataflow what workers to start; whatever the command line says already stays.
+    """Sets the options that describe Dataflow's workers. Values from the command line stay.
 
-    With a GPU a worker has one process, whose threads share one model on it: a process for each core would have a model each.
-    Python's lock is no hindrance, since decoding is done by other processes and TensorFlow gives it up.
+    A worker with a GPU runs one process, whose threads share one model on the GPU. A process for each core would load a model
+    each. Threads do not block each other: child processes decode, and TensorFlow releases Python's lock.
     """
-    options.view_as(SetupOptions).save_main_session = False  # all that is pickled comes from packages
+    options.view_as(SetupOptions).save_main_session = False  # everything that is pickled comes from packages
     if options.view_as(StandardOptions).runner != DATAFLOW_RUNNER:
         return
     worker, cloud = options.view_as(WorkerOptions), options.view_as(GoogleCloudOptions)
@@ -184,28 +214,22 @@ def set_up_workers(options: PipelineOptions, launch: LaunchConfig) -> None:
 
 
 def check_none_is_active(options: PipelineOptions, prefix: str) -> None:
-    """Raises UsageError if a job whose name begins with `prefix` is active, or if Dataflow does not say."""
+    """Raises UsageError if a Dataflow job whose name starts with `prefix` is active, or if the jobs cannot be listed."""
     cloud = options.view_as(GoogleCloudOptions)
     if not (cloud.project and cloud.region):
-        raise UsageError("--unless_active needs --project and --region, to know where to look")
-    place = "/".join(urllib.parse.quote(part, safe="") for part in ("projects", cloud.project, "locations", cloud.region))
-    url = f"{cloud.dataflow_endpoint.rstrip('/')}/v1b3/{place}/jobs"
+        raise UsageError("--unless_active needs --project and --region. Received: only one of them, or neither")
     try:
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        session = google.auth.transport.requests.AuthorizedSession(credentials)
-        parameters = {"filter": "ACTIVE"}
-        while True:
-            answer = session.get(url, params=parameters, timeout=_TIMEOUT_SEC)
-            answer.raise_for_status()
-            page = answer.json()
-            for job in page.get("jobs", []):
-                if str(job.get("name", "")).startswith(prefix):
-                    raise UsageError(
-                        f"{job['name']} is still {job.get('currentState', 'active')}: it is over first, or cancelled, or "
-                        f"--unless_active is left out, since runs may overlap. Received: --unless_active={prefix}"
-                    )
-            if not page.get("nextPageToken"):
-                return
-            parameters["pageToken"] = page["nextPageToken"]
-    except (GoogleAuthError, requests.RequestException) as error:
-        raise UsageError(f"whether a job is active cannot be found out: {' '.join(str(error).split())[:300]}") from error
+        client = dataflow.JobsV1Beta3Client(
+            transport="rest", client_options=ClientOptions(api_endpoint=cloud.dataflow_endpoint.rstrip("/"))
+        )
+        request = dataflow.ListJobsRequest(
+            project_id=cloud.project, location=cloud.region, filter=dataflow.ListJobsRequest.Filter.ACTIVE
+        )
+        active = next((job for job in client.list_jobs(request, timeout=_TIMEOUT_SEC) if job.name.startswith(prefix)), None)
+    except (GoogleAuthError, GoogleAPIError, requests.RequestException) as error:
+        raise UsageError(f"cannot list active Dataflow jobs: {' '.join(str(error).split())[:300]}") from error
+    if active:
+        raise UsageError(
+            f"job {active.name} is {active.current_state.name}. Wait for it, cancel it, or omit --unless_active: runs may "
+            f"overlap. Received: --unless_active={prefix}"
+        )

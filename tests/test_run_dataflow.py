@@ -1,4 +1,4 @@
-"""The launcher builds the commands that it says, starts them, and refuses what is missing or cannot be meant before that."""
+"""`run_dataflow.sh` turns settings into commands and starts them; a missing setting is one line and exit code 2."""
 
 import os
 import re
@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from pipeline.main import main
 
 SCRIPT = Path(__file__).parent.parent / "run_dataflow.sh"
 REQUIRED = {
@@ -32,14 +34,14 @@ def run(*arguments, **environment):
 
 
 def dry_run(*arguments, **environment):
-    """The words of the command that would be started."""
+    """Returns the words of the command that the script would start."""
     finished = run(*arguments[:1], "--dry_run", *arguments[1:], **{**REQUIRED, **environment})
     assert finished.returncode == 0, finished.stderr
     return shlex.split(finished.stdout)
 
 
 def refusal(*arguments, **environment):
-    """The one line on standard error."""
+    """Returns the one line on standard error."""
     finished = run(*arguments, **environment)
     assert finished.returncode == 2
     assert finished.stdout == ""
@@ -47,11 +49,19 @@ def refusal(*arguments, **environment):
     return line
 
 
+def repcount(*arguments):
+    """Returns the exit code of the program, which runs in this process."""
+    try:
+        return main(arguments)
+    except SystemExit as stop:
+        return stop.code
+
+
 def value_of(option, command):
     return command[command.index(option) + 1]
 
 
-def test_a_night_is_a_command_that_a_shell_reads_back():
+def test_a_dry_run_prints_a_command_that_a_shell_can_read():
     command = dry_run("nightly")
     assert command[:2] == [str(SCRIPT.parent / ".venv/bin/repcount"), "run"]
     assert value_of("--input", command) == "gs://gym videos/2026/**"
@@ -68,14 +78,14 @@ def test_a_night_is_a_command_that_a_shell_reads_back():
     assert not {"--model", "--gpu", "--dates"} & set(command)
 
 
-def test_a_night_looks_at_two_days_where_folders_have_dates():
+def test_nightly_lists_yesterday_and_today_if_the_input_has_a_date():
     assert value_of("--dates", dry_run("nightly", INPUT="gs://gym/{date}/**")) == "yesterday..today"
     given = dry_run("nightly", "--", "--dates=2026-01-31", INPUT="gs://gym/{date}/**")
     assert "--dates" not in given
     assert given[-1] == "--dates=2026-01-31"
 
 
-def test_a_backfill_has_a_name_of_its_own_and_no_end():
+def test_a_backfill_has_its_own_job_name_and_no_limit_in_hours():
     command = dry_run("backfill", "--", "--mode=all", "--dates", "2026-01-01..2026-01-31")
     assert re.fullmatch(r"repcount-backfill-\d{8}-\d{6}", value_of("--job_name", command))
     assert not {"--unless_active", "--max_hours"} & set(command)
@@ -131,11 +141,11 @@ def test_the_template_is_written_to_the_bucket():
     assert Path(value_of("--metadata-file", command)).exists()
 
 
-def test_cost_takes_the_gpu_that_is_set():
+def test_cost_uses_the_gpu_of_the_settings():
     assert dry_run("cost", "--", "--videos", "5", GPU="nvidia-l4")[1:] == ["cost", "--gpu", "nvidia-l4", "--videos", "5"]
 
 
-def test_settings_come_from_a_file_and_the_environment_comes_first(tmp_path):
+def test_settings_come_from_a_file_unless_the_environment_sets_them(tmp_path):
     (tmp_path / "settings").write_text(
         "# a comment\n\nPROJECT=of-the-file\r\nREGION=us-central1\n"
         "INPUT='gs://a b/$(touch x)/**'\nOUTPUT=\"bigquery:p.d\"\nBUCKET=gym-temp\nMODEL="
@@ -160,18 +170,18 @@ def test_the_example_has_every_setting():
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("PROJECT", "line 1: a setting is NAME=VALUE. Received: PROJECT"),
-        ("rm -rf x", "line 1: a setting is NAME=VALUE"),
-        ("PROJEKT=x", "line 1: there is no setting PROJEKT"),
-        ("PATH=/x", "line 1: there is no setting PATH"),
+        ("PROJECT", "line 1: must be NAME=VALUE. Received: PROJECT"),
+        ("rm -rf x", "line 1: must be NAME=VALUE"),
+        ("PROJEKT=x", "line 1: unknown setting; --help lists them. Received: PROJEKT"),
+        ("PATH=/x", "line 1: unknown setting; --help lists them. Received: PATH"),
     ],
 )
-def test_a_line_that_is_no_setting_is_named(tmp_path, line, said):
+def test_an_invalid_line_of_the_settings_is_named(tmp_path, line, said):
     (tmp_path / "settings").write_text(line + "\n")
     assert said in refusal("nightly", "--env", str(tmp_path / "settings"))
 
 
-def test_it_starts_the_program_and_ends_with_its_exit_code(tmp_path):
+def test_the_script_ends_with_the_exit_code_of_the_program(tmp_path):
     program = tmp_path / "repcount"
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 7\n')
     program.chmod(0o755)
@@ -181,63 +191,71 @@ def test_it_starts_the_program_and_ends_with_its_exit_code(tmp_path):
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-def test_what_is_missing_is_named(name):
+def test_a_missing_setting_is_named(name):
     environment = {**REQUIRED, name: ""}
-    assert f"set these in the environment or in .env: {name};" in refusal("nightly", **environment)
+    assert f"missing settings: {name}. Set them in the environment or in .env" in refusal("nightly", **environment)
 
 
-def test_workers_without_an_image_or_public_addresses_come_with_a_word_about_nat():
+def test_without_an_image_and_public_addresses_a_note_says_that_cloud_nat_is_needed():
     private = "regions/europe-west4/subnetworks/private"
     assert "Cloud NAT" in run("nightly", "--dry_run", **REQUIRED, SUBNETWORK=private).stderr
     assert "Cloud NAT" not in run("nightly", "--dry_run", **REQUIRED, SUBNETWORK=private, IMAGE="somewhere/repcount:1").stderr
 
 
 @pytest.mark.parametrize("name", ["IMAGE", "MAX_WORKERS"])
-def test_what_gpus_need_is_named(name):
-    assert f": {name};" in refusal("nightly", **{**REQUIRED, **GPU, name: ""})
+def test_a_setting_that_gpus_need_is_named(name):
+    assert f"missing settings: {name}." in refusal("nightly", **{**REQUIRED, **GPU, name: ""})
 
 
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"PROJECT": "My Project"}, "PROJECT must be a project's id"),
-        ({"REGION": "europe-west4-a"}, "REGION must be a region"),
-        ({"BUCKET": "gs://gym-temp"}, "BUCKET must be a bucket's name"),
-        ({"INPUT": "/my/videos"}, "INPUT must start with gs://"),
-        ({"OUTPUT": "duckdb:counts.duckdb"}, "workers cannot reach a file on this machine"),
-        ({"JOB_NAME": "Nightly_Run"}, "JOB_NAME must be lower-case"),
-        ({"MAX_WORKERS": "many"}, "MAX_WORKERS must be a whole number"),
-        ({"MAX_HOURS": "0"}, "MAX_HOURS must be a whole number"),
-        ({"GPU": "l4"}, "GPU must be a type that Dataflow knows"),
-        ({"MODEL": "repnet-2020"}, "MODEL must be lite, or start with gs://"),
-        ({"PLACEMENT": "both"}, "PLACEMENT must be fused or split"),
-        ({"IMAGE": "no image"}, "IMAGE must be an image's name"),
-        ({"REPCOUNT": "/nowhere/repcount"}, "run make setup"),
+        ({"PROJECT": "My Project"}, "--project must be a project ID"),
+        ({"REGION": "europe-west4-a"}, "--region must be a region such as europe-west4"),
+        ({"BUCKET": "gs://gym-temp"}, "--temp_location must be gs://BUCKET/FOLDER"),
+        ({"INPUT": "/my/videos"}, "--input must be on gs://"),
+        ({"OUTPUT": "duckdb:counts.duckdb"}, "a database file is out of reach"),
+        ({"OUTPUT": "gym-project.counts"}, "output must be duckdb:PATH or bigquery:PROJECT.DATASET"),
+        ({"JOB_NAME": "Nightly_Run"}, "--job_name must be lower-case letters"),
+        ({"MAX_WORKERS": "many"}, "invalid int value: 'many'"),
+        ({"MAX_WORKERS": "0"}, "--max_num_workers must be a whole number of at least 1"),
+        ({"MAX_HOURS": "0"}, "--max_hours must be a positive number"),
+        ({**GPU, "GPU": "l4"}, "argument --gpu"),
+        ({**GPU, "PLACEMENT": "both"}, "argument --placement"),
+        ({"MODEL": "repnet-2020"}, "--model must be on gs://"),
+        ({"IMAGE": "no image"}, "--sdk_container_image must be an image name"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_starts(environment, said):
-    line = refusal("nightly", **{**REQUIRED, **environment})
+def test_the_program_behind_the_script_refuses_invalid_settings_in_one_line(environment, said, capsys):
+    assert repcount(*dry_run("nightly", **environment)[1:]) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
     assert said in line
-    assert "Received: " in line
+    assert captured.out == ""
+
+
+def test_a_program_that_is_not_installed_is_named():
+    line = refusal("nightly", **REQUIRED, REPCOUNT="/nowhere/repcount")
+    assert "run make setup. Received: /nowhere/repcount" in line
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--now"], "Received: --now"),
-        (["nightly", "backfill"], "one command at a time. Received: nightly and backfill"),
-        ([], "say what to do"),
-        (["nightly", "--env"], "--env takes a file"),
+        (["nightly", "backfill"], "give one command. Received: nightly and backfill"),
+        ([], "give a command"),
+        (["nightly", "--env"], "--env needs a file"),
         (["nightly", "--env", "/nowhere"], "Received: /nowhere"),
         (["nightly", "--env", "/"], "Received: /"),
     ],
 )
-def test_what_is_no_command_is_refused(arguments, said):
+def test_wrong_usage_is_refused(arguments, said):
     assert said in refusal(*arguments, **REQUIRED)
 
 
 @pytest.mark.parametrize(("command", "said"), [("nightly", "--placement"), ("cost", "--videos"), ("build", "LAUNCHER_IMAGE")])
-def test_every_command_has_help_of_its_own(command, said):
+def test_every_command_has_its_own_help(command, said):
     finished = run(command, "--help", REPCOUNT=str(Path(sys.executable).parent / "repcount"))
     assert finished.returncode == 0
     assert said in finished.stdout

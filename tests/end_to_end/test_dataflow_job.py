@@ -176,7 +176,7 @@ def test_a_second_night_does_not_start_while_the_first_is_at_it(cloud, dataflow,
     dataflow.active = [{"name": "repcount-nightly-20260101", "currentState": "JOB_STATE_RUNNING"}]
     finished = submit(cloud, dataflow)
     assert finished.returncode == 2
-    assert "repcount-nightly-20260101 is still JOB_STATE_RUNNING" in said(finished)
+    assert "repcount-nightly-20260101 is JOB_STATE_RUNNING" in said(finished)
     assert dataflow.jobs == []
     assert cloud.objects("repcount") == []
 

@@ -1,4 +1,4 @@
-"""A Dataflow that takes jobs, says that they are done, and runs none."""
+"""A stand-in for Dataflow's REST service: it accepts jobs, reports them as done, and runs none."""
 
 import contextlib
 import http.server
@@ -8,19 +8,21 @@ import urllib.parse
 
 
 class Dataflow:
-    """The service's REST endpoint on loopback.
+    """The service on loopback.
 
     Attributes:
-      endpoint: for `--dataflow_endpoint`; Beam takes one without TLS if its name has "localhost" in it.
-      jobs: descriptions of the jobs that were posted.
-      state: what becomes of them.
-      active: what it says when it is asked which jobs are active.
+      endpoint: URL for `--dataflow_endpoint`. Beam accepts a URL without TLS only if it contains "localhost".
+      jobs: Descriptions of the submitted jobs.
+      state: State of every submitted job.
+      active: Descriptions of the jobs that a request for active jobs lists.
+      page_size: Number of active jobs in one response.
     """
 
     def __init__(self, state="JOB_STATE_DONE"):
         self.jobs = []
         self.state = state
         self.active = []
+        self.page_size = 100
         self._server = http.server.ThreadingHTTPServer(("localhost", 0), self._handler())
         self._server.daemon_threads = True
         self.endpoint = f"http://localhost:{self._server.server_port}"
@@ -43,6 +45,13 @@ class Dataflow:
             "createTime": "2026-01-01T00:00:00Z",
         }
 
+    def _page(self, query):
+        """Returns the active jobs from the one that the page token names."""
+        start = int(query.get("pageToken", ["0"])[0])
+        end = start + self.page_size
+        page = {"jobs": self.active[start:end]}
+        return {**page, "nextPageToken": str(end)} if end < len(self.active) else page
+
     def _handler(self):
         dataflow = self
 
@@ -56,7 +65,8 @@ class Dataflow:
                     self.answer({})
 
             def do_GET(self):
-                path = urllib.parse.urlsplit(self.path).path
+                url = urllib.parse.urlsplit(self.path)
+                path = url.path
                 if path.endswith("/messages"):
                     self.answer({"jobMessages": []})
                 elif path.endswith("/metrics"):
@@ -64,7 +74,7 @@ class Dataflow:
                 elif "/jobs/" in path:
                     self.answer(dataflow._job(dataflow.state))
                 else:
-                    self.answer({"jobs": dataflow.active})
+                    self.answer(dataflow._page(urllib.parse.parse_qs(url.query)))
 
             def answer(self, content):
                 body = json.dumps(content).encode()

@@ -1,4 +1,4 @@
-"""Workers on Dataflow are set up as the command line asks, GPUs in one of two places and never both."""
+"""Launching on Dataflow: options are checked, and workers are set up as the command line says."""
 
 import argparse
 import dataclasses
@@ -38,7 +38,7 @@ def service_options(options):
     return options.view_as(GoogleCloudOptions).dataflow_service_options or []
 
 
-def test_without_a_gpu_nothing_is_said_of_any():
+def test_without_a_gpu_no_option_names_one():
     config, options = launch()
     assert config == LaunchConfig()
     assert service_options(options) == []
@@ -47,7 +47,7 @@ def test_without_a_gpu_nothing_is_said_of_any():
     assert config.scoring_accelerator == ""
 
 
-def test_fused_the_whole_job_has_it():
+def test_fused_the_whole_job_has_the_gpu():
     config, options = launch("--gpu", "nvidia-l4")
     assert service_options(options) == ["worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver:5xx"]
     assert options.view_as(WorkerOptions).machine_type == "g2-standard-8"
@@ -56,7 +56,7 @@ def test_fused_the_whole_job_has_it():
     assert config.scoring_accelerator == ""
 
 
-def test_split_the_scoring_step_alone_has_it():
+def test_split_only_the_scoring_step_has_the_gpu():
     beam = [*DATAFLOW, "--worker_machine_type", "n2-standard-16"]
     config, options = launch("--gpu", "nvidia-l4", "--placement", "split", beam=beam)
     assert service_options(options) == []
@@ -65,7 +65,7 @@ def test_split_the_scoring_step_alone_has_it():
     assert config.scoring_accelerator == expected
 
 
-def test_what_the_command_line_says_of_workers_stays():
+def test_worker_options_on_the_command_line_stay():
     beam = [
         *DATAFLOW,
         "--worker_machine_type",
@@ -84,19 +84,19 @@ def test_what_the_command_line_says_of_workers_stays():
     assert service_options(options)[:2] == ["enable_prime", "max_workflow_runtime_walltime_seconds=5400"]
 
 
-def test_a_worker_that_is_stuck_is_restarted_and_has_room_for_videos():
+def test_a_stuck_worker_is_restarted_and_its_disk_holds_videos():
     _, options = launch()
     assert options.view_as(WorkerOptions).element_processing_timeout_minutes == 360
     assert options.view_as(WorkerOptions).disk_size_gb == 100
 
 
 @pytest.mark.parametrize("beam", [DATAFLOW, []])
-def test_no_main_session_is_pickled(beam):
+def test_the_main_session_is_not_pickled(beam):
     _, options = launch(beam=beam)
     assert options.view_as(SetupOptions).save_main_session is False
 
 
-def test_a_local_run_is_left_as_it_is():
+def test_a_local_run_is_unchanged():
     _, options = launch(beam=[])
     assert options.view_as(WorkerOptions).disk_size_gb is None
     assert options.view_as(GoogleCloudOptions).labels is None
@@ -105,11 +105,11 @@ def test_a_local_run_is_left_as_it_is():
 @pytest.mark.parametrize(
     ("words", "beam", "said"),
     [
-        (["--gpu", "nvidia-l4"], [], "--gpu is for --runner=DataflowRunner. Received: FnApiRunner"),
-        (["--placement", "split"], [], "--placement=split is for"),
-        (["--max_hours", "2"], [], "--max_hours is for"),
-        (["--unless_active", "x"], [], "--unless_active is for"),
-        (["--no_wait"], [], "--no_wait is for"),
+        (["--gpu", "nvidia-l4"], [], "--gpu needs --runner=DataflowRunner. Received: --runner=FnApiRunner"),
+        (["--placement", "split"], [], "--placement=split needs --runner"),
+        (["--max_hours", "2"], [], "--max_hours needs --runner"),
+        (["--unless_active", "x"], [], "--unless_active needs --runner"),
+        (["--no_wait"], [], "--no_wait needs --runner"),
         (["--placement", "split"], DATAFLOW, "--placement=split needs --gpu"),
         (
             ["--gpu", "nvidia-l4"],
@@ -120,21 +120,29 @@ def test_a_local_run_is_left_as_it_is():
         (["--gpu", "nvidia-tesla-t4"], [*DATAFLOW, "--worker_machine_type", "g2-standard-8"], "such as n1-standard-8"),
         (["--max_hours", "0"], DATAFLOW, "Received: 0"),
         (["--max_hours", "nan"], DATAFLOW, "Received: nan"),
+        ([], [*DATAFLOW, "--project", "123"], "--project must be a project ID"),
+        ([], DATAFLOW[:2], "needs --project"),
+        ([], [*DATAFLOW, "--region", "europe-west4-a"], "--region must be a region such as europe-west4, not a zone"),
+        ([], [*DATAFLOW, "--job_name", "Night_1"], "--job_name must be lower-case letters"),
+        ([], [*DATAFLOW, "--temp_location", "gs://gs://b"], "--temp_location must be gs://BUCKET/FOLDER"),
+        ([], [*DATAFLOW, "--staging_location", "/here"], "--staging_location must be gs://BUCKET/FOLDER"),
+        ([], [*DATAFLOW, "--max_num_workers", "0"], "--max_num_workers must be a whole number of at least 1. Received: 0"),
+        ([], [*DATAFLOW, "--sdk_container_image", "a b"], "--sdk_container_image must be an image name with its tag"),
         ([], [*DATAFLOW, "--dataflow_service_options", "worker_accelerator=type:nvidia-l4;count:1"], "Received: worker_accel"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(words, beam, said):
+def test_an_invalid_option_is_refused(words, beam, said):
     with pytest.raises(UsageError, match=said.replace("(", r"\(")):
         launch(*words, beam=beam)
 
 
 @pytest.mark.parametrize(("gpu", "precision"), [("", "float32"), ("nvidia-l4", "bfloat16"), ("nvidia-tesla-t4", "float16")])
-def test_precision_is_that_of_the_workers_and_not_of_this_machine(gpu, precision):
+def test_the_precision_suits_the_workers_and_not_this_machine(gpu, precision):
     assert for_workers(MODEL, LaunchConfig(gpu), "auto").precision == precision
     assert for_workers(MODEL, LaunchConfig(gpu), "bfloat16").precision == "bfloat16"
 
 
-def test_where_a_gpu_is_paid_for_it_is_required_and_given_more_at_once():
+def test_workers_with_a_gpu_require_it_and_score_larger_batches():
     model = for_workers(MODEL, LaunchConfig("nvidia-l4"), "auto")
     assert (model.require_gpu, model.batch_frames) == (True, 256)
     assert for_workers(dataclasses.replace(MODEL, batch_frames=512), LaunchConfig("nvidia-l4"), "auto").batch_frames == 512
@@ -148,30 +156,38 @@ def dataflow(cloud):
     dataflow.close()
 
 
+def test_jobs_on_later_pages_are_found(dataflow):
+    dataflow.active = [{"name": f"other-{number}"} for number in range(5)]
+    dataflow.active.append({"name": "repcount-nightly-20260131", "currentState": "JOB_STATE_RUNNING"})
+    dataflow.page_size = 2
+    with pytest.raises(UsageError, match="repcount-nightly-20260131"):
+        check(dataflow)
+
+
 def check(dataflow, prefix="repcount-nightly-"):
     check_none_is_active(make_pipeline_options([*DATAFLOW, "--dataflow_endpoint", dataflow.endpoint]), prefix)
 
 
-def test_a_job_of_that_name_that_is_active_is_named(dataflow):
+def test_an_active_job_with_that_prefix_is_named(dataflow):
     dataflow.active = [{"name": "other"}, {"name": "repcount-nightly-20260131", "currentState": "JOB_STATE_RUNNING"}]
-    with pytest.raises(UsageError, match="repcount-nightly-20260131 is still JOB_STATE_RUNNING"):
+    with pytest.raises(UsageError, match="repcount-nightly-20260131 is JOB_STATE_RUNNING"):
         check(dataflow)
     check(dataflow, "another-")
 
 
-def test_no_job_is_no_hindrance(dataflow):
+def test_without_active_jobs_the_run_may_start(dataflow):
     check(dataflow)
 
 
 @pytest.mark.parametrize("missing", ["--project", "--region"])
-def test_where_to_look_for_jobs_has_to_be_said(missing):
+def test_listing_jobs_needs_a_project_and_a_region(missing):
     place = DATAFLOW.index(missing)
     with pytest.raises(UsageError, match="--unless_active needs --project and --region"):
         check_none_is_active(make_pipeline_options(DATAFLOW[:place] + DATAFLOW[place + 2 :]), "repcount-")
 
 
-def test_a_dataflow_that_does_not_answer_is_one_line(dataflow):
+def test_an_unreachable_dataflow_is_one_line(dataflow):
     dataflow.close()
-    with pytest.raises(UsageError, match="whether a job is active cannot be found out") as caught:
+    with pytest.raises(UsageError, match="cannot list active Dataflow jobs") as caught:
         check(dataflow)
     assert "\n" not in str(caught.value)
