@@ -1,1 +1,1 @@
-"""Short clips of drawn people exercising, with their true counts: what `make run` counts out of the box."""
+"""Draws short clips of people exercising, with true counts. `make run` counts them."""

@@ -1,6 +1,6 @@
-"""A drawn person: a two-dimensional skeleton posed by its hips, hands and feet, and its picture.
+"""A drawn person: a two-dimensional skeleton, posed by its hips, hands and feet.
 
-Lengths are metres with x to the right and y up from the floor; a `Camera` turns them into pixels. Colours are BGR, 0..255.
+Lengths are metres, with x to the right and y up from the floor. A `Camera` converts them to pixels. Colours are BGR, 0..255.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 Colour = tuple[int, int, int]
 
 _TORSO_M = 0.50
-_NECK_M = 0.21  # from the shoulders' line to the middle of the head
+_NECK_M = 0.21  # from the shoulders to the centre of the head
 _UPPER_ARM_M = 0.29
-_FOREARM_M = 0.31  # to the middle of the fist
+_FOREARM_M = 0.31  # to the centre of the fist
 _THIGH_M = 0.44
 _SHIN_M = 0.43
 _FOOT_M = 0.19
@@ -30,13 +30,13 @@ _SUBPIXEL_BITS = 4
 
 
 def point(x: float, y: float) -> np.ndarray:
-    """Returns (2,) float64."""
+    """Returns a position as (2,) float64, in metres."""
     return np.array([x, y], np.float64)
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What a person wears. The fields are BGR colours."""
+    """Colours of a person and their clothes, BGR."""
 
     skin: Colour
     hair: Colour
@@ -47,12 +47,12 @@ class Look:
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """Where metres lie on the canvas.
+    """Mapping from metres to pixels of the canvas.
 
     Attributes:
-      pixels_per_m: size of a metre.
-      floor_row: row of y = 0.
-      center_column: column of x = 0.
+      pixels_per_m: Pixels per metre.
+      floor_row: Row of y = 0.
+      center_column: Column of x = 0.
     """
 
     pixels_per_m: float
@@ -68,19 +68,19 @@ class Camera:
 
 @dataclasses.dataclass(frozen=True)
 class Stance:
-    """How a person stands: everything that a movement changes.
+    """Pose of a person: everything that a movement changes.
 
-    Of a pair the first belongs to the side away from the viewer (seen from the side) or to the picture's left (from the front).
+    Pairs are (far side, near side) if the person is seen from the side, and (left, right in the picture) if from the front.
 
     Attributes:
-      hips: middle of the hips.
-      lean_deg: torso from upright, towards the way the person faces (towards the right, seen from the front).
-      hands: middles of both fists. A hand out of reach is drawn at the arm's full length in its direction.
-      feet: both ankles.
-      heel_lift_deg: feet from flat (0) to standing on the toes (90).
-      gaze: where the face points: −1 left, 0 to the viewer, 1 right.
-      nod_deg: head from straight with the torso; positive looks down.
-      bar: middle of a barbell held across, seen from the front; None without one.
+      hips: Centre of the hips.
+      lean_deg: Angle of the torso from upright, in the direction the person faces; seen from the front, to the right.
+      hands: Centres of both fists. A hand out of reach is drawn with the arm straight in its direction.
+      feet: Positions of both ankles.
+      heel_lift_deg: Angle of the feet, from flat (0) to standing on the toes (90).
+      gaze: Direction of the face: -1 left, 0 to the viewer, 1 right.
+      nod_deg: Angle of the head against the torso. Positive looks down.
+      bar: Centre of a barbell held across, seen from the front; None without one.
     """
 
     hips: np.ndarray
@@ -94,17 +94,17 @@ class Stance:
 
     @property
     def shoulders(self) -> np.ndarray:
-        """Middle of the shoulders' line."""
+        """Centre of the line between the shoulders."""
         return shoulders_of(self.hips, self.lean_deg)
 
 
 def shoulders_of(hips: np.ndarray, lean_deg: float) -> np.ndarray:
-    """Returns the middle of the shoulders' line of a torso on these hips."""
+    """Returns the centre of the line between the shoulders, given hips and lean."""
     return hips + _TORSO_M * _upright(lean_deg)
 
 
 def blend(first: Stance, second: Stance, share: float) -> Stance:
-    """Returns the stance `share` (0..1) of the way from the first to the second."""
+    """Returns the stance between two others: the first at share 0, the second at share 1."""
 
     def mix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a + (b - a) * share
@@ -122,7 +122,7 @@ def blend(first: Stance, second: Stance, share: float) -> Stance:
 
 
 def mirrored(stance: Stance) -> Stance:
-    """Returns the stance of a person who faces the other way, on the other side of x = 0. Only for views from the side."""
+    """Returns the stance mirrored at x = 0, for a person seen from the side who faces the other way."""
     flip = np.array([-1.0, 1.0])
     return dataclasses.replace(
         stance,
@@ -139,11 +139,11 @@ def draw_from_side(canvas: np.ndarray, camera: Camera, look: Look, stance: Stanc
     """Draws the person, seen from the side.
 
     Args:
-      canvas: (height, width, 3) uint8, BGR; drawn upon.
-      camera: where metres lie on it.
-      look: colours.
-      stance: in metres.
-      faces: 1 right, −1 left.
+      canvas: (height, width, 3) uint8, BGR. Drawn on.
+      camera: Mapping from metres to pixels.
+      look: Colours of the person.
+      stance: Pose of the person.
+      faces: 1 if the person faces right, -1 if left.
     """
     pen = _Pen(canvas, camera)
     shoulders = stance.shoulders
@@ -167,11 +167,11 @@ def draw_from_front(canvas: np.ndarray, camera: Camera, look: Look, stance: Stan
     """Draws the person, seen from the front, and the barbell.
 
     Args:
-      canvas: (height, width, 3) uint8, BGR; drawn upon.
-      camera: where metres lie on it.
-      look: colours.
-      stance: in metres.
-      pressing: elbows stay outside the hands when these are raised, as they do under a barbell.
+      canvas: (height, width, 3) uint8, BGR. Drawn on.
+      camera: Mapping from metres to pixels.
+      look: Colours of the person.
+      stance: Pose of the person.
+      pressing: Keep the elbows outside the raised hands, as under a barbell.
     """
     pen = _Pen(canvas, camera)
     shoulders = stance.shoulders
@@ -201,22 +201,22 @@ class _Pen:
     camera: Camera
 
     def hull(self, colour: Colour, circles: Sequence[tuple[np.ndarray, float]]) -> None:
-        """Fills the convex hull of circles, lit from the upper left."""
+        """Fills the convex hull of circles (centre, radius), shaded with light from the upper left."""
         self._fill(_scaled(colour, 0.78), circles, 1.0, point(0.0, 0.0))
         self._fill(colour, circles, 0.72, point(-0.16, 0.16))
         self._fill(_scaled(colour, 1.13), circles, 0.30, point(-0.36, 0.36))
 
     def limb(self, colour: Colour, start: np.ndarray, end: np.ndarray, start_radius_m: float, end_radius_m: float) -> None:
-        """Draws a straight piece of a body that tapers from one end to the other."""
+        """Draws a straight body part that tapers from one end to the other."""
         self.hull(colour, [(start, start_radius_m), (end, end_radius_m)])
 
     def circle(self, colour: Colour, center: np.ndarray, radius_m: float) -> None:
-        """Fills a circle without any shading."""
+        """Fills a circle without shading."""
         self._fill(colour, [(center, radius_m)], 1.0, point(0.0, 0.0))
 
-    def _fill(self, colour: Colour, circles: Sequence[tuple[np.ndarray, float]], shrink: float, shift: np.ndarray) -> None:
+    def _fill(self, colour: Colour, circles: Sequence[tuple[np.ndarray, float]], scale: float, shift: np.ndarray) -> None:
         rims = [
-            self.camera.pixel(center + shift * radius_m) + _UNIT_CIRCLE * (radius_m * shrink * self.camera.pixels_per_m)
+            self.camera.pixel(center + shift * radius_m) + _UNIT_CIRCLE * (radius_m * scale * self.camera.pixels_per_m)
             for center, radius_m in circles
         ]
         corners = cv2.convexHull(np.concatenate(rims).astype(np.float32))
@@ -269,7 +269,7 @@ def _draw_bar_across(pen: _Pen, center: np.ndarray) -> None:
 
 
 def _two_bones(start: np.ndarray, end: np.ndarray, first_m: float, second_m: float, bend: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the joint between two bones and the end that they reach; `bend` is the joint's side, seen from the start."""
+    """Returns the joint between two bones, and the point that they reach. `bend`: side of the joint, seen from the start."""
     line = end - start
     distance = max(float(np.hypot(*line)), 1e-6)
     direction = line / distance

@@ -1,4 +1,4 @@
-"""Backgrounds for the drawn clips: a gym, a living room and a yard, each with a floor to stand on. Colours are BGR, 0..255."""
+"""Backgrounds of the drawn clips: a gym, a living room and a yard. Colours are BGR, 0..255."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 
 Scene = Callable[[np.ndarray, int, np.random.Generator], None]
-"""Paints a canvas of shape (height, width, 3) uint8, BGR, whose wall or horizon meets the floor at the given row."""
+"""Paints a canvas, (height, width, 3) uint8, BGR, on which wall and floor meet at the given row."""
 
 
 def paint_gym(canvas: np.ndarray, horizon_row: int, rng: np.random.Generator) -> None:
-    """Paints a gym: grey wall with a mirror and a rack of dumbbells, speckled rubber floor, a blue mat."""
+    """Paints a gym: grey wall with a mirror and a rack of dumbbells, speckled rubber floor, and a blue mat."""
     height, width = canvas.shape[:2]
     _shade(canvas, 0, horizon_row, (150, 145, 138), (120, 116, 112))
     _shade(canvas, horizon_row, height, (62, 60, 60), (88, 84, 82))
@@ -40,7 +40,7 @@ def paint_gym(canvas: np.ndarray, horizon_row: int, rng: np.random.Generator) ->
 
 
 def paint_living_room(canvas: np.ndarray, horizon_row: int, rng: np.random.Generator) -> None:
-    """Paints a living room: warm wall with a window, a picture and a plant, planked floor, a rug."""
+    """Paints a living room: warm wall with a window, a picture and a plant, wooden floor and a rug."""
     height, width = canvas.shape[:2]
     _shade(canvas, 0, horizon_row, (178, 204, 216), (160, 188, 202))
     _shade(canvas, horizon_row, height, (84, 118, 150), (108, 146, 180))
@@ -72,7 +72,7 @@ def paint_living_room(canvas: np.ndarray, horizon_row: int, rng: np.random.Gener
 
 
 def paint_yard(canvas: np.ndarray, horizon_row: int, rng: np.random.Generator) -> None:
-    """Paints a yard: sky, a tree, a wooden fence before bushes, mown grass."""
+    """Paints a yard: sky, a tree, a wooden fence with bushes behind it, and grass."""
     height, width = canvas.shape[:2]
     _shade(canvas, 0, horizon_row, (236, 206, 168), (240, 228, 208))
     for _ in range(60):
@@ -103,7 +103,7 @@ def _shade(canvas: np.ndarray, top: int, bottom: int, upper: tuple[int, int, int
 
 
 def _box(canvas: np.ndarray, sides: tuple[float, float, float, float], colour: tuple[int, int, int], wall_rows: int) -> None:
-    """Fills a rectangle on the wall: left, top, right, bottom as shares of the canvas' width and of the wall's rows."""
+    """Fills a rectangle on the wall: left, top, right, bottom as shares of the canvas' width and the wall's height."""
     left, top, right, bottom = sides
     width = canvas.shape[1]
     corners = (int(left * width), int(top * wall_rows)), (int(right * width), int(bottom * wall_rows))

@@ -1,4 +1,4 @@
-"""The shipped model counts the demo videos right."""
+"""The shipped model counts the demo videos correctly."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from transforms.records import rounded_count
 
 @pytest.fixture(scope="module")
 def counts(tmp_path_factory):
-    """{file: (rounded count, true count)} with the default options."""
+    """Returns {file: (rounded count, true count)} with the default options."""
     folder = tmp_path_factory.mktemp("videos")
     draw_videos(folder)
     counted = count_against_truth(folder, folder / "truth.csv")
@@ -17,16 +17,16 @@ def counts(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_every_set_is_off_by_one_at_most(counts):
+def test_every_count_is_off_by_at_most_one(counts):
     for name, (count, true) in counts.items():
         assert abs(count - true) <= 1, name
 
 
 @pytest.mark.slow
-def test_most_sets_come_out_exactly(counts):
+def test_most_counts_are_exact(counts):
     assert sum(count == true for count, true in counts.values()) >= 5
 
 
 @pytest.mark.slow
-def test_where_nothing_repeats_nothing_is_counted(counts):
+def test_a_video_without_repetitions_counts_0(counts):
     assert counts["no_repetition.mp4"] == (0, 0)

@@ -1,4 +1,4 @@
-"""The picture of a result shows frames, the rising count and periodicity, and refuses what cannot be shown."""
+"""The plot of a result shows frames, count and periodicity. A video that cannot be counted is one line on standard error."""
 
 import cv2
 import pytest
@@ -49,7 +49,7 @@ def test_pictures_of_any_shape_fill_the_strip(tmp_path, size):
     assert 13 < len(pictures) * width / height < 15
 
 
-def test_a_video_that_cannot_be_counted_is_one_line_and_no_picture(tmp_path, capsys):
+def test_a_video_that_cannot_be_counted_writes_no_picture(tmp_path, capsys):
     empty = tmp_path / "empty.mp4"
     empty.touch()
     assert plot_result.main([str(empty), str(tmp_path / "out.png")]) == 1
@@ -57,7 +57,7 @@ def test_a_video_that_cannot_be_counted_is_one_line_and_no_picture(tmp_path, cap
     assert not (tmp_path / "out.png").exists()
 
 
-def test_wrong_usage_is_one_line(tmp_path, capsys, monkeypatch):
+def test_invalid_usage_is_one_line(tmp_path, capsys, monkeypatch):
     assert plot_result.main([str(tmp_path / "missing.mp4"), str(tmp_path / "out.png")]) == 2
 
     def refuse(args):
