@@ -1,17 +1,22 @@
-"""Decoding: how fast frames come, in this process and in one of its own, against the least there is to do and the notebook's.
+"""Measures how fast videos are decoded, and how much `repcount run` adds to decoding and scoring.
 
     python -m benchmarks.decoding [--repeats 3] [--seconds 20] [--clips 20]
 
-Draws a moving scene at 360p, 720p and 1080p and encodes it with H.264. Beside `read_video` and `DecoderProcess.read` it
-measures the floor, which is OpenCV decoding and converting nothing, and the loop of the notebook, which converts and keeps
-every frame. Then it counts clips with `repcount run`, and with a bare loop that decodes and scores them with the same model,
-one after the other.
+Draws a moving scene at 360p, 720p and 1080p, encodes it with H.264, and decodes it in four ways:
+
+- `decode_only`: OpenCV decodes every frame and converts none. This is the least that any reader must do.
+- `in_process`: `read_video` in this process.
+- `child_process`: `DecoderProcess.read`, as the pipeline does.
+- `notebook`: the loop of RepNet's notebook, which converts every frame and keeps all of them in memory.
+
+Then counts clips with `repcount run`, and with a bare loop that decodes and scores them with the same model, one by one.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import statistics
 import tempfile
@@ -39,7 +44,7 @@ FPS = 30
 
 
 def draw_frames(size: tuple[int, int], num_frames: int) -> Iterator[np.ndarray]:
-    """Yields BGR frames of a disc that moves up and down before a textured, slowly drifting background."""
+    """Yields BGR frames of a disc that moves up and down in front of a textured, slowly drifting background."""
     width, height = size
     texture = np.random.default_rng(0).integers(0, 255, (height // 8, width // 4, 3), np.uint8)
     wide = cv2.resize(texture, (2 * width, height), interpolation=cv2.INTER_CUBIC)
@@ -60,8 +65,8 @@ def encode(path: Path, size: tuple[int, int], num_frames: int) -> None:
         container.mux(stream.encode(None))
 
 
-def grab_only(path: Path) -> int:
-    """The floor: decodes every frame and converts none; returns how many."""
+def decode_only(path: Path) -> int:
+    """Decodes every frame and converts none; returns the number of frames."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, DecodingOptions.decoder_threads])
     num_frames = 0
     while capture.grab():
@@ -71,7 +76,7 @@ def grab_only(path: Path) -> int:
 
 
 def notebook_loop(path: Path) -> int:
-    """Does with a video what the authors' notebook does: all frames as RGB in one list, then resized; returns how many."""
+    """Reads a video as RepNet's notebook does: all frames as RGB in one list, then resized; returns the number of frames."""
     capture = cv2.VideoCapture(str(path))
     frames = []
     while True:
@@ -83,59 +88,59 @@ def notebook_loop(path: Path) -> int:
     return len([cv2.resize(cv2.resize(frame, (224, 224)), (112, 112)) for frame in frames])
 
 
-def read_here(path: Path) -> int:
-    """Reads in this process; returns the number of frames."""
+def read_in_process(path: Path) -> int:
+    """Reads a video in this process; returns the number of frames."""
     with path.open("rb") as file:
         return sum(len(samples.frames) for samples in read_video(file, DecodingOptions()))
 
 
-def read_apart(decoder: DecoderProcess, path: Path) -> int:
-    """Reads in a process of its own; returns the number of frames."""
+def read_in_child(decoder: DecoderProcess, path: Path) -> int:
+    """Reads a video in a decoder process; returns the number of frames."""
     with path.open("rb") as file:
         return sum(len(samples.frames) for samples in decoder.read(file, DecodingOptions()))
 
 
-def alternately(ways: dict[str, Callable[[], int]], repeats: int, num_frames: int) -> dict[str, float]:
-    """Returns the median milliseconds a frame of each way, measured in turns so that all meet the same noise."""
-    spent: dict[str, list[float]] = {name: [] for name in ways}
+def msec_per_frame(methods: dict[str, Callable[[], int]], repeats: int, num_frames: int) -> dict[str, float]:
+    """Returns the median milliseconds per frame of each method; methods take turns, so that all meet the same noise."""
+    spent: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(repeats):
-        for name, way in ways.items():
+        for name, method in methods.items():
             started = time.perf_counter()
-            found = way()
+            found = method()
             spent[name].append(1000 * (time.perf_counter() - started) / num_frames)
             if found != num_frames:
-                raise SystemExit(f"{name} found {found} frames, and {num_frames} were drawn")
+                raise SystemExit(f"{name} must return all {num_frames} frames. Received: {found}")
     return {name: statistics.median(times) for name, times in spent.items()}
 
 
-def measure_decoding(folder: Path, repeats: int, seconds: int) -> dict[str, object]:
-    """Measures single videos of each size; prints and returns milliseconds a frame."""
+def measure_decoding(folder: Path, repeats: int, seconds: int, sizes: dict[str, tuple[int, int]]) -> dict[str, object]:
+    """Measures one video of each size; prints the figures and returns milliseconds per frame."""
     results: dict[str, object] = {}
     decoder = DecoderProcess()
     with contextlib.closing(decoder):
-        for name, size in SIZES.items():
+        for name, size in sizes.items():
             path = folder / f"{name}.mp4"
             encode(path, size, seconds * FPS)
-            read_apart(decoder, path)  # starts the process
-            ways: dict[str, Callable[[], int]] = {
-                "floor": lambda path=path: grab_only(path),  # type: ignore[misc]
-                "here": lambda path=path: read_here(path),  # type: ignore[misc]
-                "apart": lambda path=path: read_apart(decoder, path),  # type: ignore[misc]
-                "notebook": lambda path=path: notebook_loop(path),  # type: ignore[misc]
+            read_in_child(decoder, path)  # starts the process
+            methods: dict[str, Callable[[], int]] = {
+                "decode_only": functools.partial(decode_only, path),
+                "in_process": functools.partial(read_in_process, path),
+                "child_process": functools.partial(read_in_child, decoder, path),
+                "notebook": functools.partial(notebook_loop, path),
             }
-            times = alternately(ways, repeats, seconds * FPS)
-            of_floor = {way: f"{msec / times['floor']:.2f}×" for way, msec in times.items()}
+            times = msec_per_frame(methods, repeats, seconds * FPS)
+            ratios = {method: f"{msec / times['decode_only']:.2f}×" for method, msec in times.items()}
             print(
-                f"{name}: {1000 / times['apart']:,.0f} frames/s apart; of the floor's time {of_floor['apart']}, in "
-                f"this process {of_floor['here']}, the notebook's loop {of_floor['notebook']}",
+                f"{name}: {1000 / times['child_process']:,.0f} frames/s in a child process. Time against decoding only: child "
+                f"process {ratios['child_process']}, this process {ratios['in_process']}, notebook {ratios['notebook']}",
                 flush=True,
             )
-            results[name] = {way: round(msec, 3) for way, msec in times.items()}
+            results[name] = {method: round(msec, 3) for method, msec in times.items()}
     return results
 
 
 def measure_pipeline(folder: Path, num_clips: int, repeats: int) -> dict[str, float]:
-    """Measures `repcount run` over clips against a bare loop with the same model; prints and returns seconds and the ratio."""
+    """Compares `repcount run` on clips with a bare loop and the same model; prints and returns seconds and the speed ratio."""
     clips = folder / "clips"
     clips.mkdir()
     for number in range(num_clips):
@@ -170,12 +175,14 @@ def measure_pipeline(folder: Path, num_clips: int, repeats: int) -> dict[str, fl
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, help="of each measurement, of which the median counts. Default: 3")
-    parser.add_argument("--seconds", type=int, default=20, help="of video at each size. Default: 20")
-    parser.add_argument("--clips", type=int, default=20, help="counted from end to end. Default: 20")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="number of measurements, of which to take the median. Default: 3"
+    )
+    parser.add_argument("--seconds", type=int, default=20, help="length of the video at each size, in seconds. Default: 20")
+    parser.add_argument("--clips", type=int, default=20, help="number of clips to count with `repcount run`. Default: 20")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
-        decoding = measure_decoding(Path(name), args.repeats, args.seconds)
+        decoding = measure_decoding(Path(name), args.repeats, args.seconds, SIZES)
         pipeline = measure_pipeline(Path(name), args.clips, args.repeats)
     print_result("decoding", msec_per_frame=decoding, pipeline=pipeline)
 

@@ -1,8 +1,8 @@
-"""Reading a remote video to local disk: by Cloud Storage's own client, as decoding does, against Beam's file system.
+"""Measures how long copying a remote video to local disk takes: with Cloud Storage's client, as decoding does, and with Beam.
 
     python -m benchmarks.reading [--repeats 3] [--megabytes 5 500]
 
-The objects lie with the storage server that the tests use, on the same cores, so what is measured is the client's work.
+The storage server of the tests holds the objects, on the same cores. So this measures the work of the client, not a network.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from transforms.decoding.local_copy import open_video
 from transforms.objects import COPY_BUFFER_BYTES, find_object
 
 
-def by_client(uri: str, _: BinaryIO) -> None:
-    """Reads as decoding does."""
+def copy_with_client(uri: str, _: BinaryIO) -> None:
+    """Copies an object as decoding does."""
     video = find_object(uri)
     if video is None:
         raise SystemExit(f"{uri} is not there")
@@ -33,20 +33,20 @@ def by_client(uri: str, _: BinaryIO) -> None:
         pass
 
 
-def by_beam(uri: str, copy: BinaryIO) -> None:
-    """Reads by Beam's file system."""
+def copy_with_beam(uri: str, copy: BinaryIO) -> None:
+    """Copies an object with Beam's file system."""
     with FileSystems.open(uri) as source:
         shutil.copyfileobj(source, copy, COPY_BUFFER_BYTES)
 
 
-def measure(ways: dict[str, Callable[[str, BinaryIO], None]], uri: str, repeats: int) -> dict[str, float]:
-    """Returns the median seconds of each way, measured in turns."""
-    spent: dict[str, list[float]] = {name: [] for name in ways}
+def measure(methods: dict[str, Callable[[str, BinaryIO], None]], uri: str, repeats: int) -> dict[str, float]:
+    """Returns the median seconds of each method; methods take turns."""
+    spent: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(repeats):
-        for name, way in ways.items():
+        for name, method in methods.items():
             with tempfile.TemporaryFile() as copy:
                 started = time.perf_counter()
-                way(uri, copy)
+                method(uri, copy)
                 spent[name].append(time.perf_counter() - started)
     return {name: statistics.median(times) for name, times in spent.items()}
 
@@ -56,23 +56,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     from tests.google_cloud import servers
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, help="of which the median counts. Default: 3")
-    parser.add_argument("--megabytes", type=int, nargs="+", default=[5, 500], help="sizes of the objects. Default: 5 500")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="number of measurements, of which to take the median. Default: 3"
+    )
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[5, 500], help="sizes of the objects in MB. Default: 5 500")
     args = parser.parse_args(argv)
     results = {}
     with tempfile.TemporaryDirectory() as name, servers.Servers(Path(name, "servers")) as running:
         os.environ.update(running.variables)
-        os.environ["STORAGE_EMULATOR_HOST"] = f"http://{running.storage.upstream}"  # without the tests' proxy between
+        os.environ["STORAGE_EMULATOR_HOST"] = f"http://{running.storage.upstream}"  # bypasses the tests' proxy
         cloud = servers.Cloud(running)
         for megabytes in args.megabytes:
             uri = cloud.upload(f"{megabytes}.mp4", os.urandom(megabytes * 1_000_000))
-            times = measure({"client": by_client, "beam": by_beam}, uri, args.repeats)
+            times = measure({"client": copy_with_client, "beam": copy_with_beam}, uri, args.repeats)
             ratio = times["beam"] / times["client"]
             print(
                 f"{megabytes} MB: client {times['client']:.3f} s, Beam {times['beam']:.3f} s, {ratio:.1f} times as long",
                 flush=True,
             )
-            results[f"{megabytes}MB"] = {**{way: round(sec, 3) for way, sec in times.items()}, "ratio": round(ratio, 2)}
+            results[f"{megabytes}MB"] = {**{method: round(sec, 3) for method, sec in times.items()}, "ratio": round(ratio, 2)}
     print_result("reading", **results)
 
 

@@ -1,4 +1,4 @@
-"""The same movement is counted alike whatever camera took it: at 30 and 60 frames a second, and at a rate that varies."""
+"""The same movement has the same count at 30 fps, at 60 fps, and at a variable frame rate."""
 
 import csv
 import dataclasses
@@ -32,7 +32,7 @@ def test_counts_differ_by_less_than_half_a_repetition(tmp_path, name):
     frames = []
     while (read := reader.read())[0]:
         frames.append(read[1])
-    # As phones do: frames come late now and then, more often in the second half.
+    # Like a phone: some frames are late, more of them after the first third.
     steps = [3 if number % 5 == 0 else 2 if number > len(frames) // 3 else 1 for number in range(len(frames))]
     kept = [place for place in itertools.accumulate([0, *steps[1:]]) if place < len(frames)]
     varying = write(videos / "varying.mp4", [frames[place] for place in kept], clip.size)

@@ -1,4 +1,4 @@
-"""A run meets every kind of broken and unusual file, counts what can be counted, names why not, and ends by itself."""
+"""A run over broken and unusual files of every kind ends by itself, with a count or a failure code for each file."""
 
 import collections
 import contextlib
@@ -20,11 +20,11 @@ ODD = Path(__file__).parents[3] / "shared" / "realset" / "odd"
 MEMORY_BYTES = 1 << 30
 
 SHARES = (0.01, 0.2, 0.6, 0.9, 0.995)
-"""At which a file is cut."""
+"""Shares of its bytes that are left of a file."""
 
 
 def damage(content, seed):
-    """Returns bytes of which one in two hundred is another, from a place that the seed decides."""
+    """Returns a copy of the bytes with one flipped bit per two hundred bytes, at places that the seed decides."""
     chance = random.Random(seed)
     damaged = bytearray(content)
     for _ in range(max(len(content) // 200, 3)):
@@ -33,7 +33,7 @@ def damage(content, seed):
 
 
 def draw_zoo(folder):
-    """Draws broken and unusual files, of every container that can be encoded here."""
+    """Draws broken and unusual files in every container that OpenCV can encode."""
     for suffix in CODECS:
         whole = draw_video(folder / f"whole{suffix}", 70)
         content = whole.read_bytes()
@@ -59,26 +59,26 @@ def unusual(folder):
     (folder / "one_byte.mp4").write_bytes(b"\0")
     (folder / "zeros.mkv").write_bytes(bytes(100_000))
     (folder / "noise.webm").write_bytes(random.Random(0).randbytes(100_000))
-    # Boxes and chunks that say they are 4 GB.
+    # Boxes and chunks that declare a size of 4 GB.
     (folder / "huge_box.mp4").write_bytes(mp4.replace(b"moov", b"moov").replace(mp4[:4], b"\xff\xff\xff\xff", 1))
     (folder / "huge_moov.mp4").write_bytes(declare(mp4, b"moov", 0xFFFFFFFF))
-    (folder / "huge_stsz.mp4").write_bytes(set_number_behind(mp4, b"stsz", 8, 0x7FFFFFFF))
-    (folder / "huge_stco.mp4").write_bytes(set_number_behind(mp4, b"stco", 4, 0x7FFFFFFF))
-    (folder / "huge_size.mp4").write_bytes(set_number_behind(mp4, b"mp4v", 24, 0xFFFFFFFF))
+    (folder / "huge_stsz.mp4").write_bytes(set_number_after(mp4, b"stsz", 8, 0x7FFFFFFF))
+    (folder / "huge_stco.mp4").write_bytes(set_number_after(mp4, b"stco", 4, 0x7FFFFFFF))
+    (folder / "huge_size.mp4").write_bytes(set_number_after(mp4, b"mp4v", 24, 0xFFFFFFFF))
     (folder / "huge_list.avi").write_bytes(avi.replace(avi[4:8], b"\xff\xff\xff\xff", 1))
-    # Frame rates that cannot be.
+    # Impossible frame rates and times.
     (folder / "zero_fps.avi").write_bytes(avi.replace(avi[32:36], bytes(4), 1))
     draw_video(folder / "thousand_fps.mp4", 300, fps=1000)
     draw_video(folder / "slow.mp4", 20, fps=1)
     set_steps(draw_video(folder / "frozen_times.mp4", 60), [0.0] * 60)
-    set_steps(draw_video(folder / "uneven_times.mp4", 60), [10.0] * 30 + [0.0] * 30)  # those of twice.ts begin anew
-    # Sizes at either end.
+    set_steps(draw_video(folder / "uneven_times.mp4", 60), [10.0] * 30 + [0.0] * 30)  # times that start over are in twice.ts
+    # Extreme sizes.
     draw_video(folder / "smallest.avi", 70, size=(2, 2), draw=lambda index: np.full((2, 2, 3), index, np.uint8))
     draw_video(folder / "8k.avi", 1, size=(7680, 4320), draw=lambda index: np.zeros((4320, 7680, 3), np.uint8))
     draw_video(folder / "too_large.avi", 1, size=(9000, 6000), draw=lambda index: np.zeros((6000, 9000, 3), np.uint8))
     draw_video(folder / "single_frame.mp4", 1)
     draw_video(folder / "narrow.mp4", 70, size=(16, 1024), draw=lambda index: np.full((1024, 16, 3), index, np.uint8))
-    # What only looks like a video.
+    # Files that are not videos, with the name of one.
     (folder / "playlist.mp4").write_text("#EXTM3U\n#EXTINF:1,\n/etc/passwd\n")
     (folder / "concat.mp4").write_text("ffconcat version 1.0\nfile /etc/passwd\n")
     (folder / "session.mp4").write_text("v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n")
@@ -88,19 +88,19 @@ def unusual(folder):
 
 
 def declare(content, name, size):
-    """Returns an MP4 in which a box says that it has another size."""
+    """Returns an MP4 in which a box declares another size."""
     place = content.index(name) - 4
     return content[:place] + size.to_bytes(4, "big") + content[place + 4 :]
 
 
-def set_number_behind(content, name, offset, number):
-    """Returns an MP4 with another number some bytes behind a box's name."""
+def set_number_after(content, name, offset, number):
+    """Returns an MP4 with another number at an offset after a box's name."""
     place = content.index(name) + 4 + offset
     return content[:place] + number.to_bytes(4, "big") + content[place + 4 :]
 
 
 def watch_decoders(monkeypatch):
-    """Returns a list that gets the peak of resident memory, in bytes, of each decoding process as it is closed."""
+    """Returns a list to which each decoder process, when it is closed, adds its peak resident memory in bytes."""
     peaks = []
     close = DecoderProcess.close
 

@@ -1,4 +1,4 @@
-"""Real little videos for tests: drawn, encoded, and where a test needs it changed in the container's own fields."""
+"""Small real videos for tests: drawn and encoded, with fields of the container changed where a test needs it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ CODECS = {
     ".webm": "VP80",
     ".wmv": "WMV2",
 }
-"""What the wheels of OpenCV can encode without help, by suffix."""
+"""Codec by suffix, of those that OpenCV's wheels can encode."""
 
 SOUNDS = {".flac": "flac", ".m4a": "aac", ".mka": "flac", ".mp3": "libmp3lame", ".ogg": "libopus", ".wav": "pcm_s16le"}
-"""Containers of sound and what to encode for them."""
+"""Codec by suffix of sound files."""
 
 _MATRIX_OFFSET = 48
 
@@ -42,12 +42,12 @@ def draw_video(
     """Encodes a video.
 
     Args:
-      path: where to; the suffix decides the container.
-      num_frames: how many.
-      fps: frames a second.
-      size: width and height in pixels, even.
-      codec: four characters, by default those of `CODECS`.
-      draw: from a frame's number to (height, width, 3) uint8 RGB, or (height, width) grey; by default `moving_square`.
+      path: File to write; its suffix decides the container.
+      num_frames: Number of frames.
+      fps: Frames per second.
+      size: Width and height in pixels, both even.
+      codec: Four characters. Default: that of `CODECS`.
+      draw: Returns a frame by number, as (height, width, 3) uint8 RGB or (height, width) grey. Default: `moving_square`.
 
     Returns:
       `path`.
@@ -73,15 +73,16 @@ def encode_streams(
     first_sec: float = 0.0,
     sound_sec: float = 0.0,
 ) -> Path:
-    """Encodes a stream for each list of frame numbers, drawn by `numbered`; an empty list leaves one without frames.
+    """Encodes one stream per list of frame numbers, drawn by `numbered`; an empty list makes a stream without frames.
 
     Args:
-      path: where to; the suffix decides the container.
-      numbers: lists of frame numbers.
-      codec, pixels: FFmpeg's names.
-      title: in the file's metadata.
-      first_sec: time of the first frames.
-      sound_sec: seconds of silence beside them.
+      path: File to write; its suffix decides the container.
+      numbers: Lists of frame numbers.
+      codec: FFmpeg's name of the codec.
+      pixels: FFmpeg's name of the pixel format.
+      title: Title in the file's metadata.
+      first_sec: Time of the first frames in seconds.
+      sound_sec: Seconds of silent sound in the file; 0 for none.
     """
     with av.open(str(path), "w") as container:
         container.metadata["title"] = title
@@ -102,7 +103,7 @@ def encode_streams(
 
 
 def record_silence(path: Path) -> Path:
-    """Encodes a second of silence; the suffix decides the container."""
+    """Encodes one second of silence; the suffix decides the container."""
     container_format = {".m4a": "mp4", ".mka": "matroska"}.get(path.suffix)
     with av.open(str(path), "w", format=container_format) as container:
         _encode_silence(container, SOUNDS[path.suffix], 1.0)
@@ -122,7 +123,7 @@ def _encode_silence(container: av.container.OutputContainer, codec: str, sound_s
 
 
 def moving_square(index: int, *, period_frames: int = 20, size: tuple[int, int] = (64, 48)) -> np.ndarray:
-    """Draws frame `index` of a square that goes up and down, once in `period_frames`: (height, width, 3) uint8 RGB."""
+    """Draws frame `index` of a square that moves up and down once in `period_frames`: (height, width, 3) uint8 RGB."""
     width, height = size
     side = height // 4
     top = round((height - side) * (0.5 - 0.5 * np.cos(2 * np.pi * index / period_frames)))
@@ -132,7 +133,7 @@ def moving_square(index: int, *, period_frames: int = 20, size: tuple[int, int] 
 
 
 def numbered(index: int, *, size: tuple[int, int] = (64, 48)) -> np.ndarray:
-    """Draws frame `index` as a grey level that `number_of` reads back, also after lossy coding; 0 ≤ index < 1024."""
+    """Draws frame `index` as ten bars that `number_of` reads back, even after lossy coding; 0 ≤ index < 1024."""
     width, height = size
     frame = np.zeros((height, width, 3), np.uint8)
     for bit in range(10):
@@ -157,7 +158,7 @@ def corner_marked(index: int, *, size: tuple[int, int] = (64, 48)) -> np.ndarray
 
 
 def set_rotation(path: Path, degrees: int) -> Path:
-    """Makes an MP4 or MOV ask its player to turn it clockwise by 90, 180 or 270 degrees."""
+    """Makes an MP4 or MOV ask its player for a clockwise rotation by 90, 180 or 270 degrees."""
     cosine, sine = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
     return set_display_matrix(path, cosine, sine, -sine, cosine)
 
@@ -173,7 +174,7 @@ def set_display_matrix(path: Path, a: float, b: float, c: float, d: float) -> Pa
 
 
 def set_steps(path: Path, steps_sec: Sequence[float]) -> Path:
-    """Gives every frame of an MP4 or MOV a duration of its own, so that the frame rate varies."""
+    """Sets the duration of every frame of an MP4 or MOV, so that the frame rate varies."""
     data = bytearray(path.read_bytes())
     mdhd, _ = _find(data, b"moov", b"trak", b"mdia", b"mdhd")
     (timescale,) = struct.unpack_from(">I", data, mdhd + 20)
@@ -189,7 +190,7 @@ def set_steps(path: Path, steps_sec: Sequence[float]) -> Path:
 
 
 def set_edit_sec(path: Path, shown_sec: float) -> Path:
-    """Makes an MP4 or MOV show only its first `shown_sec` seconds, by its edit list."""
+    """Changes the edit list of an MP4 or MOV to show only its first `shown_sec` seconds."""
     data = bytearray(path.read_bytes())
     mvhd, _ = _find(data, b"moov", b"mvhd")
     (timescale,) = struct.unpack_from(">I", data, mvhd + 20)
@@ -200,7 +201,7 @@ def set_edit_sec(path: Path, shown_sec: float) -> Path:
 
 
 def make_streamable(path: Path) -> Path:
-    """Puts the index of an MP4 or MOV in front of its frames, as for the web, so that a part of the file plays, too."""
+    """Moves the index of an MP4 or MOV before its frames, as for the web, so that the start of the file plays alone."""
     data = bytearray(path.read_bytes())
     start, size = _find(data, b"moov")
     mdat, _ = _find(data, b"mdat")
@@ -219,7 +220,7 @@ def _drop_edit_list(data: bytearray) -> None:
 
 
 def _replace(data: bytearray, names: Sequence[bytes], box: bytes) -> None:
-    """Puts `box` where the box of that path is; `moov` must come last in the file, or offsets into the media would shift."""
+    """Replaces the box at a path of names; `moov` must be last in the file, or offsets into the media would shift."""
     start, size = _find(data, *names)
     for depth in range(1, len(names)):
         parent, parent_size = _find(data, *names[:depth])
@@ -228,7 +229,7 @@ def _replace(data: bytearray, names: Sequence[bytes], box: bytes) -> None:
 
 
 def _find(data: bytes | bytearray, *names: bytes) -> tuple[int, int]:
-    """Returns offset and size of the first box with that path of names."""
+    """Returns the offset and size of the first box at a path of names."""
     start, end = 0, len(data)
     for name in names:
         start, size = next((offset, size) for offset, size, kind in _boxes(data, start, end) if kind == name)
