@@ -158,12 +158,11 @@ def test_a_curve_is_of_the_newest_count_alone(kind, request):
 
 def test_there_are_ten():
     assert list(QUERIES) == list(range(1, 11))
-    assert PAGE.count("```sql") == PAGE.count("\n## ") == 10
+    assert PAGE.count("```sql") == len(re.findall(r"^## \d+\. ", PAGE, re.MULTILINE)) == 10
 
 
 def test_those_in_the_readme_are_among_them():
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Asking the database\n")[1].split("\n## ")[0]
-    examples = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
+    examples = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len(examples) == 2
     assert set(examples) <= set(QUERIES.values())
 
