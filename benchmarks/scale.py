@@ -30,10 +30,9 @@ from benchmarks.selection import make_provenance
 from model.counting import CountingOptions
 from transforms.counting import CountVideos
 from transforms.inference import RepNetModelHandler, ScoreChunks
-from transforms.records import ChunkScores, VideoRef
+from transforms.records import ChunkScores, Selection, VideoRef
 from transforms.selection import SelectVideos
 from transforms.staging import CommitRows, StageRows
-from transforms.warehouse.base import Selection
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.parquet import StagedFile, TableWriter
 from transforms.warehouse.rows import Provenance, listing_batch

@@ -30,12 +30,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from benchmarks.report import print_result
 from transforms.listing import ListVideos, list_videos
 from transforms.progress import WriteTotals, read_totals
-from transforms.records import VideoRef
+from transforms.records import Selection, VideoRef
 from transforms.selection import SelectVideos
-from transforms.warehouse.base import Selection
-from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
-from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-from transforms.warehouse.open import parse_output
+from transforms.warehouse.base import Warehouse
+from transforms.warehouse.open import open_warehouse
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance
 from transforms.warehouse.schema import FRAME_CURVES, VIDEO_COUNTS, ColumnType, Mode
@@ -46,8 +44,6 @@ _BUCKET = "gym"
 
 _VALUES = {ColumnType.STRING: "", ColumnType.INT64: 0, ColumnType.FLOAT64: 0.0}
 """What stands in REQUIRED columns that nothing here asks for."""
-
-AnyWarehouse = DuckDBWarehouse | BigQueryWarehouse
 
 
 def make_provenance(run_id: str) -> Provenance:
@@ -62,7 +58,7 @@ def object_names(done: int, new: int) -> list[str]:
     return names + [f"new/{index}.mp4" for index in range(new)]
 
 
-def fill_tables(warehouse: AnyWarehouse, done: list[VideoRef]) -> None:
+def fill_tables(warehouse: Warehouse, done: list[VideoRef]) -> None:
     """Commits a run that has counted videos: a row for each, in which all that nothing asks for is 0."""
     warehouse.prepare()
     provenance = make_provenance("before")
@@ -91,7 +87,7 @@ def fill_tables(warehouse: AnyWarehouse, done: list[VideoRef]) -> None:
 
 def list_and_select(pattern: str, output: str, temp_location: str, told: str) -> int:
     """Lists and selects as a run does; returns how many videos are new."""
-    provenance, warehouse = make_provenance("benchmark"), parse_output(output, temp_location)
+    provenance, warehouse = make_provenance("benchmark"), open_warehouse(output, temp_location)
     with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
         listed = pipeline | ListVideos([pattern], warehouse.staging_folder(provenance.run_id))
         selected = listed | SelectVideos(warehouse, provenance, Selection())
@@ -135,7 +131,7 @@ def local_scene(folder: Path, done: int, new: int) -> Iterator[tuple[str, str, s
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     pattern, output = str(folder / "videos"), f"duckdb:{folder}/counts.duckdb"
-    fill_tables(parse_output(output), [video for video in list_videos(pattern) if "/new/" not in video.uri])
+    fill_tables(open_warehouse(output), [video for video in list_videos(pattern) if "/new/" not in video.uri])
     yield pattern, output, ""
 
 
@@ -148,7 +144,7 @@ def cloud_scene(folder: Path, done: int, new: int) -> Iterator[tuple[str, str, s
         os.environ.update(running.variables)
         cloud = servers.Cloud(running)
         pattern = f"gs://{_BUCKET}/**"
-        warehouse = parse_output(cloud.output, cloud.temp_location)
+        warehouse = open_warehouse(cloud.output, cloud.temp_location)
         fill_tables(warehouse, [video for video in list_videos(pattern) if "/new/" not in video.uri])
         yield pattern, cloud.output, cloud.temp_location
 

@@ -14,9 +14,9 @@ from pipeline.run_config import RunConfig, SourceConfig
 from transforms.listing import batched, is_wanted
 from transforms.objects import list_objects
 from transforms.records import VideoRef
-from transforms.warehouse import sql as statements
+from transforms.warehouse import sql
+from transforms.warehouse.base import Pace
 from transforms.warehouse.rows import Provenance, listing_batch
-from transforms.warehouse.run_history import Pace
 from transforms.warehouse.schema import LISTING
 
 _BATCH_ROWS = 10_000
@@ -98,9 +98,9 @@ def estimate(config: RunConfig, provenance: Provenance) -> Estimate:
         database.execute(_TABLES)
         if warehouse.is_ready():
             if selection.new_only:
-                settled = warehouse.query(statements.settled_videos(warehouse.dialect, selection), key | requeue)
+                settled = warehouse.query(sql.done_videos(warehouse.dialect, selection), key | requeue)
                 _insert(database, "done", settled)
-            _insert(database, "known", warehouse.query(statements.durations(warehouse.dialect), {}))
+            _insert(database, "known", warehouse.query(sql.durations(warehouse.dialect), {}))
             pace = warehouse.pace(provenance.model_key)
         _insert_listing(database, config.source)
         return _sum_up(database, config, pace)

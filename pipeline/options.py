@@ -19,8 +19,7 @@ from transforms.decoding.options import DecodingOptions
 from transforms.inference import ModelConfig
 
 if TYPE_CHECKING:
-    from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
-    from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+    from transforms.warehouse.base import Warehouse
 
 MAX_CHUNK_FRAMES = 24 * WINDOW_FRAMES
 """Frames of a chunk beyond which strides are refused: 58 MB, and half a gigabyte of the published network's taps."""
@@ -156,17 +155,17 @@ def make_counting(args: argparse.Namespace, loaded: LoadedModel) -> CountingOpti
         raise UsageError(str(error)) from error
 
 
-def make_warehouse(output: str, temp_location: str | None) -> DuckDBWarehouse | BigQueryWarehouse:
+def make_warehouse(output: str, temp_location: str | None) -> Warehouse:
     """Returns the tables that `--output` names; raises UsageError.
 
     Args:
       output: Value of `--output`.
       temp_location: `gs://` folder that BigQuery loads rows from. "" if no rows will be written.
     """
-    from transforms.warehouse.open import parse_output  # BigQuery's client takes a second to import
+    from transforms.warehouse.open import open_warehouse  # BigQuery's client takes a second to import
 
     try:
-        return parse_output(output, temp_location)
+        return open_warehouse(output, temp_location)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -19,10 +19,9 @@ from transforms.decoding.options import DecodingOptions
 from transforms.inference import ModelConfig
 from transforms.listing import VIDEO_SUFFIXES, ListingFilter, check_any_matches
 from transforms.objects import is_local
+from transforms.records import Selection
 from transforms.staging import FailureLimit
-from transforms.warehouse.base import Selection
-from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
-from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+from transforms.warehouse.base import Warehouse
 from transforms.warehouse.rows import canonical_json
 
 LOCAL_RUNNER = "FnApiRunner"
@@ -67,7 +66,7 @@ class RunConfig:
     decoding: DecodingOptions
     model: ModelConfig
     counting: CountingOptions
-    warehouse: DuckDBWarehouse | BigQueryWarehouse
+    warehouse: Warehouse
     failure_limit: FailureLimit = dataclasses.field(default_factory=FailureLimit)
     accelerator: str = ""
 
@@ -186,11 +185,9 @@ def _check_gpu() -> None:
         raise UsageError(str(error)) from error
 
 
-def _check_reachable(
-    runner: str | None, warehouse: DuckDBWarehouse | BigQueryWarehouse, source: SourceConfig, model: str
-) -> None:
+def _check_reachable(runner: str | None, warehouse: Warehouse, source: SourceConfig, model: str) -> None:
     """Raises UsageError if workers on other machines would need files of this machine."""
-    if isinstance(warehouse, DuckDBWarehouse):
+    if warehouse.is_local:
         raise UsageError(
             f"--runner must be {' or '.join(LOCAL_RUNNERS)} with a DuckDB file, which workers on other machines cannot reach. "
             f"Received: {runner}"

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from pipeline.execute import Outcome
 from pipeline.results_table import print_results, printable
 from transforms.staging import FailureLimit, TooManyFailuresError
-from transforms.warehouse.base import WarehouseError
+from transforms.warehouse.base import Warehouse, WarehouseError
 from transforms.warehouse.rows import RunTotals
 
-if TYPE_CHECKING:
-    from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
-    from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
-
-def print_report(outcome: Outcome, warehouse: DuckDBWarehouse | BigQueryWarehouse, show: int) -> None:
+def print_report(outcome: Outcome, warehouse: Warehouse, show: int) -> None:
     """Prints the results of a run and its totals.
 
     Args:
@@ -46,7 +41,7 @@ def print_report(outcome: Outcome, warehouse: DuckDBWarehouse | BigQueryWarehous
         print("nothing to do: no video passes the filters (--updated_after, --updated_before, --sample)")
     if outcome.left:
         print(f"{outcome.left:,} more are left to another run by --limit")
-    print(f"tables: {printable(warehouse.address)}")
+    print(f"tables: {printable(warehouse.name)}")
 
 
 def summary_line(run_id: str, totals: RunTotals, wall_sec: float, stage_secs: Mapping[str, float]) -> str:

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
-from transforms.records import ChunkScores, Failure
-from transforms.selection import SelectionTotals
+from transforms.records import ChunkScores, Failure, SelectionTotals
 
 _TOTALS_SUFFIX = ".totals"
 

@@ -67,6 +67,48 @@ class VideoRefCoder(coders.Coder):
 coders.registry.register_coder(VideoRef, VideoRefCoder)
 
 
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Which of the listed videos a run counts.
+
+    Attributes:
+      new_only: Whether to skip videos that the tables have, as a count or a failure, for the run's model and options.
+      requeue: Failure codes to try again although the tables have the failure. Needs `new_only`.
+      limit: Maximum number of videos to count, oldest uploads first; None for no maximum.
+    """
+
+    new_only: bool = True
+    requeue: tuple[str, ...] = ()
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if `limit` is below 1, or if `requeue` is given without `new_only`."""
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be a whole number of at least 1. Received: {self.limit}")
+        if self.requeue and not self.new_only:
+            raise ValueError(f"requeue works only with mode=new. Received: {list(self.requeue)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectionTotals:
+    """How many videos a selection listed, skipped and left to later runs.
+
+    Attributes:
+      listed: Number of different videos listed.
+      skipped: Number of listed videos that the tables already have.
+      left: Number of listed videos beyond the limit. They belong to later runs, not to this one.
+    """
+
+    listed: int
+    skipped: int
+    left: int
+
+    @property
+    def selected(self) -> int:
+        """Number of videos that this run counts."""
+        return self.listed - self.skipped - self.left
+
+
 class VideoFlag(str, enum.Enum):
     """A remark on a count. `docs/failure_codes.md` says what each flag means."""
 

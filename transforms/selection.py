@@ -1,4 +1,4 @@
-"""Selection: of the listed videos, those that are to be counted; most nights that is few of many."""
+"""Selects which of the listed videos to count: usually a few new ones among many that the tables already have."""
 
 from __future__ import annotations
 
@@ -9,50 +9,29 @@ from collections.abc import Iterator
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from transforms.records import METRICS_NAMESPACE, VideoRef
-from transforms.warehouse.base import Selection, Warehouse
+from transforms.records import METRICS_NAMESPACE, Selection, VideoRef
+from transforms.warehouse.base import Warehouse
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance
 
 _LOGGER = logging.getLogger(__name__)
 
-_NUMBERS = "numbers"
-
-
-@dataclasses.dataclass(frozen=True)
-class SelectionTotals:
-    """What a selection came to.
-
-    Attributes:
-      listed: different videos listed, less those that are `left`.
-      skipped: those of them that are not counted, since the tables have them.
-      left: those that are to do but beyond the limit. They are left to another run, and no part of this one.
-    """
-
-    listed: int
-    skipped: int
-    left: int
-
-    @property
-    def selected(self) -> int:
-        """Videos to count in this run."""
-        return self.listed - self.skipped
+_TOTALS = "totals"
 
 
 @dataclasses.dataclass(eq=False)
 class SelectVideos(beam.PTransform):
-    """Leaves out the videos that the tables have already.
+    """Drops listed videos that the tables already have.
 
-    Takes a PCollection of `StagedFile` with rows of `LISTING` and returns `{"videos": PCollection of VideoRef, each once,
-    "totals": PCollection of one SelectionTotals}`. The tables' database joins the listing with its rows: it has these, and an
-    index or partitions of them, so that neither a large table nor a long listing goes through the pipeline. The videos have
-    been through a shuffle, so that the steps that follow are spread over the workers. The counters `videos_selected` and
-    `videos_skipped` are in the namespace "repcount".
+    Takes a PCollection of `StagedFile` with rows of `LISTING`. Returns `{"videos": PCollection of VideoRef, each once,
+    "totals": PCollection of one SelectionTotals}`. The database joins the listing with its own rows, so neither a large table
+    nor a long listing passes through the pipeline. The videos are reshuffled, so all workers share the following steps.
+    Metrics: counters `videos_selected` and `videos_skipped` in the namespace "repcount".
 
     Attributes:
-      warehouse: whose tables.
-      provenance: the run, whose model and options decide what is new.
-      selection: which videos.
+      warehouse: Tables to compare the listing with.
+      provenance: The run, whose model and options decide which videos are new.
+      selection: Which of the listed videos to count.
     """
 
     warehouse: Warehouse
@@ -60,32 +39,31 @@ class SelectVideos(beam.PTransform):
     selection: Selection
 
     def expand(self, listed: beam.PCollection) -> dict[str, beam.PCollection]:
-        """Selects on a single element; the files are its side input, which is complete when it starts."""
+        """Selects once; the files are a side input, so the listing is complete when the selection starts."""
         selected = (
             listed.pipeline
             | "One selection" >> beam.Create([self.selection], reshuffle=False)
             | "Select"
             >> beam.ParDo(_SelectFn(self.warehouse, self.provenance), beam.pvalue.AsList(listed)).with_outputs(
-                _NUMBERS, main="videos"
+                _TOTALS, main="videos"
             )
         )
-        videos = selected["videos"] | "Share out" >> beam.Reshuffle().with_output_types(VideoRef)
-        return {"videos": videos, "totals": selected[_NUMBERS]}
+        videos = selected["videos"] | "Distribute" >> beam.Reshuffle().with_output_types(VideoRef)
+        return {"videos": videos, "totals": selected[_TOTALS]}
 
 
 class _SelectFn(beam.DoFn):
-    """Asks the database."""
+    """Asks the database which videos to count."""
 
     def __init__(self, warehouse: Warehouse, provenance: Provenance) -> None:
         self._warehouse = warehouse
         self._provenance = provenance
 
     def process(self, selection: Selection, files: list[StagedFile]) -> Iterator[VideoRef | beam.pvalue.TaggedOutput]:
-        """Yields the videos, and the totals beside them."""
-        selected = self._warehouse.select(self._provenance, files, selection)
-        totals = SelectionTotals(selected.listed - selected.left, selected.skipped, selected.left)
+        """Yields the selected videos, and their totals as a tagged output."""
+        totals, videos = self._warehouse.select(self._provenance, files, selection)
         Metrics.counter(METRICS_NAMESPACE, "videos_selected").inc(totals.selected)
         Metrics.counter(METRICS_NAMESPACE, "videos_skipped").inc(totals.skipped)
-        _LOGGER.info("Selected %d videos of run %s: %s", totals.selected, self._provenance.run_id, totals)
-        yield beam.pvalue.TaggedOutput(_NUMBERS, totals)
-        yield from selected.videos
+        _LOGGER.info("Selected %d videos for run %s: %s", totals.selected, self._provenance.run_id, totals)
+        yield beam.pvalue.TaggedOutput(_TOTALS, totals)
+        yield from videos

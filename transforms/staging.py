@@ -1,4 +1,4 @@
-"""Staging: a run's rows wait in Parquet files of its own until one last step of the pipeline commits them all."""
+"""Staging: a run writes its rows to Parquet files, and its last step commits all of them to the warehouse."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.failure_codes import FailureCode, Stage
-from transforms.records import METRICS_NAMESPACE, Failure, VideoCount
-from transforms.selection import SelectionTotals
+from transforms.records import METRICS_NAMESPACE, Failure, SelectionTotals, VideoCount
 from transforms.warehouse.base import Warehouse
 from transforms.warehouse.parquet import StagedFile, TableWriter
 from transforms.warehouse.rows import Provenance, RowError, RunTotals, count_row, curve_row, failure_row, to_record_batch
@@ -27,23 +26,23 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclasses.dataclass(eq=False)
 class StageRows(beam.PTransform):
-    """Writes the rows of settled videos to Parquet files.
+    """Writes the rows of counted and failed videos to Parquet files.
 
-    Takes a PCollection of `VideoCount` and `Failure` and returns one of `StagedFile`. A bundle that is tried again writes
-    new files; those of the failed attempt are in no PCollection, so nobody commits them, and they go with the folder. A count
-    whose row the schema does not allow becomes a failure with the code COUNTING_FAILED.
+    Takes a PCollection of `VideoCount` and `Failure` and returns a PCollection of `StagedFile`. A bundle that is retried writes
+    new files. The files of the failed attempt are in no PCollection, so they are never committed, and they are deleted with the
+    folder. A count whose row the schema does not allow becomes a failure with the code COUNTING_FAILED.
 
     Attributes:
-      folder: of the run, local or `gs://`; files are `{folder}/{table}/{unique}.parquet`.
-      provenance: the run, as its rows say it.
+      folder: Folder of the run, local or `gs://`. Files are named `{folder}/{table}/{unique}.parquet`.
+      provenance: The run, as recorded in its rows.
     """
 
     folder: str
     provenance: Provenance
 
-    def expand(self, settled: beam.PCollection) -> beam.PCollection:
-        """Writes the files of each bundle."""
-        return settled | "Write rows" >> beam.ParDo(_WriteRowsFn(self.folder, self.provenance))
+    def expand(self, outcomes: beam.PCollection) -> beam.PCollection:
+        """Writes the rows of each bundle."""
+        return outcomes | "Write rows" >> beam.ParDo(_WriteRowsFn(self.folder, self.provenance))
 
 
 def _now() -> datetime.datetime:
@@ -51,50 +50,50 @@ def _now() -> datetime.datetime:
 
 
 class TooManyFailuresError(Exception):
-    """More videos failed than a run may have; it was committed all the same."""
+    """More videos failed than the run allows. All rows are committed nevertheless."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FailureLimit:
-    """How many videos of a run may fail before it is called a failure itself.
+    """How many videos may fail before the whole run counts as failed.
 
     Attributes:
-      max_ratio: share of the videos that are not skipped, 0..1.
-      min_videos: videos up to which a run is never called so, since one bad file among few says nothing.
+      max_ratio: Maximum share of failed videos among those not skipped, 0..1. Default: 0.05.
+      min_videos: Number of videos up to which a run never counts as failed, since one of few means little. Default: 20.
     """
 
     max_ratio: float = 0.05
     min_videos: int = 20
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a share beyond 0..1."""
+        """Raises ValueError if `max_ratio` is outside 0..1."""
         if not 0 <= self.max_ratio <= 1:
             raise ValueError(f"max_failure_ratio must be from 0 to 1. Received: {self.max_ratio}")
 
     def check(self, totals: RunTotals) -> None:
-        """Raises TooManyFailuresError if there are too many."""
-        settled = totals.counted + totals.failed
-        if settled > self.min_videos and totals.failed > self.max_ratio * settled:
+        """Raises TooManyFailuresError if too many videos failed."""
+        finished = totals.counted + totals.failed
+        if finished > self.min_videos and totals.failed > self.max_ratio * finished:
             raise TooManyFailuresError(
-                f"{totals.failed:,} of {settled:,} videos failed, and --max_failure_ratio allows {self.max_ratio:.1%}; "
-                "all were committed, and the view failures_by_code says why they failed"
+                f"{totals.failed:,} of {finished:,} videos failed, more than the {self.max_ratio:.1%} that --max_failure_ratio "
+                "allows. All rows are committed; the view failures_by_code shows the causes"
             )
 
 
 @dataclasses.dataclass(eq=False)
 class CommitRows(beam.PTransform):
-    """Commits a run's files when all of them are written, then removes them.
+    """Commits a run's files once all of them are written, then deletes them.
 
-    It is a step of the graph, so that rows are committed where nobody waits for the job too. Takes `{"staged": PCollection of
-    StagedFile, "totals": PCollection of one SelectionTotals}` and returns a PCollection of the one `RunTotals`. A run without a
-    video commits its own row. A run with too many failures fails when all is committed. The distribution `commit_msec` in the
-    namespace "repcount" is the wall time of committing.
+    Committing is a step of the pipeline, so rows are committed even if nobody waits for the job. Takes `{"staged": PCollection
+    of StagedFile, "totals": PCollection of one SelectionTotals}` and returns a PCollection of one `RunTotals`. A run without
+    videos commits its own row. A run with too many failures fails after its commit. Metrics: distribution `commit_msec`, the
+    wall time of the commit, in the namespace "repcount".
 
     Attributes:
-      warehouse: where the rows go.
-      provenance: the run, as in `StageRows`.
-      failure_limit: how many videos may fail; None if it is not for the pipeline to say.
-      clock: returns the time at which the run ends, with its zone. Default: the clock of the machine that commits.
+      warehouse: Tables to commit to.
+      provenance: The run, as in `StageRows`.
+      failure_limit: How many videos may fail; None if the caller checks that.
+      clock: Returns the time at which the run ends, with its time zone. Default: the clock of the machine that commits.
     """
 
     warehouse: Warehouse
@@ -103,7 +102,7 @@ class CommitRows(beam.PTransform):
     clock: Callable[[], datetime.datetime] = _now
 
     def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
-        """Commits on a single element; the files are its side input, which is complete when it starts."""
+        """Commits once; the files are a side input, so all of them are written when the commit starts."""
         totals = (
             inputs["totals"]
             | "Commit"
@@ -114,7 +113,7 @@ class CommitRows(beam.PTransform):
                 clock=self.clock,
                 files=beam.pvalue.AsList(inputs["staged"]),
             )
-            # A commit that is tried again needs the files: they go only when its outcome is safe.
+            # A retried commit needs the files, so they are deleted only after its result is stored.
             | "Keep totals" >> beam.Reshuffle()
             | "Remove files" >> beam.Map(_remove_files, self.warehouse, self.provenance)
         )
@@ -124,7 +123,7 @@ class CommitRows(beam.PTransform):
 
 
 class _WriteRowsFn(beam.DoFn):
-    """Writes the rows of a bundle to files and says in which."""
+    """Writes the rows of a bundle to files and yields these files."""
 
     def __init__(self, folder: str, provenance: Provenance) -> None:
         self._folder = folder
@@ -132,13 +131,13 @@ class _WriteRowsFn(beam.DoFn):
         self._writers: dict[str, TableWriter] = {}  # set in start_bundle()
 
     def start_bundle(self) -> None:
-        """Forgets what an earlier bundle, which may have failed, has written."""
+        """Discards the files of an earlier bundle that failed."""
         self._discard()
         self._writers = {table.name: TableWriter(self._folder, table) for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)}
 
-    def process(self, settled: VideoCount | Failure) -> None:
+    def process(self, outcome: VideoCount | Failure) -> None:
         """Writes the rows of one video."""
-        for table, batch in _to_batches(settled, self._provenance):
+        for table, batch in to_batches(outcome, self._provenance):
             self._writers[table.name].write(batch)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
@@ -148,7 +147,7 @@ class _WriteRowsFn(beam.DoFn):
                 yield GlobalWindows.windowed_value_at_end_of_window(file)
 
     def teardown(self) -> None:
-        """Closes what a failed bundle left open."""
+        """Discards the files of a bundle that failed."""
         self._discard()
 
     def _discard(self) -> None:
@@ -157,18 +156,18 @@ class _WriteRowsFn(beam.DoFn):
         self._writers = {}
 
 
-def _to_batches(settled: VideoCount | Failure, provenance: Provenance) -> list[tuple[Table, pa.RecordBatch]]:
-    """Returns the rows of a video, each with its table; that of a failure if the schema does not allow those of its count."""
-    if isinstance(settled, VideoCount):
+def to_batches(outcome: VideoCount | Failure, provenance: Provenance) -> list[tuple[Table, pa.RecordBatch]]:
+    """Returns the rows of a video, each with its table; those of a failure if the schema does not allow the count."""
+    if isinstance(outcome, VideoCount):
         try:
             return [
-                (VIDEO_COUNTS, to_record_batch(count_row(settled, provenance), VIDEO_COUNTS)),
-                (FRAME_CURVES, to_record_batch(curve_row(settled, provenance), FRAME_CURVES)),
+                (VIDEO_COUNTS, to_record_batch(count_row(outcome, provenance), VIDEO_COUNTS)),
+                (FRAME_CURVES, to_record_batch(curve_row(outcome, provenance), FRAME_CURVES)),
             ]
         except RowError as error:
-            _LOGGER.warning("The count of %r cannot be stored: %s", settled.video, error)
-            settled = Failure(settled.video, Stage.COUNT, FailureCode.COUNTING_FAILED, str(error))
-    return [(FAILURES, to_record_batch(failure_row(settled, provenance), FAILURES))]
+            _LOGGER.warning("The count of %r cannot be stored: %s", outcome.video, error)
+            outcome = Failure(outcome.video, Stage.COUNT, FailureCode.COUNTING_FAILED, str(error))
+    return [(FAILURES, to_record_batch(failure_row(outcome, provenance), FAILURES))]
 
 
 def _commit(
@@ -180,7 +179,8 @@ def _commit(
     files: list[StagedFile],
 ) -> RunTotals:
     started_sec = time.monotonic()
-    totals = warehouse.commit(provenance, files, listed=selected.listed, skipped=selected.skipped, run_ended=clock())
+    listed = selected.listed - selected.left
+    totals = warehouse.commit(provenance, files, listed=listed, skipped=selected.skipped, run_ended=clock())
     Metrics.distribution(METRICS_NAMESPACE, "commit_msec").update(round(1000 * (time.monotonic() - started_sec)))
     _LOGGER.info("Committed run %s: %s", provenance.run_id, totals)
     return totals

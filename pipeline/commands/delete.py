@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.uri and args.before is None:
         raise UsageError("specify --uri or --before. Received: neither")
     warehouse = make_warehouse(args.output, temp_location="")
-    numbers = warehouse.forget(args.uri, args.before, args.dry_run)
+    numbers = warehouse.delete_videos(args.uri, args.before, args.dry_run)
     for table, number in numbers.items():
         print(f"{'would delete' if args.dry_run else 'deleted'} {number:,} rows of {table}")
     return 0

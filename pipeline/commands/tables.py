@@ -62,5 +62,5 @@ def run(args: argparse.Namespace) -> int:
     for change in changes:
         print(f"would {change}" if args.dry_run else f"done: {change}")
     if not changes:
-        print(f"{printable(warehouse.address)} is up to date")
+        print(f"{printable(warehouse.name)} is up to date")
     return 0

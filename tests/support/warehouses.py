@@ -3,7 +3,7 @@
 import datetime
 
 from tests.support.samples import STARTED, make_provenance
-from transforms.staging import _to_batches
+from transforms.staging import to_batches
 from transforms.warehouse.parquet import TableWriter
 from transforms.warehouse.rows import listing_batch
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, TABLES, VIDEO_COUNTS
@@ -18,7 +18,7 @@ def stage(warehouse, provenance, *settled):
         for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
     }
     for item in settled:
-        for table, batch in _to_batches(item, provenance):
+        for table, batch in to_batches(item, provenance):
             writers[table.name].write(batch)
     return [file for writer in writers.values() for file in writer.close()]
 

@@ -11,8 +11,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
 from tests.transforms.warehouse.test_duckdb_warehouse import commit, later_run
 from transforms.failure_codes import FailureCode
-from transforms.selection import SelectionTotals, SelectVideos
-from transforms.warehouse.base import Selection, WarehouseError
+from transforms.records import Selection, SelectionTotals
+from transforms.selection import SelectVideos
+from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.parquet import TableWriter
 from transforms.warehouse.rows import listing_batch
@@ -42,8 +43,8 @@ def listing(warehouse, provenance, videos):
 def select(warehouse, videos, *, provenance=None, **wishes):
     """Returns the names that are selected, and the numbers listed, skipped and left."""
     provenance = provenance or later_run("now")
-    selected = warehouse.select(provenance, listing(warehouse, provenance, videos), Selection(**wishes))
-    return sorted(video.uri[7:] for video in selected.videos), (selected.listed, selected.skipped, selected.left)
+    totals, selected = warehouse.select(provenance, listing(warehouse, provenance, videos), Selection(**wishes))
+    return sorted(video.uri[7:] for video in selected), (totals.listed, totals.skipped, totals.left)
 
 
 VIDEOS = [make_video(f"gs://b/{number}") for number in (1, 2, 3, 4, 5)]
@@ -99,14 +100,14 @@ def test_a_listing_with_fewer_rows_than_were_written_is_refused(warehouse):
 
 
 def test_an_empty_listing_selects_nothing(warehouse):
-    selected = warehouse.select(make_provenance("now"), [], Selection())
-    assert (selected.listed, selected.skipped, selected.left, list(selected.videos)) == (0, 0, 0, [])
+    totals, videos = warehouse.select(make_provenance("now"), [], Selection())
+    assert (totals, list(videos)) == (SelectionTotals(0, 0, 0), [])
 
 
 def test_wishes_that_contradict_each_other_are_refused():
     with pytest.raises(ValueError, match=r"limit must be a whole number of at least 1\. Received: 0"):
         Selection(limit=0)
-    with pytest.raises(ValueError, match=r"requeue is for runs over what is new.*Received: \['GONE'\]"):
+    with pytest.raises(ValueError, match=r"requeue works only with mode=new\. Received: \['GONE'\]"):
         Selection(new_only=False, requeue=("GONE",))
 
 
@@ -117,7 +118,7 @@ def test_in_a_pipeline_the_videos_go_on_and_the_totals_beside_them(warehouse):
         listed = pipeline | beam.Create(files)
         selected = listed | SelectVideos(warehouse, provenance, Selection(limit=1))
         assert_that(selected["videos"], equal_to([make_video("gs://b/4")]), label="videos")
-        assert_that(selected["totals"], equal_to([SelectionTotals(listed=4, skipped=3, left=1)]), label="totals")
+        assert_that(selected["totals"], equal_to([SelectionTotals(listed=5, skipped=3, left=1)]), label="totals")
 
 
 def test_a_pipeline_over_an_empty_listing_has_totals_too(warehouse):

@@ -15,7 +15,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
 from transforms.failure_codes import FailureCode, Stage
-from transforms.selection import SelectionTotals
+from transforms.records import SelectionTotals
 from transforms.staging import CommitRows, FailureLimit, StageRows, TooManyFailuresError, _WriteRowsFn
 from transforms.warehouse import parquet as staged_files
 from transforms.warehouse.base import WarehouseError
@@ -125,7 +125,7 @@ class TestFailureLimit:
         settled = [make_video_count(f"gs://b/{number}") for number in range(8)]
         settled += [make_failure(f"gs://b/{number}") for number in range(8, 10)]
         limit = FailureLimit(max_ratio=0.1, min_videos=9)
-        with pytest.raises(Exception, match=r"2 of 10 videos failed, and --max_failure_ratio allows 10\.0%"):
+        with pytest.raises(Exception, match=r"2 of 10 videos failed, more than the 10\.0% that --max_failure_ratio allows"):
             run(warehouse, settled, expected=RunTotals(10, 8, 2, 0, 800, 80.0), failure_limit=limit)
         assert warehouse.run_totals("run-1") == RunTotals(10, 8, 2, 0, 800, 80.0)
         assert [len(rows) for rows in contents(warehouse, VIDEO_COUNTS, FAILURES)] == [8, 2]
@@ -135,7 +135,7 @@ class TestFailureLimit:
     def test_few_videos_say_nothing_and_a_share_is_allowed(self, counted, failed, fails):
         totals = RunTotals(counted + failed + 100, counted, failed, 100, 0, 0.0)
         if fails:
-            with pytest.raises(TooManyFailuresError, match="the view failures_by_code says why"):
+            with pytest.raises(TooManyFailuresError, match="the view failures_by_code shows the causes"):
                 FailureLimit().check(totals)
         else:
             FailureLimit().check(totals)

@@ -1,82 +1,62 @@
-"""Where the rows end up: what any backend promises, whichever database it is.
+"""The interface of a warehouse: the tables that runs read and write, whichever database holds them.
 
-- Rows are merged on the table's key. Of two runs that settle the same video with the same model and options, the row of the one
-  that started later stays, whichever commits first. Committing a run again changes nothing, and no run adds a second row.
-- A count stays until a later run's count replaces it. It removes the failure of the same key, and a failure never takes its
-  place: the video was counted in this very version, and what went wrong at another time says nothing against that. The row of
-  the run still says how many of its videos failed.
-- A run that dies at any point leaves tables from which the next run goes on: what has a count or a failure is settled, and
-  what has not is still to do.
+Every warehouse keeps these promises:
+
+- Rows are merged on the table's key. If two runs process the same video with the same model and options, the row of the run
+  that started later wins, whichever commits first. Committing a run again changes nothing.
+- A count stays until a later run's count replaces it. A count deletes the failure with the same key. A failure never replaces a
+  count, since this version of the video could be counted; the run's own row still includes it in `failed`.
+- A run that dies at any point leaves valid tables. The next run counts every video that has neither a count nor a failure.
 """
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import datetime
-from collections.abc import Collection, Iterator
-from typing import Protocol
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, ClassVar
 
 from model.errors import UserError
-from transforms.records import VideoRef
+from transforms.records import Selection, SelectionTotals, VideoRef, VideoResult
+from transforms.warehouse import sql
 from transforms.warehouse.parquet import StagedFile
-from transforms.warehouse.rows import Provenance, RunTotals
+from transforms.warehouse.rows import Provenance, RunTotals, UploadDates
+from transforms.warehouse.sql import Dialect
 
 STAGING_KEPT_SEC = 7 * 24 * 3600.0
-"""How long what a run that was killed has staged is left."""
+"""Age in seconds at which files staged by killed runs are deleted."""
 
 
 class WarehouseError(UserError):
-    """The tables cannot take a run's rows or cannot be read, or the run's files do not hold what was written to them."""
+    """The tables cannot be read or written, or a run's staged files lack rows."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Selection:
-    """Which of the listed videos to count.
+class Pace:
+    """Sizes of counted videos and speed of earlier runs, from which the next run is estimated.
 
     Attributes:
-      new_only: leave out what the tables have for this model and these options, be it a count or a failure.
-      requeue: codes of failures that are tried again all the same.
-      limit: videos at most, those uploaded first; None for all.
+      size_bytes: Total size in bytes of all counted videos.
+      duration_sec: Total duration in seconds of all counted videos.
+      run_video_sec: Seconds of video counted by all runs with the model.
+      run_wall_sec: Wall time in seconds of all runs with the model.
     """
 
-    new_only: bool = True
-    requeue: tuple[str, ...] = ()
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for a limit below 1, or codes of failures where those are not left out anyway."""
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be a whole number of at least 1. Received: {self.limit}")
-        if self.requeue and not self.new_only:
-            raise ValueError(f"requeue is for runs over what is new; others count everything. Received: {list(self.requeue)}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Selected:
-    """What a selection came to.
-
-    Attributes:
-      listed: different videos listed.
-      skipped: those of them that the tables have already.
-      left: those that are still to do but beyond the limit.
-      videos: the others, to be read once.
-    """
-
-    listed: int
-    skipped: int
-    left: int
-    videos: Iterator[VideoRef]
+    size_bytes: int
+    duration_sec: float
+    run_video_sec: float
+    run_wall_sec: float
 
 
 @dataclasses.dataclass(frozen=True)
 class TableOptions:
-    """What the owner of a data set may ask of its tables; BigQuery's only.
+    """Options of the tables that only BigQuery has.
 
     Attributes:
-      location: where to make the data set if it is missing; None refuses a missing one.
-      partition_expiration_days: days after the upload after which a video's rows are dropped; None leaves what there is.
-      require_partition_filter: whether queries of `frame_curves`, by far the largest table, must name upload dates; None
-        leaves what there is.
+      location: Region in which to create a missing data set; None makes a missing data set an error.
+      partition_expiration_days: Days after upload at which BigQuery deletes a video's rows; 0 for never, None for no change.
+      require_partition_filter: Whether queries of `frame_curves` must name upload dates; None for no change.
     """
 
     location: str | None = None
@@ -84,82 +64,176 @@ class TableOptions:
     require_partition_filter: bool | None = None
 
 
-AS_IT_IS = TableOptions()
-"""No data set is made, and what there is of options stays."""
+UNCHANGED = TableOptions()
+"""Creates no data set and changes no option."""
 
 
-class Warehouse(Protocol):
-    """Tables for the rows of runs. A pickled one holds only where they are."""
+class Warehouse(abc.ABC):
+    """Tables for the rows of runs. An instance holds only where they are, so it can be pickled.
 
-    @property
-    def address(self) -> str:
-        """Where the tables are, for people."""
+    Attributes:
+      scheme: What `--output` starts with, such as "duckdb".
+      place: What follows the scheme and a colon, for messages, such as "PATH".
+      is_local: Whether only programs on this machine can reach the tables, so that no worker elsewhere can write to them.
+    """
 
-    def check(self) -> None:
-        """Makes sure, before any work and without writing, that rows can be taken; else raises WarehouseError."""
+    scheme: ClassVar[str]
+    place: ClassVar[str]
+    is_local: ClassVar[bool]
 
-    def is_ready(self) -> bool:
-        """Tells whether all tables are there, so that they can be read; writes nothing."""
-
-    def changes(self, options: TableOptions = AS_IT_IS) -> list[str]:
-        """Returns what `prepare` would create or add, a line each; raises WarehouseError if tables have another shape."""
-
-    def prepare(self, options: TableOptions = AS_IT_IS) -> None:
-        """Creates the tables and views, or adds what they lack; drops none. Removes what runs killed long ago left staged."""
-
-    def staging_folder(self, run_id: str) -> str:
-        """Returns the folder that holds a run's files, and nothing else, until they are committed."""
-
-    def select(self, provenance: Provenance, files: Collection[StagedFile], selection: Selection) -> Selected:
-        """Finds out which of the videos in a run's listing to count.
+    @classmethod
+    @abc.abstractmethod
+    def parse(cls, place: str, temp_location: str | None) -> Warehouse:
+        """Returns the warehouse that `--output SCHEME:PLACE` names; raises ValueError for an invalid place.
 
         Args:
-          provenance: the run, whose model and options decide what is new.
-          files: the listing, of `schema.LISTING`.
-          selection: which videos.
-
-        Raises:
-          WarehouseError: the tables cannot be read, or the files do not hold what was written to them.
+          place: Text after the scheme and its colon, not empty.
+          temp_location: Cloud Storage folder for staged files; "" if nothing will be staged, None if the user gave none.
         """
 
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """Where the tables are, as printed for people."""
+
+    @property
+    @abc.abstractmethod
+    def dialect(self) -> Dialect:
+        """How the database spells SQL."""
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Raises WarehouseError unless rows can be written; changes nothing. Runs call it before any work."""
+
+    @abc.abstractmethod
+    def is_ready(self) -> bool:
+        """Returns whether all tables exist, so that they can be queried; raises WarehouseError if that is unknown."""
+
+    @abc.abstractmethod
+    def changes(self, options: TableOptions = UNCHANGED) -> list[str]:
+        """Returns a line for each thing that `prepare` would create or change.
+
+        Raises:
+          WarehouseError: The tables cannot be read, or one has another shape than the schema.
+        """
+
+    @abc.abstractmethod
+    def prepare(self, options: TableOptions = UNCHANGED) -> None:
+        """Creates missing tables, columns and views, and deletes old files of killed runs; drops no table and no column.
+
+        Raises:
+          WarehouseError: See `changes`; or the tables or the staging folder cannot be written.
+        """
+
+    @abc.abstractmethod
+    def staging_folder(self, run_id: str) -> str:
+        """Returns the folder for a run's staged files, which holds nothing else."""
+
+    @abc.abstractmethod
+    def select(
+        self, provenance: Provenance, files: Collection[StagedFile], selection: Selection
+    ) -> tuple[SelectionTotals, Iterator[VideoRef]]:
+        """Returns how many of a run's listed videos to count, and those videos, each once.
+
+        Args:
+          provenance: The run, whose model and options decide which videos are new.
+          files: The staged listing, with rows of `schema.LISTING`.
+          selection: Which of the listed videos to count.
+
+        Raises:
+          WarehouseError: The tables cannot be read, or the files lack rows.
+        """
+
+    @abc.abstractmethod
     def commit(
         self, provenance: Provenance, files: Collection[StagedFile], *, listed: int, skipped: int, run_ended: datetime.datetime
     ) -> RunTotals:
-        """Merges a run's files and its own row into the tables; once or many times, to the same effect.
+        """Merges a run's staged files and its own row into the tables, and returns the run's totals.
 
-        The run's own row comes last: where it is, all the others are.
+        Committing the same run again changes nothing. The run's own row is written last: once it exists, all other rows do.
 
         Args:
-          provenance: the run.
-          files: all that it staged.
-          listed: videos that it listed.
-          skipped: videos that it left out since the tables had them.
-          run_ended: now.
-
-        Returns:
-          What became of the run's videos.
+          provenance: The run.
+          files: All files that the run staged.
+          listed: Number of videos listed.
+          skipped: Number of listed videos that the tables already had.
+          run_ended: Time of the commit, with its time zone.
 
         Raises:
-          WarehouseError: the rows could not be committed, or the files do not hold what was written to them.
+          WarehouseError: The rows cannot be committed, or the files lack rows.
         """
 
+    @abc.abstractmethod
     def remove_staging(self, run_id: str) -> None:
-        """Removes what a run staged, once its commit is safe; what cannot be removed is logged and left."""
+        """Deletes a run's staged files, after its commit; logs what cannot be deleted."""
 
-    def forget(self, uris: Collection[str], before: datetime.date | None, dry_run: bool) -> dict[str, int]:
-        """Deletes the rows of videos from every table.
+    @abc.abstractmethod
+    def delete_videos(self, uris: Collection[str], before: datetime.date | None, dry_run: bool) -> dict[str, int]:
+        """Deletes the rows of videos from every table and returns the number of rows by table.
 
         Args:
-          uris: addresses of videos, of which all versions go.
-          before: all videos uploaded before this day go, too; None for none.
-          dry_run: only say what would go.
+          uris: URIs of videos to delete, in all their versions.
+          before: Upload date (UTC) before which all videos are deleted too; None deletes only `uris`.
+          dry_run: Whether to count the rows without deleting them.
 
-        Returns:
-          Number of rows by table.
+        Raises:
+          WarehouseError: The rows cannot be deleted.
         """
 
+    @abc.abstractmethod
+    def query(self, statement: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+        """Yields the rows of a query; raises WarehouseError if the database refuses it."""
 
-def check_number(table: str, files: Collection[StagedFile], actual: int) -> None:
+    def run_totals(self, run_id: str) -> RunTotals | None:
+        """Returns a run's totals; None if the run has not committed."""
+        return self._read_run(run_id)[0]
+
+    def run_results(self, run_id: str, limit: int) -> list[VideoResult]:
+        """Returns at most `limit` of the results that a run has in the tables, sorted by URI.
+
+        There may be fewer than the run's totals say. A skipped video has no row of this run, a later run may have replaced a
+        row, and the failure of a video that has a count is not stored. Reads only the partitions that the run wrote to.
+        """
+        _, dates = self._read_run(run_id)
+        if dates is None:
+            return []
+        parameters = {"run_id": run_id, "limit": limit, "first_date": dates.first, "last_date": dates.last}
+        return [
+            VideoResult(uri, count, confidence, duration_sec, tuple(flags), code, message)
+            for uri, count, confidence, duration_sec, flags, code, message in self.query(
+                sql.run_results(self.dialect), parameters
+            )
+        ]
+
+    def num_run_results(self, run_id: str) -> int:
+        """Returns the number of results that `run_results` returns without a limit."""
+        _, dates = self._read_run(run_id)
+        if dates is None:
+            return 0
+        parameters = {"run_id": run_id, "first_date": dates.first, "last_date": dates.last}
+        ((num_results,),) = self.query(sql.num_run_results(self.dialect), parameters)
+        return int(num_results)
+
+    def pace(self, model: str) -> Pace:
+        """Returns the sizes of all counted videos, and the speed of earlier runs with a model."""
+        ((size_bytes, duration_sec),) = self.query(sql.sizes(self.dialect), {})
+        ((video_sec, wall_sec),) = self.query(sql.run_times(self.dialect), {"model": model})
+        return Pace(int(size_bytes), duration_sec, video_sec, wall_sec)
+
+    def _read_run(self, run_id: str) -> tuple[RunTotals | None, UploadDates | None]:
+        rows = list(self.query(sql.run_totals(self.dialect), {"run_id": run_id}))
+        if not rows:
+            return None, None
+        ((*totals, first_date, last_date),) = rows
+        return RunTotals(*totals), None if first_date is None else UploadDates(first_date, last_date)
+
+
+def selection_totals(listed: int, to_do: int, limit: int | None) -> SelectionTotals:
+    """Returns the totals of a selection that listed so many different videos, of which the tables lack `to_do`."""
+    return SelectionTotals(listed=listed, skipped=listed - to_do, left=0 if limit is None else max(0, to_do - limit))
+
+
+def check_num_rows(table: str, files: Collection[StagedFile], actual: int) -> None:
     """Raises WarehouseError unless a table's staged files hold as many rows as were written to them."""
     expected = sum(file.num_rows for file in files)
     if actual != expected:

@@ -5,55 +5,51 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import glob
-import hashlib
 import logging
 import os
 import pathlib
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import duckdb
 import pyarrow as pa
 import tenacity
 
-from transforms.records import VideoRef, VideoRefCoder
-from transforms.warehouse import sql as statements
+from transforms.records import Selection, SelectionTotals, VideoRef, VideoRefCoder
+from transforms.warehouse import sql
 from transforms.warehouse.base import (
-    AS_IT_IS,
     STAGING_KEPT_SEC,
-    Selected,
-    Selection,
+    UNCHANGED,
     TableOptions,
+    Warehouse,
     WarehouseError,
     check_curves,
-    check_number,
+    check_num_rows,
+    selection_totals,
 )
+from transforms.warehouse.duckdb_tables import create_file, find_changes, upgrade
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance, RunTotals, UploadDates, run_row, to_record_batch
-from transforms.warehouse.run_history import RunHistory
-from transforms.warehouse.schema import (
-    FAILURES,
-    FRAME_CURVES,
-    LISTING,
-    RUNS,
-    TABLES,
-    VIDEO_COUNTS,
-    VIEWS,
-    Column,
-    Mode,
-    Table,
-    View,
-    quoted,
-)
-from transforms.warehouse.sql import DUCKDB, Dialect
+from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, TABLES, VIDEO_COUNTS, Table
+from transforms.warehouse.sql import Dialect
 
 MERGE_BYTES = 128 * 1024 * 1024
-"""Bytes of rows in one MERGE, which DuckDB holds in memory all at once. A run that has more takes several per table."""
+"""Maximum bytes of rows in one MERGE, which DuckDB holds in memory. A run with more rows takes several MERGEs per table."""
 
 LAUNCH_TIMEOUT_SEC = 10.0
-"""How long what comes before the work waits for another process to close the database: one that commits takes seconds."""
+"""Seconds to wait, before a run starts, for another process to close the file. A commit takes a few seconds."""
+
+DIALECT = Dialect(
+    quote='"',
+    parameter_sign="$",
+    dataset="",
+    array_items="SELECT UNNEST({})",
+    no_texts="CAST([] AS VARCHAR[])",
+    epoch_sec="EPOCH({})",
+)
+"""How DuckDB spells SQL."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -62,131 +58,138 @@ _T = TypeVar("_T")
 _STAGING_INFIX = ".staging-"
 
 _BUSY = (
-    "Could not set lock on file",  # another process has it open
-    "is already attached by database",  # another thread is closing it
-    "different configuration than existing connections",  # another thread has it open read-only
-    "Conflict on ",  # another transaction has written the same rows
-    "write-write conflict",  # another transaction has made the same tables
+    "Could not set lock on file",  # another process has the file open
+    "is already attached by database",  # another thread is closing the file
+    "different configuration than existing connections",  # another thread has the file open read-only
+    "Conflict on ",  # another transaction wrote the same rows
+    "write-write conflict",  # another transaction created the same tables
 )
-"""What DuckDB says when somebody else is in the way; its exceptions tell these cases from others by their text only."""
+"""Messages of errors caused by another process or transaction. DuckDB's exception types do not tell them from others."""
 
 _FILES = "read_parquet($paths)"
-"""What stands for staged rows in SQL."""
-
-_REMOVE_COUNTED_FAILURES = f"DELETE FROM failures WHERE {statements.is_counted(DUCKDB, 'failures')}"
+"""SQL for the rows of staged files."""
 
 
 @dataclasses.dataclass(frozen=True)
-class DuckDBWarehouse(RunHistory):
-    """Tables in a DuckDB file, which one process can have open at a time.
+class DuckDBWarehouse(Warehouse):
+    """Tables in a DuckDB file, which only one process can have open at a time.
 
     Attributes:
-      path: of the file, absolute. It and its folder are made when missing.
-      lock_timeout_sec: how long a commit waits for another process to close the file before it gives up. Default: twelve hours,
-        since the work of a whole run is at stake, and somebody may have left a shell open over night.
+      path: Absolute path of the file. The file and its folder are created if missing.
+      lock_timeout_sec: Seconds for which a commit waits for another process to close the file. Default: twelve hours, since a
+        whole run is at stake and somebody may have left a shell open overnight.
     """
 
     path: str
     lock_timeout_sec: float = 12 * 3600.0
 
+    scheme: ClassVar[str] = "duckdb"
+    place: ClassVar[str] = "PATH"
+    is_local: ClassVar[bool] = True
+
+    @classmethod
+    def parse(cls, place: str, temp_location: str | None) -> DuckDBWarehouse:
+        """Returns the warehouse in the file at a path; raises ValueError if it is not a usable path of a local file."""
+        if place == ":memory:" or "://" in place:
+            raise ValueError(f"output must be duckdb:PATH, with the path of a local file. Received: {place!r}")
+        path = os.path.abspath(os.path.expanduser(place))
+        if set(path) & set("?\\"):  # DuckDB would put the suffix of its log before a "?", and read "\" as "/"
+            raise ValueError(f"output must be a path without '?' and '\\'. Received: {path!r}")
+        return cls(path)
+
     @property
-    def address(self) -> str:
-        """The file."""
+    def name(self) -> str:
+        """Path of the file."""
         return self.path
 
-    def check(self) -> None:
-        """Makes sure that rows can be taken; leaves a missing file missing.
+    @property
+    def dialect(self) -> Dialect:
+        """How DuckDB spells SQL."""
+        return DIALECT
 
-        Raises:
-          WarehouseError: the path is no DuckDB file, cannot be written, is open elsewhere, or has tables of another shape.
-        """
+    def check(self) -> None:
+        """Raises WarehouseError unless rows can be written: see `Warehouse.check`. A missing file stays missing."""
         path = pathlib.Path(self.path)
         if path.is_dir():
             raise WarehouseError(f"the database must be a file, not a folder. Received: {self.path}")
         if path.exists():
             if not os.access(path, os.W_OK):
-                raise WarehouseError(f"the database must be a file that can be written to. Received: {self.path}")
-            self._connected(_find_changes, LAUNCH_TIMEOUT_SEC)
+                raise WarehouseError(f"the database must be a writable file. Received: {self.path}")
+            self._connected(find_changes, LAUNCH_TIMEOUT_SEC)
             return
         folder = next(parent for parent in path.parents if os.path.lexists(parent))
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-            raise WarehouseError(f"the database needs a folder to write to, and {folder} is none. Received: {self.path}")
+            raise WarehouseError(f"the database must be in a writable folder, but {folder} is not one. Received: {self.path}")
 
     def is_ready(self) -> bool:
-        """Tells whether the file is there with all tables."""
-        return os.path.exists(self.path) and not any(
-            change.line for change in self._connected(_find_changes, LAUNCH_TIMEOUT_SEC)
-        )
+        """Returns whether the file exists and has all tables."""
+        if not os.path.exists(self.path):
+            return False
+        query = "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
+        names = self._connected(lambda connection: connection.execute(query).fetchall(), LAUNCH_TIMEOUT_SEC)
+        return {table.name for table in TABLES} <= {name for (name,) in names}
 
-    def changes(self, options: TableOptions = AS_IT_IS) -> list[str]:
-        """Returns what `prepare` would create or add, a line each.
-
-        Raises:
-          WarehouseError: see `check`; or the options ask for what DuckDB has not.
-        """
+    def changes(self, options: TableOptions = UNCHANGED) -> list[str]:
+        """Returns a line for each thing that `prepare` would create or change: see `Warehouse.changes`."""
         _refuse(options)
         self.check()
-        if not os.path.exists(self.path):
+        if os.path.exists(self.path):
+            changes = self._connected(find_changes, LAUNCH_TIMEOUT_SEC)
+        else:
             with duckdb.connect() as connection:
-                return [change.line for change in _find_changes(connection) if change.line]
-        changes = self._connected(_find_changes, LAUNCH_TIMEOUT_SEC)
+                changes = find_changes(connection)
         return [change.line for change in changes if change.line]
 
-    def prepare(self, options: TableOptions = AS_IT_IS) -> None:
-        """Creates the file, its tables and its views, or adds the columns that they lack; removes old staging folders.
+    def prepare(self, options: TableOptions = UNCHANGED) -> None:
+        """Creates the file, its tables and views, or upgrades them: see `Warehouse.prepare`.
 
-        A run that is killed leaves its staging folder. Those in which nothing was written for `STAGING_KEPT_SEC` go.
-
-        Raises:
-          WarehouseError: see `changes`.
+        Deletes staging folders of killed runs, which are those without a write for `STAGING_KEPT_SEC`.
         """
         _refuse(options)
         self._make_folder()
-        self._connected(_in_transaction(_upgrade), LAUNCH_TIMEOUT_SEC)
+        self._connected(_in_transaction(upgrade), LAUNCH_TIMEOUT_SEC)
         self._remove_old_staging()
 
     def staging_folder(self, run_id: str) -> str:
-        """Returns a folder beside the database, PATH.staging-RUN."""
+        """Returns the folder beside the file, PATH.staging-RUN."""
         return f"{self.path}{_STAGING_INFIX}{run_id}"
 
-    def select(self, provenance: Provenance, files: Collection[StagedFile], selection: Selection) -> Selected:
-        """Finds out which of the listed videos to count; see `Warehouse.select`."""
+    def select(
+        self, provenance: Provenance, files: Collection[StagedFile], selection: Selection
+    ) -> tuple[SelectionTotals, Iterator[VideoRef]]:
+        """Returns how many listed videos to count, and those videos: see `Warehouse.select`."""
+        if not files:
+            return SelectionTotals(0, 0, 0), iter(())
 
-        def select(connection: duckdb.DuckDBPyConnection) -> Selected:
-            if not files:
-                return Selected(0, 0, 0, iter(()))
-            listing = {"paths": _patterns(list(files))}
-            sql = statements.count_and_dates(_FILES)
-            ((actual, first_date, last_date),) = connection.execute(sql, listing).fetchall()
-            check_number(LISTING.name, files, actual)
+        def select(connection: duckdb.DuckDBPyConnection) -> tuple[SelectionTotals, pa.Table]:
+            listing = {"paths": _patterns(files)}
+            ((actual, first_date, last_date),) = connection.execute(sql.count_and_dates(_FILES), listing).fetchall()
+            check_num_rows(LISTING.name, files, actual)
             dates = UploadDates(first_date, last_date)
-            parameters = listing | statements.selection_parameters(provenance, selection, dates)
-            sql = statements.number_selected(DUCKDB, _FILES, selection)
-            ((listed, to_do),) = connection.execute(sql, parameters).fetchall()
-            taken = to_do if selection.limit is None else min(to_do, selection.limit)
-            sql = statements.select_videos(DUCKDB, _FILES, selection)
-            videos = connection.sql(sql, params=parameters).to_arrow_table()
-            return Selected(listed, listed - to_do, to_do - taken, _decoded(videos))
+            parameters = listing | sql.selection_parameters(provenance, selection, dates)
+            query = sql.num_selected(DIALECT, _FILES, selection)
+            ((listed, to_do),) = connection.execute(query, parameters).fetchall()
+            query = sql.select_videos(DIALECT, _FILES, selection)
+            videos = connection.sql(query, params=parameters).to_arrow_table()
+            return selection_totals(listed, to_do, selection.limit), videos
 
-        return self._connected(select, self.lock_timeout_sec)
+        totals, videos = self._connected(select, self.lock_timeout_sec)
+        return totals, _decoded(videos)
 
     def commit(
         self, provenance: Provenance, files: Collection[StagedFile], *, listed: int, skipped: int, run_ended: datetime.datetime
     ) -> RunTotals:
-        """Merges a run's files and its own row into the tables in one transaction; see `Warehouse.commit`.
-
-        A run that cannot be committed leaves nothing in the tables.
-        """
+        """Merges a run's files and its own row in one transaction, which leaves nothing if it fails: see `Warehouse.commit`."""
         by_table = {
             table: [file for file in files if file.table == table.name] for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
         }
 
         def commit(connection: duckdb.DuckDBPyConnection) -> RunTotals:
-            _upgrade(connection)
-            found = {table: _reconcile(connection, table, staged) for table, staged in by_table.items()}
+            upgrade(connection)
+            found = {table: _count_staged(connection, table, staged) for table, staged in by_table.items()}
             num_rows = {table: number for table, (number, _) in found.items()}
             check_curves(num_rows[VIDEO_COUNTS], num_rows[FRAME_CURVES], provenance.run_id)
-            scored_frames, video_sec = _measure(connection, by_table[VIDEO_COUNTS])
+            scored_frames, video_sec = _frames_and_seconds(connection, by_table[VIDEO_COUNTS])
             totals = RunTotals(
                 listed=listed,
                 counted=num_rows[VIDEO_COUNTS],
@@ -198,7 +201,7 @@ class DuckDBWarehouse(RunHistory):
             for table, staged in by_table.items():
                 for group in _groups(staged):
                     _merge(connection, table, _FILES, {"paths": _patterns(group)})
-            connection.execute(_REMOVE_COUNTED_FAILURES)
+            connection.execute(sql.delete_counted_failures(DIALECT, DIALECT.table(VIDEO_COUNTS)))
             dates = UploadDates.around(dates for _, dates in found.values())
             row = to_record_batch(run_row(totals, provenance, run_ended, dates), RUNS)
             connection.register("staged_run", pa.Table.from_batches([row]))
@@ -209,14 +212,46 @@ class DuckDBWarehouse(RunHistory):
         return self._connected(_in_transaction(commit), self.lock_timeout_sec)
 
     def remove_staging(self, run_id: str) -> None:
-        """Removes a run's staging folder, if there is one; logs what could not be removed."""
+        """Deletes a run's staging folder if there is one; logs what cannot be deleted."""
         folder = self.staging_folder(run_id)
         try:
             shutil.rmtree(folder)
         except FileNotFoundError:
             pass
         except OSError as error:
-            _LOGGER.warning("The staged files in %s are committed but could not be removed: %s", folder, error)
+            _LOGGER.warning("The staged files in %s are committed but could not be deleted: %s", folder, error)
+
+    def delete_videos(self, uris: Collection[str], before: datetime.date | None, dry_run: bool) -> dict[str, int]:
+        """Deletes the rows of videos from every table in one transaction: see `Warehouse.delete_videos`."""
+        by = {"by_uri": bool(uris), "by_date": before is not None}
+        parameters: dict[str, Any] = {"uris": list(uris)} if uris else {}
+        if before is not None:
+            parameters["before"] = before
+
+        def delete(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+            numbers = {}
+            for table in sql.PER_VIDEO_TABLES:
+                query = sql.num_videos_to_delete(DIALECT, table, **by)
+                ((numbers[table.name],),) = connection.execute(query, parameters).fetchall()
+                if not dry_run:
+                    connection.execute(sql.delete_videos(DIALECT, table, **by), parameters)
+            return numbers
+
+        if not os.path.exists(self.path):
+            raise WarehouseError(f"the database must exist. Received: {self.path}")
+        return self._connected(_in_transaction(delete), self.lock_timeout_sec)
+
+    def query(self, statement: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+        """Yields the rows of a query, all read at once so that the file is free for others."""
+        yield from self._connected(
+            lambda connection: connection.execute(statement, parameters).fetchall(), self.lock_timeout_sec
+        )
+
+    def _make_folder(self) -> None:
+        try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        except OSError as error:
+            raise WarehouseError(f"the database's folder cannot be created: {error.strerror}. Received: {self.path}") from error
 
     def _remove_old_staging(self) -> None:
         oldest_sec = time.time() - STAGING_KEPT_SEC
@@ -226,55 +261,21 @@ class DuckDBWarehouse(RunHistory):
                     continue
                 if max(file.lstat().st_mtime for file in (path, *path.rglob("*"))) < oldest_sec:
                     shutil.rmtree(path)
-                    _LOGGER.info("Removed %s, which a run that did not end left behind.", path)
+                    _LOGGER.info("Deleted %s, the staged files of a run that was killed.", path)
             except FileNotFoundError:
-                pass  # another run starts too, or this one was running and has just ended
+                pass  # another run is deleting it, or it was another run's and that run has just ended
             except OSError as error:
-                _LOGGER.warning("What a run that did not end left in %s could not be removed: %s", path, error)
-
-    @property
-    def dialect(self) -> Dialect:
-        """DuckDB's."""
-        return DUCKDB
-
-    def query(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-        """Yields the rows of a query, which are read at once, so that the file is not kept from others."""
-        yield from self._connected(lambda connection: connection.execute(sql, parameters).fetchall(), self.lock_timeout_sec)
-
-    def forget(self, uris: Collection[str], before: datetime.date | None, dry_run: bool) -> dict[str, int]:
-        """Deletes the rows of videos from every table in one transaction; see `Warehouse.forget`."""
-        parameters: dict[str, Any] = {"uris": list(uris)} if uris else {}
-        if before is not None:
-            parameters["before"] = before
-        condition = statements.forgotten(DUCKDB, by_uri=bool(uris), by_date=before is not None)
-
-        def forget(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-            numbers = {}
-            for table in statements.PER_VIDEO_TABLES:
-                sql = f"SELECT COUNT(*) FROM {table.name} WHERE {condition}"
-                ((numbers[table.name],),) = connection.execute(sql, parameters).fetchall()
-                if not dry_run:
-                    connection.execute(f"DELETE FROM {table.name} WHERE {condition}", parameters)
-            return numbers
-
-        if not os.path.exists(self.path):
-            raise WarehouseError(f"there is no such database. Received: {self.path}")
-        return self._connected(_in_transaction(forget), self.lock_timeout_sec)
-
-    def _make_folder(self) -> None:
-        try:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        except OSError as error:
-            raise WarehouseError(f"the database's folder cannot be made: {error.strerror}. Received: {self.path}") from error
+                _LOGGER.warning("The staged files in %s, of a run that was killed, could not be deleted: %s", path, error)
 
     def _connected(self, action: Callable[[duckdb.DuckDBPyConnection], _T], timeout_sec: float) -> _T:
-        """Runs `action` on a connection of its own, from the start again while another process or transaction is in the way.
+        """Runs `action` on a new connection; starts again while another process or transaction is in the way.
 
         Raises:
-          WarehouseError: whatever DuckDB says, or that the others did not get out of the way in time.
+          WarehouseError: DuckDB reports an error, or the file was busy until the timeout.
         """
 
         def attempt() -> _T:
+            create_file(self.path)
             with duckdb.connect(self.path) as connection:
                 return action(connection)
 
@@ -283,15 +284,15 @@ class DuckDBWarehouse(RunHistory):
                 retry=tenacity.retry_if_exception(_is_busy),
                 wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
                 stop=tenacity.stop_after_delay(min(timeout_sec, self.lock_timeout_sec)),
-                before_sleep=self._tell_of_waiting,
+                before_sleep=self._log_waiting,
                 reraise=True,
             )(attempt)
         except duckdb.Error as error:
             hint = "close the other program that has the database open" if _is_busy(error) else "the database cannot be used"
             raise WarehouseError(f"{hint}: {str(error).splitlines()[0]}. Received: {self.path}") from error
 
-    def _tell_of_waiting(self, state: tenacity.RetryCallState) -> None:
-        """Says once what a program is waiting for, and the rest for those who look into it."""
+    def _log_waiting(self, state: tenacity.RetryCallState) -> None:
+        """Logs one warning that another program has the file open, and the later attempts as debug messages."""
         if state.attempt_number == 1:
             _LOGGER.warning("Waiting for another program to close %s", self.path)
         error = state.outcome.exception() if state.outcome else None
@@ -299,147 +300,58 @@ class DuckDBWarehouse(RunHistory):
 
 
 def _is_busy(error: BaseException) -> bool:
-    """Returns whether another process or transaction is in the way, so that trying again later makes sense."""
+    """Returns whether another process or transaction is in the way, so that a later attempt may succeed."""
     return isinstance(error, duckdb.Error) and any(text in str(error) for text in _BUSY)
 
 
 def _in_transaction(action: Callable[[duckdb.DuckDBPyConnection], _T]) -> Callable[[duckdb.DuckDBPyConnection], _T]:
-    """Returns `action` such that all that it does is done, or nothing if it raises or the process dies."""
+    """Returns `action` in a transaction, which changes nothing if `action` raises or the process dies."""
 
     def run(connection: duckdb.DuckDBPyConnection) -> _T:
         connection.begin()
         result = action(connection)
-        connection.commit()  # Where this is not reached, the transaction is rolled back as the connection closes.
+        connection.commit()  # Without a commit, closing the connection rolls back.
         return result
 
     return run
 
 
-@dataclasses.dataclass(frozen=True)
-class _Change:
-    """A statement that brings the database up to the schema; `line` tells people of it, unless it is empty."""
-
-    line: str
-    sql: str
-
-
 def _refuse(options: TableOptions) -> None:
-    """Raises WarehouseError for options that DuckDB has not."""
-    if options != AS_IT_IS:
-        raise WarehouseError("a location, and what becomes of partitions, can be chosen for bigquery:PROJECT.DATASET only")
+    """Raises WarehouseError if any option is set, since only BigQuery has them."""
+    if options != UNCHANGED:
+        raise WarehouseError(
+            "location, partition_expiration_days and require_partition_filter need --output bigquery:PROJECT.DATASET"
+        )
 
 
-def _upgrade(connection: duckdb.DuckDBPyConnection) -> None:
-    for change in _find_changes(connection):
-        connection.execute(change.sql)
-
-
-def _find_changes(connection: duckdb.DuckDBPyConnection) -> list[_Change]:
-    """Returns what adds what the tables lack, and makes those views anew that are others.
-
-    Raises:
-      WarehouseError: a table lacks a REQUIRED column, or has one of another type.
-    """
-    found = connection.execute(
-        "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() "
-        "WHERE database_name = current_database() AND schema_name = current_schema()"
-    ).fetchall()
-    changes: list[_Change] = []
-    for table in TABLES:
-        existing = {column_name: (data_type, comment) for name, column_name, data_type, comment in found if name == table.name}
-        if not existing:
-            changes.append(_Change(f"create table {table.name}", table.duckdb_ddl))
-        for column in table.columns:
-            data_type, comment = existing.get(column.name, (None, None))
-            if data_type is not None:
-                additions = _missing_fields(table, column, data_type)
-            elif not existing:
-                additions = {}
-            elif column.mode is Mode.REQUIRED:
-                raise WarehouseError(
-                    f"the table {table.name} must have a column {column.name}. Received: {', '.join(existing)}"
-                )
-            else:
-                additions = {column.name: column.duckdb_definition}
-            for name, addition in additions.items():
-                changes.append(_Change(f"add column {table.name}.{name}", f"ALTER TABLE {table.name} ADD COLUMN {addition}"))
-            if comment != column.description:
-                line = f"describe column {table.name}.{column.name}" if data_type is not None else ""
-                changes.append(
-                    _Change(line, f"COMMENT ON COLUMN {table.name}.{quoted(column.name)} IS {_literal(column.description)}")
-                )
-    sql = "SELECT view_name, comment FROM duckdb_views() WHERE database_name = current_database() AND NOT internal"
-    comments = dict(connection.execute(sql).fetchall())
-    for view in VIEWS:
-        comment = _view_comment(view)
-        if comments.get(view.name) != comment:
-            verb = "change" if view.name in comments else "create"
-            changes.append(_Change(f"{verb} view {view.name}", f"CREATE OR REPLACE VIEW {view.name} AS\n{view.query()}"))
-            changes.append(_Change("", f"COMMENT ON VIEW {view.name} IS {_literal(comment)}"))
-    if any(change.sql.startswith("ALTER") for change in changes):
-        # A view that takes all columns of a table has those from when it was made, and fails once there are more.
-        changes += [_Change("", f"CREATE OR REPLACE VIEW {view.name} AS\n{view.query()}") for view in VIEWS]
-        changes += [_Change("", f"COMMENT ON VIEW {view.name} IS {_literal(_view_comment(view))}") for view in VIEWS]
-    return changes
-
-
-def _view_comment(view: View) -> str:
-    """Returns a view's description with the hash of its query, by which one that has changed is told."""
-    return f"{view.description} (Query {hashlib.sha256(view.query().encode()).hexdigest()[:8]}.)"
-
-
-def _literal(text: str) -> str:
-    quotes = text.replace("'", "''")
-    return f"'{quotes}'"
-
-
-def _missing_fields(table: Table, column: Column, data_type: str) -> dict[str, str]:
-    """Returns the definitions, as in ALTER TABLE … ADD COLUMN, of an existing STRUCT column's missing fields, by their path.
-
-    Raises:
-      WarehouseError: the column, or a field of it, has another type.
-    """
-    actual, expected = duckdb.sqltype(data_type), duckdb.sqltype(column.duckdb_type)
-    if actual == expected:
-        return {}
-    if column.fields and actual.id == "list" and actual.child.id == "struct":
-        types = dict(actual.child.children)
-        if all(types.get(field.name, field.duckdb_type) == field.duckdb_type for field in column.fields):
-            return {
-                f"{column.name}.{field.name}": f"{quoted(column.name)}.element.{field.duckdb_definition}"
-                for field in column.fields
-                if field.name not in types
-            }
-    raise WarehouseError(f"the column {table.name}.{column.name} must be {expected}. Received: {actual}")
-
-
-def _reconcile(
+def _count_staged(
     connection: duckdb.DuckDBPyConnection, table: Table, files: Sequence[StagedFile]
 ) -> tuple[int, UploadDates | None]:
-    """Returns how many rows are staged for a table, and their dates; raises WarehouseError unless as many as were written."""
+    """Returns the number of rows staged for a table, and their upload dates; raises WarehouseError if rows are missing."""
     if not files:
         return 0, None
-    sql = statements.count_and_dates(_FILES)
-    ((actual, first_date, last_date),) = connection.execute(sql, {"paths": _patterns(files)}).fetchall()
-    check_number(table.name, files, actual)
+    query = sql.count_and_dates(_FILES)
+    ((actual, first_date, last_date),) = connection.execute(query, {"paths": _patterns(files)}).fetchall()
+    check_num_rows(table.name, files, actual)
     return actual, UploadDates(first_date, last_date) if actual else None
 
 
-def _measure(connection: duckdb.DuckDBPyConnection, files: Sequence[StagedFile]) -> tuple[int, float]:
-    """Returns the frames and the seconds of video of all staged counts."""
+def _frames_and_seconds(connection: duckdb.DuckDBPyConnection, files: Sequence[StagedFile]) -> tuple[int, float]:
+    """Returns the total scored frames and seconds of video of the staged counts."""
     if not files:
         return 0, 0.0
-    ((scored_frames, video_sec),) = connection.execute(statements.measure(_FILES), {"paths": _patterns(files)}).fetchall()
+    query = sql.frames_and_seconds(_FILES)
+    ((scored_frames, video_sec),) = connection.execute(query, {"paths": _patterns(files)}).fetchall()
     return scored_frames, video_sec
 
 
 def _merge(connection: duckdb.DuckDBPyConnection, table: Table, source: str, parameters: Mapping[str, Any]) -> None:
-    """Merges rows into a table; `source` stands for them in SQL, with `parameters`."""
-    connection.execute(statements.merge(DUCKDB, table, source), parameters)
+    """Merges the rows of `source`, which is SQL with `parameters`, into a table."""
+    connection.execute(sql.merge(DIALECT, table, source), parameters)
 
 
 def _decoded(videos: pa.Table) -> Iterator[VideoRef]:
-    """Yields the videos of a selection, whose one column is compact until then."""
+    """Yields selected videos, decoding them one at a time since the encoded column takes far less memory."""
     coder = VideoRefCoder()
     for batch in videos.to_batches():
         for video in batch.column(0).to_pylist():
@@ -447,7 +359,7 @@ def _decoded(videos: pa.Table) -> Iterator[VideoRef]:
 
 
 def _groups(files: Sequence[StagedFile]) -> Iterator[list[StagedFile]]:
-    """Yields files together as long as their rows stay below `MERGE_BYTES`."""
+    """Yields groups of files with at most `MERGE_BYTES` of rows; a larger file is a group by itself."""
     group: list[StagedFile] = []
     for file in files:
         if group and sum(member.num_bytes for member in group) + file.num_bytes > MERGE_BYTES:
@@ -458,6 +370,6 @@ def _groups(files: Sequence[StagedFile]) -> Iterator[list[StagedFile]]:
         yield group
 
 
-def _patterns(files: Sequence[StagedFile]) -> list[str]:
-    """Returns paths as DuckDB takes them, which would read * and [ as patterns."""
+def _patterns(files: Collection[StagedFile]) -> list[str]:
+    """Returns the files' paths, escaped since DuckDB reads * and [ in paths as patterns."""
     return [glob.escape(file.path) for file in files]

@@ -1,23 +1,20 @@
-"""The tables and views that a run fills: the one place that says their columns, types, units and keys.
+"""The tables and views that a run fills: names, columns, types, units and keys.
 
-Parquet schemas, DuckDB's tables and views, and `docs/data_dictionary.md` are all made from `TABLES` and `VIEWS`. A column may
-be added, as NULLABLE or REPEATED; none is ever dropped or retyped, since tables in use are upgraded and never rebuilt.
-
-`python -m transforms.warehouse.schema > docs/data_dictionary.md` writes the dictionary.
+Parquet schemas, the tables and views of every database, and `docs/data_dictionary.md` are made from `TABLES` and `VIEWS`. A
+column may be added, as NULLABLE or REPEATED. No column is ever dropped or retyped, since existing tables are upgraded in place.
+Descriptions are what analysts read, in the database and in the dictionary.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-import sys
-from collections.abc import Iterator
 
 import pyarrow as pa
 
 
 class ColumnType(str, enum.Enum):
-    """Type of a column, or of the items of a REPEATED one; the value is BigQuery's name for it."""
+    """Type of a column, or of the items of a REPEATED column."""
 
     STRING = "STRING"
     INT64 = "INT64"
@@ -28,20 +25,12 @@ class ColumnType(str, enum.Enum):
 
 
 class Mode(str, enum.Enum):
-    """Whether a column always has a value, may be NULL, or is a list (which is never NULL, but may be empty)."""
+    """Whether a column always has a value, may be NULL, or is a list, which is never NULL but may be empty."""
 
     REQUIRED = "REQUIRED"
     NULLABLE = "NULLABLE"
     REPEATED = "REPEATED"
 
-
-_DUCKDB_TYPES = {
-    ColumnType.STRING: "VARCHAR",
-    ColumnType.INT64: "BIGINT",
-    ColumnType.FLOAT64: "DOUBLE",
-    ColumnType.DATE: "DATE",
-    ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
-}
 
 _ARROW_TYPES = {
     ColumnType.STRING: pa.string(),
@@ -57,11 +46,11 @@ class Column:
     """A column, or a field of a STRUCT column.
 
     Attributes:
-      name: in lower case, with its unit.
-      type: of the value, or of the items if `mode` is REPEATED.
-      description: what it says and in which unit.
-      mode: see `Mode`. Fields of a STRUCT are NULLABLE.
-      fields: of a STRUCT; else empty.
+      name: Name in lower case, ending with the unit.
+      type: Type of the value, or of the items if `mode` is REPEATED.
+      description: Meaning and unit, as one or more sentences for analysts.
+      mode: Whether the column is required, nullable or a list. Fields of a STRUCT are NULLABLE.
+      fields: Fields of a STRUCT column; empty for other types.
     """
 
     name: str
@@ -72,7 +61,7 @@ class Column:
 
     @property
     def arrow_item_type(self) -> pa.DataType:
-        """Type of a value in Arrow and Parquet; of one item if REPEATED."""
+        """Type of a value in Arrow and Parquet, or of one item if REPEATED."""
         if self.type is ColumnType.STRUCT:
             return pa.struct([field.arrow_field for field in self.fields])
         return _ARROW_TYPES[self.type]
@@ -87,33 +76,18 @@ class Column:
         """The column in Arrow and Parquet."""
         return pa.field(self.name, self.arrow_type, nullable=self.mode is Mode.NULLABLE)
 
-    @property
-    def duckdb_type(self) -> str:
-        """Type of the whole column in DuckDB's SQL."""
-        if self.type is ColumnType.STRUCT:
-            item = f"STRUCT({', '.join(f'{quoted(field.name)} {field.duckdb_type}' for field in self.fields)})"
-        else:
-            item = _DUCKDB_TYPES[self.type]
-        return f"{item}[]" if self.mode is Mode.REPEATED else item
-
-    @property
-    def duckdb_definition(self) -> str:
-        """Name, type and constraint, as in DuckDB's CREATE TABLE and ALTER TABLE … ADD COLUMN."""
-        constraint = {Mode.REQUIRED: " NOT NULL", Mode.NULLABLE: "", Mode.REPEATED: " DEFAULT []"}[self.mode]
-        return f"{quoted(self.name)} {self.duckdb_type}{constraint}"
-
 
 @dataclasses.dataclass(frozen=True)
 class Table:
     """A table.
 
     Attributes:
-      name: of the table.
-      description: what a row is.
-      columns: in their order.
-      key: names of the columns on which rows are merged: no two rows agree in all of them.
-      partition_column: DATE column that BigQuery partitions by; None if the table stays small.
-      cluster_columns: columns that BigQuery clusters by.
+      name: Name of the table.
+      description: What one row is, as one or more sentences for analysts.
+      columns: Columns in their order.
+      key: Names of the columns on which rows are merged. No two rows have the same key.
+      partition_column: Name of the DATE column to partition by; None for a small table.
+      cluster_columns: Names of the columns to cluster by.
     """
 
     name: str
@@ -128,21 +102,15 @@ class Table:
         """Schema of the table's Parquet files."""
         return pa.schema([column.arrow_field for column in self.columns])
 
-    @property
-    def duckdb_ddl(self) -> str:
-        """DuckDB's CREATE TABLE."""
-        definitions = ",\n  ".join(column.duckdb_definition for column in self.columns)
-        return f"CREATE TABLE {quoted(self.name)} (\n  {definitions}\n)"
-
 
 @dataclasses.dataclass(frozen=True)
 class View:
     """A view, in SQL that DuckDB and BigQuery share.
 
     Attributes:
-      name: of the view.
-      description: what a row is.
-      sql: its query, with `{dataset}` before the name of each table.
+      name: Name of the view.
+      description: What one row is, as one or more sentences for analysts.
+      sql: Query with `{dataset}` before the name of each table.
     """
 
     name: str
@@ -150,127 +118,165 @@ class View:
     sql: str
 
     def query(self, dataset: str = "") -> str:
-        """Returns the query with table names qualified by `dataset`, which includes its dot; "" leaves them bare."""
+        """Returns the query with `dataset`, which ends with a dot or is empty, before each table name."""
         return self.sql.format(dataset=dataset)
 
 
-def quoted(name: str) -> str:
-    """Returns a name as DuckDB's SQL takes it, whatever characters it has."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-_KEY = (
-    Column("video_uri", ColumnType.STRING, "Path or gs:// address of the video.", Mode.REQUIRED),
+_MODEL = (
     Column(
-        "video_generation",
-        ColumnType.INT64,
-        "Version of the video: Cloud Storage's generation, or a local file's time of modification in nanoseconds.",
+        "model",
+        ColumnType.STRING,
+        "Model that counted: name of a preset, such as lite, or path of a checkpoint.",
         Mode.REQUIRED,
     ),
-    Column("model", ColumnType.STRING, "Name of the model's preset, or the path of its checkpoint.", Mode.REQUIRED),
     Column(
         "options_hash",
         ColumnType.STRING,
-        "First 16 hexadecimal digits of the SHA-256 of the run's `options_json`.",
+        "Identifier of the options: first 16 hexadecimal digits of the SHA-256 of `options_json`.",
         Mode.REQUIRED,
     ),
+)
+
+_KEY = (
+    Column("video_uri", ColumnType.STRING, "Local path or gs:// URI of the video.", Mode.REQUIRED),
+    Column(
+        "video_generation",
+        ColumnType.INT64,
+        "Version of the video: generation of the Cloud Storage object, or modification time of a local file in nanoseconds.",
+        Mode.REQUIRED,
+    ),
+    *_MODEL,
 )
 
 _KEY_NAMES = tuple(column.name for column in _KEY)
 
 _UPLOAD = (
-    Column("upload_date", ColumnType.DATE, "Day (UTC) of `video_updated`; partitions the table.", Mode.REQUIRED),
-    Column("video_updated", ColumnType.TIMESTAMP, "Time of the video's last change, as listed.", Mode.REQUIRED),
+    Column(
+        "upload_date",
+        ColumnType.DATE,
+        "Date (UTC) on which this version of the video was uploaded. Name it in queries to read less: it partitions the table.",
+        Mode.REQUIRED,
+    ),
+    Column(
+        "video_updated",
+        ColumnType.TIMESTAMP,
+        "Time at which this version of the video was uploaded, or a local file was last modified.",
+        Mode.REQUIRED,
+    ),
 )
 
 _RUN = (
-    Column("run_id", ColumnType.STRING, "Run that made this row; see the table `runs`.", Mode.REQUIRED),
-    Column("run_started", ColumnType.TIMESTAMP, "Start of that run; the later run's row stays.", Mode.REQUIRED),
+    Column("run_id", ColumnType.STRING, "Run that wrote this row. Joins with `runs`.", Mode.REQUIRED),
+    Column(
+        "run_started",
+        ColumnType.TIMESTAMP,
+        "Time at which the run that wrote this row started. If two runs write the same key, the row of the later run stays.",
+        Mode.REQUIRED,
+    ),
 )
 
 _PROVENANCE = (
-    Column(
-        "model_sha256", ColumnType.STRING, "SHA-256 of the model's configuration and weights, in hexadecimal.", Mode.REQUIRED
-    ),
-    Column("options_json", ColumnType.STRING, "Options that decide the numbers, as JSON.", Mode.REQUIRED),
-    Column("code_version", ColumnType.STRING, "Version of the code.", Mode.REQUIRED),
-    Column("precision", ColumnType.STRING, "Arithmetic of the network: float32, bfloat16 or float16.", Mode.REQUIRED),
+    Column("model_sha256", ColumnType.STRING, "SHA-256 (hexadecimal) of the model's configuration and weights.", Mode.REQUIRED),
+    Column("options_json", ColumnType.STRING, "Options that affect the counts, as JSON.", Mode.REQUIRED),
+    Column("code_version", ColumnType.STRING, "Version of repcount that wrote the row.", Mode.REQUIRED),
+    Column("precision", ColumnType.STRING, "Number format of the network: float32, bfloat16 or float16.", Mode.REQUIRED),
 )
 
 VIDEO_COUNTS = Table(
     name="video_counts",
-    description="One row per counted video, model and options.",
+    description="One row per counted version of a video, model and options.",
     key=_KEY_NAMES,
     partition_column="upload_date",
     cluster_columns=("video_uri",),
     columns=(
         *_KEY,
         *_UPLOAD,
-        Column("count", ColumnType.FLOAT64, "Repetitions, fractions included.", Mode.REQUIRED),
-        Column("count_rounded", ColumnType.INT64, "`count` rounded to the nearest whole number, halves up.", Mode.REQUIRED),
+        Column("count", ColumnType.FLOAT64, "Number of repetitions, including fractions.", Mode.REQUIRED),
+        Column(
+            "count_rounded",
+            ColumnType.INT64,
+            "Number of repetitions as a whole number: `count` rounded, halves up.",
+            Mode.REQUIRED,
+        ),
         Column(
             "confidence",
             ColumnType.FLOAT64,
-            "How sure the model is of what it counted, 0..1; a video below the run's threshold counts 0.",
+            "How certain the model is that the video shows repetitions, 0..1. A video below the run's threshold has count 0.",
             Mode.REQUIRED,
         ),
         Column(
             "flags",
             ColumnType.STRING,
-            "What to know about the count: NOT_PERIODIC (nothing repeats), TRUNCATED (frames are missing, at the end or where "
-            "the file is damaged; the count is that of the others), TOO_SHORT (fewer frames than the model's window of 64), "
+            "Notes on the count: NOT_PERIODIC (nothing repeats), TRUNCATED (frames are missing, at the end or where the file "
+            "is damaged; the count covers the others), TOO_SHORT (fewer frames than the model's window of 64), "
             "PERIOD_AT_LIMIT (the true period may be longer), AMBIGUOUS_STRIDE (another stride or period is as likely and "
-            "counts differently), VARIABLE_FRAME_RATE, ROTATED (turned upright as the file asks).",
+            "gives another count), VARIABLE_FRAME_RATE (frames are unevenly spaced), ROTATED (the video was turned upright).",
             Mode.REPEATED,
         ),
         Column(
             "stride",
             ColumnType.INT64,
-            "Frames from one frame that the model saw to the next, at the stride with the best score.",
+            "Stride with the best score, in frames: 2 means that the model saw every second frame.",
             Mode.REQUIRED,
         ),
         Column(
             "stride_scores",
             ColumnType.STRUCT,
-            "Score of every stride, in rising order; the best one counted, unless all strides voted.",
+            "One item per stride tried, in ascending order. The stride with the best score decides the count, unless all vote.",
             Mode.REPEATED,
             (
-                Column("stride", ColumnType.INT64, "Frames from one frame seen to the next."),
-                Column("score", ColumnType.FLOAT64, "Mean periodicity score, 0..1."),
+                Column("stride", ColumnType.INT64, "Stride in frames: 2 means that the model saw every second frame."),
+                Column("score", ColumnType.FLOAT64, "Mean periodicity score at this stride, 0..1."),
             ),
         ),
         Column(
             "mean_period_sec",
             ColumnType.FLOAT64,
-            "Mean duration of a repetition in seconds: time of the periodic frames by `count`. NULL if nothing was counted.",
+            "Mean duration of a repetition in seconds: duration of the periodic frames divided by `count`. NULL if nothing was "
+            "counted.",
         ),
-        Column("mean_rate_hz", ColumnType.FLOAT64, "Repetitions a second while repeating: 1 / `mean_period_sec`."),
+        Column(
+            "mean_rate_hz",
+            ColumnType.FLOAT64,
+            "Mean repetitions per second while repeating: 1 / `mean_period_sec`. NULL if nothing was counted.",
+        ),
         Column(
             "segments",
             ColumnType.STRUCT,
-            "Stretches of repetitions, in order; pauses shorter than one repetition do not end one. Counts add up to `count`.",
+            "Uninterrupted sets of repetitions, in order. A pause shorter than one repetition does not end a segment. Their "
+            "counts add up to `count`.",
             Mode.REPEATED,
             (
-                Column("start_sec", ColumnType.FLOAT64, "Start, seconds from the video's first frame."),
-                Column("end_sec", ColumnType.FLOAT64, "End, seconds from the video's first frame."),
-                Column("count", ColumnType.FLOAT64, "Repetitions within."),
+                Column("start_sec", ColumnType.FLOAT64, "Start of the segment in seconds from the video's first frame."),
+                Column("end_sec", ColumnType.FLOAT64, "End of the segment in seconds from the video's first frame."),
+                Column("count", ColumnType.FLOAT64, "Number of repetitions in the segment, including fractions."),
             ),
         ),
         Column(
             "repetition_times_sec",
             ColumnType.FLOAT64,
-            "When repetitions 1, 2, 3 … were complete, seconds from the video's first frame.",
+            "Time at which repetition 1, 2, 3 … was complete, in seconds from the video's first frame.",
             Mode.REPEATED,
         ),
-        Column("duration_sec", ColumnType.FLOAT64, "Duration in seconds of what decoded."),
-        Column("fps", ColumnType.FLOAT64, "Frames a second as measured from their presentation times."),
-        Column("decoded_frames", ColumnType.INT64, "Frames that decoded.", Mode.REQUIRED),
-        Column("scored_frames", ColumnType.INT64, "Frames that were counted over, after thinning.", Mode.REQUIRED),
-        Column("width", ColumnType.INT64, "Width in pixels, as shown (after rotation).", Mode.REQUIRED),
-        Column("height", ColumnType.INT64, "Height in pixels, as shown (after rotation).", Mode.REQUIRED),
-        Column("codec", ColumnType.STRING, "Codec as FFmpeg names it: `h264`, `hevc`, `av1`, …; NULL if unknown."),
-        Column("rotation_degrees", ColumnType.INT64, "Clockwise rotation applied: 0, 90, 180 or 270.", Mode.REQUIRED),
-        Column("size_bytes", ColumnType.INT64, "Size of the file in bytes, as listed.", Mode.REQUIRED),
+        Column("duration_sec", ColumnType.FLOAT64, "Duration in seconds of the decoded part of the video. NULL if unknown."),
+        Column("fps", ColumnType.FLOAT64, "Frames per second of the video, measured from presentation times. NULL if unknown."),
+        Column("decoded_frames", ColumnType.INT64, "Number of frames decoded.", Mode.REQUIRED),
+        Column(
+            "scored_frames",
+            ColumnType.INT64,
+            "Number of frames that the count is based on, after reduction to the maximum frame rate.",
+            Mode.REQUIRED,
+        ),
+        Column("width", ColumnType.INT64, "Width of the video in pixels, after rotation.", Mode.REQUIRED),
+        Column("height", ColumnType.INT64, "Height of the video in pixels, after rotation.", Mode.REQUIRED),
+        Column("codec", ColumnType.STRING, "FFmpeg's name of the codec, such as `h264`, `hevc` or `av1`. NULL if unknown."),
+        Column(
+            "rotation_degrees",
+            ColumnType.INT64,
+            "Clockwise rotation in degrees applied to show the video upright: 0, 90, 180 or 270.",
+            Mode.REQUIRED,
+        ),
+        Column("size_bytes", ColumnType.INT64, "Size of the video file in bytes.", Mode.REQUIRED),
         *_RUN,
         *_PROVENANCE,
     ),
@@ -278,7 +284,7 @@ VIDEO_COUNTS = Table(
 
 FRAME_CURVES = Table(
     name="frame_curves",
-    description="One row per row of `video_counts`: how the count rises over the video. See the view `frame_curve_points`.",
+    description="One row per row of `video_counts`: its count over time. The view `frame_curve_points` has one row per frame.",
     key=_KEY_NAMES,
     partition_column="upload_date",
     cluster_columns=("video_uri",),
@@ -289,15 +295,23 @@ FRAME_CURVES = Table(
         Column(
             "points",
             ColumnType.STRUCT,
-            "One for each frame that was counted over, in order.",
+            "One item per scored frame, in order.",
             Mode.REPEATED,
             (
-                Column("frame", ColumnType.INT64, "Number of the frame among those counted over, from 0."),
-                Column("time_sec", ColumnType.FLOAT64, "When it is shown, seconds from the video's first frame."),
-                Column("count", ColumnType.FLOAT64, "Repetitions from the start to the end of this frame."),
-                Column("rate_hz", ColumnType.FLOAT64, "Repetitions a second; 0 where the frame is not periodic."),
-                Column("periodicity", ColumnType.FLOAT64, "Periodicity score of the frame, 0..1."),
-                Column("period_sec", ColumnType.FLOAT64, "Seconds a repetition takes here; NULL where not periodic."),
+                Column("frame", ColumnType.INT64, "Index of the frame among the scored frames, from 0."),
+                Column("time_sec", ColumnType.FLOAT64, "Time of the frame in seconds from the video's first frame."),
+                Column("count", ColumnType.FLOAT64, "Number of repetitions from the video's start to the end of this frame."),
+                Column("rate_hz", ColumnType.FLOAT64, "Repetitions per second at this frame. 0 if nothing repeats there."),
+                Column(
+                    "periodicity",
+                    ColumnType.FLOAT64,
+                    "Periodicity score of the frame, 0..1: how certain the model is that it belongs to a repetition.",
+                ),
+                Column(
+                    "period_sec",
+                    ColumnType.FLOAT64,
+                    "Duration in seconds of a repetition at this frame. NULL if nothing repeats there.",
+                ),
             ),
         ),
     ),
@@ -306,8 +320,8 @@ FRAME_CURVES = Table(
 FAILURES = Table(
     name="failures",
     description=(
-        "One row per video, model and options that could not be counted. A count removes it, and a failure never takes the "
-        "place of a count that is there."
+        "One row per version of a video, model and options that could not be counted. A count deletes it, and a failure "
+        "never replaces a count."
     ),
     key=_KEY_NAMES,
     partition_column="upload_date",
@@ -316,9 +330,9 @@ FAILURES = Table(
         *_KEY,
         *_UPLOAD,
         Column("stage", ColumnType.STRING, "Step that failed: decode, score or count.", Mode.REQUIRED),
-        Column("code", ColumnType.STRING, "Why, as a code, for instance NOT_A_VIDEO.", Mode.REQUIRED),
-        Column("message", ColumnType.STRING, "Why, in words.", Mode.REQUIRED),
-        Column("size_bytes", ColumnType.INT64, "Size of the file in bytes, as listed.", Mode.REQUIRED),
+        Column("code", ColumnType.STRING, "Cause of the failure as a code, such as NOT_A_VIDEO.", Mode.REQUIRED),
+        Column("message", ColumnType.STRING, "Cause of the failure in words.", Mode.REQUIRED),
+        Column("size_bytes", ColumnType.INT64, "Size of the video file in bytes.", Mode.REQUIRED),
         *_RUN,
         *_PROVENANCE,
     ),
@@ -326,28 +340,32 @@ FAILURES = Table(
 
 RUNS = Table(
     name="runs",
-    description="One row per run that ended: listed = counted + failed + skipped.",
+    description="One row per committed run. listed = counted + failed + skipped.",
     key=("run_id",),
     columns=(
-        Column("run_id", ColumnType.STRING, "Identity of the run.", Mode.REQUIRED),
-        Column("run_started", ColumnType.TIMESTAMP, "When the run was started.", Mode.REQUIRED),
-        Column("run_ended", ColumnType.TIMESTAMP, "When its rows were committed.", Mode.REQUIRED),
-        Column("listed", ColumnType.INT64, "Videos listed.", Mode.REQUIRED),
-        Column("counted", ColumnType.INT64, "Videos counted.", Mode.REQUIRED),
-        Column("failed", ColumnType.INT64, "Videos that could not be counted.", Mode.REQUIRED),
-        Column("skipped", ColumnType.INT64, "Videos left out since the tables had them already.", Mode.REQUIRED),
-        Column("scored_frames", ColumnType.INT64, "Frames counted over, all counted videos together.", Mode.REQUIRED),
-        Column("video_sec", ColumnType.FLOAT64, "Duration in seconds of all counted videos together.", Mode.REQUIRED),
-        Column("model", ColumnType.STRING, "Name of the model's preset, or the path of its checkpoint.", Mode.REQUIRED),
+        Column("run_id", ColumnType.STRING, "Identifier of the run.", Mode.REQUIRED),
+        Column("run_started", ColumnType.TIMESTAMP, "Time at which the run started.", Mode.REQUIRED),
+        Column("run_ended", ColumnType.TIMESTAMP, "Time at which the run committed its rows.", Mode.REQUIRED),
         Column(
-            "options_hash",
-            ColumnType.STRING,
-            "First 16 hexadecimal digits of the SHA-256 of `options_json`.",
-            Mode.REQUIRED,
+            "listed", ColumnType.INT64, "Number of videos listed, without those left to later runs by a limit.", Mode.REQUIRED
         ),
+        Column("counted", ColumnType.INT64, "Number of videos counted.", Mode.REQUIRED),
+        Column("failed", ColumnType.INT64, "Number of videos that could not be counted.", Mode.REQUIRED),
+        Column("skipped", ColumnType.INT64, "Number of videos skipped because the tables already had them.", Mode.REQUIRED),
+        Column(
+            "scored_frames", ColumnType.INT64, "Total number of scored frames of all videos counted by the run.", Mode.REQUIRED
+        ),
+        Column("video_sec", ColumnType.FLOAT64, "Total duration in seconds of all videos counted by the run.", Mode.REQUIRED),
+        *_MODEL,
         *_PROVENANCE,
-        Column("first_upload_date", ColumnType.DATE, "First day of upload of its rows; NULL if it has none."),
-        Column("last_upload_date", ColumnType.DATE, "Last day of upload of its rows; NULL if it has none."),
+        Column(
+            "first_upload_date",
+            ColumnType.DATE,
+            "Earliest upload date (UTC) among the run's rows. NULL if the run has no rows.",
+        ),
+        Column(
+            "last_upload_date", ColumnType.DATE, "Latest upload date (UTC) among the run's rows. NULL if the run has no rows."
+        ),
     ),
 )
 
@@ -355,10 +373,10 @@ TABLES = (VIDEO_COUNTS, FRAME_CURVES, FAILURES, RUNS)
 
 LISTING = Table(
     name="listing",
-    description="One row per listed video, in a run's own files only.",
+    description="One row per listed video. Only in the staged files of a run.",
     key=("video_uri", "video_generation"),
     columns=(
-        Column("video", ColumnType.STRING, "The video as `records.VideoRefCoder` writes it.", Mode.REQUIRED),
+        Column("video", ColumnType.STRING, "The video, encoded by `records.VideoRefCoder`.", Mode.REQUIRED),
         *_KEY[:2],
         *_UPLOAD,
     ),
@@ -367,7 +385,7 @@ LISTING = Table(
 VIEWS = (
     View(
         "frame_curve_points",
-        "One row per frame: the curves of `frame_curves`, unnested.",
+        "One row per scored frame: the curves of `frame_curves`, unnested.",
         """\
 SELECT
   video_uri, video_generation, model, options_hash, upload_date, run_id,
@@ -377,7 +395,7 @@ CROSS JOIN UNNEST(points) AS point""",
     ),
     View(
         "latest_video_counts",
-        "One row per video: of its newest version, the count of the run that started last, whichever model it used.",
+        "One row per video: the latest run's count of its newest version, with any model.",
         """\
 SELECT *
 FROM {dataset}video_counts
@@ -388,7 +406,7 @@ QUALIFY ROW_NUMBER() OVER (
     ),
     View(
         "failures_by_code",
-        "One row per stage and code of failure.",
+        "One row per stage and code of failures, with the number of videos and an example.",
         """\
 SELECT stage, code, COUNT(DISTINCT video_uri) AS videos, MIN(video_uri) AS example_uri, MAX(run_started) AS last_run_started
 FROM {dataset}failures
@@ -396,7 +414,7 @@ GROUP BY stage, code""",
     ),
     View(
         "daily_summary",
-        "One row per day of upload, model and options: videos counted and failed, repetitions, hours of video, confidence.",
+        "One row per upload date, model and options: videos counted and failed, repetitions, hours of video, mean confidence.",
         """\
 SELECT
   upload_date, model, options_hash, COUNT(confidence) AS counted, COUNT(code) AS failed,
@@ -407,12 +425,12 @@ FROM (
   FROM {dataset}video_counts
   UNION ALL
   SELECT upload_date, model, options_hash, NULL, NULL, NULL, code FROM {dataset}failures
-) AS settled
+) AS outcomes
 GROUP BY upload_date, model, options_hash""",
     ),
     View(
         "model_comparison",
-        "One row per version of a video and pair of models, or of options, that have both counted it; `a` sorts before `b`.",
+        "One row per version of a video and pair of models or options that both counted it. `model_a` sorts before `model_b`.",
         """\
 SELECT
   a.video_uri, a.video_generation, a.upload_date,
@@ -425,40 +443,3 @@ ON a.upload_date = b.upload_date AND a.video_uri = b.video_uri AND a.video_gener
 WHERE a.model < b.model OR (a.model = b.model AND a.options_hash < b.options_hash)""",
     ),
 )
-
-
-def data_dictionary() -> str:
-    """Returns `docs/data_dictionary.md`: every table, column and view in Markdown."""
-    lines = [
-        "# Data dictionary",
-        "",
-        "Generated by `python -m transforms.warehouse.schema > docs/data_dictionary.md`. Times are UTC. REQUIRED",
-        "columns always have a value, NULLABLE ones may be NULL, REPEATED ones are lists, which may be empty.",
-    ]
-    for table in TABLES:
-        lines += ["", f"## `{table.name}`", "", table.description, "", f"Key: {_code_list(table.key)}."]
-        if table.partition_column:
-            lines[-1] += (
-                f" Partitioned by `{table.partition_column}`, clustered by {_code_list(table.cluster_columns)} in BigQuery."
-            )
-        lines += ["", "| Column | BigQuery | DuckDB | Mode | Meaning |", "| --- | --- | --- | --- | --- |"]
-        lines += _dictionary_rows(table.columns)
-    lines += ["", "## Views"]
-    for view in VIEWS:
-        lines += ["", f"### `{view.name}`", "", view.description, "", "```sql", view.query(), "```"]
-    return "\n".join(lines) + "\n"
-
-
-def _dictionary_rows(columns: tuple[Column, ...], prefix: str = "") -> Iterator[str]:
-    for column in columns:
-        duckdb_type = "STRUCT[]" if column.fields else column.duckdb_type
-        yield f"| `{prefix}{column.name}` | {column.type.value} | {duckdb_type} | {column.mode.value} | {column.description} |"
-        yield from _dictionary_rows(column.fields, f"{prefix}{column.name}.")
-
-
-def _code_list(names: tuple[str, ...]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(data_dictionary())

@@ -88,7 +88,7 @@ def test_a_mistake_is_one_line(output, arguments, message, capsys):
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path, capsys):
     assert repcount("delete", "--output", f"duckdb:{tmp_path}/none.duckdb", "--uri", "gs://b/1") == 2
-    assert "there is no such database" in capsys.readouterr().err
+    assert "the database must exist" in capsys.readouterr().err
     assert not (tmp_path / "none.duckdb").exists()
 
 

@@ -229,8 +229,8 @@ class TestWhatIsCounted:
         assert repcount(*self.ARGUMENTS, "--show", "2") == 1
         out, err = capsys.readouterr()
         assert err.splitlines()[-1] == (
-            "repcount run: 23 of 25 videos failed, and --max_failure_ratio allows 5.0%; all were committed, and the view "
-            "failures_by_code says why they failed"
+            "repcount run: 23 of 25 videos failed, more than the 5.0% that --max_failure_ratio allows. All rows are committed; the "
+            "view failures_by_code shows the causes"
         )
         assert "listed 25 = counted 2 + failed 23 + skipped 0" in out
         assert rows("c.duckdb", "SELECT failed FROM runs") == [(23,)]
@@ -255,12 +255,12 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
     ("arguments", "message"),
     [
         (["--input", "nothing/**", "--output", "duckdb:c.duckdb"], "matches nothing"),
-        (["--input", "videos", "--output", "c.duckdb"], "output must be duckdb:PATH or bigquery:PROJECT.DATASET"),
+        (["--input", "videos", "--output", "c.db"], "output must be duckdb:PATH or bigquery:PROJECT.DATASET"),
         (["--input", "videos", "--output", "bigquery:my-project.gym"], "--temp_location must be a folder of a bucket"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--mode", "some"], "--mode"),
         (
             ["--input", "videos", "--output", "duckdb:c.duckdb", "--mode", "all", "--requeue", "GONE"],
-            "requeue is for runs over",
+            "requeue works only with mode=new",
         ),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--requeue", "WENT"], "must be of EMPTY_FILE, "),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--limit", "0"], "limit must be a whole number of at least 1"),

@@ -70,7 +70,7 @@ def test_tables_of_another_shape_are_one_line_and_stay(output, warehouse, capsys
     query(warehouse, "CREATE TABLE runs (lap INTEGER)")
     assert repcount("tables", *output) == 2
     error = capsys.readouterr().err
-    assert error == "repcount tables: the table runs must have a column run_id. Received: lap\n"
+    assert error == "repcount tables: table runs must have a column run_id. Received: lap\n"
 
 
 @pytest.mark.parametrize(
@@ -78,5 +78,5 @@ def test_tables_of_another_shape_are_one_line_and_stay(output, warehouse, capsys
 )
 def test_what_only_bigquery_has_is_refused(output, option, tmp_path, capsys):
     assert repcount("tables", *output, *option) == 2
-    assert "can be chosen for bigquery:PROJECT.DATASET only" in capsys.readouterr().err
+    assert "require_partition_filter need --output bigquery:PROJECT.DATASET" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

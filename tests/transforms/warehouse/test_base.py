@@ -7,8 +7,8 @@ import pytest
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
 from tests.support.warehouses import commit, contents, later_run, num_rows, read, stage, stage_listing
 from transforms.failure_codes import FailureCode
-from transforms.records import VideoResult
-from transforms.warehouse.base import Selection, WarehouseError
+from transforms.records import Selection, SelectionTotals, VideoResult
+from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.rows import RunTotals
@@ -117,9 +117,9 @@ def test_any_name_goes_in_and_comes_out(warehouse):
     assert read(warehouse, "video_uri, model", "video_counts") == sorted(((name, provenance.model) for name in names), key=repr)
     assert read(warehouse, "message", "failures") == [(names[0],)]
     provenance = later_run("now", model=provenance.model)
-    selected = warehouse.select(provenance, stage_listing(warehouse, provenance, map_videos(names)), Selection())
-    assert (selected.listed, selected.skipped) == (3, 3)
-    assert warehouse.forget(names[:1], None, dry_run=False)["video_counts"] == 1
+    totals, _ = warehouse.select(provenance, stage_listing(warehouse, provenance, map_videos(names)), Selection())
+    assert totals == SelectionTotals(listed=3, skipped=3, left=0)
+    assert warehouse.delete_videos(names[:1], None, dry_run=False)["video_counts"] == 1
     assert len(read(warehouse, "video_uri", "video_counts")) == 2
 
 
@@ -150,10 +150,10 @@ class TestSelection:
     def select(self, warehouse, videos=None, provenance=None, **wishes):
         provenance = provenance or later_run("now")
         files = stage_listing(warehouse, provenance, videos or self.VIDEOS)
-        selected = warehouse.select(provenance, files, Selection(**wishes))
-        names = sorted(video.uri.removeprefix("gs://b/") for video in selected.videos)
+        totals, videos = warehouse.select(provenance, files, Selection(**wishes))
+        names = sorted(video.uri.removeprefix("gs://b/") for video in videos)
         warehouse.remove_staging(provenance.run_id)
-        return "".join(names), (selected.listed, selected.skipped, selected.left)
+        return "".join(names), (totals.listed, totals.skipped, totals.left)
 
     def test_what_has_a_count_or_a_failure_is_left_out(self, filled):
         assert self.select(filled) == ("45", (5, 3, 0))
@@ -178,20 +178,20 @@ class TestSelection:
 class TestForget:
     def test_all_versions_of_a_video_go(self, filled):
         commit(filled, later_run("second"), make_video_count("gs://b/1", 2), make_video_count("gs://b/9"))
-        assert filled.forget(["gs://b/1", "gs://b/2"], None, dry_run=True) == {
+        assert filled.delete_videos(["gs://b/1", "gs://b/2"], None, dry_run=True) == {
             "video_counts": 2,
             "frame_curves": 2,
             "failures": 1,
         }
         assert num_rows(filled)["video_counts"] == 3
-        assert filled.forget(["gs://b/1", "gs://b/2"], None, dry_run=False)["video_counts"] == 2
+        assert filled.delete_videos(["gs://b/1", "gs://b/2"], None, dry_run=False)["video_counts"] == 2
         assert num_rows(filled) == {"video_counts": 1, "frame_curves": 1, "failures": 1, "runs": 2}
 
     def test_old_uploads_go(self, filled):
         late = make_failure("gs://b/late", updated=STARTED + datetime.timedelta(days=10))
         commit(filled, later_run("second"), late)
         day = (STARTED + datetime.timedelta(days=10)).date()
-        assert filled.forget([], day, dry_run=False) == {"video_counts": 1, "frame_curves": 1, "failures": 2}
+        assert filled.delete_videos([], day, dry_run=False) == {"video_counts": 1, "frame_curves": 1, "failures": 2}
         assert num_rows(filled) == {"video_counts": 0, "frame_curves": 0, "failures": 1, "runs": 2}
 
 

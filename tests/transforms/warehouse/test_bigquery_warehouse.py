@@ -15,9 +15,11 @@ from google.cloud import bigquery, storage
 
 from tests.support.samples import make_failure, make_provenance, make_video_count
 from tests.support.warehouses import commit, contents, num_rows, stage
-from transforms.warehouse import bigquery_warehouse as warehouse_module
+from transforms.warehouse import bigquery_jobs, bigquery_warehouse
 from transforms.warehouse.base import TableOptions, WarehouseError
-from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse, _merge_fields, _to_field, is_passing, loads_from
+from transforms.warehouse.bigquery_jobs import is_transient
+from transforms.warehouse.bigquery_tables import merge_fields, to_field
+from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse, loads_from
 from transforms.warehouse.schema import TABLES, VIDEO_COUNTS, VIEWS
 
 
@@ -70,7 +72,7 @@ class TestCheck:
         dataset.location = "europe-west4"
         cloud.client().create_dataset(dataset)
         far = BigQueryWarehouse(cloud.project, dataset.dataset_id, cloud.temp_location)
-        with pytest.raises(WarehouseError, match=r"must be where the data set is, in europe-west4\. Received: gs://\S+ in US"):
+        with pytest.raises(WarehouseError, match=r"must be in the data set's region, europe-west4\. Received: gs://\S+ in US"):
             far.check()
 
     @pytest.mark.parametrize("status", [401, 403])
@@ -97,9 +99,7 @@ class TestCheck:
             raise DefaultCredentialsError("long\nstory")
 
         monkeypatch.setattr("google.cloud.bigquery.Client", refuse)
-        with pytest.raises(
-            WarehouseError, match="there are no credentials; `gcloud auth application-default login` makes some"
-        ):
+        with pytest.raises(WarehouseError, match="no credentials found; run `gcloud auth application-default login`"):
             warehouse.check()
 
     def test_a_pickled_warehouse_holds_only_where_it_is(self, warehouse):
@@ -132,7 +132,7 @@ class TestPrepare:
         for table in TABLES:
             found = cloud.client().get_table(f"{cloud.project}.{cloud.dataset}.{table.name}")
             assert [field.to_api_repr() for field in found.schema] == [
-                _to_field(column).to_api_repr() for column in table.columns
+                to_field(column).to_api_repr() for column in table.columns
             ]
             assert found.description == table.description
             assert (found.time_partitioning.field if found.time_partitioning else None) == table.partition_column
@@ -176,7 +176,7 @@ class TestPrepare:
         client.delete_table(table_id)
         runs = next(table for table in TABLES if table.name == "runs")
         own = bigquery.SchemaField("note", "STRING", "NULLABLE", "Ours.")
-        fields = [_to_field(column) for column in runs.columns if column.name != "last_upload_date"]
+        fields = [to_field(column) for column in runs.columns if column.name != "last_upload_date"]
         client.create_table(bigquery.Table(table_id, [own, *fields]))
         assert prepared.changes() == ["add column runs.last_upload_date"]
         cloud.bigquery.clear()
@@ -193,7 +193,7 @@ class TestPrepare:
         assert prepared.changes() == ["change view failures_by_code"]
 
     def test_a_table_that_is_partitioned_otherwise_is_refused(self, warehouse, cloud):
-        fields = [_to_field(column) for column in VIDEO_COUNTS.columns]
+        fields = [to_field(column) for column in VIDEO_COUNTS.columns]
         cloud.client().create_table(bigquery.Table(f"{cloud.project}.{cloud.dataset}.video_counts", fields))
         with pytest.raises(WarehouseError, match=r"video_counts must be partitioned by upload_date\. Received: None"):
             warehouse.check()
@@ -203,7 +203,7 @@ class TestPrepare:
         cloud.upload("temp/other.txt", b"not ours")
         prepared.prepare()
         assert len(cloud.objects("temp/repcount-staging/")) == 1
-        monkeypatch.setattr(warehouse_module, "STAGING_KEPT_SEC", -60.0)
+        monkeypatch.setattr(bigquery_warehouse, "STAGING_KEPT_SEC", -60.0)
         prepared.prepare()
         assert cloud.objects("temp/") == ["temp/other.txt"]
 
@@ -211,10 +211,10 @@ class TestPrepare:
 class TestMergeFields:
     """Differences are computed here: the server of these tests does not change tables as the service does."""
 
-    FIELDS = tuple(_to_field(column) for column in VIDEO_COUNTS.columns)
+    FIELDS = tuple(to_field(column) for column in VIDEO_COUNTS.columns)
 
     def test_equal_tables_have_none(self):
-        assert _merge_fields("t", self.FIELDS, VIDEO_COUNTS.columns) == (list(self.FIELDS), [])
+        assert merge_fields("t", self.FIELDS, VIDEO_COUNTS.columns) == (list(self.FIELDS), [])
 
     def test_older_names_of_types_are_known(self):
         names = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "STRUCT": "RECORD"}
@@ -222,7 +222,7 @@ class TestMergeFields:
             bigquery.SchemaField.from_api_repr({**field.to_api_repr(), "type": names.get(field.field_type, field.field_type)})
             for field in self.FIELDS
         ]
-        assert _merge_fields("t", older, VIDEO_COUNTS.columns)[1] == []
+        assert merge_fields("t", older, VIDEO_COUNTS.columns)[1] == []
 
     def test_missing_columns_and_fields_are_added_and_the_others_stay(self):
         own = bigquery.SchemaField("note", "STRING")
@@ -231,7 +231,7 @@ class TestMergeFields:
         segments = copy.deepcopy(older[place].to_api_repr())
         segments["fields"] = segments["fields"][:2]
         older[place] = bigquery.SchemaField.from_api_repr(segments)
-        merged, lines = _merge_fields("video_counts", older, VIDEO_COUNTS.columns)
+        merged, lines = merge_fields("video_counts", older, VIDEO_COUNTS.columns)
         assert lines == ["add column video_counts.segments.count", "add column video_counts.fps"]
         assert merged[0] == own
         assert {field.name for field in merged} == {field.name for field in [own, *self.FIELDS]}
@@ -239,16 +239,16 @@ class TestMergeFields:
 
     def test_descriptions_are_brought_up_to_date(self):
         older = [bigquery.SchemaField.from_api_repr({**self.FIELDS[0].to_api_repr(), "description": "?"}), *self.FIELDS[1:]]
-        merged, lines = _merge_fields("video_counts", older, VIDEO_COUNTS.columns)
+        merged, lines = merge_fields("video_counts", older, VIDEO_COUNTS.columns)
         assert lines == ["describe column video_counts.video_uri"]
         assert merged[0] == self.FIELDS[0]
 
     @pytest.mark.parametrize(
         ("name", "change", "message"),
         [
-            ("count", {"type": "STRING"}, "the column t.count must be FLOAT64 REQUIRED. Received: STRING REQUIRED"),
-            ("flags", {"mode": "NULLABLE"}, "the column t.flags must be STRING REPEATED. Received: STRING NULLABLE"),
-            ("video_uri", None, "the table t must have a column video_uri. Received: video_generation, "),
+            ("count", {"type": "STRING"}, "column t.count must be FLOAT64 REQUIRED. Received: STRING REQUIRED"),
+            ("flags", {"mode": "NULLABLE"}, "column t.flags must be STRING REPEATED. Received: STRING NULLABLE"),
+            ("video_uri", None, "table t must have a column video_uri. Received: video_generation, "),
         ],
     )
     def test_another_shape_is_refused(self, name, change, message):
@@ -258,7 +258,7 @@ class TestMergeFields:
             if change or field.name != name
         ]
         with pytest.raises(WarehouseError, match=re.escape(message)):
-            _merge_fields("t", fields, VIDEO_COUNTS.columns)
+            merge_fields("t", fields, VIDEO_COUNTS.columns)
 
 
 class TestCommit:
@@ -292,7 +292,7 @@ class TestCommit:
             assert values == {"first_date": "2026-01-01", "last_date": "2026-01-01"}
 
     def test_many_files_are_loaded_by_several_jobs(self, prepared, cloud, monkeypatch):
-        monkeypatch.setattr(warehouse_module, "_FILES_PER_LOAD", 2)
+        monkeypatch.setattr(bigquery_jobs, "_FILES_PER_LOAD", 2)
         provenance = make_provenance()
         files = [file for number in range(5) for file in stage(prepared, provenance, make_failure(f"gs://b/{number}"))]
         assert commit(prepared, provenance, files=files, listed=5).failed == 5
@@ -315,7 +315,7 @@ class TestCommit:
     def test_what_cannot_be_removed_is_logged(self, prepared, cloud, caplog):
         cloud.bigquery.fail(lambda request: request.method == "DELETE", status=403, reason="accessDenied")
         prepared.remove_staging("run-1")
-        assert "Run run-1 is over, but what was staged could not be removed" in caplog.text
+        assert "Run run-1 has ended, but its staged rows could not be deleted" in caplog.text
 
 
 class TestRetries:
@@ -361,7 +361,7 @@ class TestRetries:
     def test_a_commit_that_failed_half_way_is_finished_by_the_next_attempt(self, prepared, cloud):
         provenance = make_provenance()
         files = stage(prepared, provenance, *self.SETTLED)
-        for step in ("load_failures", "settle_failures", "merge_video_counts", "merge_failures", "merge_runs"):
+        for step in ("load_failures", "delete_failures", "merge_video_counts", "merge_failures", "merge_runs"):
             cloud.bigquery.fail(is_job(f"_{step}_"), status=403, reason="accessDenied")
             with pytest.raises(WarehouseError):
                 commit(prepared, provenance, files=files, listed=2)
@@ -405,7 +405,7 @@ def failed_job(reason, status=400, text="no"):
     ],
 )
 def test_errors_that_pass_are_told_from_those_that_stay(error, passes):
-    assert is_passing(error) is passes
+    assert is_transient(error) is passes
 
 
 def test_the_bucket_of_these_tests_is_real(cloud):

@@ -20,7 +20,7 @@ import pytest
 from tests.support.samples import STARTED, UTC, make_failure, make_provenance, make_video, make_video_count
 from transforms.failure_codes import FailureCode
 from transforms.records import VideoCount, VideoResult
-from transforms.warehouse import duckdb_warehouse as warehouse_module
+from transforms.warehouse import duckdb_warehouse
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.parquet import StagedFile
@@ -110,22 +110,22 @@ class TestCheck:
     def test_a_path_below_something_that_is_no_folder_is_refused(self, tmp_path, path):
         (tmp_path / "file").touch()
         (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-        with pytest.raises(WarehouseError, match=r"needs a folder to write to, and .* is none\. Received: "):
+        with pytest.raises(WarehouseError, match=r"must be in a writable folder, but .* is not one\. Received: "):
             DuckDBWarehouse(str(tmp_path / path)).check()
 
     def test_a_file_or_a_folder_that_cannot_be_written_is_refused(self, warehouse, monkeypatch):
         warehouse.prepare()
         monkeypatch.setattr(
-            warehouse_module.os, "access", lambda path, mode: False
+            duckdb_warehouse.os, "access", lambda path, mode: False
         )  # root may write to whatever has no such bit
-        with pytest.raises(WarehouseError, match="must be a file that can be written to"):
+        with pytest.raises(WarehouseError, match="must be a writable file"):
             warehouse.check()
-        with pytest.raises(WarehouseError, match="needs a folder to write to"):
+        with pytest.raises(WarehouseError, match="must be in a writable folder"):
             DuckDBWarehouse(warehouse.path + ".other").check()
 
     def test_a_table_of_the_same_name_and_another_shape_is_refused(self, warehouse):
         query(warehouse, "CREATE TABLE runs (lap INTEGER)")
-        with pytest.raises(WarehouseError, match=r"the table runs must have a column run_id\. Received: lap"):
+        with pytest.raises(WarehouseError, match=r"table runs must have a column run_id\. Received: lap"):
             warehouse.check()
 
     def test_a_pickled_warehouse_holds_only_its_path(self, warehouse):
@@ -182,12 +182,12 @@ class TestPrepare:
         [
             (
                 "ALTER TABLE video_counts ALTER count TYPE VARCHAR",
-                "the column video_counts.count must be DOUBLE. Received: VARCHAR",
+                "column video_counts.count must be DOUBLE. Received: VARCHAR",
             ),
-            ("ALTER TABLE failures DROP COLUMN video_uri", "the table failures must have a column video_uri. Received: "),
+            ("ALTER TABLE failures DROP COLUMN video_uri", "table failures must have a column video_uri. Received: "),
             (
                 "ALTER TABLE frame_curves ALTER points TYPE STRUCT(frame VARCHAR)[] USING []",
-                "the column frame_curves.points must be ",
+                "column frame_curves.points must be ",
             ),
         ],
     )
@@ -300,22 +300,22 @@ class TestCommit:
         assert num_rows(warehouse) == {"video_counts": 1, "frame_curves": 1, "failures": 1, "runs": 2}
 
     def test_a_row_that_is_staged_twice_is_one_row(self, warehouse, monkeypatch):
-        for merge_bytes in (warehouse_module.MERGE_BYTES, 1):
-            monkeypatch.setattr(warehouse_module, "MERGE_BYTES", merge_bytes)
+        for merge_bytes in (duckdb_warehouse.MERGE_BYTES, 1):
+            monkeypatch.setattr(duckdb_warehouse, "MERGE_BYTES", merge_bytes)
             commit(warehouse, make_provenance(f"run-{merge_bytes}"), make_video_count(), make_video_count())
             assert num_rows(warehouse)["video_counts"] == num_rows(warehouse)["frame_curves"] == 1
 
     def test_many_files_are_merged_in_groups_of_bounded_size(self, warehouse, monkeypatch):
         sizes = []
-        merge = warehouse_module._merge
+        merge = duckdb_warehouse._merge
 
         def record(connection, table, source, parameters):
             sizes.append(len(parameters.get("paths", [])))
             merge(connection, table, source, parameters)
 
-        monkeypatch.setattr(warehouse_module, "_merge", record)
+        monkeypatch.setattr(duckdb_warehouse, "_merge", record)
         files = stage(warehouse, make_provenance(), *(make_failure(f"gs://b/{number}") for number in range(5)))
-        monkeypatch.setattr(warehouse_module, "MERGE_BYTES", 2 * files[0].num_bytes)
+        monkeypatch.setattr(duckdb_warehouse, "MERGE_BYTES", 2 * files[0].num_bytes)
         commit(warehouse, make_provenance(), files=files, listed=5)
         assert sizes == [2, 2, 1, 0]
         assert num_rows(warehouse)["failures"] == 5
@@ -377,14 +377,14 @@ def hold(path, opened, release):
 
 def commit_and_die(warehouse, provenance, files, merges):
     """Dies after so many MERGEs, at the latest when the commit is done and before anybody hears of it."""
-    merge, done = warehouse_module._merge, itertools.count()
+    merge, done = duckdb_warehouse._merge, itertools.count()
 
     def merge_or_die(*arguments):
         if next(done) == merges:
             os._exit(9)
         merge(*arguments)
 
-    warehouse_module._merge = merge_or_die
+    duckdb_warehouse._merge = merge_or_die
     commit(warehouse, provenance, files=files, listed=3)
     os._exit(9)
 
@@ -408,7 +408,7 @@ class TestOtherProcesses:
         assert num_rows(warehouse)["video_counts"] == 1
 
     def test_waiting_is_said_once_and_in_plain_words(self, warehouse, holder, caplog):
-        caplog.set_level(logging.DEBUG, logger=warehouse_module.__name__)
+        caplog.set_level(logging.DEBUG, logger=duckdb_warehouse.__name__)
         hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=1.5)
         with pytest.raises(WarehouseError):
             hasty.run_totals("run-1")
@@ -514,7 +514,7 @@ class TestRemoveStaging:
         assert [os.path.exists(warehouse.staging_folder(run_id)) for run_id in ("run-1", "run-2")] == [False, True]
 
     def test_preparing_removes_what_runs_killed_long_ago_left(self, warehouse, tmp_path, caplog):
-        caplog.set_level(logging.INFO, logger=warehouse_module.__name__)
+        caplog.set_level(logging.INFO, logger=duckdb_warehouse.__name__)
         others = DuckDBWarehouse(str(tmp_path / "other.duckdb"))
         folders = {}
         for owner, name in ((warehouse, "old"), (warehouse, "young"), (warehouse, "working"), (others, "theirs")):
@@ -534,7 +534,7 @@ class TestRemoveStaging:
         }  # fmt: skip
         assert link.is_symlink()
         assert [record.getMessage() for record in caplog.records] == [
-            f"Removed {folders['old']}, which a run that did not end left behind."
+            f"Deleted {folders['old']}, the staged files of a run that was killed."
         ]
 
     def test_old_staging_that_cannot_be_removed_is_logged(self, warehouse, caplog, monkeypatch):
@@ -542,15 +542,15 @@ class TestRemoveStaging:
             raise PermissionError(13, "Permission denied", str(folder))
 
         stage(warehouse, make_provenance(), make_failure())
-        monkeypatch.setattr(warehouse_module, "STAGING_KEPT_SEC", -60.0)
-        monkeypatch.setattr(warehouse_module.shutil, "rmtree", refuse)
+        monkeypatch.setattr(duckdb_warehouse, "STAGING_KEPT_SEC", -60.0)
+        monkeypatch.setattr(duckdb_warehouse.shutil, "rmtree", refuse)
         warehouse.prepare()
-        assert "could not be removed: [Errno 13] Permission denied" in caplog.text
+        assert "could not be deleted: [Errno 13] Permission denied" in caplog.text
 
     def test_a_folder_that_cannot_be_removed_is_logged(self, warehouse, caplog, monkeypatch):
         def refuse(folder):
             raise PermissionError(13, "Permission denied", folder)
 
-        monkeypatch.setattr(warehouse_module.shutil, "rmtree", refuse)
+        monkeypatch.setattr(duckdb_warehouse.shutil, "rmtree", refuse)
         warehouse.remove_staging("run-1")
-        assert "are committed but could not be removed" in caplog.text
+        assert "are committed but could not be deleted" in caplog.text

@@ -4,39 +4,45 @@ import pytest
 
 from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-from transforms.warehouse.open import parse_output
+from transforms.warehouse.open import open_warehouse
 
 
 def test_a_path_is_made_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert parse_output("duckdb:out/counts.duckdb") == DuckDBWarehouse(f"{tmp_path}/out/counts.duckdb")
-    assert parse_output("duckdb:/a b/c:d.duckdb").path == "/a b/c:d.duckdb"
+    assert open_warehouse("duckdb:out/counts.duckdb") == DuckDBWarehouse(f"{tmp_path}/out/counts.duckdb")
+    assert open_warehouse("duckdb:/a b/c:d.duckdb").path == "/a b/c:d.duckdb"
 
 
-@pytest.mark.parametrize("output", ["", "duckdb", "duckdb:", "counts.duckdb", "bigquery:", "postgres:x"])
+def test_a_path_that_ends_in_duckdb_needs_no_scheme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert open_warehouse("out/counts.duckdb") == DuckDBWarehouse(f"{tmp_path}/out/counts.duckdb")
+    assert open_warehouse("/a b/counts.duckdb") == DuckDBWarehouse("/a b/counts.duckdb")
+
+
+@pytest.mark.parametrize("output", ["", "duckdb", "duckdb:", "counts.db", "bigquery:", "postgres:x", "postgres:x.duckdb"])
 def test_another_spelling_is_refused(output):
     with pytest.raises(ValueError, match=r"output must be duckdb:PATH or bigquery:PROJECT\.DATASET\. Received: "):
-        parse_output(output, "gs://bucket/temp")
+        open_warehouse(output, "gs://bucket/temp")
 
 
 @pytest.mark.parametrize("output", ["duckdb::memory:", "duckdb:gs://b/c.duckdb"])
 def test_a_database_is_a_local_file(output):
     with pytest.raises(ValueError, match=r"output must be duckdb:PATH, with the path of a local file\. Received: "):
-        parse_output(output)
+        open_warehouse(output)
 
 
 @pytest.mark.parametrize("path", ["/what?/counts.duckdb", "/back\\slash.duckdb"])
 def test_a_path_that_duckdb_would_misread_is_refused(path):
     with pytest.raises(ValueError, match=r"output must be a path without '\?' and '\\'\. Received: "):
-        parse_output(f"duckdb:{path}")
+        open_warehouse(f"duckdb:{path}")
 
 
 def test_a_data_set_is_taken_with_the_folder_that_rows_are_staged_in():
-    assert parse_output("bigquery:my-project.gym", "gs://bucket/temp/") == BigQueryWarehouse(
+    assert open_warehouse("bigquery:my-project.gym", "gs://bucket/temp/") == BigQueryWarehouse(
         "my-project", "gym", "gs://bucket/temp"
     )
-    assert parse_output("bigquery:example.com:my-project.gym", "gs://bucket").project == "example.com:my-project"
-    assert parse_output("bigquery:my-project.gym", "").temp_location == ""
+    assert open_warehouse("bigquery:example.com:my-project.gym", "gs://bucket").project == "example.com:my-project"
+    assert open_warehouse("bigquery:my-project.gym", "").temp_location == ""
 
 
 @pytest.mark.parametrize(
@@ -45,10 +51,10 @@ def test_a_data_set_is_taken_with_the_folder_that_rows_are_staged_in():
 )
 def test_a_project_or_a_data_set_of_another_spelling_is_refused(place):
     with pytest.raises(ValueError, match=r"output must be bigquery:PROJECT\.DATASET, .*Received: "):
-        parse_output(f"bigquery:{place}", "gs://bucket/temp")
+        open_warehouse(f"bigquery:{place}", "gs://bucket/temp")
 
 
 @pytest.mark.parametrize("temp_location", [None, "/tmp", "bucket/temp", "gs://", "s3://bucket/temp"])
 def test_rows_need_a_folder_on_cloud_storage(temp_location):
     with pytest.raises(ValueError, match=r"--temp_location must be a folder of a bucket .*Received: "):
-        parse_output("bigquery:my-project.gym", temp_location)
+        open_warehouse("bigquery:my-project.gym", temp_location)

@@ -7,7 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from transforms.warehouse.schema import RUNS, TABLES, VIEWS, Column, ColumnType, Mode, data_dictionary, quoted
+from transforms.warehouse.dictionary import data_dictionary
+from transforms.warehouse.duckdb_tables import column_definition, create_table, quoted
+from transforms.warehouse.schema import RUNS, TABLES, VIEWS, Column, ColumnType, Mode
 
 DICTIONARY = Path(__file__).parents[3] / "docs" / "data_dictionary.md"
 
@@ -16,7 +18,7 @@ DICTIONARY = Path(__file__).parents[3] / "docs" / "data_dictionary.md"
 def connection():
     with duckdb.connect() as connection:
         for table in TABLES:
-            connection.execute(table.duckdb_ddl)
+            connection.execute(create_table(table))
         yield connection
 
 
@@ -28,7 +30,7 @@ def every_column(columns, path=""):
 
 def test_the_checked_in_data_dictionary_is_what_the_schema_gives():
     assert DICTIONARY.read_text(encoding="utf-8") == data_dictionary(), (
-        "run `python -m transforms.warehouse.schema > docs/data_dictionary.md` and review: columns may only be added"
+        "run `python -m transforms.warehouse.dictionary > docs/data_dictionary.md` and review: columns may only be added"
     )
 
 
@@ -78,9 +80,9 @@ def test_a_view_names_its_tables_within_the_dataset():
 
 def test_types_are_spelled_for_every_backend():
     column = Column("s", ColumnType.STRUCT, "x.", Mode.REPEATED, (Column("at", ColumnType.TIMESTAMP, "x."),))
-    assert column.duckdb_definition == '"s" STRUCT("at" TIMESTAMP WITH TIME ZONE)[] DEFAULT []'
+    assert column_definition(column) == '"s" STRUCT("at" TIMESTAMP WITH TIME ZONE)[] DEFAULT []'
     assert column.arrow_type == pa.list_(pa.struct([("at", pa.timestamp("us", "UTC"))]))
-    assert RUNS.columns[0].duckdb_definition == '"run_id" VARCHAR NOT NULL'
+    assert column_definition(RUNS.columns[0]) == '"run_id" VARCHAR NOT NULL'
 
 
 def test_quoting_stands_any_name():

@@ -1,0 +1,165 @@
+"""The tables of a DuckDB file: how columns are spelled, how a new file is created, and how an old one is upgraded."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+
+import duckdb
+
+from transforms.warehouse.base import WarehouseError
+from transforms.warehouse.schema import TABLES, VIEWS, Column, ColumnType, Mode, Table, View
+
+STORAGE_VERSION = "v1.4.0"
+"""Oldest DuckDB that opens the files created here. Left to itself, DuckDB 2.0 writes files that 1.5 cannot open."""
+
+_TYPES = {
+    ColumnType.STRING: "VARCHAR",
+    ColumnType.INT64: "BIGINT",
+    ColumnType.FLOAT64: "DOUBLE",
+    ColumnType.DATE: "DATE",
+    ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """A statement that upgrades a file.
+
+    Attributes:
+      line: Description of the change for people; "" if it is part of another change.
+      statement: The SQL to execute.
+    """
+
+    line: str
+    statement: str
+
+
+def create_file(path: str) -> None:
+    """Creates an empty DuckDB file in the format of `STORAGE_VERSION`, unless the file exists.
+
+    Raises:
+      duckdb.Error: The file cannot be created, or another process is creating it.
+    """
+    if not os.path.exists(path):
+        with duckdb.connect() as connection:
+            connection.execute(f"ATTACH {_literal(path)} AS created (STORAGE_VERSION '{STORAGE_VERSION}')")
+
+
+def upgrade(connection: duckdb.DuckDBPyConnection) -> None:
+    """Creates and adds whatever the database lacks; raises WarehouseError if a table has another shape."""
+    for change in find_changes(connection):
+        connection.execute(change.statement)
+
+
+def find_changes(connection: duckdb.DuckDBPyConnection) -> list[Change]:
+    """Returns the statements that add missing tables and columns and recreate outdated views.
+
+    Raises:
+      WarehouseError: A table lacks a REQUIRED column or has a column of another type.
+    """
+    found = connection.execute(
+        "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = current_schema()"
+    ).fetchall()
+    changes: list[Change] = []
+    for table in TABLES:
+        existing = {column_name: (data_type, comment) for name, column_name, data_type, comment in found if name == table.name}
+        changes += _table_changes(table, existing)
+    query = "SELECT view_name, comment FROM duckdb_views() WHERE database_name = current_database() AND NOT internal"
+    comments = dict(connection.execute(query).fetchall())
+    for view in VIEWS:
+        if comments.get(view.name) != _view_comment(view):
+            verb = "change" if view.name in comments else "create"
+            changes += _create_view(view, f"{verb} view {view.name}")
+    if any(change.statement.startswith("ALTER") for change in changes):
+        # A view keeps the columns that its tables had when it was created, and fails once they have more.
+        for view in VIEWS:
+            changes += _create_view(view, "")
+    return changes
+
+
+def quoted(name: str) -> str:
+    """Returns a name quoted for DuckDB's SQL, whatever characters it has."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def column_type(column: Column) -> str:
+    """Returns the type of a column in DuckDB's SQL."""
+    if column.type is ColumnType.STRUCT:
+        item = f"STRUCT({', '.join(f'{quoted(field.name)} {column_type(field)}' for field in column.fields)})"
+    else:
+        item = _TYPES[column.type]
+    return f"{item}[]" if column.mode is Mode.REPEATED else item
+
+
+def column_definition(column: Column) -> str:
+    """Returns name, type and constraint of a column, as in CREATE TABLE and ALTER TABLE … ADD COLUMN."""
+    constraint = {Mode.REQUIRED: " NOT NULL", Mode.NULLABLE: "", Mode.REPEATED: " DEFAULT []"}[column.mode]
+    return f"{quoted(column.name)} {column_type(column)}{constraint}"
+
+
+def create_table(table: Table) -> str:
+    """Returns the CREATE TABLE of a table."""
+    definitions = ",\n  ".join(column_definition(column) for column in table.columns)
+    return f"CREATE TABLE {quoted(table.name)} (\n  {definitions}\n)"
+
+
+def _table_changes(table: Table, existing: dict[str, tuple[str, str]]) -> list[Change]:
+    """Returns the changes to a table whose columns, with type and comment, are `existing`; empty for a missing table."""
+    changes = [] if existing else [Change(f"create table {table.name}", create_table(table))]
+    for column in table.columns:
+        data_type, comment = existing.get(column.name, (None, None))
+        if data_type is not None:
+            additions = _missing_fields(table, column, data_type)
+        elif not existing:
+            additions = {}
+        elif column.mode is Mode.REQUIRED:
+            raise WarehouseError(f"table {table.name} must have a column {column.name}. Received: {', '.join(existing)}")
+        else:
+            additions = {column.name: column_definition(column)}
+        for name, definition in additions.items():
+            changes.append(Change(f"add column {table.name}.{name}", f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
+        if comment != column.description:
+            line = f"describe column {table.name}.{column.name}" if data_type is not None else ""
+            name = f"{table.name}.{quoted(column.name)}"
+            changes.append(Change(line, f"COMMENT ON COLUMN {name} IS {_literal(column.description)}"))
+    return changes
+
+
+def _missing_fields(table: Table, column: Column, data_type: str) -> dict[str, str]:
+    """Returns the definitions, for ALTER TABLE … ADD COLUMN, of the fields that an existing STRUCT column lacks, by path.
+
+    Raises:
+      WarehouseError: The column, or one of its fields, has another type.
+    """
+    actual, expected = duckdb.sqltype(data_type), duckdb.sqltype(column_type(column))
+    if actual == expected:
+        return {}
+    if column.fields and actual.id == "list" and actual.child.id == "struct":
+        types = dict(actual.child.children)
+        if all(types.get(field.name, column_type(field)) == column_type(field) for field in column.fields):
+            return {
+                f"{column.name}.{field.name}": f"{quoted(column.name)}.element.{column_definition(field)}"
+                for field in column.fields
+                if field.name not in types
+            }
+    raise WarehouseError(f"column {table.name}.{column.name} must be {expected}. Received: {actual}")
+
+
+def _create_view(view: View, line: str) -> list[Change]:
+    return [
+        Change(line, f"CREATE OR REPLACE VIEW {view.name} AS\n{view.query()}"),
+        Change("", f"COMMENT ON VIEW {view.name} IS {_literal(_view_comment(view))}"),
+    ]
+
+
+def _view_comment(view: View) -> str:
+    """Returns a view's description with a hash of its query, which tells an outdated view."""
+    return f"{view.description} (Query {hashlib.sha256(view.query().encode()).hexdigest()[:8]}.)"
+
+
+def _literal(text: str) -> str:
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"
