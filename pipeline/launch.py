@@ -1,28 +1,22 @@
-"""Launching on Dataflow: its options, their checks before anything starts, and the setup of its workers."""
+"""Launching on Dataflow: its options, their checks before anything starts, and the setup of its workers.
+
+Functions import Beam and Google's clients when they are called, so that `repcount run --help` does not wait for them.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import re
-
-import requests
-from apache_beam.options.pipeline_options import (
-    DebugOptions,
-    GoogleCloudOptions,
-    PipelineOptions,
-    SetupOptions,
-    StandardOptions,
-    WorkerOptions,
-)
-from google.api_core.client_options import ClientOptions
-from google.api_core.exceptions import GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
-from google.cloud import dataflow
+from typing import TYPE_CHECKING
 
 from pipeline.command_line import UsageError
 from pipeline.machines import GPU_KINDS, cores_of
-from transforms.inference import ModelConfig
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from transforms.inference import ModelConfig
 
 FUSED = "fused"
 """Placement: every worker has a GPU, decodes and scores."""
@@ -127,6 +121,8 @@ def add_launch_options(parser: argparse.ArgumentParser) -> None:
 
 def make_launch(args: argparse.Namespace, options: PipelineOptions) -> LaunchConfig:
     """Returns how to run on Dataflow; raises UsageError for an invalid value, or for a Dataflow option without Dataflow."""
+    from apache_beam.options.pipeline_options import StandardOptions
+
     runner = options.view_as(StandardOptions).runner
     launch = LaunchConfig(args.gpu, args.placement, args.max_hours, args.unless_active, not args.no_wait)
     for given, name in (
@@ -149,6 +145,8 @@ def make_launch(args: argparse.Namespace, options: PipelineOptions) -> LaunchCon
 
 def _check_beam_options(options: PipelineOptions, launch: LaunchConfig) -> None:
     """Raises UsageError for an option of Beam that Dataflow would refuse, some of them only after minutes."""
+    from apache_beam.options.pipeline_options import GoogleCloudOptions, WorkerOptions
+
     given = options.get_all_options()
     if not given["project"]:
         raise UsageError(f"--runner={DATAFLOW_RUNNER} needs --project, the ID of the project that pays. Received: no --project")
@@ -191,6 +189,14 @@ def set_up_workers(options: PipelineOptions, launch: LaunchConfig) -> None:
     A worker with a GPU runs one process, whose threads share one model on the GPU. A process for each core would load a model
     each. Threads do not block each other: child processes decode, and TensorFlow releases Python's lock.
     """
+    from apache_beam.options.pipeline_options import (
+        DebugOptions,
+        GoogleCloudOptions,
+        SetupOptions,
+        StandardOptions,
+        WorkerOptions,
+    )
+
     options.view_as(SetupOptions).save_main_session = False  # everything that is pickled comes from packages
     if options.view_as(StandardOptions).runner != DATAFLOW_RUNNER:
         return
@@ -215,6 +221,13 @@ def set_up_workers(options: PipelineOptions, launch: LaunchConfig) -> None:
 
 def check_none_is_active(options: PipelineOptions, prefix: str) -> None:
     """Raises UsageError if a Dataflow job whose name starts with `prefix` is active, or if the jobs cannot be listed."""
+    import requests
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+    from google.api_core.client_options import ClientOptions
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud import dataflow
+
     cloud = options.view_as(GoogleCloudOptions)
     if not (cloud.project and cloud.region):
         raise UsageError("--unless_active needs --project and --region. Received: only one of them, or neither")
