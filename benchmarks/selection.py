@@ -28,7 +28,8 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks.report import print_result
-from transforms.listing import ListVideos, list_videos
+from transforms.listing import ListVideos
+from transforms.matching import list_videos
 from transforms.progress import WriteTotals, read_totals
 from transforms.records import Selection, VideoRef
 from transforms.selection import SelectVideos

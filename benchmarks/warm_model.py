@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from model.tensorflow_import import import_tensorflow
-from transforms.inference import ChunkScorer
+from transforms.scoring import ChunkScorer
 
 
 @functools.cache

@@ -13,12 +13,12 @@ from model.counting import CountingOptions
 from model.presets import load_model
 from pipeline.command_line import UsageError
 from pipeline.options import make_counting, make_decoding, make_model
-from transforms.counting import aggregate
-from transforms.decoding.decode_videos import Reader, decode_or_fail
+from transforms.aggregation import aggregate
+from transforms.decoding.decode_video import Reader, decode_or_fail
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
-from transforms.inference import ChunkScorer, ModelConfig, score_or_fail
 from transforms.records import ChunkScores, Failure, VideoCount, VideoRef
+from transforms.scoring import ChunkScorer, ModelConfig, score_or_fail
 
 
 @dataclasses.dataclass(frozen=True)

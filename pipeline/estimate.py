@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.machines import core_count_fps
 from pipeline.run_config import RunConfig, SourceConfig
-from transforms.listing import batched, is_wanted
+from transforms.matching import batched, is_wanted
 from transforms.objects import list_objects
 from transforms.records import VideoRef
 from transforms.warehouse import sql

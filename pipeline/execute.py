@@ -23,10 +23,10 @@ from pipeline.progress_display import show_progress
 from pipeline.results_table import printable
 from pipeline.run_config import RunConfig, is_local_run
 from transforms.failure_codes import describe_error
+from transforms.failure_limit import TooManyFailuresError
 from transforms.inference import RepNetModelHandler
 from transforms.progress import read_totals
 from transforms.records import METRICS_NAMESPACE
-from transforms.staging import TooManyFailuresError
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.rows import Provenance, RunTotals
 

@@ -16,7 +16,7 @@ from pipeline.machines import GPU_KINDS, cores_of
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from transforms.inference import ModelConfig
+    from transforms.scoring import ModelConfig
 
 FUSED = "fused"
 """Placement: every worker has a GPU, decodes and scores."""

@@ -16,7 +16,7 @@ from model.precision import PRECISIONS, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
 from pipeline.command_line import UsageError, natural_number
 from transforms.decoding.options import DecodingOptions
-from transforms.inference import ModelConfig
+from transforms.scoring import ModelConfig
 
 if TYPE_CHECKING:
     from transforms.warehouse.base import Warehouse

@@ -16,11 +16,11 @@ from pipeline.dates import with_dates
 from pipeline.launch import LaunchConfig, for_workers
 from pipeline.options import make_counting, make_decoding, make_model, make_warehouse
 from transforms.decoding.options import DecodingOptions
-from transforms.inference import ModelConfig
-from transforms.listing import VIDEO_SUFFIXES, ListingFilter, check_any_matches
+from transforms.failure_limit import FailureLimit
+from transforms.matching import VIDEO_SUFFIXES, ListingFilter, check_any_matches
 from transforms.objects import is_local
 from transforms.records import Selection
-from transforms.staging import FailureLimit
+from transforms.scoring import ModelConfig
 from transforms.warehouse.base import Warehouse
 from transforms.warehouse.rows import canonical_json
 

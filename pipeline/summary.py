@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pipeline.execute import Outcome
 from pipeline.results_table import print_results, printable
-from transforms.staging import FailureLimit, TooManyFailuresError
+from transforms.failure_limit import FailureLimit, TooManyFailuresError
 from transforms.warehouse.base import Warehouse, WarehouseError
 from transforms.warehouse.rows import RunTotals
 

@@ -7,6 +7,8 @@ times are an hour off on machines with daylight saving time. Other remote scheme
 Patterns are Beam's: `*` matches any characters except `/`, `**` matches any characters, `?` matches one character and `[ab]`
 matches one of those listed. `dir/**` matches every object below `dir`. `dir/**/*.mp4` needs two slashes, so it does not match
 `dir/a.mp4`; use `dir/**.mp4` instead. A directory, or a remote prefix without wildcards, stands for everything below it.
+
+Beam is imported when it is needed, so that a single local file can be counted without it.
 """
 
 from __future__ import annotations
@@ -21,13 +23,11 @@ import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
-from apache_beam.io.filesystems import FileSystems
-
 from model.storage import SCHEME, open_bucket, split_uri
 from transforms.records import VideoRef
 
 if TYPE_CHECKING:
+    from apache_beam.io.filesystem import FileMetadata
     from google.cloud.storage import Blob
 
 COPY_BUFFER_BYTES = 8 << 20
@@ -39,6 +39,9 @@ REPLACED = "the video was replaced after it was listed; the next run counts the 
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _LAST_MICROSECOND = (datetime.datetime.max.replace(tzinfo=datetime.timezone.utc) - _EPOCH) // datetime.timedelta(microseconds=1)
+
+_REMOTE = re.compile(r"\s*[a-zA-Z][-a-zA-Z0-9+.]*://")
+"""Beam's rule for what is not a path on this machine."""
 
 _BLOB_FIELDS = "items(name,generation,size,timeCreated),nextPageToken"
 """Fields requested from Cloud Storage for each listed object."""
@@ -84,6 +87,8 @@ def find_object(uri: str) -> VideoRef | None:
         with _as_beam_errors(uri):
             blob = open_bucket(bucket_name).get_blob(name)
         return _from_blob(blob) if blob else None
+    from apache_beam.io.filesystems import FileSystems
+
     file_system = FileSystems.get_filesystem(uri)
     return _from_metadata(file_system.metadata(uri)) if file_system.exists(uri) else None
 
@@ -102,10 +107,10 @@ def check_readable(video: VideoRef) -> None:
 
     Local files pass: one that cannot be read becomes a failure of that video alone.
     """
-    from google.api_core.exceptions import RequestRangeNotSatisfiable
-
     if not video.uri.startswith(SCHEME):
         return
+    from google.api_core.exceptions import RequestRangeNotSatisfiable
+
     bucket_name, name = split_uri(video.uri)
     # An empty object has no first byte.
     with contextlib.suppress(RequestRangeNotSatisfiable), _as_beam_errors(video.uri, RequestRangeNotSatisfiable):
@@ -138,7 +143,7 @@ def download(video: VideoRef, file: BinaryIO, max_bytes: int) -> None:
 
 def is_local(uri: str) -> bool:
     """Returns whether a name is a path on this machine."""
-    return FileSystems.get_scheme(uri) is None
+    return _REMOTE.match(uri) is None
 
 
 def absolute(pattern: str) -> str:
@@ -149,12 +154,13 @@ def absolute(pattern: str) -> str:
 def _list_local(pattern: str, limit: int | None) -> Iterator[VideoRef]:
     if os.path.isdir(pattern):
         below = os.path.join(pattern, "")  # Beam cannot quote a wildcard in it
-        paths = [found for found in _match(re.sub(r"[*?\[]", "?", below) + "**", limit) if found.path.startswith(below)]
+        matched = (metadata.path for metadata in _match(re.sub(r"[*?\[]", "?", below) + "**", limit))
+        paths = [path for path in matched if path.startswith(below)]
     elif os.path.lexists(pattern):  # a file name may contain [, * or ?
-        paths = [FileMetadata(pattern, 0)]
+        paths = [pattern]
     else:
-        paths = _match(pattern, limit)
-    found = (find_object(metadata.path) for metadata in paths)
+        paths = [metadata.path for metadata in _match(pattern, limit)]
+    found = (find_object(path) for path in paths)
     return (video for video in found if video is not None)
 
 
@@ -180,6 +186,8 @@ def _match_blobs(pattern: str, limit: int | None) -> Iterator[VideoRef]:
         if found:
             yield found
         return
+    from apache_beam.io.filesystem import FileSystem
+
     bucket_name, name_pattern = split_uri(pattern)
     prefix = re.split(r"[*?\[]", name_pattern, maxsplit=1)[0]
     matches = re.compile(FileSystem.translate_pattern(pattern + "*" if pattern.endswith("/") else pattern)).match
@@ -189,6 +197,8 @@ def _match_blobs(pattern: str, limit: int | None) -> Iterator[VideoRef]:
 
 
 def _match(pattern: str, limit: int | None) -> list[FileMetadata]:
+    from apache_beam.io.filesystems import FileSystems
+
     (result,) = FileSystems.match([pattern], [limit])
     return result.metadata_list
 
@@ -196,6 +206,7 @@ def _match(pattern: str, limit: int | None) -> list[FileMetadata]:
 @contextlib.contextmanager
 def _as_beam_errors(uri: str, *passed: type[Exception]) -> Iterator[None]:
     """Turns errors of Cloud Storage's client into BeamIOError. Errors of the types in `passed` stay as they are."""
+    from apache_beam.io.filesystem import BeamIOError
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
 
@@ -223,6 +234,9 @@ def _copy_blob(video: VideoRef, file: BinaryIO) -> None:
 
 def _copy_stream(video: VideoRef, file: BinaryIO, max_bytes: int) -> None:
     """Copies an object from Beam's file system."""
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
     # Uncompressed: Beam would unpack what ends in .gz, whatever the size of its content.
     with FileSystems.open(video.uri, compression_type=CompressionTypes.UNCOMPRESSED) as source:
         while block := source.read(COPY_BUFFER_BYTES):

@@ -15,6 +15,7 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.failure_codes import FailureCode, Stage
+from transforms.failure_limit import FailureLimit
 from transforms.records import METRICS_NAMESPACE, Failure, SelectionTotals, VideoCount
 from transforms.warehouse.base import Warehouse
 from transforms.warehouse.parquet import StagedFile, TableWriter
@@ -47,37 +48,6 @@ class StageRows(beam.PTransform):
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc)
-
-
-class TooManyFailuresError(Exception):
-    """More videos failed than the run allows. All rows are committed nevertheless."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FailureLimit:
-    """How many videos may fail before the whole run counts as failed.
-
-    Attributes:
-      max_ratio: Maximum share of failed videos among those not skipped, 0..1. Default: 0.05.
-      min_videos: Number of videos up to which a run never counts as failed, since one of few means little. Default: 20.
-    """
-
-    max_ratio: float = 0.05
-    min_videos: int = 20
-
-    def __post_init__(self) -> None:
-        """Raises ValueError if `max_ratio` is outside 0..1."""
-        if not 0 <= self.max_ratio <= 1:
-            raise ValueError(f"max_failure_ratio must be from 0 to 1. Received: {self.max_ratio}")
-
-    def check(self, totals: RunTotals) -> None:
-        """Raises TooManyFailuresError if too many videos failed."""
-        finished = totals.counted + totals.failed
-        if finished > self.min_videos and totals.failed > self.max_ratio * finished:
-            raise TooManyFailuresError(
-                f"{totals.failed:,} of {finished:,} videos failed, more than the {self.max_ratio:.1%} that --max_failure_ratio "
-                "allows. All rows are committed; the view failures_by_code shows the causes"
-            )
 
 
 @dataclasses.dataclass(eq=False)

@@ -11,7 +11,7 @@ from pipeline.counter import Counter, count_video, load_counter
 from pipeline.options import add_model_options
 from pipeline.progress_display import announce, show_status
 from pipeline.results_table import print_results
-from transforms.listing import check_matches, list_videos
+from transforms.matching import check_matches, list_videos
 from transforms.records import VideoResult
 
 

@@ -24,7 +24,7 @@ from pipeline.counter import Counter, count_video, load_counter
 from pipeline.evaluation_plot import ClipCurves
 from pipeline.options import add_model_options
 from pipeline.results_table import print_table, printable, text_table
-from transforms.listing import list_videos
+from transforms.matching import list_videos
 from transforms.objects import find_object
 from transforms.records import Failure, VideoCount, VideoRef
 

@@ -13,7 +13,7 @@ from pipeline.launch import add_launch_options, check_none_is_active, make_launc
 from pipeline.options import add_model_options
 from pipeline.progress_display import announce
 from transforms.failure_codes import FailureCode
-from transforms.staging import FailureLimit
+from transforms.failure_limit import FailureLimit
 
 if TYPE_CHECKING:
     from pipeline.run_config import RunConfig

@@ -10,7 +10,7 @@ from pipeline.counter import Counter
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video, number_of, numbered
 from transforms.decoding.options import DecodingOptions
-from transforms.inference import ModelConfig
+from transforms.scoring import ModelConfig
 
 
 @pytest.fixture(autouse=True)

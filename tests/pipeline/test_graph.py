@@ -10,8 +10,9 @@ from tests.support.samples import make_provenance
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.options import DecodingOptions
-from transforms.inference import ModelConfig, RepNetModelHandler
+from transforms.inference import RepNetModelHandler
 from transforms.progress import finished_videos
+from transforms.scoring import ModelConfig
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 

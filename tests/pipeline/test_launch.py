@@ -17,7 +17,7 @@ from pipeline.launch import (
 )
 from pipeline.run_config import make_pipeline_options
 from tests.google_cloud.dataflow import Dataflow
-from transforms.inference import ModelConfig
+from transforms.scoring import ModelConfig
 
 DATAFLOW = ["--runner", "DataflowRunner", "--project", "gym", "--region", "europe-west4"]
 

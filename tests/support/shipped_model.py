@@ -6,7 +6,7 @@ from pipeline.command_line import CommandParser
 from pipeline.commands.evaluate import read_labels
 from pipeline.counter import count_video, load_counter
 from pipeline.options import add_model_options
-from transforms.listing import list_videos
+from transforms.matching import list_videos
 from transforms.records import VideoCount
 
 

@@ -12,10 +12,12 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from model.counting import CountingOptions, count_repetitions
 from model.logits import StrideLogits, concatenate, window_frames
-from transforms.counting import CountVideos, aggregate, find_flags
+from transforms.aggregation import aggregate, find_flags
+from transforms.coders import VideoRefCoder
+from transforms.counting import CountVideos
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode, Stage
-from transforms.records import ChunkScores, Failure, VideoCount, VideoFlag, VideoRef, VideoRefCoder
+from transforms.records import ChunkScores, Failure, VideoCount, VideoFlag, VideoRef
 
 CHUNK_FRAMES = 128
 STRIDES = (1, 2)

@@ -19,8 +19,9 @@ from model.logits import StrideLogits
 from model.storage import WeightsError
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode, Stage
-from transforms.inference import ModelConfig, RepNetModelHandler, ScoreChunks, score_or_fail
+from transforms.inference import RepNetModelHandler, ScoreChunks
 from transforms.records import ChunkScores, Failure, FrameChunk, VideoRef
+from transforms.scoring import ModelConfig, score_or_fail
 
 VIDEO = VideoRef("a.mp4", 1, 2, datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc))
 FACTS = VideoFacts(64, 48, "h264", 0, 30.0, 7, 0.2, False, False)

@@ -12,16 +12,11 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from google.api_core.exceptions import Forbidden
 
 from tests.support.samples import HOSTILE_NAMES
-from transforms.listing import (
-    ListingFilter,
-    ListVideos,
-    NoMatchError,
-    check_any_matches,
-    check_matches,
-    list_videos,
-)
+from transforms.coders import VideoRefCoder
+from transforms.listing import ListVideos
+from transforms.matching import ListingFilter, NoMatchError, check_any_matches, check_matches, list_videos
 from transforms.objects import find_object
-from transforms.records import VideoRef, VideoRefCoder
+from transforms.records import VideoRef
 from transforms.warehouse.schema import LISTING
 
 FILES = []

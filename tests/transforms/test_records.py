@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.markdown import table_rows
 from tests.support.samples import make_failure, make_video_count
-from transforms.records import VideoFlag, VideoRef, VideoRefCoder, VideoResult, rounded_count
+from transforms.coders import VideoRefCoder
+from transforms.records import VideoFlag, VideoRef, VideoResult, rounded_count
 
 
 def ref(uri="a.mp4", generation=2**62):

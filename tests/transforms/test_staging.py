@@ -15,8 +15,9 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
 from transforms.failure_codes import FailureCode, Stage
+from transforms.failure_limit import FailureLimit, TooManyFailuresError
 from transforms.records import SelectionTotals
-from transforms.staging import CommitRows, FailureLimit, StageRows, TooManyFailuresError, _WriteRowsFn
+from transforms.staging import CommitRows, StageRows, _WriteRowsFn
 from transforms.warehouse import parquet as staged_files
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse

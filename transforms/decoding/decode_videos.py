@@ -7,29 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Callable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from transforms.decoding.local_copy import check_unchanged, open_video
+from transforms.decoding.decode_video import decode_or_fail
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.prefetch import prefetch_each
 from transforms.decoding.process import DecoderProcess
-from transforms.decoding.samples import DecodeError, Samples
-from transforms.failure_codes import FailureCode, Stage, describe_error
 from transforms.records import METRICS_NAMESPACE, Failure, FrameChunk, VideoRef
 
 PREFETCH_BATCH_VIDEOS = 4
 """Videos that a worker's thread gets at once if it prefetches."""
-
-_LOGGER = logging.getLogger(__name__)
-
-Reader = Callable[[BinaryIO, DecodingOptions], Iterator[Samples]]
-"""Reads an open file: `DecoderProcess.read`, or `reader.read_video` in this process."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -108,34 +99,3 @@ class _DecodeFn(beam.DoFn):
             yield item
             started_sec = self._clock()  # the time that the next steps took is not decoding
         self._decode_msec.update(round(1000 * (spent_sec + self._clock() - started_sec)))
-
-
-def decode_or_fail(video: VideoRef, options: DecodingOptions, read: Reader) -> Generator[FrameChunk | Failure, None, None]:
-    """Decodes a video, local or remote.
-
-    Args:
-      video: Video to decode, as listed.
-      options: How to decode it.
-      read: Reads the open file.
-
-    Yields:
-      Chunks of `options.chunk_frames` frames, of which the last one may be shorter and carries the facts. If the video fails, a
-      failure follows; no error is raised.
-    """
-    try:
-        yield from _decode(video, options, read)
-    except DecodeError as error:
-        yield Failure(video, Stage.DECODE, error.code, error.message)
-    except Exception as error:  # one bad video must not fail the others
-        message = describe_error(error)
-        _LOGGER.info("Decoding %r failed: %s", video.uri, message)
-        _LOGGER.debug("Traceback of that failure:", exc_info=True)
-        yield Failure(video, Stage.DECODE, FailureCode.READ_ERROR, message)
-
-
-def _decode(video: VideoRef, options: DecodingOptions, read: Reader) -> Iterator[FrameChunk]:
-    with open_video(video, options.max_bytes) as file:
-        for index, samples in enumerate(read(file, options)):
-            if samples.facts is not None:
-                check_unchanged(video, file)
-            yield FrameChunk(video, index, samples.frames, samples.times_sec, samples.facts)

@@ -17,7 +17,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from model.storage import SCHEME, split_uri
-from transforms.records import Selection, SelectionTotals, VideoRef, VideoRefCoder
+from transforms.coders import VideoRefCoder
+from transforms.records import Selection, SelectionTotals, VideoRef
 from transforms.warehouse import sql
 from transforms.warehouse.base import (
     STAGING_KEPT_SEC,

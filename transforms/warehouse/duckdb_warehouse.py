@@ -17,7 +17,8 @@ import duckdb
 import pyarrow as pa
 import tenacity
 
-from transforms.records import Selection, SelectionTotals, VideoRef, VideoRefCoder
+from transforms.coders import VideoRefCoder
+from transforms.records import Selection, SelectionTotals, VideoRef
 from transforms.warehouse import sql
 from transforms.warehouse.base import (
     STAGING_KEPT_SEC,

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from transforms.records import Failure, VideoCount, VideoRef, VideoRefCoder, rounded_count
+from transforms.coders import VideoRefCoder
+from transforms.records import Failure, VideoCount, VideoRef, rounded_count
 from transforms.warehouse.schema import FRAME_CURVES, LISTING, Column, ColumnType, Mode, Table
 
 Row = dict[str, Any]

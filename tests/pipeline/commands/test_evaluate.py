@@ -17,7 +17,7 @@ from pipeline.main import main
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.options import DecodingOptions
-from transforms.inference import ModelConfig
+from transforms.scoring import ModelConfig
 
 MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)
 COUNTER = Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), MODEL)

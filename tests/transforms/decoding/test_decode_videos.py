@@ -16,7 +16,8 @@ from apache_beam.testing.util import assert_that, is_empty
 from tests.support.decoding import look_up
 from tests.support.videos import draw_video, number_of, numbered
 from transforms.decoding import decode_videos
-from transforms.decoding.decode_videos import DecodeVideos, decode_or_fail
+from transforms.decoding.decode_video import decode_or_fail
+from transforms.decoding.decode_videos import DecodeVideos
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
 from transforms.decoding.reader import read_video

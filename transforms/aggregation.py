@@ -1,0 +1,102 @@
+"""Aggregation: turns the scores and failures of one video into exactly one count or one failure. Does not import Beam."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import numpy as np
+
+from model.config import WINDOW_FRAMES
+from model.counting import Counted, CountingOptions, count_repetitions
+from model.logits import concatenate
+from transforms.decoding.video_facts import VideoFacts
+from transforms.failure_codes import FailureCode, Stage, describe_error
+from transforms.records import ChunkScores, Failure, VideoCount, VideoFlag, VideoRef
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def aggregate(
+    video: VideoRef, items: Iterable[ChunkScores | Failure], options: CountingOptions, period_offset: int
+) -> VideoCount | Failure:
+    """Returns the count of a video, or its failure.
+
+    Args:
+      video: Video that the items belong to.
+      items: Scores of its chunks and failures of its steps, in any order. A retry can leave several scores with the same index;
+        the first one counts.
+      options: How logits become counts.
+      period_offset: Frames that period class 0 stands for.
+
+    Returns:
+      The count, or a failure:
+      - The failure of the earliest stage, if there are any; within a stage the first by code and message.
+      - INCOMPLETE if the chunks are not numbered 0, 1, 2 … with facts on the last one only.
+      - COUNTING_FAILED if counting raises an error.
+    """
+    chunks: dict[int, ChunkScores] = {}
+    failures: list[Failure] = []
+    for item in items:
+        if isinstance(item, Failure):
+            failures.append(item)
+        else:
+            chunks.setdefault(item.index, item)
+    if failures:
+        return min(failures, key=_precedence)
+    in_order = [chunks[index] for index in sorted(chunks)]
+    facts = in_order[-1].facts if in_order else None
+    gap = _find_gap(in_order)
+    if facts is None or gap:
+        return Failure(video, Stage.COUNT, FailureCode.INCOMPLETE, gap)
+    try:
+        times_sec = np.concatenate([chunk.times_sec for chunk in in_order])
+        logits = concatenate([chunk.logits for chunk in in_order])
+        counted = count_repetitions(logits, len(times_sec), period_offset, options)
+    except Exception as error:  # one bad video must not fail the bundle, and with it the run
+        message = describe_error(error)
+        _LOGGER.info("Counting %r failed: %s", video.uri, message)
+        _LOGGER.debug("Traceback:", exc_info=True)
+        return Failure(video, Stage.COUNT, FailureCode.COUNTING_FAILED, message)
+    return VideoCount(video, facts, counted, times_sec, find_flags(facts, counted))
+
+
+def find_flags(facts: VideoFacts, counted: Counted) -> tuple[VideoFlag, ...]:
+    """Returns the flags of a count, in the order of `VideoFlag`.
+
+    NOT_PERIODIC: The count is 0, because no frame is periodic or the confidence is below the video threshold.
+    TRUNCATED: Frames are missing at the end or at a damaged place. The count covers the frames that decoded.
+    TOO_SHORT: The video has fewer sampled frames than a window, so the network saw the last frame repeated at every stride.
+    PERIOD_AT_LIMIT: The period is the longest that the chosen stride can measure. The true one may be longer.
+    AMBIGUOUS_STRIDE: Another stride scores as well and gives another count.
+    VARIABLE_FRAME_RATE: Frames are unevenly spaced, so a period in frames is not a fixed time.
+    ROTATED: The frames were rotated upright, as the file asks.
+    """
+    applies = {
+        VideoFlag.NOT_PERIODIC: counted.count == 0,
+        VideoFlag.TRUNCATED: facts.truncated,
+        VideoFlag.TOO_SHORT: len(counted.periodicity) < WINDOW_FRAMES,
+        VideoFlag.PERIOD_AT_LIMIT: counted.at_period_limit,
+        VideoFlag.AMBIGUOUS_STRIDE: counted.ambiguous_stride,
+        VideoFlag.VARIABLE_FRAME_RATE: facts.variable_frame_rate,
+        VideoFlag.ROTATED: facts.rotation_degrees != 0,
+    }
+    return tuple(flag for flag in VideoFlag if applies[flag])
+
+
+def _precedence(failure: Failure) -> tuple[int, str, str]:
+    return list(Stage).index(failure.stage), failure.code.value, failure.message
+
+
+def _find_gap(chunks: list[ChunkScores]) -> str:
+    """Returns what is wrong with a video's chunks, which are sorted by index; "" if they are complete."""
+    for expected, chunk in enumerate(chunks):
+        if chunk.index != expected:
+            return f"the scores of chunk {expected} did not arrive, those of chunk {chunk.index} did"
+        if chunk.facts is not None and chunk is not chunks[-1]:
+            return f"chunk {chunk.index} is marked as the last one, and there are {len(chunks)}"
+    if not chunks:
+        return "no scores arrived"
+    if chunks[-1].facts is None:
+        return f"the scores of the last chunk did not arrive, those of the {len(chunks)} before it did"
+    return ""
