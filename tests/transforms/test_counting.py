@@ -151,7 +151,7 @@ class TestAggregate:
         def fail(*_):
             raise RuntimeError("first\n  second " + "x" * 10_000)
 
-        monkeypatch.setattr("transforms.counting.count_repetitions", fail)
+        monkeypatch.setattr("transforms.aggregation.count_repetitions", fail)
 
         result = aggregated(chunks())
 

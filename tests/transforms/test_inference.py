@@ -98,7 +98,7 @@ def test_a_failure_of_an_earlier_step_passes_unchanged_in_order():
 
 
 def test_an_error_is_one_line_in_the_log_and_a_traceback_at_debug_level(caplog):
-    caplog.set_level("DEBUG", logger="transforms.inference")
+    caplog.set_level("DEBUG", logger="transforms.scoring")
     score_or_fail(chunk_of(POISON, index=3), FakeScorer())
     line, trace = caplog.records
     assert (line.levelname, line.exc_info) == ("INFO", None)

@@ -197,7 +197,7 @@ def test_an_unexpected_error_is_logged_in_one_line_with_a_traceback_for_debuggin
     def read_badly(file, options):
         raise RuntimeError("who\nknows")
 
-    caplog.set_level("DEBUG", logger="transforms.decoding.decode_videos")
+    caplog.set_level("DEBUG", logger="transforms.decoding.decode_video")
     list(decode_or_fail(look_up(clip), DecodingOptions(), read_badly))
     line, trace = caplog.records
     assert (line.levelname, line.exc_info) == ("INFO", None)
