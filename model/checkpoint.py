@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
-import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -23,7 +20,6 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from model import storage
-from model.config import RepNetConfig
 from model.network import RepNet
 
 _GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -189,21 +185,6 @@ def assign(network: RepNet, arrays: Mapping[str, np.ndarray], ignore_unexpected:
         raise CheckpointError(f"the checkpoint must hold exactly the network's {len(variables)} variables. Received: {found}")
     for name, variable in variables.items():
         variable.assign(arrays[name])
-
-
-def model_sha256(config: RepNetConfig, arrays: Mapping[str, np.ndarray]) -> str:
-    """Returns a hash of all that decides what a network computes, the same in whatever kind of file its weights lie.
-
-    Args:
-      config: of the network; its strides of use and options of counting are not part of it.
-      arrays: float32 values by canonical name; names and shapes are hashed too.
-    """
-    sizes = json.dumps(dataclasses.asdict(config), sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256(f"{sizes}\n".encode())
-    for name in sorted(arrays):
-        digest.update(f"{name} {list(arrays[name].shape)}\n".encode())
-        digest.update(np.asarray(arrays[name], dtype="<f4").tobytes())
-    return digest.hexdigest()
 
 
 def _some(names: list[str]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 WINDOW_FRAMES = 64
 """Frames in a window, which RepNet compares with each other (section 3 of the paper)."""
@@ -74,6 +75,11 @@ class RepNetConfig:
             )
         if self.layout_channels and self.similarity != "kernels":
             raise ValueError(f"layout_channels needs similarity 'kernels'. Received: {self.similarity!r}")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RepNetConfig:
+        """Returns the configuration whose fields were written as JSON; raises TypeError or ValueError if they do not fit."""
+        return cls(**{**values, "encoder_channels": tuple(values["encoder_channels"])})
 
     @property
     def row_length(self) -> int:

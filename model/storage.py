@@ -10,7 +10,7 @@ import contextlib
 import errno
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,8 +78,8 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def upload(local_path: Path, uri: str, sha256: str) -> None:
-    """Uploads a file and stores its hash in the object's metadata. The service verifies the content with MD5.
+def upload(local_path: Path, uri: str, label: Mapping[str, str]) -> None:
+    """Uploads a file with `label` as the object's metadata. The service verifies the content with MD5.
 
     Raises:
       StorageError: the bucket cannot be written.
@@ -87,12 +87,12 @@ def upload(local_path: Path, uri: str, sha256: str) -> None:
     bucket_name, name = _split_object(uri)
     with _one_line_errors(uri):
         blob = open_bucket(bucket_name).blob(name)
-        blob.metadata = {"sha256": sha256}
+        blob.metadata = dict(label)
         blob.upload_from_filename(str(local_path), checksum="md5")
 
 
-def remote_sha256(uri: str) -> str | None:
-    """Returns the hash that `upload` stored with an object, or None if there is no such object or no hash.
+def read_label(uri: str) -> dict[str, str] | None:
+    """Returns the metadata that `upload` stored with an object, or None if there is no such object.
 
     Raises:
       StorageError: the bucket cannot be read.
@@ -100,7 +100,7 @@ def remote_sha256(uri: str) -> str | None:
     bucket_name, name = _split_object(uri)
     with _one_line_errors(uri):
         blob = open_bucket(bucket_name).get_blob(name)
-    return (blob.metadata or {}).get("sha256") if blob else None
+    return dict(blob.metadata or {}) if blob else None
 
 
 def open_bucket(name: str) -> Bucket:

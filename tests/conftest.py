@@ -41,7 +41,7 @@ def tiny_weights(tiny_network, tmp_path):
     from model import presets
     from tests.support import checkpoints
 
-    path = tmp_path / "tiny.weights.h5"
+    path = tmp_path / "tiny.safetensors"
     presets.save_weights(path, tiny_network, checkpoints.TINY_PRESET, training={"steps": 3})
     return path
 

@@ -42,7 +42,7 @@ def main() -> None:
         network.add_argument(f"--{name}", type=type(default), choices=choices, default=default, help=f"Default: {default}")
     export_parser = commands.add_parser("export", help="write a run's weights in the format that the program loads")
     export_parser.add_argument("folder", type=Path, help="of the run")
-    export_parser.add_argument("weights", type=Path, help="file to write, ending with .weights.h5")
+    export_parser.add_argument("weights", type=Path, help="file to write, ending with .safetensors")
     args = vars(parser.parse_args())
     command, folder = args.pop("command"), args.pop("folder")
     try:

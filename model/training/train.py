@@ -23,9 +23,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from model import weights_file
 from model.config import FRAME_SIZE, LITE, WINDOW_FRAMES, RepNetConfig
 from model.network import RepNet, Tensor
-from model.presets import PRESETS, check_weights, read_arrays, read_sidecar, save_weights
+from model.presets import PRESETS, save_weights
 from model.training.clips import PARTS, Batch, draw_batch
 
 _SEED_STRIDE = 10_000_000
@@ -217,7 +218,7 @@ def assign_matching(network: RepNet, path: Path) -> int:
       WeightsError: the file cannot be read.
     """
     variables, assigned = network.variables_by_name(), 0
-    for name, array in read_arrays(path).items():
+    for name, array in weights_file.read(path)[1].items():
         if name in variables and tuple(variables[name].shape) == array.shape:
             variables[name].assign(array)
             assigned += 1
@@ -231,9 +232,8 @@ def describe_initial(settings: TrainingSettings) -> dict[str, Any]:
       WeightsError: the file or its sidecar cannot be read, or the file is damaged.
     """
     path = Path(settings.initial_weights)
-    sidecar = read_sidecar(path)
-    check_weights(path, sidecar)
-    return {"file": path.name, "sha256": sidecar["sha256"], "training": sidecar.get("training", {})}
+    metadata, _ = weights_file.read(path)
+    return {"file": path.name, "sha256": metadata["sha256"], "training": metadata.get("training", {})}
 
 
 def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE, workers: int = 1) -> RepNet:
@@ -317,8 +317,7 @@ def export(folder: Path, path: Path) -> str:
       WeightsError: the file cannot be written, or the run trained another network than the preset's.
     """
     record = json.loads((folder / "settings.json").read_text())
-    sizes = dict(record["network"], encoder_channels=tuple(record["network"]["encoder_channels"]))
-    network = RepNet(RepNetConfig(**sizes))
+    network = RepNet(RepNetConfig.from_json(record["network"]))
     TrainingModel(network).load_weights(folder / "averaged.weights.h5")
     last = _read_log(folder)[-1]
     initial = folder / "initial.json"
@@ -329,4 +328,4 @@ def export(folder: Path, path: Path) -> str:
         "last_losses": {name: float(last[name]) for name in ("period_loss", "periodicity_loss")},
         "code_version": importlib.metadata.version("repcount"),
     }
-    return save_weights(path, network, PRESETS["lite"], {"made_by": "model.training, from drawn clips"}, training)
+    return save_weights(path, network, PRESETS["lite"], {"made_by": "model.training, on drawn clips"}, training)

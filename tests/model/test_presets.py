@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import math
 import os
 import subprocess
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from model import checkpoint, presets, storage
+from model import checkpoint, presets, storage, weights_file
 from model.config import REPNET_2020, REPNET_2025
 from model.counting_options import CountingOptions
 from model.network import RepNet
@@ -71,24 +70,23 @@ def test_the_cache_folder_is_chosen_by_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert presets.default_cache_dir() == tmp_path / "xdg" / "repcount"
     monkeypatch.setenv("REPCOUNT_CACHE", str(tmp_path / "chosen"))
-    assert presets.weights_path(PRESETS["repnet-2025"]) == tmp_path / "chosen" / "repnet-2025.weights.h5"
+    assert presets.weights_path(PRESETS["repnet-2025"]) == tmp_path / "chosen" / "repnet-2025.safetensors"
 
 
 def test_saved_weights_load_as_they_were(tiny_network, tiny_weights):
     loaded = presets.load_model(str(tiny_weights))
     assert loaded.preset == TINY_PRESET
-    assert loaded.sha256 == checkpoint.model_sha256(TINY_PRESET.config, presets.network_arrays(tiny_network))
+    assert loaded.sha256 == weights_file.model_sha256(TINY_PRESET.config, presets.network_arrays(tiny_network))
     assert_same(tiny_network, loaded.network)
-    sidecar = json.loads(tiny_weights.with_name("tiny.json").read_text())
-    assert sidecar["sha256"] == storage.file_sha256(tiny_weights)
-    assert sidecar["training"] == {"steps": 3}
+    assert weights_file.read_metadata(tiny_weights)["training"] == {"steps": 3}
 
 
 def test_equal_weights_of_another_configuration_are_another_model(tiny_weights):
     before = presets.load_weights(tiny_weights).sha256
-    change_sidecar(tiny_weights, strides=[1], description="other words")
+    change_metadata(tiny_weights, strides=[1], description="other words")
     assert presets.load_weights(tiny_weights).sha256 == before
-    change_sidecar(tiny_weights, config=dataclasses.asdict(TINY_PRESET.config) | {"temperature": 10.0})
+    metadata, arrays = weights_file.read(tiny_weights)
+    weights_file.write(tiny_weights, dataclasses.replace(TINY_PRESET.config, temperature=10.0), arrays, metadata)
     assert presets.load_weights(tiny_weights).sha256 != before
 
 
@@ -99,121 +97,64 @@ def test_a_model_has_the_same_hash_from_a_checkpoint_and_from_a_weights_file(tin
     assert presets.load_model(prefix).sha256 == presets.load_model(str(tiny_weights)).sha256
 
 
-def test_saving_twice_makes_the_same_file(tiny_network, tiny_weights, tmp_path):
-    presets.save_weights(tmp_path / "again" / "tiny.weights.h5", tiny_network, TINY_PRESET)
-    assert (tmp_path / "again" / "tiny.weights.h5").read_bytes() == tiny_weights.read_bytes()
-
-
 def test_saved_weights_load_from_cloud_storage(tiny_network, tiny_weights, cloud_storage):
     cloud_storage.contents = {f"bucket/models/{path.name}": path.read_bytes() for path in tiny_weights.parent.iterdir()}
-    loaded = presets.load_model("gs://bucket/models/tiny.weights.h5")
+    loaded = presets.load_model("gs://bucket/models/tiny.safetensors")
     assert_same(tiny_network, loaded.network)
 
 
-def test_damaged_weights_are_refused(tiny_weights):
-    content = tiny_weights.read_bytes()
-    for damaged in (content[: len(content) // 2], content[:-8] + b"\xff" * 8, b""):
-        tiny_weights.write_bytes(damaged)
-        with pytest.raises(WeightsError, match="the weights are damaged"):
-            presets.load_weights(tiny_weights)
+def test_weights_of_the_previous_format_load(tiny_network, tiny_weights, tmp_path, cloud_storage):
+    metadata, arrays = weights_file.read(tiny_weights)
+    old = checkpoints.save_old_weights(tmp_path / "old.weights.h5", TINY_PRESET.config, arrays, metadata)
+    cloud_storage.contents = {f"bucket/models/{path.name}": path.read_bytes() for path in tmp_path.glob("old.*")}
+    for path in (str(old), "gs://bucket/models/old.weights.h5"):
+        loaded = presets.load_model(path)
+        assert loaded.preset == TINY_PRESET
+        assert loaded.sha256 == presets.load_weights(tiny_weights).sha256
+        assert_same(tiny_network, loaded.network)
 
 
-def test_a_write_cut_short_between_the_two_files_is_told_and_can_be_mended(tiny_network, tiny_weights, monkeypatch):
-    replaced: list[str] = []
-
-    def replace_once(source, target):
-        if replaced:
-            raise OSError(5, "Input/output error")
-        replaced.append(target)
-        os.rename(source, target)
-
-    arrays = checkpoints.random_arrays(tiny_network, seed=1)
-    other = RepNet(TINY_PRESET.config)
-    checkpoint.assign(other, arrays)
-    with monkeypatch.context() as patch:
-        patch.setattr(presets.os, "replace", replace_once)
-        with pytest.raises(WeightsError, match=r"cannot be written: .*Input/output error"):
-            presets.save_weights(tiny_weights, other, TINY_PRESET)
-    with pytest.raises(WeightsError, match="the weights are damaged"):
-        presets.load_weights(tiny_weights)
-    presets.save_weights(tiny_weights, other, TINY_PRESET)
-    assert_same(other, presets.load_weights(tiny_weights).network)
+def test_a_preset_fetched_in_the_previous_format_is_found_until_there_is_a_newer_file(tmp_path):
+    preset = PRESETS["repnet-2020"]
+    for name in ("repnet-2020.weights.h5", "repnet-2020.json"):
+        assert presets.weights_path(preset, tmp_path).name == "repnet-2020.safetensors"
+        (tmp_path / name).touch()
+    assert presets.weights_path(preset, tmp_path).name == "repnet-2020.weights.h5"
+    (tmp_path / "repnet-2020.safetensors").touch()
+    assert presets.weights_path(preset, tmp_path).name == "repnet-2020.safetensors"
 
 
-def test_weights_that_cannot_be_read_are_refused(tiny_weights, monkeypatch):
-    def refuse(path):
-        raise PermissionError(13, "Permission denied", str(path))
+def change_metadata(path, **changes):
+    metadata, arrays = weights_file.read(path)
+    weights_file.write(path, TINY_PRESET.config, arrays, metadata | changes)
 
-    monkeypatch.setattr(storage, "file_sha256", refuse)
-    with pytest.raises(WeightsError, match=r"cannot be read: .*Permission denied.* Received: '.*tiny\.weights\.h5'"):
+
+@pytest.mark.parametrize("changes", [{"counting": {"threshold": 1}}, {"counting": {"frame_threshold": 2}}, {"strides": 1}])
+def test_impossible_metadata_are_refused(tiny_weights, changes):
+    change_metadata(tiny_weights, **changes)
+    with pytest.raises(WeightsError, match="the weights' metadata are invalid"):
         presets.load_weights(tiny_weights)
 
 
-@pytest.mark.parametrize("missing", ["tiny.weights.h5", "tiny.json"])
-def test_half_a_pair_of_files_is_refused(tiny_weights, missing):
-    tiny_weights.with_name(missing).unlink()
-    with pytest.raises(WeightsError, match=f"Received: no '.*{missing}'"):
-        presets.load_weights(tiny_weights)
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"sha256": null}', "\xff"])
-def test_a_sidecar_of_nonsense_is_refused(tiny_weights, content):
-    tiny_weights.with_name("tiny.json").write_text(content, encoding="latin-1")
-    with pytest.raises(WeightsError, match="Received: "):
-        presets.load_weights(tiny_weights)
-
-
-def change_sidecar(weights, **changes):
-    path = weights.with_name("tiny.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"config": {}},
-        {"config": dataclasses.asdict(TINY_PRESET.config) | {"num_heads": 3}},
-        {"counting": {"threshold": 1}},
-        {"strides": 1},
-    ],
-)
-def test_a_sidecar_that_says_something_else_is_refused(tiny_weights, changes):
-    change_sidecar(tiny_weights, **changes)
-    with pytest.raises(WeightsError, match="says something else"):
-        presets.load_weights(tiny_weights)
-
-
-def test_a_sidecar_of_another_network_is_refused(tiny_weights):
-    change_sidecar(tiny_weights, config=dataclasses.asdict(TINY_PRESET.config) | {"num_periods": 9})
+def test_weights_of_another_network_are_refused(tiny_weights):
+    metadata, arrays = weights_file.read(tiny_weights)
+    weights_file.write(tiny_weights, dataclasses.replace(TINY_PRESET.config, num_periods=9), arrays, metadata)
     with pytest.raises(checkpoint.CheckpointError, match="2 of another shape: fc_layers/2/bias"):
         presets.load_weights(tiny_weights)
 
 
-def test_a_file_that_is_no_hdf5_is_refused(tiny_weights):
-    tiny_weights.write_bytes(b"weights")
-    change_sidecar(tiny_weights, sha256=storage.file_sha256(tiny_weights))
-    with pytest.raises(WeightsError, match="cannot be read"):
-        presets.load_weights(tiny_weights)
-
-
-def test_only_the_preset_s_network_is_saved_and_only_under_the_right_ending(tiny_network, tmp_path):
-    with pytest.raises(WeightsError, match=r"ends with .weights.h5"):
-        presets.save_weights(tmp_path / "tiny.h5", tiny_network, TINY_PRESET)
-    with pytest.raises(WeightsError, match="of the preset's configuration"):
-        presets.save_weights(tmp_path / "lite.weights.h5", tiny_network, PRESETS["lite"])
+def test_only_the_preset_s_network_is_saved(tiny_network, tmp_path):
+    with pytest.raises(WeightsError, match="have the preset's configuration"):
+        presets.save_weights(tmp_path / "lite.safetensors", tiny_network, PRESETS["lite"])
     assert not list(tmp_path.iterdir())
 
 
-def test_a_write_cut_short_leaves_what_was_there(tiny_network, tiny_weights, monkeypatch):
-    before = {path.name: path.read_bytes() for path in tiny_weights.parent.iterdir()}
-
-    def refuse(*args):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(storage, "file_sha256", refuse)
-    with pytest.raises(WeightsError, match="the disk is full"):
-        presets.save_weights(tiny_weights, tiny_network, TINY_PRESET)
-    assert {path.name: path.read_bytes() for path in tiny_weights.parent.iterdir()} == before
+def test_only_finite_weights_are_saved(tmp_path):
+    network = RepNet(TINY_PRESET.config)
+    variable = network.variables_by_name()["pos_encoding"]
+    variable.assign(np.full(variable.shape, np.nan))
+    with pytest.raises(WeightsError, match=r"weights must be finite\. Received: other values in pos_encoding and 0 more"):
+        presets.save_weights(tmp_path / "tiny.safetensors", network, TINY_PRESET)
 
 
 @pytest.fixture
@@ -244,11 +185,21 @@ def test_a_preset_s_weights_are_of_its_network(tiny_weights, published, monkeypa
         presets.load_model("tiny", cache_dir=tiny_weights.parent)
 
 
-def test_training_chooses_the_strides_of_our_own_presets(tiny_weights, monkeypatch):
-    monkeypatch.setattr(presets, "PRESETS", {"tiny": dataclasses.replace(TINY_PRESET, strides=(1, 2), description="ours")})
+def test_strides_and_counting_of_a_preset_loaded_by_name_are_its_own(tiny_weights, monkeypatch):
+    changed = dataclasses.replace(TINY_PRESET, strides=(1, 2), counting=CountingOptions(), description="ours")
+    monkeypatch.setattr(presets, "PRESETS", {"tiny": changed})
     monkeypatch.setattr(presets, "_SHIPPED_WEIGHTS", tiny_weights.parent)
-    loaded = presets.load_model("tiny")
-    assert loaded.preset == dataclasses.replace(TINY_PRESET, description="ours")
+    assert presets.load_model("tiny").preset == changed
+    assert presets.load_model(str(tiny_weights)).preset == TINY_PRESET
+
+
+def test_the_shipped_weights_say_the_same_as_their_preset():
+    preset = PRESETS["lite"]
+    path = presets.weights_path(preset)
+    assert path.name == "lite.safetensors"
+    assert presets.load_model("lite").preset == preset
+    from_file = presets.load_weights(path).preset
+    assert dataclasses.replace(from_file, core_score_fps=preset.core_score_fps) == preset  # a machine's speed, not the model's
 
 
 @pytest.mark.parametrize("year", ["2020", "2025"])
@@ -258,7 +209,7 @@ def test_a_checkpoint_s_kind_is_told_by_its_positions(year, request):
     preset = PRESETS[f"repnet-{year}"]
     expected = dataclasses.replace(preset, name=os.path.basename(prefix), description=loaded.preset.description)
     assert loaded.preset == expected
-    assert loaded.sha256 == checkpoint.model_sha256(preset.config, checkpoint.read_checkpoint(prefix))
+    assert loaded.sha256 == weights_file.model_sha256(preset.config, checkpoint.read_checkpoint(prefix))
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):
@@ -290,7 +241,15 @@ def test_what_is_neither_name_nor_file_is_answered_with_both(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["nothing", "absent.weights.h5", "name" * 100 + ".weights.h5", "repnet-2025", "/no/such/ckpt-70", "s3://bucket/ckpt"],
+    [
+        "nothing",
+        "absent.safetensors",
+        "absent.weights.h5",
+        "name" * 100 + ".safetensors",
+        "repnet-2025",
+        "/no/such/ckpt-70",
+        "s3://bucket/ckpt",
+    ],
 )
 def test_a_model_that_is_not_there_is_refused_before_tensorflow_is_imported(name, tmp_path):
     code = (

@@ -16,13 +16,13 @@ def test_an_uploaded_file_is_downloaded_again(cloud_storage, tmp_path):
     content = b"\x00\r\n--\r\n\xff" * 100
     local = tmp_path / "a.index"
     local.write_bytes(content)
-    storage.upload(local, "gs://bucket/folder/a.index", storage.file_sha256(local))
+    storage.upload(local, "gs://bucket/folder/a.index", {"made_from": "b"})
 
     with storage.staged("gs://bucket/folder/a", lambda rest: rest == ".index") as staged:
         assert staged.name == "a"
         assert staged.with_name("a.index").read_bytes() == content
     assert not staged.parent.exists()
-    assert storage.remote_sha256("gs://bucket/folder/a.index") == storage.file_sha256(local)
+    assert storage.read_label("gs://bucket/folder/a.index") == {"made_from": "b"}
 
 
 def test_unwanted_objects_are_not_downloaded(cloud_storage):
@@ -39,13 +39,13 @@ def test_a_prefix_without_a_wanted_object_is_an_error(cloud_storage):
         pass
 
 
-def test_an_absent_object_has_no_hash(cloud_storage):
-    assert storage.remote_sha256("gs://bucket/absent") is None
+def test_an_absent_object_has_no_label(cloud_storage):
+    assert storage.read_label("gs://bucket/absent") is None
 
 
 def test_a_bucket_is_not_a_file(cloud_storage):
     with pytest.raises(storage.StorageError, match=r"gs://bucket/name\. Received: 'gs://bucket'"):
-        storage.remote_sha256("gs://bucket")
+        storage.read_label("gs://bucket")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Networks for tests, with deterministic weights and without checkpoint files."""
+"""Networks with deterministic weights, made without checkpoint files."""
 
 from model.config import LITE, REPNET_2020, REPNET_2025, RepNetConfig
 from model.network import RepNet
@@ -16,7 +16,7 @@ def make_published(variant: str) -> RepNet:
 
 
 def make_lite(config: RepNetConfig = LITE) -> RepNet:
-    """Returns our own network with the same kind of values."""
+    """Returns our own network with values of the same kind."""
     network = RepNet(config)
     for name, variable in network.variables_by_name().items():
         if name.rsplit("/", 1)[-1] in ("kernel", "gain", "bias", "gamma", "beta", "moving_mean", "moving_variance"):

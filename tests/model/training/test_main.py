@@ -13,9 +13,10 @@ from model.training import __main__ as command
     ("arguments", "message"),
     [
         (["train", "{folder}", "--steps", "150"], "steps must be a positive multiple of 100. Received: 150"),
+        (["train", "{folder}", "--initial_weights", "{folder}/none.safetensors"], "cannot read the weights: No such file"),
         (["train", "{folder}", "--initial_weights", "{folder}/none.weights.h5"], "weights are two files"),
         (["train", "{folder}", "--similarity", "relative"], "layout_channels needs similarity 'kernels'"),
-        (["export", "{folder}", "{folder}/x.weights.h5"], "No such file"),
+        (["export", "{folder}", "{folder}/x.safetensors"], "No such file"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):
@@ -30,9 +31,8 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys
 
 
 def test_damaged_weights_to_start_from_are_one_line_and_leave_no_run(tmp_path, monkeypatch, capsys):
-    (tmp_path / "bad.weights.h5").write_bytes(b"junk")
-    (tmp_path / "bad.json").write_text('{"sha256": "0"}')
-    words = ["train", str(tmp_path / "run"), "--initial_weights", str(tmp_path / "bad.weights.h5")]
+    (tmp_path / "bad.safetensors").write_bytes(b"junk")
+    words = ["train", str(tmp_path / "run"), "--initial_weights", str(tmp_path / "bad.safetensors")]
     monkeypatch.setattr(sys, "argv", ["training", *words])
     with pytest.raises(SystemExit) as stopped:
         command.main()

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from model import network as network_module
-from model import presets
+from model import presets, weights_file
 from model.config import LITE
 from model.network import RepNet
 from model.presets import PRESETS, WeightsError
@@ -174,7 +174,7 @@ def test_a_finished_run_is_not_run_again(drawn, eager, tmp_path):
 def test_an_unfinished_run_is_exported_with_its_record(drawn, eager, tmp_path, monkeypatch):
     interrupt(tmp_path, monkeypatch)
     monkeypatch.setattr(training, "PRESETS", {"lite": dataclasses.replace(PRESETS["lite"], config=TINY)})
-    path = tmp_path / "exported.weights.h5"
+    path = tmp_path / "exported.safetensors"
     sha256 = export(tmp_path, path)
 
     loaded = presets.load_model(str(path))
@@ -182,7 +182,7 @@ def test_an_unfinished_run_is_exported_with_its_record(drawn, eager, tmp_path, m
     averaged = RepNet(TINY)
     TrainingModel(averaged).load_weights(tmp_path / "averaged.weights.h5")
     assert_same(loaded.network, averaged)
-    record = json.loads((tmp_path / "exported.json").read_text())["training"]
+    record = weights_file.read_metadata(tmp_path / "exported.safetensors")["training"]
     assert record["steps_done"] == 1
     assert record["settings"] | {"initial_weights": ""} == dataclasses.asdict(SETTINGS)
     assert record["initial"] is None
@@ -195,8 +195,8 @@ def test_steps_are_told_by_the_number_of_the_last_epoch(tmp_path, monkeypatch):
     TrainingModel(RepNet(TINY)).save_weights(tmp_path / "averaged.weights.h5")
     (tmp_path / "log.csv").write_text("epoch,period_loss,periodicity_loss\n0,9,9\n1,8,8\n0,7,7\n1,6,5\n")
     monkeypatch.setattr(training, "PRESETS", {"lite": dataclasses.replace(PRESETS["lite"], config=TINY)})
-    export(tmp_path, tmp_path / "exported.weights.h5")
-    record = json.loads((tmp_path / "exported.json").read_text())["training"]
+    export(tmp_path, tmp_path / "exported.safetensors")
+    record = weights_file.read_metadata(tmp_path / "exported.safetensors")["training"]
     assert record["steps_done"] == 2
     assert record["last_losses"] == {"period_loss": 6, "periodicity_loss": 5}
 
@@ -206,8 +206,8 @@ def test_a_run_of_another_network_is_not_exported_as_the_preset_s(tmp_path):
     (tmp_path / "settings.json").write_text(json.dumps(described))
     TrainingModel(RepNet(TINY)).save_weights(tmp_path / "averaged.weights.h5")
     (tmp_path / "log.csv").write_text("epoch,period_loss,periodicity_loss\n0,9,9\n")
-    with pytest.raises(WeightsError, match="of the preset's configuration"):
-        export(tmp_path, tmp_path / "exported.weights.h5")
+    with pytest.raises(WeightsError, match="have the preset's configuration"):
+        export(tmp_path, tmp_path / "exported.safetensors")
 
 
 def test_examples_are_those_of_their_seeds_whichever_comes_first(drawn):
@@ -219,7 +219,7 @@ def test_examples_are_those_of_their_seeds_whichever_comes_first(drawn):
     np.testing.assert_array_equal(period, expected.period)
 
 
-def test_a_lesson_shows_the_network_the_frames_of_its_views():
+def test_a_training_model_shows_the_network_the_frames_of_its_views():
     network = RepNet(TINY)
     frames = np.random.default_rng(0).integers(0, 256, (2, 64, 112, 112, 3), np.uint8)
     views = np.stack([np.arange(64), np.arange(127, 63, -1)]).reshape(2, 1, 64)
@@ -273,7 +273,7 @@ def first(tmp_path):
     network = RepNet(TINY)
     for name, array in checkpoints.random_arrays(network).items():
         network.variables_by_name()[name].assign(array)
-    path = tmp_path / "first.weights.h5"
+    path = tmp_path / "first.safetensors"
     presets.save_weights(path, network, dataclasses.replace(PRESETS["lite"], config=TINY))
     return network, path
 
@@ -297,9 +297,9 @@ def test_a_frozen_encoder_stays_as_it_was(first, drawn, eager, tmp_path):
     initial = json.loads((tmp_path / "run" / "initial.json").read_text())
     (tmp_path / "run" / "log.csv").unlink()
     (tmp_path / "run" / "initial.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"holds a run from other weights.* Received: first\.weights\.h5"):
+    with pytest.raises(ValueError, match=r"holds a run from other weights.* Received: first\.safetensors"):
         train(settings, tmp_path / "run", TINY)
-    assert (initial["file"], initial["sha256"]) == ("first.weights.h5", presets.read_sidecar(path)["sha256"])
+    assert (initial["file"], initial["sha256"]) == ("first.safetensors", weights_file.read_metadata(path)["sha256"])
     frozen = {name for name in arrays if name.startswith(("base_model/", "temporal_"))}
     assert all(np.array_equal(arrays[name], expected[name]) for name in frozen)
     assert not all(np.array_equal(arrays[name], expected[name]) for name in arrays.keys() - frozen)
