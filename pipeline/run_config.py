@@ -200,7 +200,7 @@ def _check_reachable(runner: str | None, warehouse: Warehouse, source: SourceCon
         )
     preset = PRESETS.get(model)
     if preset.files if preset else is_local(model):
-        what = f"{weights_path(preset)} and the .json beside it" if preset else "its files"
+        what = str(weights_path(preset)) if preset else "its files"
         raise UsageError(
             "--model must be on gs:// or come with the program, since workers on other machines cannot read this machine's "
             f"files. Copy {what} to a bucket. Received: {model!r}"

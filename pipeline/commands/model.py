@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from model import presets, storage, tensorflow_import
+from model import presets, storage, tensorflow_import, weights_file
 from model.presets import PRESETS, WeightsError
 from pipeline.results_table import print_table, printable, text_table
 
@@ -188,8 +188,8 @@ def summarize(network: RepNet) -> Mapping[str, list[int]]:
 def _print_files(checkpoint: str) -> bool:
     """Prints what is known of the files of a loaded model; returns whether one differs from what was published."""
     index = Path(f"{checkpoint}.index")
-    if checkpoint in PRESETS or checkpoint.endswith(presets.WEIGHTS_SUFFIX):
-        print("files: undamaged, by the hash beside them")
+    if checkpoint in PRESETS or weights_file.is_weights_file(checkpoint):
+        print("files: undamaged, by the hash in their metadata")
         return False
     if storage.is_remote(checkpoint):
         print("files: not compared with the published ones, which only local files are")

@@ -88,15 +88,15 @@ def test_fetch_says_where_the_weights_are(monkeypatch, capsys):
 
     def fake_fetch(preset, destination):
         asked.append((preset.name, destination))
-        return fetch.Fetched("/cache/repnet-2020.weights.h5", was_there=len(asked) > 1)
+        return fetch.Fetched("/cache/repnet-2020.safetensors", was_there=len(asked) > 1)
 
     monkeypatch.setattr(fetch, "fetch", fake_fetch)
     assert repcount("fetch", "repnet-2020") == 0
     assert repcount("fetch", "repnet-2020", "--to", "gs://bucket/models") == 0
     assert asked == [("repnet-2020", None), ("repnet-2020", "gs://bucket/models")]
     assert capsys.readouterr().out.splitlines() == [
-        "/cache/repnet-2020.weights.h5 is there",
-        "/cache/repnet-2020.weights.h5 was there already, and is sound",
+        "/cache/repnet-2020.safetensors is there",
+        "/cache/repnet-2020.safetensors was there already, and is sound",
     ]
 
 

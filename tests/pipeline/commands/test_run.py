@@ -127,9 +127,9 @@ def test_the_table_says_when_it_does_not_show_all(repcount, videos, capsys):
 
 
 def test_a_models_path_means_the_same_from_any_folder(tmp_path, monkeypatch):
-    args = parse(["run", "--input", "x", "--output", "duckdb:x", "--model", "weights/my.weights.h5"])
+    args = parse(["run", "--input", "x", "--output", "duckdb:x", "--model", "weights/my.safetensors"])
     monkeypatch.chdir(tmp_path)
-    assert make_model(args, LoadedModel(PRESETS["lite"], None, "0")).name == f"{tmp_path}/weights/my.weights.h5"
+    assert make_model(args, LoadedModel(PRESETS["lite"], None, "0")).name == f"{tmp_path}/weights/my.safetensors"
 
 
 def test_nothing_is_left_beside_the_database(repcount, videos, tmp_path):
@@ -285,7 +285,7 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
             "machines cannot reach",
         ),
         ([*ON_DATAFLOW, "--input", "videos"], "--input must be on gs://"),
-        ([*ON_DATAFLOW, "--input", "gs://gym/**", "--model", "repnet-2020"], "repnet-2020.weights.h5 and the .json beside it"),
+        ([*ON_DATAFLOW, "--input", "gs://gym/**", "--model", "repnet-2020"], "repnet-2020.safetensors"),
         ([*ON_DATAFLOW, "--input", "gs://gym/**", "--model", "models/ckpt-70"], "Copy its files to a bucket"),
         (
             ["--input", "videos", "--output", "duckdb:c.duckdb", "--runner", "Nonsense"],
