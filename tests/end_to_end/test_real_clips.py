@@ -1,4 +1,4 @@
-"""The default model on real clips with true counts, where these lie beside the checkout; they are no part of it."""
+"""The default model counts real clips accurately. The clips are not part of the repository; `test_drawn_clips` needs none."""
 
 import functools
 from pathlib import Path
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "shared" / "realset"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(not FOLDER.is_dir(), reason="the real clips are not beside the checkout (../shared/realset)"),
+    pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the real clips in ../shared/realset, which are missing"),
 ]
 
 
@@ -23,17 +23,17 @@ def count_clips():
     return count_against_truth(FOLDER / "clips", FOLDER / "labels.csv")
 
 
-def test_most_clips_are_off_by_one_at_most():
+def test_most_clips_are_off_by_at_most_one():
     within_one = [abs(count - true) <= 1 for count, true in count_clips().values()]
-    assert sum(within_one) / len(within_one) >= 0.88  # 0.91 in float32; a clip may tip over in another number format
+    assert sum(within_one) / len(within_one) >= 0.88  # 0.91 in float32; one clip may differ in another number format
 
 
-def test_repetitions_are_not_far_off():
+def test_the_mean_relative_error_is_small():
     errors = [abs(count - true) / true for count, true in count_clips().values() if true > 1]
     assert sum(errors) / len(errors) <= 0.12
 
 
-def test_where_nothing_repeats_less_than_one_is_counted():
+def test_clips_without_repetitions_count_below_one():
     assert all(count < 1 for count, true in count_clips().values() if true == 0)
 
 

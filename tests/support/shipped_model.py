@@ -1,4 +1,4 @@
-"""Counting with the model that is shipped, as `repcount count` does by default."""
+"""Counts with the shipped model, as `repcount count` does by default."""
 
 from pathlib import Path
 
@@ -14,11 +14,11 @@ def count_against_truth(videos, truth):
     """Counts every video of a folder.
 
     Args:
-      videos: the folder.
+      videos: Folder with the videos.
       truth: CSV file with the columns `file` and `count`.
 
     Returns:
-      {file: (count, true count)}; each file of the folder is in the CSV, and each of the CSV in the folder.
+      {file: (count, true count)}. Folder and CSV must name the same files.
     """
     parser = CommandParser()
     add_model_options(parser)
