@@ -1,6 +1,6 @@
 """`repcount evaluate` with the shipped model counts three drawn clips correctly.
 
-The clips are in `drawn_clips/`: they were drawn by `demo.draw_videos` and encoded with H.264 (libx264, preset veryslow, CRF 31).
+The clips in `drawn_clips/` were drawn by `demo.draw_videos` and encoded with H.264 (libx264, preset veryslow, CRF 31).
 `labels.csv` has their true counts. One clip rests after its repetitions, one has none.
 """
 

@@ -1,4 +1,4 @@
-"""A remote file system for tests."""
+"""A remote file system in memory."""
 
 import io
 from typing import ClassVar
@@ -6,18 +6,18 @@ from typing import ClassVar
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 
 
-class ShelfFileSystem(FileSystem):
-    """A store without directories, like Cloud Storage, in memory: importing this makes Beam know `shelf://`.
+class InMemoryFileSystem(FileSystem):
+    """A store without directories, like Cloud Storage. Importing this module registers `memory://` with Beam.
 
     Attributes:
-      shelf: content and time of the last update in seconds, by name; for `monkeypatch.setattr` to fill.
+      files: {URI: (content, time of the last update in seconds)}. Tests set it with `monkeypatch.setattr`.
     """
 
-    shelf: ClassVar[dict[str, tuple[bytes, float]]] = {}
+    files: ClassVar[dict[str, tuple[bytes, float]]] = {}
 
     @classmethod
     def scheme(cls):
-        return "shelf"
+        return "memory"
 
     def join(self, basepath, *paths):
         return "/".join([basepath, *paths])
@@ -32,13 +32,13 @@ class ShelfFileSystem(FileSystem):
         return False
 
     def _list(self, dir_or_prefix):
-        return (self.metadata(name) for name in self.shelf if name.startswith(dir_or_prefix))
+        return (self.metadata(name) for name in self.files if name.startswith(dir_or_prefix))
 
     def create(self, path, mime_type="", compression_type=""):
         raise NotImplementedError
 
     def open(self, path, mime_type="", compression_type=""):
-        return io.BytesIO(self.shelf[path][0])
+        return io.BytesIO(self.files[path][0])
 
     def copy(self, source_file_names, destination_file_names):
         raise NotImplementedError
@@ -49,13 +49,13 @@ class ShelfFileSystem(FileSystem):
     def exists(self, path):
         if path.count("/") < 3:
             raise BeamIOError(f"no object: {path}")
-        return path in self.shelf
+        return path in self.files
 
     def size(self, path):
-        return len(self.shelf[path][0])
+        return len(self.files[path][0])
 
     def last_updated(self, path):
-        return self.shelf[path][1]
+        return self.files[path][1]
 
     def checksum(self, path):
         raise NotImplementedError

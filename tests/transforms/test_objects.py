@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.support.in_memory_fs import ShelfFileSystem
+from tests.support.in_memory_fs import InMemoryFileSystem
 from tests.support.samples import HOSTILE_NAMES
 from transforms import objects
 from transforms.objects import ObjectGoneError, ObjectTooLargeError, check_listed, download, find_object, list_objects
@@ -101,16 +101,16 @@ def test_only_regular_files_are_objects(tmp_path):
 
 
 @pytest.fixture
-def shelf(monkeypatch):
+def memory_files(monkeypatch):
     monkeypatch.setattr(
-        ShelfFileSystem,
-        "shelf",
+        InMemoryFileSystem,
+        "files",
         {
-            "shelf://gym/a.mp4": (b"12345", 1_700_000_000.123456),
-            "shelf://gym/day/": (b"", 1.0),
-            "shelf://gym/day/b.mp4": (b"", 2.0),
-            "shelf://gym/day/clip[1].mp4": (b"", 3.0),
-            "shelf://gym/day/notes": (b"", 4.0),
+            "memory://gym/a.mp4": (b"12345", 1_700_000_000.123456),
+            "memory://gym/day/": (b"", 1.0),
+            "memory://gym/day/b.mp4": (b"", 2.0),
+            "memory://gym/day/clip[1].mp4": (b"", 3.0),
+            "memory://gym/day/notes": (b"", 4.0),
         },
     )
 
@@ -118,34 +118,34 @@ def shelf(monkeypatch):
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
-        ("shelf://gym/**", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "day/notes"]),
-        ("shelf://gym", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "day/notes"]),
-        ("shelf://gym/", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "day/notes"]),
-        ("shelf://gym/day", ["day/b.mp4", "day/clip[1].mp4", "day/notes"]),
-        ("shelf://gym/day/", ["day/b.mp4", "day/clip[1].mp4", "day/notes"]),
-        ("shelf://gym/**/*.mp4", ["day/b.mp4", "day/clip[1].mp4"]),
-        ("shelf://gym/*.mp4", ["a.mp4"]),
-        ("shelf://gym/a.mp4", ["a.mp4"]),
-        ("shelf://gym/day/notes", ["day/notes"]),
-        ("shelf://gym/da", []),
+        ("memory://gym/**", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("memory://gym", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("memory://gym/", ["a.mp4", "day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("memory://gym/day", ["day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("memory://gym/day/", ["day/b.mp4", "day/clip[1].mp4", "day/notes"]),
+        ("memory://gym/**/*.mp4", ["day/b.mp4", "day/clip[1].mp4"]),
+        ("memory://gym/*.mp4", ["a.mp4"]),
+        ("memory://gym/a.mp4", ["a.mp4"]),
+        ("memory://gym/day/notes", ["day/notes"]),
+        ("memory://gym/da", []),
     ],
 )
-@pytest.mark.usefixtures("shelf")
+@pytest.mark.usefixtures("memory_files")
 def test_a_remote_pattern_matches_the_objects_below_it(pattern, expected):
-    assert [video.uri.removeprefix("shelf://gym/") for video in list_objects(pattern)] == expected
+    assert [video.uri.removeprefix("memory://gym/") for video in list_objects(pattern)] == expected
 
 
-@pytest.mark.usefixtures("shelf")
+@pytest.mark.usefixtures("memory_files")
 def test_a_remote_generation_is_the_update_time_in_microseconds():
-    (video,) = list_objects("shelf://gym/a.mp4")
+    (video,) = list_objects("memory://gym/a.mp4")
     updated = datetime.datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=datetime.timezone.utc)
-    assert video == VideoRef("shelf://gym/a.mp4", 1_700_000_000_123_456, 5, updated)
+    assert video == VideoRef("memory://gym/a.mp4", 1_700_000_000_123_456, 5, updated)
 
 
-@pytest.mark.usefixtures("shelf")
+@pytest.mark.usefixtures("memory_files")
 def test_a_remote_object_is_found_by_a_name_with_wildcards():
-    assert find_object("shelf://gym/day/clip[1].mp4") is not None
-    assert find_object("shelf://gym/gone.mp4") is None
+    assert find_object("memory://gym/day/clip[1].mp4") is not None
+    assert find_object("memory://gym/gone.mp4") is None
 
 
 @pytest.fixture
@@ -224,8 +224,8 @@ def test_a_local_file_that_was_deleted_or_replaced_is_gone(tmp_path):
         check_listed(video)
 
 
-@pytest.mark.parametrize("uri", ["shelf://gym/a.mp4", "gs://gym/a.mp4"])
-@pytest.mark.usefixtures("shelf", "bucket")
+@pytest.mark.parametrize("uri", ["memory://gym/a.mp4", "gs://gym/a.mp4"])
+@pytest.mark.usefixtures("memory_files", "bucket")
 class TestDownload:
     def test_the_content_is_copied_and_the_file_rewound(self, uri):
         file = io.BytesIO()
@@ -259,9 +259,9 @@ class TestDownload:
             download(video, io.BytesIO(), max_bytes=5)
 
 
-@pytest.mark.usefixtures("shelf")
+@pytest.mark.usefixtures("memory_files")
 def test_an_object_that_is_larger_than_listed_is_not_copied_to_its_end():
-    video = find_object("shelf://gym/a.mp4")
+    video = find_object("memory://gym/a.mp4")
     with pytest.raises(ObjectTooLargeError, match="the file has 5 bytes, more than 4"):
         download(VideoRef(video.uri, video.generation, 1, video.updated), io.BytesIO(), max_bytes=4)
 

@@ -11,7 +11,7 @@ import cv2
 import pytest
 
 from tests.support.decoding import look_up, read_whole
-from tests.support.in_memory_fs import ShelfFileSystem
+from tests.support.in_memory_fs import InMemoryFileSystem
 from tests.support.videos import number_of, numbered
 from transforms.decoding import local_copy
 from transforms.decoding.local_copy import open_video
@@ -112,13 +112,13 @@ def test_a_sequence_of_pictures_is_not_opened(tmp_path):
     assert open_error(listed(tmp_path / "img_%03d.png"))[0] is FailureCode.GONE
 
 
-REMOTE = "shelf://gym/a[1].mp4"
+REMOTE = "memory://gym/a[1].mp4"
 
 
 @pytest.fixture
 def temporary_folder(clip, monkeypatch, tmp_path):
     """The folder for copies, empty; `REMOTE` holds `clip`."""
-    monkeypatch.setattr(ShelfFileSystem, "shelf", {REMOTE: (clip.read_bytes(), 7.0)})
+    monkeypatch.setattr(InMemoryFileSystem, "files", {REMOTE: (clip.read_bytes(), 7.0)})
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -137,11 +137,11 @@ def test_a_remote_file_is_copied_and_the_copy_disappears(temporary_folder, clip)
 @pytest.mark.usefixtures("temporary_folder")
 def test_a_remote_file_that_was_replaced_or_deleted_is_gone():
     video = look_up(REMOTE)
-    ShelfFileSystem.shelf[REMOTE] = (b"other", 8.0)
+    InMemoryFileSystem.files[REMOTE] = (b"other", 8.0)
     code, message = open_error(video)
     assert code is FailureCode.GONE
     assert "replaced" in message
-    del ShelfFileSystem.shelf[REMOTE]
+    del InMemoryFileSystem.files[REMOTE]
     code, message = open_error(video)
     assert code is FailureCode.GONE
     assert "deleted" in message
@@ -152,11 +152,11 @@ def test_a_remote_file_that_is_replaced_during_the_copy_is_gone(monkeypatch):
     video = look_up(REMOTE)
 
     def replace_and_open(self, path, mime_type="", compression_type=""):
-        content, _ = self.shelf[path]
-        self.shelf[path] = (b"other", 8.0)
+        content, _ = self.memory_files[path]
+        self.memory_files[path] = (b"other", 8.0)
         return io.BytesIO(content)
 
-    monkeypatch.setattr(ShelfFileSystem, "open", replace_and_open)
+    monkeypatch.setattr(InMemoryFileSystem, "open", replace_and_open)
     code, message = open_error(video)
     assert code is FailureCode.GONE
     assert "replaced" in message
@@ -164,7 +164,7 @@ def test_a_remote_file_that_is_replaced_during_the_copy_is_gone(monkeypatch):
 
 @pytest.mark.usefixtures("temporary_folder")
 def test_an_empty_remote_file_is_reported():
-    ShelfFileSystem.shelf[REMOTE] = (b"", 7.0)
+    InMemoryFileSystem.files[REMOTE] = (b"", 7.0)
     assert open_error(look_up(REMOTE)) == (FailureCode.EMPTY_FILE, "the file is empty")
 
 
@@ -186,7 +186,7 @@ class BrokenStream(io.RawIOBase):
 
 @pytest.mark.usefixtures("temporary_folder")
 def test_a_remote_file_that_cannot_be_read_is_a_read_error(monkeypatch):
-    monkeypatch.setattr(ShelfFileSystem, "open", lambda self, path, mime_type="", compression_type="": BrokenStream())
+    monkeypatch.setattr(InMemoryFileSystem, "open", lambda self, path, mime_type="", compression_type="": BrokenStream())
     assert open_error(look_up(REMOTE)) == (FailureCode.READ_ERROR, "ConnectionError: the line is down")
 
 
@@ -210,7 +210,7 @@ def test_an_error_of_the_disk_while_the_file_is_in_use_is_a_read_error(clip):
 @pytest.mark.usefixtures("temporary_folder")
 def test_a_remote_file_that_is_too_large_is_not_copied(monkeypatch):
     video = look_up(REMOTE)
-    monkeypatch.setattr(ShelfFileSystem, "open", None)
+    monkeypatch.setattr(InMemoryFileSystem, "open", None)
     code, message = open_error(video, max_bytes=100)
     assert code is FailureCode.TOO_LARGE
     assert message.endswith("more than 100")
