@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pipeline.command_line import CommandParser
-from pipeline.commands.evaluate import read_labels
 from pipeline.counter import count_video, load_counter
+from pipeline.labels import read_labels
 from pipeline.options import add_model_options
 from transforms.matching import list_videos
 from transforms.records import VideoCount

@@ -1,0 +1,89 @@
+"""True counts are read as people and spreadsheets write them, and an invalid line is named."""
+
+import pytest
+
+from pipeline.command_line import UsageError
+from pipeline.labels import quote, read_labels
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes labels, which are text or bytes, and returns the path of their file."""
+
+    def write(labels):
+        path = tmp_path / "labels.csv"
+        path.write_bytes(labels if isinstance(labels, bytes) else labels.encode("utf-8"))
+        return str(path)
+
+    return write
+
+
+def test_labels_are_read_as_people_and_spreadsheets_write_them(write):
+    labels = '\ufeffnote, count ,file\r\n"two, and a\r\nhalf",2.5,./sets/lunges.mp4\r\n,,\r\n\r\n, 5,sets/../squats.mp4, ,\r\n'
+    assert read_labels(write(labels)) == {"sets/lunges.mp4": 2.5, "squats.mp4": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("", "must name the columns file and count, each once, with commas between them. Received: ''"),
+        ("file;count\nsquats.mp4;5\n", "with commas between them. Received: 'file;count'"),
+        (
+            "file,true\nsquats.mp4,5\n",
+            "must name the columns file and count, each once, with commas between them. Received: 'fil",
+        ),
+        ("file,count,count\nsquats.mp4,5,6\n", "each once, with commas between them. Received: 'file,count,count'"),
+        ("file,count\n", "at least one line below the column names. Received: '"),
+        (
+            "file,count\nsquats.mp4,five\n",
+            "line 2 of the labels: the count must be a number from 0 to 1,000,000, such as 8 or 8",
+        ),
+        ("file,count\nsquats.mp4,five\n", "Received: 'five'"),
+        ("file,count\nsquats.mp4,5\nstill.mp4,-1\n", "line 3 of the labels: the count must be a number from 0 to "),
+        ("file,count\nsquats.mp4,nan\n", "Received: 'nan'"),
+        ("file,count\nsquats.mp4,1_2\n", "Received: '1_2'"),
+        (
+            "file,count\nsquats.mp4,12,5\n",
+            "line 2 of the labels: must have at most 2 cells; put a cell with a comma in quotation marks",
+        ),
+        ("file,count\nstill.mp4,0\nsquats.mp4,1,000\n", "Received: 'squats.mp4,1,000'"),
+        ("file,count\nsquats.mp4,inf\n", "Received: 'inf'"),
+        ("file,count\nsquats.mp4,1e300\n", "Received: '1e300'"),
+        ("file,count\nsquats.mp4,\n", "Received: ''"),
+        ("file,count\nsquats.mp4\n", "line 2 of the labels: the count must be a number"),
+        ("count,file\n5\n", "line 2 of the labels: the file must be a path below the folder of the videos. Received: ''"),
+        ("file,count\n/videos/squats.mp4,5\n", "must be a path below the folder of the videos. Received: '/videos/squats.mp4'"),
+        ("file,count\nsets/../../squats.mp4,5\n", "below the folder of the videos. Received: 'sets/../../squats.mp4'"),
+        ("file,count\n..,5\n", "line 2 of the labels: the file must be a path below the folder"),
+        ("file,count\nsets/..,5\n", "line 2 of the labels: the file must be a path below the folder"),
+        (
+            "file,count\nsquats.mp4,5\nsets/../squats.mp4,6\n",
+            "line 3 of the labels: must not repeat the file of line 2. Received: 'squats.mp4'",
+        ),
+        ('file,count\n"squats.mp4,5\nstill.mp4,0\n', "the labels must be CSV, but line 3 is not: "),
+        ("file,count\ncafé.mp4,5\n".encode("latin-1"), "the labels must be text in UTF-8: "),
+        ("file,count\nsquats.mp4,5\n".encode("utf-16"), "the labels must be text in UTF-8: "),
+    ],
+)
+def test_invalid_labels_are_one_line_that_names_what_is_wrong(write, labels, said):
+    with pytest.raises(UsageError) as caught:
+        read_labels(write(labels))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_null_byte_in_a_name_is_refused(write):
+    with pytest.raises(UsageError, match="line 2 "):  # as CSV or as a path, depending on the version of Python
+        read_labels(write("file,count\nsquats\0.mp4,5\n"))
+
+
+def test_labels_that_cannot_be_read_are_refused(tmp_path):
+    for path in (tmp_path / "missing.csv", tmp_path):
+        with pytest.raises(UsageError, match="the labels must be a readable file: ") as caught:
+            read_labels(str(path))
+        assert str(caught.value).endswith(f"Received: '{path}'")
+
+
+def test_a_long_text_is_shortened_in_a_message():
+    assert quote("x" * 200) == f"'{'x' * 99}…'"
+    assert quote("a\nb") == r"'a\nb'"
