@@ -152,8 +152,8 @@ def test_a_remote_file_that_is_replaced_during_the_copy_is_gone(monkeypatch):
     video = look_up(REMOTE)
 
     def replace_and_open(self, path, mime_type="", compression_type=""):
-        content, _ = self.memory_files[path]
-        self.memory_files[path] = (b"other", 8.0)
+        content, _ = self.files[path]
+        self.files[path] = (b"other", 8.0)
         return io.BytesIO(content)
 
     monkeypatch.setattr(InMemoryFileSystem, "open", replace_and_open)
