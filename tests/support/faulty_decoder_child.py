@@ -8,11 +8,9 @@ import time
 from transforms.decoding import child as decoder_child
 from transforms.decoding.reader import allocate_arrays, read_video
 
-FAULTS = ("HANG", "SPIN", "CRASH", "ABORT", "EXIT", "KILLED", "GROW", "DRIP")
-
 
 def read(file, options, allocate=allocate_arrays, progress=None):
-    """Reads a video, unless the file starts with one of `FAULTS`."""
+    """Reads a video, unless the file starts with the name of a fault."""
     word = file.read(6).decode("latin-1").split("\n")[0]
     file.seek(0)
     if word == "HANG":

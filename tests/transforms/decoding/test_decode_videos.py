@@ -1,110 +1,25 @@
 """Videos become chunks in order, and a video that fails becomes one failure and harms no other."""
 
-import contextlib
 import functools
-import gc
-import os
 from pathlib import Path
 
 import apache_beam as beam
-import numpy as np
 import pytest
 from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, is_empty
 
 from tests.support.decoding import look_up
-from tests.support.videos import draw_video, number_of, numbered
+from tests.support.videos import draw_video, numbered
 from transforms.decoding import decode_videos
-from transforms.decoding.decode_video import decode_or_fail
 from transforms.decoding.decode_videos import DecodeVideos
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
-from transforms.decoding.reader import read_video
-from transforms.decoding.samples import Samples
 from transforms.failure_codes import FailureCode, Stage
-from transforms.objects import REPLACED
-from transforms.records import Failure, FrameChunk
+from transforms.records import Failure
 
 SEEN = []
 """Items that a pipeline in this process has output, in order."""
-
-
-@pytest.mark.parametrize(
-    ("chunk_frames", "lengths"), [(1000, [80]), (80, [80]), (79, [79, 1]), (40, [40, 40]), (32, [32, 32, 16])]
-)
-def test_all_chunks_are_full_except_the_last_which_carries_the_facts(clip, chunk_frames, lengths):
-    chunks = list(decode_or_fail(look_up(clip), DecodingOptions(chunk_frames=chunk_frames), read_video))
-    assert [len(chunk.frames) for chunk in chunks] == lengths
-    assert [len(chunk.times_sec) for chunk in chunks] == lengths
-    assert [chunk.index for chunk in chunks] == list(range(len(lengths)))
-    assert [chunk.facts is not None for chunk in chunks] == [False] * (len(lengths) - 1) + [True]
-    assert [number_of(frame) for chunk in chunks for frame in chunk.frames] == list(range(80))
-
-
-def test_a_chunk_is_returned_before_the_next_is_decoded(clip):
-    chunks = decode_or_fail(look_up(clip), DecodingOptions(chunk_frames=10), read_video)
-    first = next(chunks)
-    assert (first.index, first.facts) == (0, None)
-
-
-def open_files():
-    for path in Path("/dev/fd").iterdir():
-        with contextlib.suppress(OSError):  # the descriptor of the folder itself is closed by now
-            yield os.readlink(path)
-
-
-def test_files_are_closed_after_a_success_a_failure_and_an_unfinished_video(clip, tmp_path):
-    bad = tmp_path / "bad.mp4"
-    bad.write_bytes(b"bad")
-    options = DecodingOptions(chunk_frames=10)
-    for path in (bad, clip, bad):
-        list(decode_or_fail(look_up(path), options, read_video))
-    unfinished = decode_or_fail(look_up(clip), options, read_video)
-    next(unfinished)
-    assert str(clip) in open_files()
-    del unfinished
-    gc.collect()
-    assert not [name for name in open_files() if name in (str(clip), str(bad))]
-
-
-@pytest.fixture
-def copied(clip, tmp_path):
-    """Path of a copy of `clip` that a test may change, and its `VideoRef`."""
-    path = tmp_path / "a.mp4"
-    path.write_bytes(clip.read_bytes())
-    return path, look_up(path)
-
-
-def test_a_file_that_changes_after_it_was_opened_is_gone(copied):
-    path, video = copied
-
-    def read_late(file, options):
-        os.utime(path, ns=(0, video.generation + 1))
-        return read_video(file, options)
-
-    (failure,) = decode_or_fail(video, DecodingOptions(), read_late)
-    assert failure == Failure(video, Stage.DECODE, FailureCode.GONE, REPLACED)
-
-
-def test_a_file_that_is_written_to_during_decoding_is_gone(copied):
-    path, video = copied
-    items = decode_or_fail(video, DecodingOptions(chunk_frames=50), read_video)
-    assert isinstance(next(items), FrameChunk)
-    os.utime(path, ns=(0, video.generation + 1))
-    (failure,) = items
-    assert failure == Failure(video, Stage.DECODE, FailureCode.GONE, REPLACED)
-
-
-def test_a_file_that_is_replaced_by_renaming_is_read_to_its_end(copied, tmp_path):
-    path, video = copied
-    items = decode_or_fail(video, DecodingOptions(chunk_frames=50), read_video)
-    next(items)
-    (tmp_path / "new.mp4").write_bytes(b"new")
-    (tmp_path / "new.mp4").rename(path)
-    (last,) = items
-    assert isinstance(last, FrameChunk)
-    assert [number_of(frame) for frame in last.frames] == list(range(50, 80))
 
 
 class StepClock:
@@ -181,29 +96,6 @@ def test_the_time_of_the_next_steps_does_not_count_as_decoding(clip):
         clock.now_sec += 1000
     decode_fn.teardown()
     assert measured_msec == [300]
-
-
-def test_an_unexpected_error_fails_only_its_video(clip):
-    def read_badly(file, options):
-        yield Samples(np.zeros((1, 112, 112, 3), np.uint8), np.zeros(1))
-        raise RuntimeError("who\nknows")
-
-    (chunk, failure) = decode_or_fail(look_up(clip), DecodingOptions(), read_badly)
-    assert isinstance(chunk, FrameChunk)
-    assert failure == Failure(look_up(clip), Stage.DECODE, FailureCode.READ_ERROR, "RuntimeError: who knows")
-
-
-def test_an_unexpected_error_is_logged_in_one_line_with_a_traceback_for_debugging(clip, caplog):
-    def read_badly(file, options):
-        raise RuntimeError("who\nknows")
-
-    caplog.set_level("DEBUG", logger="transforms.decoding.decode_video")
-    list(decode_or_fail(look_up(clip), DecodingOptions(), read_badly))
-    line, trace = caplog.records
-    assert (line.levelname, line.exc_info) == ("INFO", None)
-    assert line.getMessage() == f"Decoding {str(clip)!r} failed: RuntimeError: who knows"
-    assert trace.levelname == "DEBUG"
-    assert trace.exc_info
 
 
 @pytest.mark.parametrize("prefetch", [False, True])
