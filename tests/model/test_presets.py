@@ -58,7 +58,7 @@ def test_a_model_of_our_own_has_no_published_checkpoint():
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(WeightsError, match=r"lite, repnet-2020, repnet-2025. Received: 'repnet-1999'"):
+    with pytest.raises(WeightsError, match=f"{', '.join(PRESETS)}. Received: 'repnet-1999'"):
         presets.find_preset("repnet-1999")
 
 
@@ -235,7 +235,7 @@ def test_an_unexpected_variable_is_refused_unless_the_file_is_the_published_one(
 
 @pytest.mark.parametrize("name", ["nothing", "/no/such/ckpt-70", ""])
 def test_what_is_neither_name_nor_file_is_answered_with_both(name):
-    with pytest.raises(WeightsError, match=f"lite, repnet-2020, repnet-2025, or the path .* Received: '{name}'"):
+    with pytest.raises(WeightsError, match=f"{', '.join(PRESETS)}, or the path .* Received: '{name}'"):
         presets.load_model(name)
 
 

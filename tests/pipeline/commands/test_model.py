@@ -167,7 +167,7 @@ def test_golden_files_are_taken_together_and_apart():
 @pytest.mark.parametrize("command", ["verify", "summary"])
 def test_a_model_that_is_not_there_is_one_line(command, cache, capsys):
     assert repcount(command, "/no/such/ckpt-1") == 2
-    assert_one_line(capsys, f"repcount model {command}: a model is one of lite, repnet-2020, repnet-2025, or the path")
+    assert_one_line(capsys, f"repcount model {command}: a model is one of {', '.join(PRESETS)}, or the path")
 
 
 def test_verify_names_the_command_for_a_preset_that_was_not_fetched(cache, capsys):
