@@ -129,11 +129,14 @@ count() {
 
 build() {
   require PROJECT REGION IMAGE
-  local variant=cpu target=worker
+  local variant=cpu target=worker python
   [[ -z "${GPU:-}" ]] || variant=gpu
   [[ -z "${LAUNCHER_IMAGE:-}" ]] || target=template
+  # Workers need the Python of the program that starts their jobs.
+  python="$("${repcount%/*}/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo 3.13)"
   start "$gcloud" builds submit "$here" --project "$PROJECT" --region "$REGION" --config "$here/image/cloudbuild.yaml" \
-    --substitutions "_IMAGE=$IMAGE,_VARIANT=$variant,_TARGET=$target,_LAUNCHER_IMAGE=${LAUNCHER_IMAGE:-scratch}" "$@"
+    --substitutions "_IMAGE=$IMAGE,_VARIANT=$variant,_TARGET=$target,_LAUNCHER_IMAGE=${LAUNCHER_IMAGE:-scratch},_PYTHON=$python" \
+    "$@"
 }
 
 template() {

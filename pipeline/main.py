@@ -14,6 +14,7 @@ from typing import Any
 from model.errors import UserError
 from pipeline.command_line import CommandParser, nearest
 from pipeline.commands import ALIASES, COMMANDS
+from pipeline.extras import explain_missing
 
 _NOISE = ("Resource module is not available", "No semi_persistent_directory found")
 """Warnings that Beam prints on every machine without PyTorch, and in every local worker process."""
@@ -33,6 +34,9 @@ def main(argv: Sequence[str] | None = None, **injected: Any) -> int:
         exit_code: int = args.run(args, **injected)
     except UserError as error:
         print(f"{args.prog}: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"{args.prog}: {explain_missing(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{args.prog}: interrupted", file=sys.stderr)
@@ -58,7 +62,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if name == ALIASES.get(chosen, chosen):
-            importlib.import_module(f"pipeline.commands.{name}").add_parser(commands)
+            try:
+                importlib.import_module(f"pipeline.commands.{name}").add_parser(commands)
+            except ModuleNotFoundError as error:
+                parser.exit(2, f"repcount {name}: {explain_missing(error)}\n")
         else:
             commands.add_parser(name, help=summary)
     if completing:

@@ -126,12 +126,19 @@ def test_gpus_come_with_a_word_about_their_quota():
 def test_the_image_is_built_for_what_is_set():
     command = dry_run("build", IMAGE="somewhere/repcount:1", GCLOUD="my-gcloud")
     assert command[:3] == ["my-gcloud", "builds", "submit"]
-    assert (
-        value_of("--substitutions", command)
-        == "_IMAGE=somewhere/repcount:1,_VARIANT=cpu,_TARGET=worker,_LAUNCHER_IMAGE=scratch"
+    substitutions = value_of("--substitutions", command)
+    assert substitutions.startswith(
+        "_IMAGE=somewhere/repcount:1,_VARIANT=cpu,_TARGET=worker,_LAUNCHER_IMAGE=scratch,_PYTHON=3."
     )
     command = dry_run("build", LAUNCHER_IMAGE="launcher:1", **GPU)
-    assert value_of("--substitutions", command).endswith("_VARIANT=gpu,_TARGET=template,_LAUNCHER_IMAGE=launcher:1")
+    assert ",_VARIANT=gpu,_TARGET=template,_LAUNCHER_IMAGE=launcher:1," in value_of("--substitutions", command)
+
+
+def test_the_image_has_the_python_of_the_program(tmp_path):
+    (tmp_path / "python").symlink_to(sys.executable)
+    command = dry_run("build", IMAGE="somewhere/repcount:1", REPCOUNT=str(tmp_path / "repcount"))
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert value_of("--substitutions", command).endswith(f",_PYTHON={version}")
 
 
 def test_the_template_is_written_to_the_bucket():
