@@ -1,11 +1,11 @@
-"""A night of very many videos through the real steps, with a decoder and a model that cost nothing.
+"""Measures a run over very many videos, through the real steps with a decoder and a model that cost nothing.
 
     python -m benchmarks.scale [--videos 20000 100000] [--workers 2]
 
-The listing is made up; selecting, grouping, counting, staging and committing are those of a run, on Beam's local runner with
-several worker processes, into DuckDB. Each video has two seconds of frames, all alike, which a worker makes on the spot. It
-prints videos a second, and how much each video adds to the runner's memory: that runner keeps what it shuffles in memory,
-where Dataflow keeps it on disks of its own. It also says what a video is on its way between steps, in bytes.
+The listing is made up. Selecting, grouping, counting, staging and committing are those of a run, on Beam's local runner with
+several worker processes, into DuckDB. Each video has two seconds of identical frames, which a worker creates. Prints videos per
+second, and how much memory each video adds to the runner, which keeps shuffled data in memory where Dataflow keeps it on disk.
+Also prints the size in bytes of a video between steps.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def make_listing(num_videos: int, warehouse: DuckDBWarehouse, provenance: Proven
 
 
 def run_night(num_videos: int, workers: int, database: str) -> int:
-    """Runs the steps; returns how many rows of counts there are."""
+    """Runs the steps; returns the number of videos counted."""
     warehouse, provenance = DuckDBWarehouse(database), make_provenance("night")
     warehouse.prepare()
     folder = warehouse.staging_folder(provenance.run_id)
@@ -86,7 +86,7 @@ def _measured(num_videos: int, workers: int, connection: Connection) -> None:
 
 
 def measure(num_videos: int, workers: int) -> dict[str, float]:
-    """Runs a night in a process of its own; returns seconds, peak memory of the runner and of a worker, and bytes of rows."""
+    """Runs the steps in a process of its own; returns seconds, peak memory of runner and worker, and bytes of rows."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_measured, args=(num_videos, workers, theirs))
@@ -95,12 +95,12 @@ def measure(num_videos: int, workers: int) -> dict[str, float]:
     counted, seconds, runner_bytes, worker_bytes, row_bytes = ours.recv()
     process.join()
     if counted != num_videos:
-        raise SystemExit(f"of {num_videos} videos {counted} were counted")
+        raise SystemExit(f"expected {num_videos} videos to be counted. Received: {counted}")
     return {"seconds": seconds, "runner_bytes": runner_bytes, "worker_bytes": worker_bytes, "row_bytes": row_bytes}
 
 
 def element_bytes() -> Iterator[tuple[str, int]]:
-    """Yields what a video of two seconds is on its way between steps: the step before it, and bytes."""
+    """Yields the step before and the size in bytes of a video of two seconds between steps."""
     video = VideoRef(f"gs://gym/{_DAY:%Y-%m-%d}/0000000.mp4", 1, 10_000_000, _DAY)
     chunk = decode(video)
     yield "selected", len(pickle.dumps(video))
@@ -114,11 +114,13 @@ def element_bytes() -> Iterator[tuple[str, int]]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, nargs="+", default=[20_000, 100_000], help="of each night. Default: 20000 100000")
-    parser.add_argument("--workers", type=int, default=2, help="processes. Default: 2")
+    parser.add_argument(
+        "--videos", type=int, nargs="+", default=[20_000, 100_000], help="number of videos of each run. Default: 20000 100000"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="number of worker processes. Default: 2")
     args = parser.parse_args(argv)
     sizes = dict(element_bytes())
-    print(", ".join(f"{name} {size:,} bytes" for name, size in sizes.items()), "a video of two seconds")
+    print(", ".join(f"{name} {size:,} bytes" for name, size in sizes.items()), "per video of two seconds")
     nights = {}
     for num_videos in args.videos:
         night = measure(num_videos, args.workers)

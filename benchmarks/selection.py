@@ -1,10 +1,10 @@
-"""Finding out what is new: a listing of many videos, nearly all of which the tables have, against listing them alone.
+"""Measures selection: listing many videos and finding the few new ones, compared with listing alone.
 
     python -m benchmarks.selection [--done 100000] [--new 100] [--cloud]
 
-Makes empty objects, and rows of `video_counts` for them, then lists and selects in a pipeline as a run does, in a process of
-its own whose peak of resident memory the system tells; and, beside it, only lists. Objects are local files and the tables a
-DuckDB file; with --cloud they are those of the servers that the tests use, which run on the same cores.
+Creates empty objects with rows of `video_counts` for most of them. Then lists and selects in a pipeline as a run does, in a
+process of its own to measure its peak memory; and for comparison only lists. The objects are local files and the tables a
+DuckDB file. With --cloud they are on the Cloud Storage and BigQuery servers of the tests, which run on the same cores.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ _FOLDERS = 100
 _BUCKET = "gym"
 
 _VALUES = {ColumnType.STRING: "", ColumnType.INT64: 0, ColumnType.FLOAT64: 0.0}
-"""What stands in REQUIRED columns that nothing here asks for."""
+"""Values of REQUIRED columns that nothing here reads."""
 
 
 def make_provenance(run_id: str) -> Provenance:
-    """Returns a run that starts now."""
+    """Returns the provenance of a run that starts now."""
     now = datetime.datetime.now(datetime.timezone.utc)
     return Provenance(run_id, now, "lite", "ab", "{}", "1", "float32")
 
 
 def object_names(done: int, new: int) -> list[str]:
-    """Returns the names of objects, in folders of equal size and one for what is new."""
+    """Returns the names of objects, in folders of equal size and a folder for new ones."""
     names = [f"{index % _FOLDERS:03d}/{index:07d}.mp4" for index in range(done)]
     return names + [f"new/{index}.mp4" for index in range(new)]
 
 
 def fill_tables(warehouse: Warehouse, done: list[VideoRef]) -> None:
-    """Commits a run that has counted videos: a row for each, in which all that nothing asks for is 0."""
+    """Commits a run with a row for each video, in which columns that nothing here reads are 0."""
     warehouse.prepare()
     provenance = make_provenance("before")
     known = {
@@ -87,7 +87,7 @@ def fill_tables(warehouse: Warehouse, done: list[VideoRef]) -> None:
 
 
 def list_and_select(pattern: str, output: str, temp_location: str, told: str) -> int:
-    """Lists and selects as a run does; returns how many videos are new."""
+    """Lists and selects as a run does; returns the number of new videos."""
     provenance, warehouse = make_provenance("benchmark"), open_warehouse(output, temp_location)
     with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
         listed = pipeline | ListVideos([pattern], warehouse.staging_folder(provenance.run_id))
@@ -99,7 +99,7 @@ def list_and_select(pattern: str, output: str, temp_location: str, told: str) ->
 
 
 def list_only(pattern: str, output: str, temp_location: str, told: str) -> int:
-    """Lists; returns how many videos there are."""
+    """Lists and returns the number of videos."""
     return sum(1 for _ in list_videos(pattern))
 
 
@@ -114,7 +114,7 @@ def _measured(work: Work, arguments: tuple[str, str, str, str], connection: Conn
 
 
 def measure(work: Work, *arguments: str) -> tuple[int, float, float]:
-    """Runs `work` in a process of its own; returns what it found, the seconds that took, and its peak memory in MiB."""
+    """Runs `work` in a process of its own; returns its result, the seconds it took, and its peak memory in MiB."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_measured, args=(work, arguments, sender))
@@ -126,7 +126,7 @@ def measure(work: Work, *arguments: str) -> tuple[int, float, float]:
 
 @contextlib.contextmanager
 def local_scene(folder: Path, done: int, new: int) -> Iterator[tuple[str, str, str]]:
-    """Yields the pattern of local files, and where the tables of those that are done are: output and temp_location."""
+    """Creates local files and a DuckDB file; yields their pattern, and the output and temp_location of the tables."""
     for name in object_names(done, new):
         path = folder / "videos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def local_scene(folder: Path, done: int, new: int) -> Iterator[tuple[str, str, s
 
 @contextlib.contextmanager
 def cloud_scene(folder: Path, done: int, new: int) -> Iterator[tuple[str, str, str]]:
-    """Yields the same for a bucket and a data set."""
+    """Creates a bucket and a data set; yields the same as `local_scene`."""
     from tests.google_cloud import servers
 
     with servers.Servers(folder / "servers", {_BUCKET: object_names(done, new)}) as running:
@@ -154,8 +154,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--done", type=int, default=100_000, help="videos in the tables. Default: 100000")
-    parser.add_argument("--new", type=int, default=100, help="further videos. Default: 100")
-    parser.add_argument("--cloud", action="store_true", help="a bucket and a data set of servers here, not files")
+    parser.add_argument("--new", type=int, default=100, help="new videos. Default: 100")
+    parser.add_argument("--cloud", action="store_true", help="use local servers for Cloud Storage and BigQuery")
     args = parser.parse_args(argv)
     scene = cloud_scene if args.cloud else local_scene
     with tempfile.TemporaryDirectory() as name, scene(Path(name), args.done, args.new) as places:

@@ -1,4 +1,4 @@
-"""What a run would do, found out without doing it: `repcount run --dry_run`."""
+"""Estimates what a run would count, without counting: `repcount run --dry_run`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from transforms.warehouse.schema import LISTING
 _BATCH_ROWS = 10_000
 
 _TYPICAL_BYTES_PER_SEC = 750_000
-"""Of a video from a phone, 6 Mbit/s: what is assumed where no video has been counted yet."""
+"""Bytes per second of a phone's video, 6 Mbit/s. Used as long as no video has been counted."""
 
 _WORKER_CORES = 2
+"""Number of cores of the worker in the estimate of worker-hours."""
 
 _TYPICAL_FPS = 30.0
-"""Frame rate that is assumed for the worker-hours."""
+"""Frame rate in the estimate of worker-hours."""
 
 _TABLES = """\
 CREATE TABLE done (video_uri VARCHAR, video_generation BIGINT);
@@ -37,18 +38,18 @@ CREATE TABLE listing (video_uri VARCHAR, video_generation BIGINT, video_updated 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What a run would do.
+    """What a run would count, and how long that would take.
 
     Attributes:
-      videos: that it would count.
-      skipped: that it would leave out, since the tables have them.
-      left: that are to do but beyond the limit.
-      size_bytes: of the videos to count.
-      known_videos: those whose duration the tables know from another count.
-      known_sec: duration of these.
-      video_sec: duration of all, the others' from their size.
-      pace: seconds of video that the earlier runs with this model counted in a second; None if there were none.
-      typical_speed: the same for a worker with two cores.
+      videos: Number of videos that the run would count.
+      skipped: Number of listed videos that the tables already have.
+      left: Number of listed videos beyond the limit, left to later runs.
+      size_bytes: Total size in bytes of the videos to count.
+      known_videos: Number of videos to count whose duration the tables know from another count.
+      known_sec: Total duration in seconds of the videos with known duration.
+      video_sec: Total duration in seconds of the videos to count; estimated from the size where it is unknown.
+      pace: Seconds of video that earlier runs with this model counted per second; None if there were none.
+      typical_speed: Seconds of video that a worker with two cores counts per second.
     """
 
     videos: int
@@ -62,7 +63,7 @@ class Estimate:
     typical_speed: float
 
     def lines(self) -> list[str]:
-        """Returns what to print."""
+        """Returns the lines to print."""
         others = [f"{self.skipped:,} are in the tables already"] if self.skipped else []
         others += [f"{self.left:,} are left to another run"] if self.left else []
         lines = ["; ".join([f"would count {self.videos:,} videos", *others])]
@@ -83,11 +84,11 @@ class Estimate:
 
 
 def estimate(config: RunConfig, provenance: Provenance) -> Estimate:
-    """Lists the videos here, and takes from them what the tables have; writes nothing anywhere.
+    """Returns the estimate of a run, from a listing of its videos and the rows in the tables; writes nothing.
 
     Raises:
-      WarehouseError: the tables cannot be read.
-      BeamIOError: an input cannot be listed.
+      WarehouseError: The tables cannot be read.
+      BeamIOError: An input cannot be listed.
     """
     selection = config.source.selection
     warehouse = config.warehouse
@@ -98,8 +99,8 @@ def estimate(config: RunConfig, provenance: Provenance) -> Estimate:
         database.execute(_TABLES)
         if warehouse.is_ready():
             if selection.new_only:
-                settled = warehouse.query(sql.done_videos(warehouse.dialect, selection), key | requeue)
-                _insert(database, "done", settled)
+                done = warehouse.query(sql.done_videos(warehouse.dialect, selection), key | requeue)
+                _insert(database, "done", done)
             _insert(database, "known", warehouse.query(sql.durations(warehouse.dialect), {}))
             pace = warehouse.pace(provenance.model_key)
         _insert_listing(database, config.source)

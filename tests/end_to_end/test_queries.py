@@ -11,8 +11,7 @@ import pytest
 
 from model.counting import Segment
 from tests.support.samples import STARTED, UPDATED, UTC, make_failure, make_provenance, make_video, make_video_count
-from tests.support.warehouses import stage
-from tests.transforms.warehouse.test_base import make_warehouse
+from tests.support.warehouses import make_warehouse, stage
 from transforms.failure_codes import FailureCode
 from transforms.records import VideoFlag
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse

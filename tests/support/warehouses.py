@@ -1,14 +1,25 @@
-"""What tests do with tables of either kind."""
+"""Fills and reads warehouses of any kind, for tests."""
 
 import datetime
+import json
 
 from tests.support.samples import STARTED, make_provenance
 from transforms.staging import to_batches
+from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.parquet import TableWriter
 from transforms.warehouse.rows import listing_batch
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, TABLES, VIDEO_COUNTS
 
 ENDED = STARTED + datetime.timedelta(minutes=5)
+
+
+def make_warehouse(kind, request):
+    """Returns a warehouse without tables: "duckdb" or "bigquery"."""
+    if kind == "duckdb":
+        return DuckDBWarehouse(str(request.getfixturevalue("tmp_path") / "counts.duckdb"))
+    cloud = request.getfixturevalue("cloud")
+    return BigQueryWarehouse(cloud.project, cloud.dataset, cloud.temp_location)
 
 
 def stage(warehouse, provenance, *settled):
@@ -54,3 +65,14 @@ def contents(warehouse):
 
 def num_rows(warehouse):
     return {name: len(rows) for name, rows in contents(warehouse).items()}
+
+
+def is_job(text):
+    """Matches the start of a job whose description holds a text."""
+    return lambda request: request.method == "POST" and "/jobs" in request.path and text.encode() in request.body
+
+
+def jobs(cloud):
+    """Returns the descriptions of all jobs that were started."""
+    found = [request for request in cloud.bigquery.requests if request.method == "POST" and "/jobs" in request.path]
+    return [json.loads(request.body) for request in found]

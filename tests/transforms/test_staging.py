@@ -1,6 +1,5 @@
 """Rows reach the tables through files that a retry does not double, in a run of the real pipeline."""
 
-import collections
 import datetime
 import math
 import os
@@ -21,7 +20,6 @@ from transforms.staging import CommitRows, StageRows, _WriteRowsFn
 from transforms.warehouse import parquet as staged_files
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import RunTotals
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS
 
@@ -196,18 +194,3 @@ class TestFiles:
             end()
             assert streams[-1].closed
         assert len(streams) == 2
-
-    def test_row_groups_and_files_have_bounded_size(self, tmp_path, monkeypatch):
-        one_curve = 24 * 1024
-        monkeypatch.setattr(staged_files, "ROW_GROUP_BYTES", 2 * one_curve)
-        monkeypatch.setattr(staged_files, "ROW_GROUP_ROWS", 6)
-        monkeypatch.setattr(staged_files, "FILE_BYTES", 4 * one_curve)
-        written = write_bundle(tmp_path, *(make_video_count(f"gs://b/{number}", num_frames=512) for number in range(11)))
-        files: dict[str, list[StagedFile]] = collections.defaultdict(list)
-        for file in written:
-            files[file.table].append(file)
-        assert [file.num_rows for file in files["video_counts"]] == [11]
-        assert pq.read_metadata(files["video_counts"][0].path).num_row_groups == 2
-        assert [file.num_rows for file in files["frame_curves"]] == [4, 4, 3]
-        assert [pq.read_metadata(file.path).num_row_groups for file in files["frame_curves"]] == [2, 2, 2]
-        assert all(file.num_bytes < 5 * one_curve for file in files["frame_curves"])

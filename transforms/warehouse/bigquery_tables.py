@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from transforms.warehouse.base import TableOptions, WarehouseError
-from transforms.warehouse.schema import FRAME_CURVES, TABLES, VIEWS, Column, Mode, Table, View
+from transforms.warehouse.schema import FRAME_CURVES, TABLES, Column, Mode, Table
+from transforms.warehouse.views import VIEWS, View
 
 if TYPE_CHECKING:
     from google.cloud import bigquery

@@ -34,8 +34,9 @@ from transforms.warehouse.bigquery_jobs import Jobs, one_line_errors
 from transforms.warehouse.bigquery_tables import create_dataset, find_changes
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance, Row, RunTotals, UploadDates, run_row, to_record_batch
-from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, TABLES, VIDEO_COUNTS, VIEWS, Table
+from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, TABLES, VIDEO_COUNTS, Table
 from transforms.warehouse.sql import Dialect
+from transforms.warehouse.views import VIEWS
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
@@ -111,7 +112,7 @@ class BigQueryWarehouse(Warehouse):
             changes = find_changes(jobs.client, self.name, UNCHANGED)
             jobs.dry_run("SELECT 1")
             if not changes:
-                jobs.dry_run(f"DELETE FROM {self.dialect.table(FAILURES)} WHERE FALSE")
+                jobs.dry_run(sql.delete_nothing(jobs.dialect, FAILURES))
         if self.temp_location:
             self._check_bucket(jobs.location)
 

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 
 from transforms.warehouse.duckdb_tables import column_type
-from transforms.warehouse.schema import TABLES, VIEWS, Column
+from transforms.warehouse.schema import TABLES, Column
+from transforms.warehouse.views import VIEWS
 
 
 def data_dictionary() -> str:

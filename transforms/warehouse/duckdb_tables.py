@@ -9,7 +9,8 @@ import os
 import duckdb
 
 from transforms.warehouse.base import WarehouseError
-from transforms.warehouse.schema import TABLES, VIEWS, Column, ColumnType, Mode, Table, View
+from transforms.warehouse.schema import TABLES, Column, ColumnType, Mode, Table
+from transforms.warehouse.views import VIEWS, View
 
 STORAGE_VERSION = "v1.4.0"
 """Oldest DuckDB that opens the files created here. Left to itself, DuckDB 2.0 writes files that 1.5 cannot open."""
@@ -78,6 +79,11 @@ def find_changes(connection: duckdb.DuckDBPyConnection) -> list[Change]:
         for view in VIEWS:
             changes += _create_view(view, "")
     return changes
+
+
+def view_query(view: View) -> str:
+    """Returns the query of a view, named such that DuckDB before 2.0 finds the fields of unnested items too."""
+    return view.query(item="item({})")
 
 
 def quoted(name: str) -> str:
@@ -150,14 +156,14 @@ def _missing_fields(table: Table, column: Column, data_type: str) -> dict[str, s
 
 def _create_view(view: View, line: str) -> list[Change]:
     return [
-        Change(line, f"CREATE OR REPLACE VIEW {view.name} AS\n{view.query()}"),
+        Change(line, f"CREATE OR REPLACE VIEW {view.name} AS\n{view_query(view)}"),
         Change("", f"COMMENT ON VIEW {view.name} IS {_literal(_view_comment(view))}"),
     ]
 
 
 def _view_comment(view: View) -> str:
     """Returns a view's description with a hash of its query, which tells an outdated view."""
-    return f"{view.description} (Query {hashlib.sha256(view.query().encode()).hexdigest()[:8]}.)"
+    return f"{view.description} (Query {hashlib.sha256(view_query(view).encode()).hexdigest()[:8]}.)"
 
 
 def _literal(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Files of staged rows: written a row group at a time, bounded in size, and told of when they are complete.
+"""Writes staged rows to Parquet files of bounded size.
 
-They are written by code of our own rather than Beam's `WriteToParquet`, which does not bound a file's size, does not say how
-many rows it wrote, and moves every file once more under a side input, for each table apart.
+Beam's `WriteToParquet` would not do: it does not bound a file's size, does not return how many rows it wrote, and moves every
+file a second time.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from apache_beam.io.filesystems import FileSystems
 from transforms.warehouse.schema import Table
 
 ROW_GROUP_BYTES = 16 * 1024 * 1024
-"""Bytes of rows in memory from which a row group is written."""
+"""Bytes of rows in memory at which a row group is written."""
 
 ROW_GROUP_ROWS = 1024
-"""Rows from which a row group is written: the many small arrays of a row take some forty times its own bytes until then."""
+"""Number of rows at which a row group is written. Until then a row, as many small arrays, takes about forty times its bytes."""
 
 FILE_BYTES = 64 * 1024 * 1024
-"""Bytes of rows in memory from which a file is closed and the next one begun."""
+"""Bytes of rows in memory at which a file is closed and the next one started."""
 
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class StagedFile:
-    """A Parquet file that waits for its run's commit.
+    """A Parquet file of rows to commit.
 
     Attributes:
-      table: name of the table that its rows are for.
-      path: where it is.
-      num_rows: rows that were written to it.
-      num_bytes: size of these rows in memory.
+      table: Name of the table that the rows belong to.
+      path: Path or `gs://` URI of the file.
+      num_rows: Number of rows written to the file.
+      num_bytes: Size in bytes of these rows in memory.
     """
 
     table: str
@@ -56,7 +56,7 @@ class _OpenFile:
 
 
 class TableWriter:
-    """Writes rows of one table to as many files as their size asks for; opens none without a row."""
+    """Writes rows of one table to as many files as their size needs; writes no file without a row."""
 
     def __init__(self, folder: str, table: Table) -> None:
         self._folder = folder
@@ -67,14 +67,14 @@ class TableWriter:
         self._files: list[StagedFile] = []
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Takes rows; writes them when they make a row group."""
+        """Adds rows, and writes them once they make a row group."""
         self._pending.append(batch)
         self._pending_bytes += batch.nbytes
         if self._pending_bytes >= ROW_GROUP_BYTES or len(self._pending) >= ROW_GROUP_ROWS:
             self._write_row_group()
 
     def close(self) -> list[StagedFile]:
-        """Writes what is pending and returns all files written."""
+        """Writes the remaining rows and returns all files written."""
         if self._pending:
             self._write_row_group()
         if self._open is not None:
@@ -82,13 +82,13 @@ class TableWriter:
         return self._files
 
     def discard(self) -> None:
-        """Closes the file that a failed bundle left open; nobody is told of it, and it goes with the folder."""
+        """Closes the open file of a failed bundle. It is not returned, so never committed, and is deleted with the folder."""
         if self._open is None:
             return
         for stream in (self._open.parquet, self._open.stream):
             try:
                 stream.close()
-            except Exception:  # what failed the bundle, such as a full disk, may well fail this too
+            except Exception:  # the cause of the failed bundle, such as a full disk, may fail this as well
                 _LOGGER.debug("A file of a failed bundle could not be closed: %s", self._open.path, exc_info=True)
         self._open = None
 

@@ -1,4 +1,4 @@
-"""From records to rows of the tables, each valid by the schema before it is written anywhere."""
+"""Converts records to rows of the tables, and checks every row against the schema before it is written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from transforms.records import Failure, VideoCount, VideoRef, rounded_count
 from transforms.warehouse.schema import FRAME_CURVES, LISTING, Column, ColumnType, Mode, Table
 
 Row = dict[str, Any]
-"""Values by column name; those of a REPEATED STRUCT column may come as one `pa.StructArray`."""
+"""Values by column name. The items of a REPEATED STRUCT column may be one `pa.StructArray`."""
 
 _PYTHON_TYPES: dict[ColumnType, Any] = {
     ColumnType.STRING: str,
@@ -29,28 +29,27 @@ _PYTHON_TYPES: dict[ColumnType, Any] = {
     ColumnType.DATE: datetime.date,
     ColumnType.TIMESTAMP: datetime.datetime,
 }
-"""What a single value may be: Arrow by itself would cut 1.5 to 1, and take bytes for text."""
+"""Allowed Python types of a value. Arrow alone would truncate 1.5 to 1 and accept bytes as text."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
 class RowError(ValueError):
-    """A row that the schema does not allow; says which column and why."""
+    """The schema does not allow a row. The message names the column and the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Provenance:
-    """What every row of a run says about where it comes from.
+    """The run, model and options that every row of a run records.
 
     Attributes:
-      run_id: identity of the run: at most 128 letters, digits and -_. since files are named by it.
-      run_started: when the run was started, with its time zone. Of two runs that count the same video alike, the row of the one
-        that started later stays.
-      model: name of the preset, or the path of the checkpoint. Part of the key of a row.
-      model_sha256: SHA-256 of configuration and weights, in hexadecimal.
-      options_json: options that decide the numbers, as `canonical_json` gives them. Their hash is part of the key of a row.
-      code_version: version of the code.
-      precision: arithmetic of the network.
+      run_id: Identifier of the run: at most 128 letters, digits, '-', '_' and '.', since files are named by it.
+      run_started: Time at which the run started, with its time zone. The row of the later run wins.
+      model: Name of the preset, or path of the checkpoint. Part of a row's key.
+      model_sha256: SHA-256 of the model's configuration and weights, in hexadecimal.
+      options_json: Options that affect the counts, as returned by `canonical_json`. Their hash is part of a row's key.
+      code_version: Version of repcount.
+      precision: Number format of the network: float32, bfloat16 or float16.
     """
 
     run_id: str
@@ -62,7 +61,7 @@ class Provenance:
     precision: str
 
     def __post_init__(self) -> None:
-        """Raises ValueError if the run id does not fit a file's name, or the start has no time zone."""
+        """Raises ValueError if `run_id` cannot be part of a file name, or `run_started` has no time zone."""
         if not _RUN_ID.fullmatch(self.run_id):
             raise ValueError(f"run_id must be at most 128 letters, digits, '-', '_' and '.'. Received: {self.run_id!r}")
         if self.run_started.tzinfo is None:
@@ -70,7 +69,7 @@ class Provenance:
 
     @property
     def model_key(self) -> str:
-        """The model as rows are keyed by it."""
+        """The model as in the key of a row."""
         return _text(self.model)
 
     @property
@@ -81,15 +80,15 @@ class Provenance:
 
 @dataclasses.dataclass(frozen=True)
 class RunTotals:
-    """What became of a run's videos.
+    """How many videos a run listed, counted, failed and skipped.
 
     Attributes:
-      listed: videos listed.
-      counted: videos counted.
-      failed: videos that could not be counted.
-      skipped: videos left out since the tables had them.
-      scored_frames: frames counted over, all counted videos together.
-      video_sec: duration of all counted videos together.
+      listed: Number of videos listed, without those left to later runs.
+      counted: Number of videos counted.
+      failed: Number of videos that could not be counted.
+      skipped: Number of videos skipped because the tables already had them.
+      scored_frames: Total number of scored frames of all counted videos.
+      video_sec: Total duration in seconds of all counted videos.
     """
 
     listed: int
@@ -101,30 +100,30 @@ class RunTotals:
 
     @property
     def is_balanced(self) -> bool:
-        """Whether every listed video ended as exactly one of counted, failed and skipped."""
+        """Whether listed = counted + failed + skipped, so that no video was lost."""
         return self.listed == self.counted + self.failed + self.skipped
 
 
 @dataclasses.dataclass(frozen=True)
 class UploadDates:
-    """The first and the last upload date of some rows."""
+    """First and last upload date (UTC) of some rows."""
 
     first: datetime.date
     last: datetime.date
 
     @classmethod
     def around(cls, ranges: Iterable[UploadDates | None]) -> UploadDates | None:
-        """Returns the dates around several ranges, None being one of no rows."""
+        """Returns the range that spans all ranges, of which None is empty; None if all are empty."""
         present = [dates for dates in ranges if dates is not None]
         return cls(min(dates.first for dates in present), max(dates.last for dates in present)) if present else None
 
 
 def canonical_json(options: Mapping[str, Any]) -> str:
-    """Returns options as JSON that is the same for equal options, whatever the order of their names.
+    """Returns options as JSON, with sorted names so that equal options give equal text.
 
     Raises:
-      ValueError: a value is NaN or infinite.
-      TypeError: a value is none that JSON knows.
+      ValueError: A value is NaN or infinite.
+      TypeError: A value has a type that JSON does not have.
     """
     return json.dumps(options, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -133,7 +132,7 @@ def count_row(video_count: VideoCount, provenance: Provenance) -> Row:
     """Returns the row of `video_counts` for a counted video.
 
     Raises:
-      RowError: the count is not finite, or the curve and the times differ in length.
+      RowError: The count is not finite, or the curve and the times differ in length.
     """
     counted, facts = video_count.counted, video_count.facts
     if not math.isfinite(counted.count):
@@ -181,7 +180,7 @@ def curve_row(video_count: VideoCount, provenance: Provenance) -> Row:
     """Returns the row of `frame_curves` for a counted video; its points are one `pa.StructArray`.
 
     Raises:
-      RowError: the curve and the times differ in length.
+      RowError: The curve and the times differ in length.
     """
     counted = video_count.counted
     edges_sec = _frame_edges_sec(video_count)
@@ -226,7 +225,14 @@ def failure_row(failure: Failure, provenance: Provenance) -> Row:
 def run_row(
     totals: RunTotals, provenance: Provenance, run_ended: datetime.datetime, upload_dates: UploadDates | None = None
 ) -> Row:
-    """Returns the row of `runs` for a run that ends at `run_ended`, whose rows have these upload dates; None if it has none."""
+    """Returns the row of `runs` for a run.
+
+    Args:
+      totals: How many videos the run listed, counted, failed and skipped.
+      provenance: The run.
+      run_ended: Time of the commit, with its time zone.
+      upload_dates: First and last upload date of the run's rows; None if it has no rows.
+    """
     return {
         "run_id": provenance.run_id,
         "run_started": provenance.run_started,
@@ -241,7 +247,7 @@ def run_row(
 
 
 def listing_batch(videos: Sequence[VideoRef]) -> pa.RecordBatch:
-    """Returns the rows of `schema.LISTING` for videos."""
+    """Returns the rows of `schema.LISTING` for videos, one row per video."""
     uploads = [_upload(video) for video in videos]
     coder = VideoRefCoder()
     columns: dict[str, list[Any]] = {
@@ -258,7 +264,7 @@ def to_record_batch(row: Row, table: Table) -> pa.RecordBatch:
     """Returns a row as a record batch of length 1, with NULL for NaN and infinity in FLOAT64 columns.
 
     Raises:
-      RowError: a column is missing, unknown or of another type, or a REQUIRED one is NULL or not finite.
+      RowError: A column is missing, unknown or of another type, or a REQUIRED value is NULL or not finite.
     """
     names = [column.name for column in table.columns]
     if set(row) != set(names):
@@ -281,7 +287,7 @@ def _to_array(value: Any, column: Column, table: Table) -> pa.Array:
                 raise RowError("items must be finite")
             return pa.ListArray.from_arrays(pa.array([0, len(items)], pa.int32()), items, type=column.arrow_type)
         if value is not None and not isinstance(value, _PYTHON_TYPES[column.type]):
-            raise RowError(f"a {type(value).__name__} is none")
+            raise RowError(f"got {type(value).__name__}")
         if column.type is ColumnType.FLOAT64 and value is not None and not math.isfinite(value):
             value = None
         if column.type is ColumnType.TIMESTAMP and value is not None and value.tzinfo is None:
@@ -324,7 +330,7 @@ def _how(provenance: Provenance) -> Row:
 
 
 def _frame_edges_sec(video_count: VideoCount) -> np.ndarray:
-    """Returns (num_frames + 1,) float64: when each frame appears, and when the last one, and with it the video, is over."""
+    """Returns (num_frames + 1,) float64: the time in seconds at which each frame appears, then the end of the last frame."""
     times_sec, num_frames = video_count.times_sec, len(video_count.counted.per_frame_count)
     if len(times_sec) != num_frames:
         raise RowError(f"the curve must have one value for each time. Received: {num_frames} values and {len(times_sec)} times")
@@ -332,11 +338,13 @@ def _frame_edges_sec(video_count: VideoCount) -> np.ndarray:
 
 
 def _periods_sec(frames: np.ndarray, periods_frames: np.ndarray, edges_sec: np.ndarray) -> np.ndarray:
-    """Returns (k,) float64: how long as many frames as the period has take, around each of k frames and within the video.
+    """Returns (k,) float64: the duration in seconds of one period around each of k frames.
+
+    A period near an end of the video is measured within the video. One longer than the video is extrapolated from all of it.
 
     Args:
-      frames: (k,) int64.
-      periods_frames: (k,) float64, finite, the period at each of them; one longer than the video is scaled up from all of it.
+      frames: (k,) int64, indices of the frames.
+      periods_frames: (k,) float64, finite, the period at each frame, in frames.
       edges_sec: (num_frames + 1,) float64, see `_frame_edges_sec`.
     """
     num_frames = len(edges_sec) - 1
@@ -352,7 +360,7 @@ def _finite_or_none(value: float) -> float | None:
 
 
 def _text(text: str) -> str:
-    """Returns text as valid UTF-8: the bytes of a file's name that are not, lone surrogates in Python, are spelled out."""
+    """Returns text as valid UTF-8. Lone surrogates, from file names that are not UTF-8, are escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -1,8 +1,8 @@
-"""The tables and views that a run fills: names, columns, types, units and keys.
+"""The tables that a run fills: names, columns, types, units and keys.
 
-Parquet schemas, the tables and views of every database, and `docs/data_dictionary.md` are made from `TABLES` and `VIEWS`. A
-column may be added, as NULLABLE or REPEATED. No column is ever dropped or retyped, since existing tables are upgraded in place.
-Descriptions are what analysts read, in the database and in the dictionary.
+Parquet schemas, the tables of every database, and `docs/data_dictionary.md` are made from `TABLES`. A column may be
+added, as NULLABLE or REPEATED. No column is ever dropped or retyped, since existing tables are upgraded in place. Descriptions
+are what analysts read, in the database and in the dictionary.
 """
 
 from __future__ import annotations
@@ -101,25 +101,6 @@ class Table:
     def arrow_schema(self) -> pa.Schema:
         """Schema of the table's Parquet files."""
         return pa.schema([column.arrow_field for column in self.columns])
-
-
-@dataclasses.dataclass(frozen=True)
-class View:
-    """A view, in SQL that DuckDB and BigQuery share.
-
-    Attributes:
-      name: Name of the view.
-      description: What one row is, as one or more sentences for analysts.
-      sql: Query with `{dataset}` before the name of each table.
-    """
-
-    name: str
-    description: str
-    sql: str
-
-    def query(self, dataset: str = "") -> str:
-        """Returns the query with `dataset`, which ends with a dot or is empty, before each table name."""
-        return self.sql.format(dataset=dataset)
 
 
 _MODEL = (
@@ -379,67 +360,5 @@ LISTING = Table(
         Column("video", ColumnType.STRING, "The video, encoded by `records.VideoRefCoder`.", Mode.REQUIRED),
         *_KEY[:2],
         *_UPLOAD,
-    ),
-)
-
-VIEWS = (
-    View(
-        "frame_curve_points",
-        "One row per scored frame: the curves of `frame_curves`, unnested.",
-        """\
-SELECT
-  video_uri, video_generation, model, options_hash, upload_date, run_id,
-  point.frame, point.time_sec, point.count, point.rate_hz, point.periodicity, point.period_sec
-FROM {dataset}frame_curves
-CROSS JOIN UNNEST(points) AS point""",
-    ),
-    View(
-        "latest_video_counts",
-        "One row per video: the latest run's count of its newest version, with any model.",
-        """\
-SELECT *
-FROM {dataset}video_counts
-WHERE TRUE
-QUALIFY ROW_NUMBER() OVER (
-  PARTITION BY video_uri ORDER BY video_updated DESC, video_generation DESC, run_started DESC, run_id DESC
-) = 1""",
-    ),
-    View(
-        "failures_by_code",
-        "One row per stage and code of failures, with the number of videos and an example.",
-        """\
-SELECT stage, code, COUNT(DISTINCT video_uri) AS videos, MIN(video_uri) AS example_uri, MAX(run_started) AS last_run_started
-FROM {dataset}failures
-GROUP BY stage, code""",
-    ),
-    View(
-        "daily_summary",
-        "One row per upload date, model and options: videos counted and failed, repetitions, hours of video, mean confidence.",
-        """\
-SELECT
-  upload_date, model, options_hash, COUNT(confidence) AS counted, COUNT(code) AS failed,
-  COALESCE(SUM(count), 0) AS repetitions, COALESCE(SUM(duration_sec), 0) / 3600 AS video_hours,
-  AVG(confidence) AS mean_confidence
-FROM (
-  SELECT upload_date, model, options_hash, count, duration_sec, confidence, CAST(NULL AS STRING) AS code
-  FROM {dataset}video_counts
-  UNION ALL
-  SELECT upload_date, model, options_hash, NULL, NULL, NULL, code FROM {dataset}failures
-) AS outcomes
-GROUP BY upload_date, model, options_hash""",
-    ),
-    View(
-        "model_comparison",
-        "One row per version of a video and pair of models or options that both counted it. `model_a` sorts before `model_b`.",
-        """\
-SELECT
-  a.video_uri, a.video_generation, a.upload_date,
-  a.model AS model_a, a.options_hash AS options_hash_a, b.model AS model_b, b.options_hash AS options_hash_b,
-  a.count AS count_a, b.count AS count_b, b.count - a.count AS difference,
-  a.confidence AS confidence_a, b.confidence AS confidence_b
-FROM {dataset}video_counts AS a
-JOIN {dataset}video_counts AS b
-ON a.upload_date = b.upload_date AND a.video_uri = b.video_uri AND a.video_generation = b.video_generation
-WHERE a.model < b.model OR (a.model = b.model AND a.options_hash < b.options_hash)""",
     ),
 )

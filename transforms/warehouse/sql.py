@@ -119,6 +119,11 @@ def num_videos_to_delete(dialect: Dialect, table: Table, *, by_uri: bool, by_dat
     return f"SELECT COUNT(*) FROM {dialect.table(table)} WHERE {_is_to_delete(dialect, by_uri, by_date)}"
 
 
+def delete_nothing(dialect: Dialect, table: Table) -> str:
+    """Returns a DELETE without effect, to check the right to delete rows."""
+    return f"DELETE FROM {dialect.table(table)} WHERE FALSE"
+
+
 def select_videos(dialect: Dialect, source: str, selection: Selection) -> str:
     """Returns the query for the listed videos that a selection takes, as column `video` of `schema.LISTING`.
 

@@ -5,7 +5,8 @@ import pytest
 
 from pipeline.main import main
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-from transforms.warehouse.schema import TABLES, VIEWS
+from transforms.warehouse.schema import TABLES
+from transforms.warehouse.views import VIEWS
 
 
 def repcount(*arguments):

@@ -5,20 +5,11 @@ import datetime
 import pytest
 
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
-from tests.support.warehouses import commit, contents, later_run, num_rows, read, stage, stage_listing
+from tests.support.warehouses import commit, contents, later_run, make_warehouse, num_rows, read, stage, stage_listing
 from transforms.failure_codes import FailureCode
 from transforms.records import Selection, SelectionTotals, VideoResult
 from transforms.warehouse.base import WarehouseError
-from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
-from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.rows import RunTotals
-
-
-def make_warehouse(kind, request):
-    if kind == "duckdb":
-        return DuckDBWarehouse(str(request.getfixturevalue("tmp_path") / "counts.duckdb"))
-    cloud = request.getfixturevalue("cloud")
-    return BigQueryWarehouse(cloud.project, cloud.dataset, cloud.temp_location)
 
 
 @pytest.fixture(params=["duckdb", "bigquery"])

@@ -10,24 +10,19 @@ import pathlib
 import pickle
 import threading
 import time
-import uuid
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from tests.support.samples import STARTED, UTC, make_failure, make_provenance, make_video, make_video_count
-from transforms.failure_codes import FailureCode
-from transforms.records import VideoCount, VideoResult
+from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
+from tests.support.warehouses import ENDED, commit, contents, later_run, num_rows, stage
+from transforms.records import VideoResult
 from transforms.warehouse import duckdb_warehouse
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-from transforms.warehouse.parquet import StagedFile
-from transforms.warehouse.rows import RunTotals, count_row, curve_row, failure_row, to_record_batch
-from transforms.warehouse.schema import FAILURES, FRAME_CURVES, TABLES, VIDEO_COUNTS, VIEWS
+from transforms.warehouse.rows import RunTotals
+from transforms.warehouse.schema import VIDEO_COUNTS
 
-ENDED = STARTED + datetime.timedelta(minutes=5)
 PROCESSES = multiprocessing.get_context("spawn")
 
 
@@ -36,51 +31,8 @@ def warehouse(tmp_path):
     return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=5.0)
 
 
-def write(folder, table, rows):
-    """Stages rows in one file."""
-    rows = pa.Table.from_batches([to_record_batch(row, table) for row in rows], table.arrow_schema)
-    path = pathlib.Path(folder, table.name, f"{uuid.uuid4().hex}.parquet")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(rows, path)
-    return StagedFile(table.name, str(path), rows.num_rows, rows.nbytes)
-
-
-def stage(warehouse, provenance, *settled):
-    """Stages counts and failures, each video in files of its own."""
-    folder = warehouse.staging_folder(provenance.run_id)
-    files = []
-    for item in settled:
-        if isinstance(item, VideoCount):
-            files.append(write(folder, VIDEO_COUNTS, [count_row(item, provenance)]))
-            files.append(write(folder, FRAME_CURVES, [curve_row(item, provenance)]))
-        else:
-            files.append(write(folder, FAILURES, [failure_row(item, provenance)]))
-    return files
-
-
-def commit(warehouse, provenance, *settled, files=None, listed=None, skipped=0):
-    files = stage(warehouse, provenance, *settled) if files is None else files
-    listed = len(settled) if listed is None else listed
-    return warehouse.commit(provenance, files, listed=listed, skipped=skipped, run_ended=ENDED)
-
-
-def later_run(run_id, hours=1, **changes):
-    return make_provenance(run_id, started=STARTED + datetime.timedelta(hours=hours), **changes)
-
-
-def query(warehouse, sql):
-    with duckdb.connect(warehouse.path) as connection:
-        return connection.execute(sql).fetchall()
-
-
-def contents(warehouse):
-    """All rows of all tables."""
-    with duckdb.connect(warehouse.path) as connection:
-        return {table.name: connection.execute(f"SELECT * FROM {table.name} ORDER BY ALL").fetchall() for table in TABLES}
-
-
-def num_rows(warehouse):
-    return {name: len(rows) for name, rows in contents(warehouse).items()}
+def query(warehouse, statement):
+    return list(warehouse.query(statement, {}))
 
 
 class TestCheck:
@@ -123,83 +75,10 @@ class TestCheck:
         with pytest.raises(WarehouseError, match="must be in a writable folder"):
             DuckDBWarehouse(warehouse.path + ".other").check()
 
-    def test_a_table_of_the_same_name_and_another_shape_is_refused(self, warehouse):
-        query(warehouse, "CREATE TABLE runs (lap INTEGER)")
-        with pytest.raises(WarehouseError, match=r"table runs must have a column run_id\. Received: lap"):
-            warehouse.check()
-
     def test_a_pickled_warehouse_holds_only_its_path(self, warehouse):
         warehouse.prepare()
         assert pickle.loads(pickle.dumps(warehouse)) == warehouse
         assert set(vars(warehouse)) == {"path", "lock_timeout_sec"}
-
-
-class TestPrepare:
-    def test_tables_and_views_are_there_with_their_descriptions_and_a_second_time_changes_nothing(self, warehouse):
-        shapes = []
-        for _ in range(2):
-            warehouse.prepare()
-            shapes.append(query(warehouse, "SELECT table_name, column_name, data_type, comment FROM duckdb_columns()"))
-        assert shapes[0] == shapes[1]
-        names = {row[0] for row in shapes[0]}
-        assert {table.name for table in TABLES} | {view.name for view in VIEWS} <= names
-        comments = {row[:2]: row[3] for row in shapes[0]}
-        for table in TABLES:
-            for column in table.columns:
-                assert comments[table.name, column.name] == column.description
-
-    def test_an_older_table_gets_the_columns_and_fields_that_it_lacks_and_keeps_its_rows(self, warehouse):
-        commit(warehouse, make_provenance("old"), make_video_count("gs://b/old.mp4"))
-        less = "lambda item: {'start_sec': item.start_sec, 'count': item.count}"
-        least = "lambda item: {'frame': item.frame, 'count': item.count}"
-        older = {
-            VIDEO_COUNTS: "SELECT * EXCLUDE (flags, mean_rate_hz, segments), 'mine' AS note, "
-            f"list_transform(segments, {less}) AS segments FROM video_counts",
-            FRAME_CURVES: f"SELECT * EXCLUDE (points), list_transform(points, {least}) AS points FROM frame_curves",
-        }
-        for table, sql in older.items():
-            query(warehouse, f"CREATE TABLE older AS {sql}; DROP TABLE {table.name}; ALTER TABLE older RENAME TO {table.name}")
-
-        warehouse.check()
-        commit(warehouse, later_run("new"), make_video_count("gs://b/new.mp4"))
-
-        rows = query(warehouse, "SELECT video_uri, flags, mean_rate_hz, segments, note FROM video_counts ORDER BY video_uri")
-        new, old = (dict(zip(("uri", "flags", "rate", "segments", "note"), row, strict=True)) for row in rows)
-        assert (old["flags"], old["rate"], old["note"]) == ([], None, "mine")
-        assert old["segments"] == [{"start_sec": 2.5, "count": 2.5, "end_sec": None}]
-        assert (new["flags"], new["rate"], new["note"]) == ([], pytest.approx(0.5), None)
-        assert new["segments"] == [{"start_sec": 2.5, "count": 2.5, "end_sec": 7.5}]
-        points = query(
-            warehouse, "SELECT video_uri, count, rate_hz FROM frame_curve_points WHERE frame = 50 ORDER BY video_uri"
-        )
-        assert points == [
-            ("gs://b/new.mp4", pytest.approx(1.3), pytest.approx(0.5)),
-            ("gs://b/old.mp4", pytest.approx(1.3), None),
-        ]
-
-    @pytest.mark.parametrize(
-        ("change", "message"),
-        [
-            (
-                "ALTER TABLE video_counts ALTER count TYPE VARCHAR",
-                "column video_counts.count must be DOUBLE. Received: VARCHAR",
-            ),
-            ("ALTER TABLE failures DROP COLUMN video_uri", "table failures must have a column video_uri. Received: "),
-            (
-                "ALTER TABLE frame_curves ALTER points TYPE STRUCT(frame VARCHAR)[] USING []",
-                "column frame_curves.points must be ",
-            ),
-        ],
-    )
-    def test_a_table_of_another_shape_is_refused_and_left_alone(self, warehouse, change, message):
-        warehouse.prepare()
-        query(warehouse, change)
-        before = query(warehouse, "SELECT sql FROM duckdb_tables()")
-        for action in (warehouse.check, warehouse.prepare):
-            with pytest.raises(WarehouseError) as caught:
-                action()
-            assert str(caught.value).startswith(message)
-        assert query(warehouse, "SELECT sql FROM duckdb_tables()") == before
 
 
 class TestCommit:
@@ -302,7 +181,9 @@ class TestCommit:
     def test_a_row_that_is_staged_twice_is_one_row(self, warehouse, monkeypatch):
         for merge_bytes in (duckdb_warehouse.MERGE_BYTES, 1):
             monkeypatch.setattr(duckdb_warehouse, "MERGE_BYTES", merge_bytes)
-            commit(warehouse, make_provenance(f"run-{merge_bytes}"), make_video_count(), make_video_count())
+            provenance = make_provenance(f"run-{merge_bytes}")
+            files = [file for _ in range(2) for file in stage(warehouse, provenance, make_video_count())]
+            commit(warehouse, provenance, files=files, listed=2)
             assert num_rows(warehouse)["video_counts"] == num_rows(warehouse)["frame_curves"] == 1
 
     def test_many_files_are_merged_in_groups_of_bounded_size(self, warehouse, monkeypatch):
@@ -314,7 +195,7 @@ class TestCommit:
             merge(connection, table, source, parameters)
 
         monkeypatch.setattr(duckdb_warehouse, "_merge", record)
-        files = stage(warehouse, make_provenance(), *(make_failure(f"gs://b/{number}") for number in range(5)))
+        files = [file for number in range(5) for file in stage(warehouse, make_provenance(), make_failure(f"gs://b/{number}"))]
         monkeypatch.setattr(duckdb_warehouse, "MERGE_BYTES", 2 * files[0].num_bytes)
         commit(warehouse, make_provenance(), files=files, listed=5)
         assert sizes == [2, 2, 1, 0]
@@ -348,10 +229,10 @@ class TestReconciliation:
         assert set(num_rows(warehouse).values()) == {0}
 
     def test_a_file_with_fewer_rows_than_were_written_fails_the_commit(self, warehouse):
-        folder = warehouse.staging_folder("run-1")
-        file = write(folder, FAILURES, [failure_row(make_failure(), make_provenance())])
-        file = StagedFile(file.table, file.path, 2, file.num_bytes)
-        self.refused(warehouse, [file], r"files staged for failures must hold the 2 rows .*Received: 1")
+        (file,) = stage(warehouse, make_provenance(), make_failure())
+        self.refused(
+            warehouse, [dataclasses.replace(file, num_rows=2)], r"files staged for failures must hold the 2 rows .*Received: 1"
+        )
 
     def test_a_count_without_its_curve_fails_the_commit(self, warehouse):
         files = stage(warehouse, make_provenance(), make_video_count())
@@ -457,52 +338,6 @@ class TestOtherProcesses:
         commit(disturbed, run, files=files, listed=3)
         commit(undisturbed, run, *settled)
         assert contents(disturbed) == contents(undisturbed)
-
-
-class TestViews:
-    @pytest.fixture
-    def filled(self, warehouse):
-        commit(
-            warehouse,
-            make_provenance("first"),
-            make_video_count("gs://b/1"),
-            make_failure("gs://b/2"),
-            make_failure("gs://b/3"),
-        )
-        new_model = later_run("second", model="repnet-2025")
-        commit(
-            warehouse, new_model, make_video_count("gs://b/1", confidence=0.9), make_failure("gs://b/2", code=FailureCode.GONE)
-        )
-        new_version = make_video_count("gs://b/1", generation=2, confidence=0.7)
-        updated = make_video("gs://b/1", 2, updated=datetime.datetime(2026, 1, 5, tzinfo=UTC))
-        commit(warehouse, make_provenance("third"), dataclasses.replace(new_version, video=updated))
-        return warehouse
-
-    def test_frame_curve_points_has_a_row_per_frame(self, filled):
-        sql = "SELECT COUNT(*), MAX(count), COUNT(period_sec) FROM frame_curve_points WHERE run_id = 'first'"
-        assert query(filled, sql) == [(100, pytest.approx(2.5), 50)]
-
-    def test_latest_video_counts_has_the_newest_version_of_each_video(self, filled):
-        commit(filled, make_provenance("fourth"), make_video_count("gs://b/9", confidence=0.1))
-        commit(filled, later_run("fifth", model="repnet-2025"), make_video_count("gs://b/9", confidence=0.2))
-        assert query(filled, "SELECT video_uri, video_generation, confidence FROM latest_video_counts ORDER BY video_uri") == [
-            ("gs://b/1", 2, 0.7),
-            ("gs://b/9", 1, 0.2),
-        ]
-
-    def test_failures_by_code_counts_them(self, filled):
-        assert query(filled, "SELECT stage, code, videos, example_uri FROM failures_by_code ORDER BY code") == [
-            ("decode", "GONE", 1, "gs://b/2"),
-            ("decode", "NOT_A_VIDEO", 2, "gs://b/2"),
-        ]
-
-    def test_daily_summary_adds_up_each_day_and_model(self, filled):
-        columns = "CAST(upload_date AS VARCHAR), model, counted, failed, repetitions, video_hours, mean_confidence"
-        assert query(filled, f"SELECT {columns} FROM daily_summary ORDER BY ALL") == [
-            ("2026-01-01", "lite", 1, 2, 2.5, pytest.approx(10 / 3600), 0.5),
-            ("2026-01-01", "repnet-2025", 1, 1, 2.5, pytest.approx(10 / 3600), 0.9),
-            ("2026-01-05", "lite", 1, 0, 2.5, pytest.approx(10 / 3600), 0.7),
-        ]
 
 
 class TestRemoveStaging:

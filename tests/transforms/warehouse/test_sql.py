@@ -1,0 +1,71 @@
+"""Statements are spelled for each database, and name exactly the parameters that they are given."""
+
+import datetime
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.samples import make_provenance
+from transforms import warehouse
+from transforms.records import Selection
+from transforms.warehouse import sql
+from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
+from transforms.warehouse.duckdb_warehouse import DIALECT
+from transforms.warehouse.rows import UploadDates
+from transforms.warehouse.schema import RUNS, TABLES, VIDEO_COUNTS
+
+BIGQUERY = BigQueryWarehouse("my-project", "gym", "").dialect
+DAY = datetime.date(2026, 1, 1)
+
+
+@pytest.mark.parametrize("name", [path.name for path in Path(warehouse.__path__[0]).glob("*.py") if path.name != "sql.py"])
+def test_every_statement_that_changes_rows_is_in_one_file(name):
+    text = Path(warehouse.__path__[0], name).read_text(encoding="utf-8")
+    assert not re.search(r"MERGE INTO|DELETE FROM|INSERT INTO|UPDATE SET|TRUNCATE TABLE", text)
+
+
+def test_names_tables_and_parameters_are_spelled_for_each_database():
+    assert (DIALECT.name("count"), DIALECT.table(RUNS), DIALECT.parameter("limit")) == ('"count"', "runs", "$limit")
+    spelled = (BIGQUERY.name("count"), BIGQUERY.table(RUNS), BIGQUERY.parameter("limit"))
+    assert spelled == ("`count`", "`my-project.gym`.runs", "@limit")
+    assert BIGQUERY.names(["a", "b"], of="x") == "x.`a`, x.`b`"
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_a_merge_sets_every_column_outside_the_key_and_inserts_all(table):
+    merge = sql.merge(DIALECT, table, "rows")
+    updated = re.findall(r'"(\w+)" = staged\."\1"', merge.split("UPDATE SET")[1].split("WHEN NOT")[0])
+    assert [*table.key, *updated] == [*table.key, *(c.name for c in table.columns if c.name not in table.key)]
+    inserted = re.search(r"INSERT \((.*?)\)", merge)[1]
+    assert inserted == ", ".join(f'"{column.name}"' for column in table.columns)
+    assert "staged.run_started > target.run_started" in merge
+
+
+@pytest.mark.parametrize("dialect", [DIALECT, BIGQUERY], ids=["duckdb", "bigquery"])
+@pytest.mark.parametrize("limit", [None, 3])
+@pytest.mark.parametrize(("new_only", "requeue"), [(True, ()), (True, ("GONE",)), (False, ())])
+def test_a_selection_names_the_parameters_that_it_gets(dialect, new_only, requeue, limit):
+    selection = Selection(new_only, requeue, limit)
+    given = sql.selection_parameters(make_provenance(), selection, UploadDates(DAY, DAY))
+    for query in (sql.select_videos(dialect, "rows", selection), sql.num_selected(dialect, "rows", selection)):
+        assert set(re.findall(rf"[{dialect.parameter_sign}](\w+)", query)) == set(given)
+    assert ("LIMIT 3" in sql.select_videos(dialect, "rows", selection)) == (limit == 3)
+
+
+@pytest.mark.parametrize(
+    ("by_uri", "by_date", "names"),
+    [(True, False, {"uris"}), (False, True, {"before"}), (True, True, {"uris", "before"})],
+)
+def test_what_is_counted_before_a_deletion_is_what_is_deleted(by_uri, by_date, names):
+    delete = sql.delete_videos(BIGQUERY, VIDEO_COUNTS, by_uri=by_uri, by_date=by_date)
+    count = sql.num_videos_to_delete(BIGQUERY, VIDEO_COUNTS, by_uri=by_uri, by_date=by_date)
+    assert delete.removeprefix("DELETE") == count.removeprefix("SELECT COUNT(*)")
+    assert set(re.findall(r"@(\w+)", delete)) == names
+    assert "upload_date >= " in delete  # a table may refuse queries without a condition on its partitions
+
+
+def test_only_failures_of_the_named_dates_are_deleted_where_that_saves_reading():
+    pruned = sql.delete_counted_failures(BIGQUERY, "rows", pruned=True)
+    assert pruned.count("upload_date BETWEEN @first_date AND @last_date") == 2
+    assert "BETWEEN" not in sql.delete_counted_failures(DIALECT, "video_counts")
