@@ -35,7 +35,7 @@ class DecodeVideos(beam.PTransform):
       options: How videos become frames. These options affect the count and belong to the identity of a row.
       prefetch: Whether to decode the next video while the next steps work on one. For runners that do one thing at a time; in
         others, further threads decode further videos.
-      make_decoder: Makes what reads files. Tests pass decoders that fail.
+      make_decoder: Returns a new decoder; tests pass one that fails.
       clock: Returns the time in seconds.
     """
 

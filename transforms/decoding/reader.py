@@ -207,7 +207,7 @@ class _Reading:
         self._last_frame_sec = 0.0
         self._is_damaged = False
         self._is_avi = container.format.name == "avi"
-        check_pixels(stream.width, stream.height, options)
+        _check_pixels(stream.width, stream.height, options)
         stream.thread_type = "AUTO"
         stream.thread_count = options.decoder_threads
 
@@ -219,7 +219,7 @@ class _Reading:
             time_sec = self._clock.present(self._container_sec(frame))
             self._check_length(time_sec)
             if self._sampler.keeps(time_sec):
-                check_pixels(frame.width, frame.height, self._options)  # the size may change within a video
+                _check_pixels(frame.width, frame.height, self._options)  # the size may change within a video
                 self._width, self._height = frame.width, frame.height
                 yield time_sec, resize_frame(frame, self._orientation)
 
@@ -320,7 +320,7 @@ class _Reading:
         return end_sec - self._clock.first_sec
 
 
-def check_pixels(width: int, height: int, options: DecodingOptions) -> None:
+def _check_pixels(width: int, height: int, options: DecodingOptions) -> None:
     """Raises DecodeError TOO_LARGE for a frame with too many pixels."""
     if width * height > options.max_pixels:
         raise DecodeError(FailureCode.TOO_LARGE, f"a frame of {width}×{height} has more than {options.max_pixels:,} pixels")
