@@ -126,7 +126,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `cost` to the commands."""
     parser = subparsers.add_parser(
         "cost",
-        help="estimate machines, hours and dollars of a nightly run on Dataflow",
         description="Estimates the cost of a nightly run for three placements: fused, split, and without GPUs. Prices are "
         "examples: look up those of your region. A core's speeds were measured with 1080p video on one kind of processor. A "
         f"GPU's speed is not measured: it is assumed to reach {GPU_PEAK_SHARE:.0%} of its peak. Exit code: 0; 2 for wrong "

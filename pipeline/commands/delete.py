@@ -15,7 +15,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "delete",
         aliases=["forget"],
-        help="delete the rows of videos from every table",
         description="Deletes all rows of videos: counts, curves and failures, of every version, model and set of options. "
         "Delete the video files first, or the next run counts them again. BigQuery keeps deleted rows for its time travel, "
         "seven days unless the data set says otherwise. Exit code: 0, even if there was nothing to delete; 2 if the rows could "

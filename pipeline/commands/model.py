@@ -1,20 +1,18 @@
-"""`repcount model fetch|list|summary|verify`: what models there are, what is in them, and whether their numbers are right."""
+"""`repcount model fetch|list|summary|verify`: fetches, lists, describes and verifies models."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.text import Text
-
 from model import presets, storage, tensorflow_import, weights_file
 from model.presets import PRESETS, WeightsError
+from pipeline.command_line import UsageError
+from pipeline.progress_display import show_status
 from pipeline.results_table import print_table, printable, text_table
 
 if TYPE_CHECKING:
@@ -35,67 +33,88 @@ _LAYERS = (
     ("dense to periodicity logit", r"within_period_fc_layers/2/"),
     ("other", r""),
 )
-"""Kinds of layers and how the canonical names of their variables begin; each beginning is a layer of its own."""
+"""Kinds of layers, and a pattern for the start of their variables' canonical names. Each different start is one layer."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Adds `model` and its four commands to the commands."""
     parser = subparsers.add_parser(
         "model",
-        help="fetch, list, describe or verify models",
-        description="Tells what models there are and what is in them, fetches the published ones, and verifies their numbers.",
+        description="Lists, describes, fetches and verifies models. See --help of each command.",
+        examples=["repcount model list", "repcount model fetch repnet-2020"],
     )
     commands = parser.add_subparsers(dest="model_command", metavar="COMMAND", required=True)
 
     fetch = commands.add_parser(
         "fetch",
-        help="download a published checkpoint and keep what its network needs",
-        description="Downloads a published checkpoint, takes up what an earlier attempt left, verifies every hash and keeps "
-        "the network's weights. Does nothing but verify where they lie already.",
+        help="download a published model",
+        description="Downloads a published model, resumes an interrupted download, verifies every hash and keeps the network's "
+        "weights. If the weights are there already, only verifies them. Exit code: 0; 2 if the model cannot be fetched.",
+        examples=["repcount model fetch repnet-2020", "repcount model fetch repnet-2025 --to gs://my-models"],
     )
-    fetch.add_argument("name", metavar="NAME", help=" or ".join(name for name, preset in PRESETS.items() if preset.files))
+    published = " or ".join(name for name, preset in PRESETS.items() if preset.files)
+    fetch.add_argument("name", metavar="NAME", help=published)
     fetch.add_argument(
         "--to",
         metavar="DIR|gs://…",
-        help=f"folder for the weights. Default: ${presets.CACHE_VARIABLE}, else ~/.cache/repcount, where --model NAME looks",
+        help=f"folder for the weights. Default: ${presets.CACHE_VARIABLE}, else ~/.cache/repcount; --model NAME looks there",
     )
+    fetch.set_defaults(run_model=run_fetch)
 
-    commands.add_parser("list", help="list the models that have a name", description="Lists the models that have a name.")
+    list_parser = commands.add_parser(
+        "list",
+        help="list the models that have a name",
+        description="Lists the models that have a name, and where their weights are.",
+        examples=["repcount model list", "repcount model list > models.txt"],
+    )
+    list_parser.set_defaults(run_model=run_list)
 
     summary = commands.add_parser(
-        "summary", help="print a model's layers", description="Prints the layers of a model and their parameters."
+        "summary",
+        help="print a model's layers",
+        description="Prints the layers of a model and the number of their parameters.",
+        examples=["repcount model summary lite", "repcount model summary gs://my-models/ckpt-88"],
     )
-    summary.add_argument("name", metavar="NAME|PATH", help=f"{', '.join(PRESETS)}, or a checkpoint's path")
+    summary.add_argument("name", metavar="NAME|PATH", help=f"{', '.join(PRESETS)}, or the path of a checkpoint")
+    summary.set_defaults(run_model=run_summary)
 
     verify = commands.add_parser(
         "verify",
-        help="check a model's variables, hash and numbers",
-        description="Loads a model, checks names, shapes and hash of its weights, and compares what it computes with golden "
-        "files. Exit code: 0 equal, 1 not equal, 2 wrong usage or unreadable files.",
+        help="check a model's variables, hashes and numbers",
+        description="Loads a model, checks the names, shapes and hash of its weights, and compares its output with golden "
+        "files. Exit code: 0 if everything is equal, 1 if something differs, 2 for wrong usage or unreadable files.",
+        examples=["repcount model verify lite", "repcount model verify ckpt-88 --golden golden_model_2020.npz"],
     )
-    verify.add_argument("checkpoint", metavar="CHECKPOINT", help=f"{', '.join(PRESETS)}, or a checkpoint's path")
+    verify.add_argument("checkpoint", metavar="NAME|PATH", help=f"{', '.join(PRESETS)}, or the path of a checkpoint")
     verify.add_argument(
-        "--golden", nargs="+", action="extend", default=[], type=Path, metavar="FILE.npz", help="golden files. Default: none"
+        "--golden",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=Path,
+        metavar="FILE.npz",
+        help="golden files, which hold the expected output. Default: none",
     )
+    verify.set_defaults(run_model=run_verify)
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carries out `args.model_command`; returns the exit code."""
-    commands = {"fetch": run_fetch, "list": run_list, "summary": run_summary, "verify": run_verify}
+    """Runs `args.run_model`, one of the four commands, and returns its exit code; raises WeightsError or UsageError."""
     try:
-        return commands[args.model_command](args)
-    except (WeightsError, OSError) as error:
-        return _refuse(args.model_command, error)
+        exit_code: int = args.run_model(args)
+    except OSError as error:
+        raise WeightsError(f"cannot read or write a file: {error}") from error
+    return exit_code
 
 
 def run_fetch(args: argparse.Namespace) -> int:
-    """Fetches the published model `args.name`; raises WeightsError if it cannot be had."""
+    """Fetches the published model `args.name`; raises WeightsError if that fails."""
     from model.fetch import fetch
 
     fetched = fetch(presets.find_preset(args.name), args.to)
-    print(f"{printable(fetched.path)} {'was there already, and is sound' if fetched.was_there else 'is there'}")
+    print(f"{'up to date' if fetched.was_there else 'fetched'}: {printable(fetched.path)}")
     return 0
 
 
@@ -113,7 +132,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_summary(args: argparse.Namespace) -> int:
-    """Prints the layers of the model `args.name`; of a preset, whether or not its weights are there."""
+    """Prints the layers of the model `args.name`. A preset needs no weights for it."""
     if preset := PRESETS.get(args.name):
         tensorflow_import.import_tensorflow()
         from model.network import RepNet
@@ -130,20 +149,20 @@ def run_summary(args: argparse.Namespace) -> int:
 
 
 def run_verify(args: argparse.Namespace) -> int:
-    """Verifies the model `args.checkpoint`, with the golden files `args.golden` if there are any.
+    """Verifies the model `args.checkpoint` and compares it with the golden files `args.golden`.
 
     Returns:
-      0; 1 if a published file has changed or a number is too far from a golden one; 2 if a golden file cannot be
-        read or was made with another network.
+      0, or 1 if a published file has changed or a number differs too much from a golden file.
 
     Raises:
-      WeightsError: the model cannot be loaded.
+      WeightsError: The model cannot be loaded.
+      UsageError: A golden file cannot be read, or is of another network.
     """
     loaded = presets.load_model(args.checkpoint)
     variables = loaded.network.variables_by_name()
     parameters = sum(sum(sizes) for sizes in summarize(loaded.network).values())
     print(
-        f"{printable(args.checkpoint)}: {len(variables)} variables, all of the right name and shape; {parameters:,} parameters"
+        f"{printable(args.checkpoint)}: {len(variables)} variables with the right names and shapes; {parameters:,} parameters"
     )
     print(f"sha256 of configuration and weights: {loaded.sha256}")
     changed = _print_files(args.checkpoint)
@@ -151,16 +170,16 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def _compare(loaded: presets.LoadedModel, paths: Iterable[Path]) -> int:
-    """Prints a table for each golden file; returns the exit code."""
+    """Prints a table for each golden file and returns the exit code; raises UsageError for an invalid golden file."""
     from model import golden
 
     exit_code = 0
     for path in paths:
         try:
-            with Console(stderr=True).status(Text(f"Comparing with {printable(str(path))}")):
+            with show_status(f"Comparing with {path}"):
                 differences = golden.compare(loaded, path)
         except golden.GoldenError as error:
-            return _refuse("verify", error)
+            raise UsageError(str(error)) from error
         cases: dict[str, list[golden.Difference]] = {}
         for difference in differences:
             cases.setdefault(difference.quantity, []).append(difference)
@@ -177,7 +196,7 @@ def _compare(loaded: presets.LoadedModel, paths: Iterable[Path]) -> int:
 
 
 def summarize(network: RepNet) -> Mapping[str, list[int]]:
-    """Returns the parameters of every layer of a network by kind of layer, from its input to its outputs."""
+    """Returns the number of parameters of each layer, by kind of layer, from the input to the outputs."""
     layers: dict[str, dict[str, int]] = {kind: {} for kind, _ in _LAYERS}
     for name, variable in network.variables_by_name().items():
         kind, layer = next((kind, found[0]) for kind, pattern in _LAYERS if (found := re.match(pattern, name)))
@@ -186,29 +205,23 @@ def summarize(network: RepNet) -> Mapping[str, list[int]]:
 
 
 def _print_files(checkpoint: str) -> bool:
-    """Prints what is known of the files of a loaded model; returns whether one differs from what was published."""
+    """Prints whether the files of a loaded model are the published ones; returns whether one was changed."""
     index = Path(f"{checkpoint}.index")
     if checkpoint in PRESETS or weights_file.is_weights_file(checkpoint):
         print("files: undamaged, by the hash in their metadata")
         return False
     if storage.is_remote(checkpoint):
-        print("files: not compared with the published ones, which only local files are")
+        print("files: not compared with the published ones, since they are not local")
         return False
     preset = presets.find_published(storage.file_sha256(index))
     if preset is None:
-        print(f"files: {printable(index.name)} is not a published one")
+        print(f"files: {printable(index.name)} is not a published file")
         return False
     changed = [
         file.name
         for file in preset.files
         if (path := index.with_name(file.name)).is_file() and storage.file_sha256(path) != file.sha256
     ]
-    state = f"{', '.join(changed)} must be as published" if changed else "as published"
-    print(f"files: those of {preset.name}, {state}")
+    state = f"DIFFERENT: {', '.join(changed)}" if changed else "unchanged"
+    print(f"files: published files of {preset.name}, {state}")
     return bool(changed)
-
-
-def _refuse(command: str, error: Exception) -> int:
-    """Prints one line about what is wrong; returns the exit code."""
-    print(f"repcount model {command}: {printable(str(error))}", file=sys.stderr)
-    return 2

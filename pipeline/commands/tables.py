@@ -14,7 +14,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `tables` to the commands."""
     parser = subparsers.add_parser(
         "tables",
-        help="create or update the tables and views",
         description="Creates the tables and views that a run fills, and adds missing columns and views to existing ones. Never "
         "drops a table and never changes a column's type. `repcount run` does the same when it starts. Exit code: 0 if the "
         "tables are, or with --dry_run would be, up to date; 2 if they cannot be.",

@@ -1,4 +1,5 @@
-import argparse
+"""`repcount model` lists, describes, fetches and verifies models."""
+
 import dataclasses
 import subprocess
 import sys
@@ -9,18 +10,17 @@ import pytest
 
 from model import fetch, golden, presets, storage
 from model.presets import PRESETS, RemoteFile
-from pipeline.commands import model as model_commands
+from pipeline.commands import model as model_command
+from pipeline.main import main, parse
 from tests.support import checkpoints
 from tests.support.checkpoints import TINY_PRESET
 
 REFERENCE = Path(__file__).parents[2] / "reference"
 
 
-def repcount(*argv):
-    """Runs the command as `main` does; returns its exit code."""
-    parser = argparse.ArgumentParser()
-    model_commands.add_parser(parser.add_subparsers(dest="command"))
-    return model_commands.run(parser.parse_args(["model", *argv]))
+def repcount(*arguments):
+    """Runs `repcount model` and returns its exit code."""
+    return main(["model", *arguments])
 
 
 @pytest.fixture
@@ -42,10 +42,10 @@ def table(text):
     return {cells[0]: cells[1:] for cells in lines if cells}
 
 
-def test_a_model_is_listed_with_where_its_weights_are(tiny_weights, cache, monkeypatch, capsys):
+def test_list_shows_where_the_weights_of_each_model_are(tiny_weights, cache, monkeypatch, capsys):
     published = dataclasses.replace(TINY_PRESET, files=PRESETS["repnet-2020"].files)
     absent, ours = dataclasses.replace(published, name="absent"), dataclasses.replace(TINY_PRESET, name="ours")
-    monkeypatch.setattr(model_commands, "PRESETS", {preset.name: preset for preset in (published, absent, ours)})
+    monkeypatch.setattr(model_command, "PRESETS", {preset.name: preset for preset in (published, absent, ours)})
     monkeypatch.setenv("COLUMNS", "300")
     assert repcount("list") == 0
     rows = table(capsys.readouterr().out)
@@ -76,14 +76,14 @@ def test_the_layers_are_those_of_the_published_table(name, positions, logits, to
     assert layers["total"] == [total]
 
 
-def test_a_file_s_layers_are_summed_up_without_remainder(tiny_weights, tiny_network, capsys):
+def test_the_layers_of_a_file_add_up_to_its_parameters(tiny_weights, tiny_network, capsys):
     assert repcount("summary", str(tiny_weights)) == 0
     layers = table(capsys.readouterr().out)
     assert layers["total"] == [f"{tiny_network.count_params():,}"]
     assert "other" not in layers
 
 
-def test_fetch_says_where_the_weights_are(monkeypatch, capsys):
+def test_fetch_prints_where_the_weights_are(monkeypatch, capsys):
     asked = []
 
     def fake_fetch(preset, destination):
@@ -95,8 +95,8 @@ def test_fetch_says_where_the_weights_are(monkeypatch, capsys):
     assert repcount("fetch", "repnet-2020", "--to", "gs://bucket/models") == 0
     assert asked == [("repnet-2020", None), ("repnet-2020", "gs://bucket/models")]
     assert capsys.readouterr().out.splitlines() == [
-        "/cache/repnet-2020.safetensors is there",
-        "/cache/repnet-2020.safetensors was there already, and is sound",
+        "fetched: /cache/repnet-2020.safetensors",
+        "up to date: /cache/repnet-2020.safetensors",
     ]
 
 
@@ -129,12 +129,12 @@ def golden_file(tiny_network, tmp_path):
 def test_verify_prints_the_largest_differences(tiny_weights, golden_file, tiny_network, capsys):
     assert repcount("verify", str(tiny_weights), "--golden", golden_file()) == 0
     out = capsys.readouterr().out
-    assert f"variables, all of the right name and shape; {tiny_network.count_params():,} parameters" in out
+    assert f"variables with the right names and shapes; {tiny_network.count_params():,} parameters" in out
     assert f"sha256 of configuration and weights: {presets.load_weights(tiny_weights).sha256}" in out
     assert table(out)["period logits"] == ["1", "0.0e+00", "0.001", "equal"]
 
 
-def test_verify_fails_where_a_number_is_off(tiny_weights, golden_file, capsys):
+def test_verify_fails_if_a_number_differs(tiny_weights, golden_file, capsys):
     off = golden_file(embeddings=np.zeros((1, 64, TINY_PRESET.config.embedding_channels), np.float32))
     assert repcount("verify", str(tiny_weights), "--golden", off) == 1
     rows = table(capsys.readouterr().out)
@@ -157,25 +157,23 @@ def test_verify_refuses_a_golden_file_that_does_not_fit(tiny_weights, tmp_path, 
         assert capsys.readouterr().err.startswith("repcount model verify: the golden file ")
 
 
-def test_golden_files_are_taken_together_and_apart():
-    parser = argparse.ArgumentParser()
-    model_commands.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["model", "verify", "lite", "--golden", "a", "b", "--golden", "c"])
+def test_golden_files_may_follow_one_option_or_several():
+    args = parse(["model", "verify", "lite", "--golden", "a", "b", "--golden", "c"])
     assert args.golden == [Path("a"), Path("b"), Path("c")]
 
 
 @pytest.mark.parametrize("command", ["verify", "summary"])
-def test_a_model_that_is_not_there_is_one_line(command, cache, capsys):
+def test_a_missing_model_is_one_line(command, cache, capsys):
     assert repcount(command, "/no/such/ckpt-1") == 2
     assert_one_line(capsys, f"repcount model {command}: a model is one of {', '.join(PRESETS)}, or the path")
 
 
-def test_verify_names_the_command_for_a_preset_that_was_not_fetched(cache, capsys):
+def test_verify_names_the_command_that_fetches_a_missing_preset(cache, capsys):
     assert repcount("verify", "repnet-2025") == 2
     assert "run `repcount model fetch repnet-2025`" in capsys.readouterr().err
 
 
-def test_verify_tells_published_files_from_others(tiny_network, tmp_path, monkeypatch, capsys):
+def test_verify_recognizes_published_files_and_changes_in_them(tiny_network, tmp_path, monkeypatch, capsys):
     prefix = checkpoints.save(checkpoints.random_arrays(tiny_network), tmp_path / "ckpt-1")
     names = ("ckpt-1.index", "ckpt-1.data-00000-of-00001")
     files = tuple(RemoteFile(name, "http://nowhere", 1, storage.file_sha256(tmp_path / name)) for name in names)
@@ -184,14 +182,14 @@ def test_verify_tells_published_files_from_others(tiny_network, tmp_path, monkey
         monkeypatch.setattr(presets, "PRESETS", {"tiny": dataclasses.replace(TINY_PRESET, files=published)})
         return repcount("verify", prefix), capsys.readouterr().out.splitlines()[-1]
 
-    assert verify(*files) == (0, "files: those of tiny, as published")
+    assert verify(*files) == (0, "files: published files of tiny, unchanged")
     other = dataclasses.replace(files[1], sha256="0" * 64)
-    assert verify(files[0], other) == (1, "files: those of tiny, ckpt-1.data-00000-of-00001 must be as published")
+    assert verify(files[0], other) == (1, "files: published files of tiny, DIFFERENT: ckpt-1.data-00000-of-00001")
     other = dataclasses.replace(files[0], sha256="0" * 64)
-    assert verify(other, files[1]) == (0, "files: ckpt-1.index is not a published one")
+    assert verify(other, files[1]) == (0, "files: ckpt-1.index is not a published file")
 
 
-def test_a_verdict_looks_at_every_case(tiny_weights, monkeypatch, capsys):
+def test_one_differing_case_makes_a_quantity_not_equal(tiny_weights, monkeypatch, capsys):
     differences = [golden.Difference(case, "score", largest, 1e-4) for case, largest in enumerate((0.0, np.nan, 0.0))]
     monkeypatch.setattr(golden, "compare", lambda model, path: differences)
     assert repcount("verify", str(tiny_weights), "--golden", "any.npz") == 1
@@ -206,12 +204,13 @@ def test_a_summary_leaves_standard_error_empty():
     assert done.stderr == ""
 
 
-def test_help_needs_no_tensorflow():
+def test_the_help_does_not_import_tensorflow():
     code = (
-        "import argparse, sys; from pipeline.commands import model as model_commands; p = argparse.ArgumentParser(); "
-        "model_commands.add_parser(p.add_subparsers()); p.format_help(); assert 'tensorflow' not in sys.modules"
+        "import contextlib, sys; from pipeline.main import parse\n"
+        "with contextlib.suppress(SystemExit): parse(['model', 'verify', '--help'])\n"
+        "assert 'tensorflow' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=REFERENCE.parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=REFERENCE.parents[1], capture_output=True)
 
 
 @pytest.mark.slow
