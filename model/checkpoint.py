@@ -1,9 +1,9 @@
-"""Reads the published RepNet checkpoints, TensorFlow 2's object-based kind, and puts their values into a network.
+"""Reads the published RepNet checkpoints, in TensorFlow 2's object-based format, and assigns their values to a network.
 
-Such a checkpoint is a graph of the saved objects beside a table of their values. An object is found by the names of the edges
-that lead to it; the key of its value is only one of the ways there, and which one differs between files. An encoder layer, for
-one, hangs on two edges, `layer-N` and `layer_with_weights-M`, and the published files use either in their keys. So the reader
-follows edges and gives each variable its canonical name, always with `layer_with_weights-M`.
+Such a checkpoint holds a graph of the saved objects and a table of their values. A variable's path is the names of the edges
+that lead to it. The key of its value is only one of several possible paths, and files differ in which. For example, two edges
+lead to an encoder layer, `layer-N` and `layer_with_weights-M`, and the published files use either in their keys. So the reader
+follows edges, and gives each variable its canonical name, always with `layer_with_weights-M`.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _NAMES_SHOWN = 5
 
 
 class CheckpointError(storage.WeightsError):
-    """A checkpoint cannot be read, or is not one of the network at hand."""
+    """A checkpoint cannot be read, or does not fit the network."""
 
 
 def is_checkpoint(prefix: str) -> bool:
-    """Returns whether a local path is the prefix of a checkpoint: PREFIX.index is a file."""
+    """Returns whether a local path is the prefix of a checkpoint, that is, PREFIX.index is a file."""
     return os.path.isfile(f"{prefix}.index")
 
 
 @contextlib.contextmanager
 def local_prefix(prefix: str) -> Iterator[str]:
-    """Yields a checkpoint's prefix on the local disk; what lies on `gs://` is there until the context ends.
+    """Yields a checkpoint's prefix on the local disk. Files from `gs://` are there until the context ends.
 
     Raises:
       storage.StorageError: Cloud Storage cannot be read.
@@ -54,46 +54,44 @@ def local_prefix(prefix: str) -> Iterator[str]:
 
 
 def read_checkpoint(prefix: str, shown_as: str | None = None) -> dict[str, np.ndarray]:
-    """Reads the variables of the checkpoint's model.
-
-    What the graph holds beside the model, and the model's optimizer if it has one, is left out.
+    """Returns the variables of the checkpoint's model; other objects and the model's optimizer are left out.
 
     Args:
-      prefix: path without ".index", local or `gs://`.
-      shown_as: what error messages call it. Default: `prefix`.
+      prefix: Path without ".index", local or `gs://`.
+      shown_as: Name for error messages. Default: `prefix`.
 
     Returns:
       float32 values by canonical name, such as "base_model/layer_with_weights-0/kernel" or "pos_encoding".
 
     Raises:
-      CheckpointError: files are missing, cut short or corrupt, or are not an object-based checkpoint with a model in it.
+      CheckpointError: Files are missing, truncated or corrupt, or are not an object-based checkpoint with a model.
       storage.StorageError: Cloud Storage cannot be read.
     """
     shown = shown_as or prefix
     with local_prefix(prefix) as local:
         if not is_checkpoint(local):
             name = os.path.basename(local)
-            raise CheckpointError(f"no checkpoint begins so: there is no {name}.index. Received: {shown!r}")
+            raise CheckpointError(f"no checkpoint has this prefix: there is no {name}.index. Received: {shown!r}")
         with _one_line_errors(shown):
             reader = tf.train.load_checkpoint(local)
             has_graph = reader.has_tensor(_GRAPH_KEY)
             graph = TrackableObjectGraph.FromString(reader.get_tensor(_GRAPH_KEY) if has_graph else b"")
         if not graph.nodes:
-            raise CheckpointError(f"an object-based checkpoint is needed; this has no object graph. Received: {shown!r}")
+            raise CheckpointError(f"the checkpoint must be object-based; this one has no object graph. Received: {shown!r}")
         keys = _variable_keys(graph, shown)
         with _one_line_errors(shown):
             arrays = {name: reader.get_tensor(key) for name, key in keys.items()}
     for name, array in arrays.items():
         if array.dtype != np.float32:
-            raise CheckpointError(f"variables are float32. Received: {name} of {array.dtype} in {shown!r}")
+            raise CheckpointError(f"variables must be float32. Received: {name} of {array.dtype} in {shown!r}")
     return arrays
 
 
 @contextlib.contextmanager
 def _one_line_errors(shown: str) -> Iterator[None]:
-    """Turns what TensorFlow and protobuf raise on broken files into CheckpointError with a message of one line.
+    """Turns the errors of TensorFlow and protobuf for broken files into a one-line CheckpointError.
 
-    The reader's binding raises TensorFlow's errors for some faults and Python's for others (IndexError at a file's early end).
+    The reader raises TensorFlow's errors for some faults and Python's for others, such as IndexError for a truncated file.
     """
     try:
         yield
@@ -103,10 +101,10 @@ def _one_line_errors(shown: str) -> Iterator[None]:
 
 
 def _variable_keys(graph: TrackableObjectGraph, shown: str) -> dict[str, str]:
-    """Returns the keys of the values of all variables under the graph's model, by canonical name."""
+    """Returns the value keys of all variables in the graph's model, by canonical name."""
     root = {edge.local_name: edge.node_id for edge in graph.nodes[0].children}
     if "model" not in root:
-        raise CheckpointError(f"the checkpoint holds no model, only {_some(sorted(root))}. Received: {shown!r}")
+        raise CheckpointError(f"the checkpoint has no model, only {_some(sorted(root))}. Received: {shown!r}")
     keys: dict[str, str] = {}
     seen = {root["model"]}
     waiting = collections.deque([("", root["model"])])
@@ -115,7 +113,7 @@ def _variable_keys(graph: TrackableObjectGraph, shown: str) -> dict[str, str]:
         for attribute in graph.nodes[node_id].attributes:
             if attribute.name == _VALUE:
                 if path in keys:
-                    raise CheckpointError(f"two variables answer to {path}. Received: {shown!r}")
+                    raise CheckpointError(f"two variables have the name {path}. Received: {shown!r}")
                 keys[path] = attribute.checkpoint_key
         for child_id, name in _canonical_edges(graph, node_id).items():
             is_optimizer = name == "optimizer" or graph.nodes[child_id].slot_variables
@@ -126,10 +124,10 @@ def _variable_keys(graph: TrackableObjectGraph, shown: str) -> dict[str, str]:
 
 
 def _canonical_edges(graph: TrackableObjectGraph, node_id: int) -> dict[int, str]:
-    """Returns {child: name} with one name a child: an attribute's, else `layer_with_weights-M`.
+    """Returns {child: name}, one name per child: an attribute's name, else `layer_with_weights-M`.
 
-    Keras counts M over the layers with variables in the order of N, so the M that no edge names belong, in order, to the
-    children that hang on `layer-N` alone.
+    Keras numbers the layers with variables by M, in the order of N. So the unused values of M belong, in order, to the children
+    that only have an edge `layer-N`.
     """
     names: dict[int, str] = {}
     by_position: dict[int, int] = {}
@@ -158,16 +156,16 @@ def _has_variables(graph: TrackableObjectGraph, node_id: int) -> bool:
 
 
 def assign(network: RepNet, arrays: Mapping[str, np.ndarray], ignore_unexpected: bool = False) -> None:
-    """Gives every variable of the network its value, or none if they do not match one to one.
+    """Assigns a value to every variable of the network, or to none if they do not match one to one.
 
     Args:
-      network: takes the values.
-      arrays: values by canonical name, see `read_checkpoint`.
-      ignore_unexpected: leave out arrays that the network has no variable for, for files known by their hash. (The data of
-        `ckpt-88` are longer, by one encoder of 5,209,600 values, than its network with two optimizer slots.)
+      network: Network that takes the values.
+      arrays: Values by canonical name, see `read_checkpoint`.
+      ignore_unexpected: Whether to skip arrays without a variable in the network; for files known by their hash. (`ckpt-88` has
+        5,209,600 values, one encoder, more than its network with two optimizer slots.)
 
     Raises:
-      CheckpointError: names are missing or unexpected or shapes differ; the network is as it was.
+      CheckpointError: Names are missing or unexpected, or shapes differ. The network is unchanged.
     """
     variables = network.variables_by_name()
     both = variables.keys() & arrays.keys()
@@ -182,12 +180,12 @@ def assign(network: RepNet, arrays: Mapping[str, np.ndarray], ignore_unexpected:
     }
     if any(problems.values()):
         found = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in problems.items() if names)
-        raise CheckpointError(f"the checkpoint must hold exactly the network's {len(variables)} variables. Received: {found}")
+        raise CheckpointError(f"the checkpoint must have exactly the network's {len(variables)} variables. Received: {found}")
     for name, variable in variables.items():
         variable.assign(arrays[name])
 
 
 def _some(names: list[str]) -> str:
-    """Returns the first few names."""
+    """Returns the first few names, and how many more there are."""
     rest = len(names) - _NAMES_SHOWN
     return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,8 +1,8 @@
-"""The frames' part of a RepNet as it runs at inference: plain convolutions, every normalisation folded into their kernels.
+"""The frame model of a RepNet: encoder and temporal taps as plain convolutions, with normalizations folded into their kernels.
 
-A batch norm at inference is y = a·x + b for each channel. After a convolution it becomes part of its kernel and bias; before
-one (ResNet's pre-activations) it stays, as one multiplication and one addition. The norm after the temporal convolution
-commutes with the maximum over positions once its scale is in the kernel, so that only a bias is left to add to the 512 maxima.
+At inference a batch norm is y = a·x + b per channel. After a convolution, a and b are folded into its kernel and bias. Before
+one (ResNet's pre-activations) they stay, as one multiplication and one addition. The norm after the temporal convolution
+commutes with the maximum over positions once its scale is in the kernel; only a bias is left to add to the maxima.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from model.network import RepNet, StandardizedConv2D, Tensor
 
 
 class ScaleShift(keras.layers.Layer):
-    """a·x + b for each channel."""
+    """Computes a·x + b per channel."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates a and b."""
@@ -25,26 +25,26 @@ class ScaleShift(keras.layers.Layer):
         self.shift = self.add_weight(name="shift", shape=(input_shape[-1],), initializer="zeros")
 
     def call(self, x: Tensor) -> Tensor:
-        """Keeps shape and dtype."""
+        """Returns a tensor of the same shape and dtype."""
         return x * self.scale + self.shift
 
 
 def _scale_and_shift(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a and b of a batch norm at inference, float64."""
+    """Returns a and b of a batch norm at inference, (C,) float64 each."""
     gamma, beta, mean, variance = (ops.convert_to_numpy(v).astype(np.float64) for v in norm.weights)
     scale = gamma / np.sqrt(variance + norm.epsilon)
     return scale, beta - mean * scale
 
 
 def _kernel_and_bias(conv: keras.layers.Conv2D) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the kernel and the bias that a convolution computes with."""
+    """Returns the kernel and the bias that a convolution effectively uses."""
     kernel = ops.convert_to_numpy(conv.standardized_kernel() if isinstance(conv, StandardizedConv2D) else conv.kernel)
     bias = ops.convert_to_numpy(conv.bias) if conv.use_bias else np.zeros(conv.filters)
     return kernel, bias
 
 
 def _norms_after_convolutions(encoder: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
-    """Returns, by the convolution's name, the norms that are the only reader of a convolution's output."""
+    """Returns the norms that are the only reader of a convolution's output, by the convolution's name."""
     out = {}
     for layer in encoder.layers:
         readers = [node.operation for node in layer._outbound_nodes if node.operation in encoder.operations]
@@ -56,21 +56,21 @@ def _norms_after_convolutions(encoder: keras.Model) -> dict[str, keras.layers.Ba
 
 
 def fold(network: RepNet, policy: str) -> tuple[keras.Model, np.ndarray]:
-    """Returns the frames' part of `network` with its normalisations folded.
+    """Returns the frame model of `network`, with its normalizations folded.
 
     Args:
-      network: float32 weights, whatever the policy.
-      policy: Keras dtype policy that the folded model computes and keeps its weights in: "float32", "bfloat16" or "float16".
+      network: Network with float32 weights, whatever its policy.
+      policy: Keras dtype policy of the frame model's weights and arithmetic: "float32", "bfloat16" or "float16".
 
     Returns:
-      A model from frames (B, 112, 112, 3) in 0..255, of the policy's dtype, to taps (B, 7, 7, 3E); and the bias (E,) float32
+      A model from frames, (B, 112, 112, 3) in 0..255 of the policy's dtype, to taps, (B, 7, 7, 3E). And the bias, (E,) float32,
       to add to the maximum over positions of a sum of three taps, before the ReLU.
     """
     after = _norms_after_convolutions(network.encoder)
     absorbed = {norm.name for norm in after.values()}
     values: dict[str, list[np.ndarray]] = {}
 
-    def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def fold_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.layers.Conv2D):
             kernel, bias = _kernel_and_bias(layer)
             if layer.name in after:
@@ -87,12 +87,12 @@ def fold(network: RepNet, policy: str) -> tuple[keras.Model, np.ndarray]:
 
     encoder = keras.models.clone_model(
         network.encoder,
-        clone_function=plain,
-        call_function=lambda layer, *inputs, **_: layer(*inputs),  # a norm's `mask` is nothing to its replacement
+        clone_function=fold_layer,
+        call_function=lambda layer, *inputs, **_: layer(*inputs),  # replacements take no `mask`
     )
     kernel, bias = _fold_temporal(network)
     taps = keras.layers.Conv2D(kernel.shape[-1], 3, padding="same", use_bias=False, name="taps", dtype=policy)
-    model = keras.Model(encoder.input, taps(encoder.output), name="frames_part")
+    model = keras.Model(encoder.input, taps(encoder.output), name="frame_model")
     values["taps"] = [kernel]
     for name, arrays in values.items():
         model.get_layer(name).set_weights(arrays)
@@ -100,7 +100,7 @@ def fold(network: RepNet, policy: str) -> tuple[keras.Model, np.ndarray]:
 
 
 def _convolution(layer: keras.layers.Conv2D, policy: str) -> keras.layers.Conv2D:
-    """Returns a plain convolution with a bias and otherwise the settings of `layer`."""
+    """Returns a plain convolution with a bias and the settings of `layer`."""
     settings: dict[str, Any] = {
         key: getattr(layer, key) for key in ("filters", "kernel_size", "strides", "padding", "activation", "name")
     }
@@ -108,7 +108,7 @@ def _convolution(layer: keras.layers.Conv2D, policy: str) -> keras.layers.Conv2D
 
 
 def _fold_temporal(network: RepNet) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the taps' kernel (3, 3, C, 3E) with the norm's scale in it, and the bias (E,) float32 that is left."""
+    """Returns the taps' kernel, (3, 3, C, 3E), with the norm's scale folded in, and the remaining bias, (E,) float32."""
     scale, shift = _scale_and_shift(network.temporal.norm)
     kernel = ops.convert_to_numpy(network.temporal.kernel) * scale
     bias = ops.convert_to_numpy(network.temporal.bias) * scale + shift

@@ -1,12 +1,13 @@
-"""Comparison of a model with golden files: what the authors' own code returned for the same weights and input.
+"""Compares a model with golden files: the results of the authors' own code for the same weights and input.
 
-There are three kinds, told apart by their arrays. Numbers in front of names count the cases of a file.
+There are three kinds of files, recognized by their arrays. The number i in front of a name is the case.
 
-- model: `clips` (num_clips, 3), rows of seed, frames and period of `golden_clip`; `embeddings`, `raw_scores` (period logits)
-  and `within_period_logits` of the network for one window each.
-- counts: `i_spec`, seed, frames and period of a clip drawn at 224×224 as the authors' code takes it, and `i_options`, how it
-  was counted; then `i_chosen_stride`, `i_pred_score`, `i_pred_period`, `i_within_period` and `i_per_frame_counts`.
-- postprocess: the same results for given logits, `i_raw_S` and `i_within_S` for every stride S, of a video of `i_seq_len`
+- model: `clips`, (num_clips, 3), has the seed, frames and period of each `golden_clip`. `embeddings`, `raw_scores` (period
+  logits) and `within_period_logits` are the network's results, one window per clip.
+- counts: `i_spec` has the seed, frames and period of a clip drawn at 224×224, as the authors' code takes it. `i_options` says
+  how it was counted. The results are `i_chosen_stride`, `i_pred_score`, `i_pred_period`, `i_within_period` and
+  `i_per_frame_counts`.
+- postprocess: the same results for given logits, `i_raw_S` and `i_within_S` for each stride S, of a video of `i_seq_len`
   frames.
 """
 
@@ -30,16 +31,16 @@ from model.presets import LoadedModel
 from model.scoring import Scorer
 
 LOGITS_TOLERANCE = 1e-3
-"""Of embeddings and logits of the network."""
+"""Largest absolute difference allowed in the network's embeddings and logits."""
 
 SCORES_TOLERANCE = 1e-4
-"""Of a whole run's scores, which lie in 0..1."""
+"""Largest absolute difference allowed in a whole run's scores, which are in 0..1."""
 
 COUNT_TOLERANCE = 1e-3
-"""Of a whole run's count, in repetitions, and of its period, relative."""
+"""Largest difference allowed in a whole run's count, in repetitions, and in its period, relative."""
 
 POSTPROCESS_TOLERANCE = 1e-6
-"""Of everything that is computed from given logits; of periods relative."""
+"""Largest difference allowed in results from given logits; relative for periods."""
 
 
 class GoldenError(ValueError):
@@ -48,13 +49,13 @@ class GoldenError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How far a model is from a golden file in one quantity.
+    """Difference between a model and a golden file in one quantity.
 
     Attributes:
-      case: which clip or video of the file, from 0.
-      quantity: what is compared.
-      largest: largest absolute difference (relative for periods); inf where a number is missing on either side.
-      tolerance: the largest that passes.
+      case: Index of the clip or video in the file, from 0.
+      quantity: Name of the quantity compared.
+      largest: Largest absolute difference (relative for periods); inf if a number is missing on either side.
+      tolerance: Largest difference that passes.
     """
 
     case: int
@@ -64,22 +65,22 @@ class Difference:
 
     @property
     def passes(self) -> bool:
-        """Whether the difference is tolerable."""
+        """Whether the difference is within the tolerance."""
         return self.largest <= self.tolerance
 
 
 def compare(model: LoadedModel, path: Path) -> list[Difference]:
-    """Compares a model with a golden file of any of the three kinds, in float32.
+    """Returns the differences between a model, in float32, and a golden file of any of the three kinds.
 
     Raises:
-      GoldenError: the file cannot be read, is of no known kind, or was made with another number of period classes.
+      GoldenError: The file cannot be read, is of no known kind, or was made with another number of period classes.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
-        raise GoldenError(f"the golden file cannot be read: {reason}. Received: {str(path)!r}") from error
+        raise GoldenError(f"cannot read the golden file: {reason}. Received: {str(path)!r}") from error
     if "clips" in arrays:
         compare_kind = _compare_network
     elif "0_spec" in arrays:
@@ -87,7 +88,7 @@ def compare(model: LoadedModel, path: Path) -> list[Difference]:
     elif "0_seq_len" in arrays:
         compare_kind = _compare_postprocess
     else:
-        raise GoldenError(f"a golden file is of the model, counts or postprocess kind. Received: {str(path)!r}")
+        raise GoldenError(f"a golden file must be of kind model, counts or postprocess. Received: {str(path)!r}")
     try:
         return list(compare_kind(model, arrays))
     except (KeyError, TypeError, IndexError, ValueError) as error:
@@ -96,16 +97,16 @@ def compare(model: LoadedModel, path: Path) -> list[Difference]:
 
 
 def golden_clip(seed: int, num_frames: int, period_frames: float, size: int = FRAME_SIZE) -> np.ndarray:
-    """Draws the input of the golden files: a soft disc that circles over a background of grey blocks of 8×8 pixels.
+    """Returns the input of the golden files: a soft disc that circles over a background of coloured blocks of 8×8 pixels.
 
     Args:
-      seed: of the background.
-      num_frames: frames to draw.
-      period_frames: frames of a turn.
-      size: height and width in pixels, a multiple of 8.
+      seed: Seed of the background.
+      num_frames: Number of frames.
+      period_frames: Frames per turn.
+      size: Height and width in pixels, a multiple of 8.
 
     Returns:
-      (num_frames, size, size, 3) uint8, RGB.
+      Frames, (num_frames, size, size, 3) uint8, RGB.
     """
     blocks = np.random.default_rng(seed).integers(0, 120, (size // 8, size // 8, 3))
     background = blocks.repeat(8, axis=0).repeat(8, axis=1).astype(np.float32)
@@ -121,9 +122,9 @@ def golden_clip(seed: int, num_frames: int, period_frames: float, size: int = FR
 
 
 def halve(clip: np.ndarray) -> np.ndarray:
-    """Returns (n, H, W, 3) frames at half their size, float32 in 0..255: the mean of each 2×2 block, not rounded.
+    """Returns frames, (n, H, W, 3), at half their size, float32 in 0..255: the mean of each 2×2 block, not rounded.
 
-    That is what the authors' bilinear resize from 224 to 112 pixels comes to.
+    This equals the authors' bilinear resize from 224 to 112 pixels.
     """
     n, height, width, channels = clip.shape
     return clip.reshape(n, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4), dtype=np.float32)
@@ -135,7 +136,7 @@ def _compare_network(model: LoadedModel, golden: Mapping[str, np.ndarray]) -> It
     scorer = Scorer(model.network, strides=(1,))
     for case, (seed, num_frames, period_frames) in enumerate(golden["clips"]):
         if num_frames != WINDOW_FRAMES:
-            raise ValueError(f"clips of the network's golden files are one window of {WINDOW_FRAMES}. Received: {num_frames}")
+            raise ValueError(f"clips must have {WINDOW_FRAMES} frames, one window. Received: {num_frames}")
         frames = golden_clip(int(seed), WINDOW_FRAMES, period_frames)
         logits = scorer.score(frames)[1]
         for name, ours, theirs in (
@@ -162,8 +163,8 @@ def _compare_counts(model: LoadedModel, golden: Mapping[str, np.ndarray]) -> Ite
 def _compare_postprocess(model: LoadedModel, golden: Mapping[str, np.ndarray]) -> Iterator[Difference]:
     """Yields differences of counts from given logits.
 
-    The windows that fill the last batch differ from each other in these files, which those of a video never do. So the stride
-    is chosen by the scores of all windows, padding included, and then counted by its own.
+    In these files the windows that fill the last batch differ from each other; those of a real video never do. So the scores of
+    all windows, padding included, choose the stride, and only its real windows are counted.
     """
     offset = model.preset.config.period_offset
     for case in _cases(golden, "seq_len"):
@@ -186,7 +187,7 @@ def _compare_postprocess(model: LoadedModel, golden: Mapping[str, np.ndarray]) -
 def _compare_counted(
     counted: Counted, golden: Mapping[str, np.ndarray], case: int, scores_tolerance: float, count_tolerance: float
 ) -> Iterator[Difference]:
-    """Yields differences of the results that both kinds of runs have."""
+    """Yields differences of the results that both kinds of files have."""
     per_frame_counts = golden[f"{case}_per_frame_counts"]
     period_frames = float(golden[f"{case}_pred_period"])
     for name, largest, tolerance in (
@@ -200,23 +201,23 @@ def _compare_counted(
 
 
 def _largest(ours: np.ndarray | float, theirs: np.ndarray | float) -> float:
-    """Returns the largest absolute difference; inf if a number is missing on either side."""
+    """Returns the largest absolute difference, or inf if a number is missing on either side."""
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     if ours.shape != theirs.shape:
-        raise ValueError(f"shapes must be equal. Received: {ours.shape} and, in the golden file, {theirs.shape}")
+        raise ValueError(f"shapes must be equal. Received: {ours.shape}, and {theirs.shape} in the golden file")
     differences = np.where(ours == theirs, 0.0, np.abs(ours - theirs))
     return float(np.nan_to_num(differences, nan=np.inf).max(initial=0.0))
 
 
 def _relative(ours: float, theirs: float) -> float:
-    """Returns the relative difference of two numbers, either of which may be infinite; inf for NaN or to zero."""
+    """Returns the relative difference of two numbers, which may be infinite; inf for NaN, or if only `theirs` is zero."""
     if ours == theirs:
         return 0.0
     return math.inf if theirs == 0 or math.isnan(ours) or math.isnan(theirs) else abs(ours / theirs - 1.0)
 
 
 def _cases(golden: Mapping[str, np.ndarray], name: str) -> Iterator[int]:
-    """Yields the numbers in front of `name`."""
+    """Yields the case numbers in front of `name`."""
     case = 0
     while f"{case}_{name}" in golden:
         yield case
@@ -224,7 +225,7 @@ def _cases(golden: Mapping[str, np.ndarray], name: str) -> Iterator[int]:
 
 
 def _read_options(golden: Mapping[str, np.ndarray], case: int) -> tuple[tuple[int, ...], CountingOptions]:
-    """Returns strides and options of a run; what the authors' code does by default is left out of the file."""
+    """Returns strides and options of a run; the file omits the defaults of the authors' code."""
     given: dict[str, Any] = json.loads(str(golden[f"{case}_options"]))
     return tuple(given["strides"]), CountingOptions(
         stride_rule=StrideRule.NOTEBOOK,

@@ -1,7 +1,7 @@
 """RepNet (Dwibedi et al., "Counting Out Time", CVPR 2020) in Keras 3.
 
-Written with `keras.ops`, so that the same code trains and runs under any backend. What depends on a frame alone (`encode`,
-`taps`) is separate from what depends on a window (`embed`, `heads`): the frame's part is shared by all strides.
+It uses `keras.ops`, so that the same code trains and runs with any backend. What depends on a single frame (`encode`, `taps`)
+is separate from what depends on a window (`embed`, `heads`): all strides share the former.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from keras import ops
 from model.config import FRAME_SIZE, TAP_REACH, WINDOW_FRAMES, RepNetConfig
 
 _RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
-"""Keeps the variance of a standardised convolution of rectified unit normals at one (Brock et al., 2021, section 3)."""
+"""Keeps the variance of a standardized convolution of rectified unit normals at one (Brock et al., 2021, section 3)."""
 
 _DROPOUT = 0.25
 
 _SHARPNESSES = (2.0, 8.0, 32.0)
-"""What the learned sharpnesses of "kernels" start from: at the mean distance, similarities of 0.14, 3e-4 and nothing."""
+"""Initial values of the learned sharpnesses of "kernels": similarities of 0.14, 3e-4 and 0 at the mean distance."""
 
 Tensor = Any
 """A tensor of the Keras backend in use."""
 
 
 class StandardizedConv2D(keras.layers.Conv2D):
-    """A convolution whose kernel is standardised for each output channel, with a learned gain.
+    """A convolution whose kernel is standardized per output channel, with a learned gain.
 
-    It stands in for batch normalisation (Brock et al., "NF-ResNets", 2021): nothing depends on other frames, and at inference
-    it is a plain convolution.
+    It replaces batch normalization (Brock et al., "NF-ResNets", 2021): no frame depends on other frames, and at inference it is
+    a plain convolution.
 
     Attributes:
-      initial_gain: what the gain starts from; small for the last convolution of a residual branch.
+      initial_gain: Initial value of the gain; small for the last convolution of a residual branch.
     """
 
     def __init__(self, filters: int, kernel_size: int, initial_gain: float = 1.0, **kwargs: Any) -> None:
@@ -49,7 +49,7 @@ class StandardizedConv2D(keras.layers.Conv2D):
         self.gain = self.add_weight(name="gain", shape=(self.filters,), initializer=initializer)
 
     def save_own_variables(self, store: dict[str, Tensor]) -> None:
-        """Stores all variables; the inherited method knows kernel and bias only, and a checkpoint would lack the gain."""
+        """Stores all variables. The inherited method only stores kernel and bias, without the gain."""
         for i, variable in enumerate(self.weights):
             store[str(i)] = variable
 
@@ -59,7 +59,7 @@ class StandardizedConv2D(keras.layers.Conv2D):
             variable.assign(store[str(i)])
 
     def standardized_kernel(self) -> Tensor:
-        """Returns the kernel that convolves, (height, width, in, out) float32."""
+        """Returns the effective kernel, (height, width, in, out) float32."""
         kernel = ops.cast(self.kernel, "float32")
         fan_in = math.prod(kernel.shape[:-1])
         centred = kernel - ops.mean(kernel, axis=(0, 1, 2))
@@ -67,15 +67,15 @@ class StandardizedConv2D(keras.layers.Conv2D):
         return centred * ops.rsqrt(ops.var(kernel, axis=(0, 1, 2)) * fan_in + 1e-6) * scale
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
-        """Convolves with the standardised kernel."""
+        """Returns the convolution with the standardized kernel."""
         return super().convolution_op(inputs, ops.cast(self.standardized_kernel(), inputs.dtype))
 
 
 class _Normalize(keras.layers.Layer):
-    """(x − 127.5) / 127.5, subtracting first: that is exact for whole numbers in bfloat16 too."""
+    """Computes (x − 127.5) / 127.5. Subtracting first is exact for whole numbers, even in bfloat16."""
 
     def call(self, frames: Tensor) -> Tensor:
-        """Maps 0..255 to −1..1."""
+        """Maps 0..255 to −1..1; keeps the shape."""
         return (frames - 127.5) / 127.5
 
 
@@ -101,7 +101,7 @@ def _resnet_encoder() -> keras.Model:
 
 @contextlib.contextmanager
 def _dtype_policy(policy: str) -> Iterator[None]:
-    """Makes `policy` the default of layers built within; `keras.applications` takes no other way."""
+    """Makes `policy` the default of layers built in the context; `keras.applications` has no argument for it."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -111,10 +111,10 @@ def _dtype_policy(policy: str) -> Iterator[None]:
 
 
 class TemporalContext(keras.layers.Layer):
-    """The 3×3×3 convolution dilated by 3 in time, its batch norm and ReLU.
+    """The 3×3×3 convolution dilated by 3 in time, with its batch norm and ReLU.
 
-    The kernel's three taps in time see one frame each, so their products are computed once a frame (`taps`) whatever the number
-    of strides and windows the frame is in; a window only adds three of them up (`call`).
+    Each of the kernel's three taps in time sees one frame. So their products are computed once per frame (`taps`), however many
+    strides and windows the frame is in. A window only adds up three of them (`call`).
     """
 
     def __init__(self, channels: int, **kwargs: Any) -> None:
@@ -129,17 +129,17 @@ class TemporalContext(keras.layers.Layer):
         self.norm.build((None, WINDOW_FRAMES, *input_shape[1:-1], self.channels))
 
     def taps(self, features: Tensor) -> Tensor:
-        """Maps features (B, 7, 7, C) of single frames to (B, 7, 7, 3 · channels).
+        """Maps features of single frames, (B, 7, 7, C), to taps, (B, 7, 7, 3 · channels).
 
-        Tap 0 of the kernel reads the past: the first third is the frame's part in the position three after its own, the second
-        in its own, the last in the position three before.
+        Tap 0 of the kernel reads the past. So the first third of the channels contributes to the position three after the
+        frame's own, the second to its own, the last to the position three before.
         """
         kernel = ops.cast(self.kernel, features.dtype)
         flat = ops.reshape(ops.transpose(kernel, (1, 2, 3, 0, 4)), (3, 3, kernel.shape[3], 3 * self.channels))
         return ops.conv(features, flat, padding="same")
 
     def call(self, taps: Tensor, training: bool = False) -> Tensor:
-        """Maps the taps of whole windows (W, 64, 7, 7, 3 · channels) to features (W, 64, 7, 7, channels) float32."""
+        """Maps the taps of whole windows, (W, 64, 7, 7, 3 · channels), to features, (W, 64, 7, 7, channels) float32."""
         past, present, future = ops.split(taps, 3, axis=-1)
         zeros = ops.zeros_like(past[:, :TAP_REACH])
         past = ops.concatenate([zeros, past[:, :-TAP_REACH]], axis=1)
@@ -149,14 +149,14 @@ class TemporalContext(keras.layers.Layer):
 
 
 class SelfSimilarity(keras.layers.Layer):
-    """Embeddings (W, 64, embedding_width) to similarities of frames i and j (W, 64, 64, channels), see `RepNetConfig`."""
+    """Maps embeddings, (W, 64, embedding_width), to frame similarities, (W, 64, 64, channels); see `RepNetConfig`."""
 
     def __init__(self, config: RepNetConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates the learned sharpness, or sharpnesses, where there are any."""
+        """Creates the learned sharpnesses, if the kind of similarity has any."""
         if self.config.similarity == "relative":
             self.log_sharpness = self.add_weight(
                 name="log_sharpness", shape=(), initializer=keras.initializers.Constant(math.log(6.0))
@@ -168,7 +168,7 @@ class SelfSimilarity(keras.layers.Layer):
 
     @property
     def channels(self) -> int:
-        """Similarity matrices a window has."""
+        """Number of similarity matrices per window."""
         if self.config.similarity != "kernels":
             return 1
         return len(_SHARPNESSES) * (2 if self.config.layout_channels else 1)
@@ -178,7 +178,7 @@ class SelfSimilarity(keras.layers.Layer):
         return ops.convert_to_tensor([math.log(sharpness) for sharpness in repeated], dtype=dtype)
 
     def call(self, embeddings: Tensor) -> Tensor:
-        """Returns rows that sum to 1 ("fixed"), to 16 ("relative", about 1 at a match), or values of 0..1 ("kernels")."""
+        """Returns rows that sum to 1 ("fixed") or to 16 ("relative", about 1 at a match), or values in 0..1 ("kernels")."""
         if self.config.similarity == "fixed":
             return ops.softmax(-_square_distances(embeddings) / self.config.temperature, axis=-1)[..., None]
         if self.config.similarity == "relative":
@@ -191,14 +191,14 @@ class SelfSimilarity(keras.layers.Layer):
 
 
 def _square_distances(embeddings: Tensor) -> Tensor:
-    """Returns the squared distances (W, 64, 64) of embeddings (W, 64, E)."""
+    """Returns the squared distances, (W, 64, 64), of embeddings, (W, 64, E)."""
     squares = ops.sum(ops.square(embeddings), axis=-1)
     products = ops.matmul(embeddings, ops.transpose(embeddings, (0, 2, 1)))
     return squares[:, :, None] - 2.0 * products + squares[:, None, :]
 
 
 def _relative_distances(embeddings: Tensor) -> Tensor:
-    """Returns the squared distances (W, 64, 64) divided by their mean over the window."""
+    """Returns the squared distances, (W, 64, 64), divided by their mean over the window."""
     distances = ops.maximum(_square_distances(embeddings), 0.0)
     return distances / (ops.mean(distances, axis=(1, 2), keepdims=True) + 1e-6)
 
@@ -206,11 +206,11 @@ def _relative_distances(embeddings: Tensor) -> Tensor:
 def align_lags(similarity: Tensor) -> Tensor:
     """Shifts rows so that lags line up: (W, 64, 64, C) to (W, 64, 127, C).
 
-    What was at [i, i + lag] comes to [i, 63 + lag]; beyond the window there is 0.
+    The value at [i, i + lag] moves to [i, 63 + lag]. Values beyond the window are 0.
     """
     channels = similarity.shape[-1]
     reach = WINDOW_FRAMES - 1
-    # Rows of 190 read as rows of 191 move by one place a row.
+    # Reading rows of 190 as rows of 191 shifts each row by one more place.
     width = WINDOW_FRAMES + 2 * reach
     flat = ops.reshape(ops.pad(similarity, ((0, 0), (0, 0), (reach, reach), (0, 0))), (-1, WINDOW_FRAMES * width, channels))
     flat = ops.pad(flat, ((0, 0), (0, WINDOW_FRAMES), (0, 0)))
@@ -218,7 +218,7 @@ def align_lags(similarity: Tensor) -> Tensor:
 
 
 class TransformerLayer(keras.layers.Layer):
-    """A pre-norm transformer layer with a feed-forward part of the same width."""
+    """A pre-norm transformer layer whose feed-forward part has the same width."""
 
     def __init__(self, channels: int, num_heads: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -231,7 +231,7 @@ class TransformerLayer(keras.layers.Layer):
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Builds every sublayer: all keep the shape."""
+        """Builds the sublayers, which all keep the shape."""
         for layer in (
             self.norm1,
             self.norm2,
@@ -260,7 +260,7 @@ class TransformerLayer(keras.layers.Layer):
 
 
 class Head(keras.layers.Layer):
-    """From rows of the similarity matrix (W, 64, row_length · similarity_channels) to (W, 64, outputs) logits."""
+    """Maps rows of the similarity matrix, (W, 64, row_length · similarity_channels), to logits, (W, 64, outputs)."""
 
     def __init__(self, config: RepNetConfig, outputs: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -273,7 +273,7 @@ class Head(keras.layers.Layer):
         self.dropouts = [keras.layers.Dropout(_DROPOUT, name=f"dropout{i}") for i in range(3)]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Builds the sublayers and the learned positions."""
+        """Creates the learned positions and builds the sublayers."""
         self.positions = self.add_weight(
             name="positions",
             shape=(1, WINDOW_FRAMES, self.position_channels),
@@ -285,7 +285,7 @@ class Head(keras.layers.Layer):
             layer.build(hidden)
 
     def call(self, rows: Tensor, training: bool = False) -> Tensor:
-        """Returns the logits (W, 64, outputs) float32."""
+        """Returns the logits, (W, 64, outputs) float32."""
         x = self.transformer(self.projection(rows) + self.positions)
         for dropout, dense in zip(self.dropouts, (self.dense1, self.dense2, self.dense3), strict=True):
             x = dense(dropout(x, training=training))
@@ -293,14 +293,14 @@ class Head(keras.layers.Layer):
 
 
 class RepNet(keras.Model):
-    """RepNet of any configuration.
+    """A RepNet of any configuration.
 
-    The frames' part (encoder and taps) computes in `frame_policy`; the windows' part is always float32, being cheap and the
-    place where small differences decide.
+    The encoder and the taps compute in `frame_policy`. Everything per window is float32: it is cheap, and small differences
+    matter there.
 
     Attributes:
-      config: sizes.
-      frame_policy: Keras dtype policy of the frames' part: "float32", "bfloat16", "float16" or a "mixed_…" one.
+      config: Sizes of the network.
+      frame_policy: Keras dtype policy of the encoder and the taps: "float32", "bfloat16", "float16" or a "mixed_…" one.
     """
 
     def __init__(self, config: RepNetConfig, frame_policy: str = "float32", **kwargs: Any) -> None:
@@ -313,7 +313,7 @@ class RepNet(keras.Model):
             self.temporal = TemporalContext(config.embedding_channels, name="temporal")
         with _dtype_policy("float32"):
             self.layout = None
-            if config.layout_channels:  # without a bias, which would cancel out in distances
+            if config.layout_channels:  # a bias would cancel out in distances
                 self.layout = keras.layers.Dense(config.layout_channels, use_bias=False, name="layout")
             self.similarity = SelfSimilarity(config, name="similarity")
             self.similarity_conv = keras.layers.Conv2D(
@@ -337,20 +337,20 @@ class RepNet(keras.Model):
 
     @property
     def embedding_width(self) -> int:
-        """Numbers that describe a frame in its window: its embedding, and behind it its layout if there is one."""
+        """Values that describe a frame in its window: its embedding, followed by its layout if there is one."""
         height, width = self.encoder.output_shape[1:3]
         return self.config.embedding_channels + height * width * self.config.layout_channels
 
     def encode(self, frames: Tensor, training: bool = False) -> Tensor:
-        """Maps frames (B, 112, 112, 3), RGB in 0..255 (uint8 or float), to features (B, 7, 7, C)."""
+        """Maps frames, (B, 112, 112, 3), RGB in 0..255 (uint8 or float), to features, (B, 7, 7, C)."""
         return self.encoder(ops.cast(frames, self.temporal.compute_dtype), training=training)
 
     def taps(self, features: Tensor) -> Tensor:
-        """Maps features (B, 7, 7, C) to the temporal taps (B, 7, 7, 3E)."""
+        """Maps features, (B, 7, 7, C), to temporal taps, (B, 7, 7, 3E)."""
         return self.temporal.taps(features)
 
     def embed(self, taps: Tensor, training: bool = False) -> Tensor:
-        """Maps windows of taps (W, 64, 7, 7, 3E) to embeddings (W, 64, embedding_width) float32."""
+        """Maps windows of taps, (W, 64, 7, 7, 3E), to embeddings, (W, 64, embedding_width) float32."""
         features = self.temporal(taps, training=training)
         pooled = ops.max(features, axis=(2, 3))
         if self.layout is None:
@@ -359,7 +359,7 @@ class RepNet(keras.Model):
         return ops.concatenate([pooled, layout], axis=-1)
 
     def heads(self, embeddings: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
-        """Maps embeddings of `embed` to period logits (W, 64, num_periods) and periodicity logits (W, 64), both float32."""
+        """Maps embeddings to period logits, (W, 64, num_periods), and periodicity logits, (W, 64), both float32."""
         similarity = self.similarity(embeddings)
         if self.config.similarity_rows == "lags":
             similarity = align_lags(similarity)
@@ -369,16 +369,16 @@ class RepNet(keras.Model):
         return self.period_head(rows, training=training), ops.squeeze(periodicity, axis=-1)
 
     def call(self, windows: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
-        """Maps windows of frames (W, 64, 112, 112, 3), RGB in 0..255, to the logits of `heads`."""
+        """Maps windows of frames, (W, 64, 112, 112, 3), RGB in 0..255, to the logits of `heads`."""
         frames = ops.reshape(windows, (-1, FRAME_SIZE, FRAME_SIZE, 3))
         taps = self.taps(self.encode(frames, training=training))
         taps = ops.reshape(taps, (-1, WINDOW_FRAMES, *taps.shape[1:]))
         return self.heads(self.embed(taps, training=training), training=training)
 
     def variables_by_name(self) -> dict[str, keras.Variable]:
-        """Returns every variable under the name that the published checkpoints give it.
+        """Returns every variable by its canonical name, the one in the published checkpoints.
 
-        Encoder layers are `base_model/layer_with_weights-M/<leaf>`, M counting the layers with weights.
+        Encoder layers are `base_model/layer_with_weights-M/<leaf>`, where M counts the layers with weights.
         """
         out: dict[str, keras.Variable] = {}
         for m, layer in enumerate(layer for layer in self.encoder.layers if layer.weights):
@@ -400,7 +400,7 @@ class RepNet(keras.Model):
 
 
 def _head_variables(head: Head, suffix: str, dense_name: str) -> dict[str, keras.Variable]:
-    """Returns a head's variables by their published names; `suffix` is "" for the period head and "2" for the other."""
+    """Returns a head's variables by canonical name; `suffix` is "" for the period head and "2" for the periodicity head."""
     transformer = head.transformer
     layers = {
         f"input_projection{suffix}": head.projection,

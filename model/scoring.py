@@ -1,4 +1,4 @@
-"""Scoring of frames: what the network says about a stretch of video at every stride, each frame's part computed once."""
+"""Scores frames: returns the network's logits at every stride, computing what depends on a single frame only once."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from model.precision import Precision
 
 _LOGGER = logging.getLogger(__name__)
 
-_WINDOWS_AT_ONCE = 16
-"""Windows whose heads are computed together."""
+_BATCH_WINDOWS = 16
+"""Batch size of the heads in windows."""
 
 
 def batch_sizes(num_frames: int, largest: int) -> Iterator[int]:
-    """Yields sizes of batches that sum to `num_frames`: `largest` while they last, then falling powers of two.
+    """Yields batch sizes that sum to `num_frames`: `largest` while possible, then descending powers of two.
 
-    So there are few shapes for any length, and no frame is computed for nothing.
+    So any length needs only a few shapes, and no padding.
     """
     while num_frames:
         size = largest if num_frames >= largest else 1 << (num_frames.bit_length() - 1)
@@ -34,38 +34,38 @@ def batch_sizes(num_frames: int, largest: int) -> Iterator[int]:
 
 
 class Scorer:
-    """A network ready to score.
+    """A network prepared for inference.
 
     Attributes:
-      strides: strides that are scored, in the order given.
-      precision: number format of the frames' part.
+      strides: Strides to score, in the order given.
+      precision: Number format of the encoder and the temporal taps.
     """
 
     def __init__(
         self, network: RepNet, strides: Sequence[int], precision: Precision = Precision.FLOAT32, batch_frames: int = 64
     ) -> None:
-        """Folds and freezes the network's frames' part.
+        """Folds and freezes the frame model, that is, the encoder and the temporal taps; see `model.folding`.
 
         Args:
-          network: with its weights.
-          strides: strides to score; each at least 1.
-          precision: number format of the frames' part.
-          batch_frames: frames that the frames' part computes together.
+          network: Network with its weights.
+          strides: Strides to score, in frames; at least one, each at least 1.
+          precision: Number format of the frame model.
+          batch_frames: Batch size of the frame model in frames.
 
         Raises:
-          ValueError: for strides below 1, repeated, or none.
+          ValueError: There are no strides, or a stride is below 1 or repeated.
         """
         if not strides or min(strides) < 1 or len(set(strides)) != len(strides):
             raise ValueError(f"strides must be different whole numbers of at least 1. Received: {tuple(strides)}")
         self.strides = tuple(strides)
         self.precision = Precision(precision)
         self._batch_frames = batch_frames
-        frames_part, self._bias = fold(network, self.precision.value)
-        self._frames_part = _freeze(
-            lambda frames: frames_part(tf.cast(frames, self.precision.value)),
+        frame_model, self._bias = fold(network, self.precision.value)
+        self._frame_model = _freeze(
+            lambda frames: frame_model(tf.cast(frames, self.precision.value)),
             tf.TensorSpec((None, FRAME_SIZE, FRAME_SIZE, 3), tf.float32),
         )
-        taps_shape = frames_part.output_shape[1:]
+        taps_shape = frame_model.output_shape[1:]
         self._positions = taps_shape[0] * taps_shape[1]
         self._channels = taps_shape[2] // 3
         self._layout = None if network.layout is None else tf.constant(ops.convert_to_numpy(network.layout.kernel), tf.float32)
@@ -81,18 +81,15 @@ class Scorer:
         )
 
     def score(self, frames: np.ndarray, *, is_last: bool = True) -> dict[int, StrideLogits]:
-        """Scores a stretch of frames at every stride.
+        """Returns the logits of a stretch of frames, by stride.
 
         Args:
-          frames: (num_frames, 112, 112, 3), RGB in 0..255, uint8 or float32; at least one frame. All chunks of a video but its
-            last have `chunk_frames(strides)` frames.
-          is_last: the stretch ends the video, so that the frozen window of the notebook's rule is scored too.
-
-        Returns:
-          Logits by stride.
+          frames: At least one frame, (num_frames, 112, 112, 3), RGB in 0..255, uint8 or float32. Every chunk of a video except
+            its last must have `chunk_frames(strides)` frames.
+          is_last: Whether the stretch ends the video. If so, the frozen window of the notebook rule is scored too.
 
         Raises:
-          ValueError: if there is no frame or the frames' shape is another.
+          ValueError: There is no frame, or the frames have another shape.
         """
         if frames.ndim != 4 or not len(frames) or frames.shape[1:] != (FRAME_SIZE, FRAME_SIZE, 3):
             raise ValueError(f"frames must be (at least 1, {FRAME_SIZE}, {FRAME_SIZE}, 3). Received: {frames.shape}")
@@ -115,17 +112,17 @@ class Scorer:
         return out
 
     def warm_up(self) -> None:
-        """Scores black frames, so that what compiles and tunes itself at first use has done so."""
+        """Scores black frames, so that compilation and tuning at first use are done."""
         self.score(np.zeros((max(self.strides) * WINDOW_FRAMES, FRAME_SIZE, FRAME_SIZE, 3), np.uint8))
 
     def embeddings(self, frames: np.ndarray) -> np.ndarray:
-        """Returns the embeddings (64, embedding_width) float32 of one window of frames (64, 112, 112, 3)."""
+        """Returns the embeddings, (64, embedding_width) float32, of one window of frames, (64, 112, 112, 3)."""
         return self._embed(self._compute_taps(frames), tf.range(WINDOW_FRAMES)).numpy()
 
     def _compute_taps(self, frames: np.ndarray) -> tf.Tensor:
-        """Returns the taps (num_frames, 49, 3E) of frames (num_frames, 112, 112, 3).
+        """Returns the taps, (num_frames, 49, 3E), of frames, (num_frames, 112, 112, 3).
 
-        Where the device has too little memory for so many frames at once, half as many are, from then on.
+        If the device runs out of memory, the batch size is halved from then on.
         """
         while True:
             tried = self._batch_frames
@@ -134,20 +131,20 @@ class Scorer:
             except tf.errors.ResourceExhaustedError:
                 if tried == 1:
                     raise
-                self._batch_frames = min(self._batch_frames, tried // 2)  # another thread may have been here
-                _LOGGER.warning("Out of memory: from now on %d frames are computed together.", self._batch_frames)
+                self._batch_frames = min(self._batch_frames, tried // 2)  # another thread may have halved it already
+                _LOGGER.warning("Out of memory: the batch size is %d frames from now on.", self._batch_frames)
 
     def _compute_taps_of(self, frames: np.ndarray, batch_frames: int) -> tf.Tensor:
         parts, first = [], 0
         for size in batch_sizes(len(frames), batch_frames):
             batch = tf.constant(frames[first : first + size], tf.float32)
-            (taps,) = self._frames_part(batch)
+            (taps,) = self._frame_model(batch)
             parts.append(tf.reshape(taps, (size, self._positions, 3 * self._channels)))
             first += size
         return tf.concat(parts, axis=0)
 
     def _embed_window(self, taps: tf.Tensor, shown: tf.Tensor) -> tf.Tensor:
-        """Returns the embeddings (64, embedding_width) float32 of the window of frames `shown` (64,) of those with `taps`."""
+        """Returns the embeddings, (64, embedding_width) float32, of the window that shows frames `shown`, (64,)."""
         window = tf.cast(tf.gather(taps, shown), tf.float32)
         past, present, future = tf.split(window, 3, axis=-1)
         ends = [[TAP_REACH, TAP_REACH], [0, 0], [0, 0]]
@@ -161,13 +158,13 @@ class Scorer:
         return tf.concat([pooled, tf.reshape(layout, (WINDOW_FRAMES, -1))], axis=-1)
 
     def _score_windows(self, taps: tf.Tensor, shown: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the period logits (W, 64, P) and periodicity logits (W, 64) of W windows given by their frames."""
+        """Returns period logits, (W, 64, P), and periodicity logits, (W, 64), of W windows, given by their frames."""
         embeddings = tf.stack([self._embed(taps, tf.constant(frames, tf.int32)) for frames in shown])
-        parts = [self._heads(embeddings[i : i + _WINDOWS_AT_ONCE]) for i in range(0, len(shown), _WINDOWS_AT_ONCE)]
+        parts = [self._heads(embeddings[i : i + _BATCH_WINDOWS]) for i in range(0, len(shown), _BATCH_WINDOWS)]
         period, periodicity = zip(*parts, strict=True)
         return np.concatenate(period), np.concatenate(periodicity)
 
 
 def _freeze(function: Callable[[tf.Tensor], object], signature: tf.TensorSpec) -> Callable[..., list[tf.Tensor]]:
-    """Returns `function` as a graph with constants for variables: oneDNN then lays weights out once, not at every call."""
+    """Returns `function` as a graph with its variables as constants, so that oneDNN lays out weights only once."""
     return convert_variables_to_constants_v2(tf.function(function).get_concrete_function(signature))

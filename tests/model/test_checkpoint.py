@@ -122,7 +122,7 @@ def test_a_name_based_checkpoint_is_refused(tmp_path):
 
 def test_a_checkpoint_without_a_model_is_refused(tmp_path):
     prefix = tf.train.Checkpoint(network=checkpoints.tree(some_layers())).write(str(tmp_path / "ckpt"))
-    with pytest.raises(CheckpointError, match="holds no model, only network"):
+    with pytest.raises(CheckpointError, match="has no model, only network"):
         checkpoint.read_checkpoint(prefix)
 
 
@@ -139,7 +139,7 @@ def test_two_variables_of_one_name_are_refused(tmp_path):
     setattr(outer, "a/b", first)
     outer.a = checkpoints.tree({"b": second})
     prefix = tf.train.Checkpoint(model=outer).write(str(tmp_path / "ckpt"))
-    with pytest.raises(CheckpointError, match="two variables answer to a/b/kernel"):
+    with pytest.raises(CheckpointError, match="two variables have the name a/b/kernel"):
         checkpoint.read_checkpoint(prefix)
 
 

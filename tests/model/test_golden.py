@@ -175,17 +175,17 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
     path = tmp_path / "golden.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(GoldenError, match=r"cannot be read: .* Received: '.*golden.npz'"):
+    with pytest.raises(GoldenError, match=r"cannot read the golden file: .* Received: '.*golden.npz'"):
         golden.compare(without_network("repnet-2020"), path)
 
 
 def test_a_file_with_code_in_it_is_not_run(tmp_path):
     path = save(tmp_path, {"clips": np.array([{"a": 1}], dtype=object)})
-    with pytest.raises(GoldenError, match="cannot be read: Object arrays"):
+    with pytest.raises(GoldenError, match="cannot read the golden file: Object arrays"):
         golden.compare(without_network("repnet-2020"), path)
 
 
 def test_a_file_of_no_known_kind_is_refused(tmp_path):
     for arrays in ({"a": np.zeros(3)}, {}):
-        with pytest.raises(GoldenError, match="of the model, counts or postprocess kind"):
+        with pytest.raises(GoldenError, match="of kind model, counts or postprocess"):
             golden.compare(without_network("repnet-2020"), save(tmp_path, arrays))

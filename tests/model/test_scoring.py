@@ -121,7 +121,7 @@ class TestTooLittleMemory:
     def small(self, lite):
         """A scorer on a device with room for so many frames at once, and the sizes that it has tried."""
         scorer = Scorer(lite, (1, 2), batch_frames=64)
-        compute, tried, room = scorer._frames_part, [], [16]
+        compute, tried, room = scorer._frame_model, [], [16]
 
         def compute_if_it_fits(frames):
             tried.append(len(frames))
@@ -129,7 +129,7 @@ class TestTooLittleMemory:
                 raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
             return compute(frames)
 
-        scorer._frames_part = compute_if_it_fits
+        scorer._frame_model = compute_if_it_fits
         return scorer, tried, room
 
     def test_half_as_many_frames_are_computed_at_once_from_then_on(self, lite, small):
