@@ -1,4 +1,4 @@
-"""The queries that analysts are shown answer what they say, alike in both databases."""
+"""The documented queries give the answers that they promise, in DuckDB and in BigQuery."""
 
 import dataclasses
 import datetime
@@ -33,21 +33,21 @@ NOW = datetime.datetime.now(UTC).replace(microsecond=0)
 CURVE_POINTS = "SELECT upload_date, COUNT(*) AS points FROM frame_curve_points GROUP BY upload_date ORDER BY upload_date"
 
 
-def commit(warehouse, run_id, *settled, started, took, skipped=0, **provenance):
-    """Commits a run, which counted and failed what is settled."""
+def commit(warehouse, run_id, *outcomes, started, took, skipped=0, **provenance):
+    """Commits a run that counted and failed these videos."""
     provenance = make_provenance(run_id, started=started, **provenance)
-    files = stage(warehouse, provenance, *settled)
-    warehouse.commit(provenance, files, listed=len(settled) + skipped, skipped=skipped, run_ended=started + took)
+    files = stage(warehouse, provenance, *outcomes)
+    warehouse.commit(provenance, files, listed=len(outcomes) + skipped, skipped=skipped, run_ended=started + took)
 
 
 def of_second_day(video_count, generation=1):
-    """The same for a video that was uploaded on the second day."""
+    """Returns the count with its video uploaded on the second day."""
     video = make_video(video_count.video.uri, generation, updated=UPDATED + datetime.timedelta(hours=1))
     return dataclasses.replace(video_count, video=video)
 
 
 def fill(warehouse):
-    """Two users' videos, counted by `lite` and before that by `other`; failures of now and then; a run without news.
+    """Commits two users' videos, counted by `other` and then by `lite`, recent and old failures, and a run without new videos.
 
     Videos have 10 frames a second, and 100 frames or, PRESS, 200. Their middle half repeats every 2 s, so that they count 2.5,
     or 5, where nothing else is said. ROWS was uploaded again on the second day, and PRESS then for the first time.
@@ -110,7 +110,7 @@ def fill(warehouse):
 
 @pytest.fixture(params=["duckdb", "bigquery"])
 def run_sql(request):
-    """Returns what runs a query on filled tables and returns its rows as dicts."""
+    """Returns a function that runs a query on filled tables and returns its rows as dicts."""
     warehouse = make_warehouse(request.param, request)
     fill(warehouse)
     return make_run_sql(warehouse, request)
@@ -128,17 +128,17 @@ def make_run_sql(warehouse, request):
 
 
 def near(rows):
-    """Rows to compare others with, whose numbers may differ in the last digits."""
+    """Returns rows that compare equal to rows whose numbers differ in the last digits."""
     return [pytest.approx(row) for row in rows]
 
 
 def named(names, *rows):
-    """Rows as dicts, from tuples of values in the order of the names."""
+    """Returns tuples of values as dicts with these names."""
     return near([dict(zip(names.split(), row, strict=True)) for row in rows])
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "bigquery"])
-def test_a_curve_is_of_the_newest_count_alone(kind, request):
+def test_a_curve_belongs_to_the_latest_count_only(kind, request):
     warehouse = make_warehouse(kind, request)
     warehouse.prepare()
     for number, count in enumerate((4.0, 6.0)):
@@ -155,18 +155,18 @@ def test_a_curve_is_of_the_newest_count_alone(kind, request):
     assert curve[-1]["count"] == pytest.approx(6.0)
 
 
-def test_there_are_ten():
+def test_there_are_ten_queries():
     assert list(QUERIES) == list(range(1, 11))
     assert PAGE.count("```sql") == len(re.findall(r"^## \d+\. ", PAGE, re.MULTILINE)) == 10
 
 
-def test_those_in_the_readme_are_among_them():
+def test_the_queries_of_the_readme_are_among_them():
     examples = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len(examples) == 2
     assert set(examples) <= set(QUERIES.values())
 
 
-def test_their_answers(run_sql):
+def test_the_answers_of_all_queries(run_sql):
     answers = {number: run_sql(sql) for number, sql in QUERIES.items()}
 
     assert answers[1] == named(

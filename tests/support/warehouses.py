@@ -22,13 +22,13 @@ def make_warehouse(kind, request):
     return BigQueryWarehouse(cloud.project, cloud.dataset, cloud.temp_location)
 
 
-def stage(warehouse, provenance, *settled):
+def stage(warehouse, provenance, *outcomes):
     """Stages the rows of counts and failures, as a run does."""
     writers = {
         table.name: TableWriter(warehouse.staging_folder(provenance.run_id), table)
         for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
     }
-    for item in settled:
+    for item in outcomes:
         for table, batch in to_batches(item, provenance):
             writers[table.name].write(batch)
     return [file for writer in writers.values() for file in writer.close()]
@@ -41,10 +41,10 @@ def stage_listing(warehouse, provenance, videos):
     return writer.close()
 
 
-def commit(warehouse, provenance, *settled, files=None, listed=None, skipped=0):
-    """Stages and commits."""
-    files = stage(warehouse, provenance, *settled) if files is None else files
-    listed = len(settled) if listed is None else listed
+def commit(warehouse, provenance, *outcomes, files=None, listed=None, skipped=0):
+    """Stages and commits counts and failures, and returns the run's totals."""
+    files = stage(warehouse, provenance, *outcomes) if files is None else files
+    listed = len(outcomes) if listed is None else listed
     return warehouse.commit(provenance, files, listed=listed, skipped=skipped, run_ended=ENDED)
 
 
@@ -68,11 +68,11 @@ def num_rows(warehouse):
 
 
 def is_job(text):
-    """Matches the start of a job whose description holds a text."""
+    """Returns a filter for requests that start a job whose description contains a text."""
     return lambda request: request.method == "POST" and "/jobs" in request.path and text.encode() in request.body
 
 
 def jobs(cloud):
-    """Returns the descriptions of all jobs that were started."""
+    """Returns the description of every job that was started."""
     found = [request for request in cloud.bigquery.requests if request.method == "POST" and "/jobs" in request.path]
     return [json.loads(request.body) for request in found]

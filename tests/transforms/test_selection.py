@@ -1,4 +1,4 @@
-"""A run counts what is new, and says what it left out."""
+"""A run counts the videos that are new, and reports how many it skipped and left."""
 
 import dataclasses
 import datetime
@@ -9,15 +9,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
-from tests.transforms.warehouse.test_duckdb_warehouse import commit, later_run
+from tests.support.warehouses import commit, later_run, stage_listing
 from transforms.failure_codes import FailureCode
 from transforms.records import Selection, SelectionTotals
 from transforms.selection import SelectVideos
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-from transforms.warehouse.parquet import TableWriter
-from transforms.warehouse.rows import listing_batch
-from transforms.warehouse.schema import LISTING
 
 
 @pytest.fixture
@@ -34,23 +31,17 @@ def warehouse(tmp_path):
     return warehouse
 
 
-def listing(warehouse, provenance, videos):
-    writer = TableWriter(warehouse.staging_folder(provenance.run_id), LISTING)
-    writer.write(listing_batch(videos))
-    return writer.close()
-
-
 def select(warehouse, videos, *, provenance=None, **wishes):
     """Returns the names that are selected, and the numbers listed, skipped and left."""
     provenance = provenance or later_run("now")
-    totals, selected = warehouse.select(provenance, listing(warehouse, provenance, videos), Selection(**wishes))
+    totals, selected = warehouse.select(provenance, stage_listing(warehouse, provenance, videos), Selection(**wishes))
     return sorted(video.uri[7:] for video in selected), (totals.listed, totals.skipped, totals.left)
 
 
 VIDEOS = [make_video(f"gs://b/{number}") for number in (1, 2, 3, 4, 5)]
 
 
-def test_what_has_a_count_or_a_failure_is_left_out(warehouse):
+def test_videos_with_a_count_or_a_failure_are_skipped(warehouse):
     assert select(warehouse, VIDEOS) == (["4", "5"], (5, 3, 0))
 
 
@@ -63,12 +54,12 @@ def test_a_new_version_of_a_video_is_new(warehouse):
     assert select(warehouse, [make_video("gs://b/1", 2), make_video("gs://b/2", 2)]) == (["1", "2"], (2, 0, 0))
 
 
-def test_failures_with_chosen_codes_are_tried_again(warehouse):
+def test_failures_with_requeued_codes_are_selected_again(warehouse):
     assert select(warehouse, VIDEOS, requeue=("GONE",)) == (["3", "4", "5"], (5, 2, 0))
     assert select(warehouse, VIDEOS, requeue=("GONE", "NOT_A_VIDEO")) == (["2", "3", "4", "5"], (5, 1, 0))
 
 
-def test_everything_is_taken_where_it_is_asked_for(warehouse):
+def test_without_new_only_all_videos_are_selected(warehouse):
     assert select(warehouse, VIDEOS, new_only=False) == (["1", "2", "3", "4", "5"], (5, 0, 0))
 
 
@@ -85,7 +76,7 @@ def test_a_video_that_is_listed_twice_is_selected_once(warehouse):
 
 
 @pytest.mark.parametrize("uri", ['it\'s "x"; DROP TABLE runs; --', "naïve 日本 😀\n\x00", "bytes \udcff"])
-def test_any_name_comes_out_as_it_went_in_and_is_found_again(warehouse, uri):
+def test_any_name_is_returned_unchanged_and_found_again(warehouse, uri):
     names, _ = select(warehouse, [make_video(uri)])
     assert names == [uri[7:]]
     commit(warehouse, later_run("then"), make_video_count(uri))
@@ -94,7 +85,7 @@ def test_any_name_comes_out_as_it_went_in_and_is_found_again(warehouse, uri):
 
 def test_a_listing_with_fewer_rows_than_were_written_is_refused(warehouse):
     provenance = later_run("now")
-    (file,) = listing(warehouse, provenance, VIDEOS)
+    (file,) = stage_listing(warehouse, provenance, VIDEOS)
     with pytest.raises(WarehouseError, match=r"the files staged for listing must hold the 9 rows .*Received: 5"):
         warehouse.select(provenance, [dataclasses.replace(file, num_rows=9)], Selection())
 
@@ -104,16 +95,16 @@ def test_an_empty_listing_selects_nothing(warehouse):
     assert (totals, list(videos)) == (SelectionTotals(0, 0, 0), [])
 
 
-def test_wishes_that_contradict_each_other_are_refused():
+def test_contradictory_options_are_refused():
     with pytest.raises(ValueError, match=r"limit must be a whole number of at least 1\. Received: 0"):
         Selection(limit=0)
     with pytest.raises(ValueError, match=r"requeue works only with mode=new\. Received: \['GONE'\]"):
         Selection(new_only=False, requeue=("GONE",))
 
 
-def test_in_a_pipeline_the_videos_go_on_and_the_totals_beside_them(warehouse):
+def test_a_pipeline_outputs_videos_and_totals(warehouse):
     provenance = later_run("now")
-    files = listing(warehouse, provenance, VIDEOS)
+    files = stage_listing(warehouse, provenance, VIDEOS)
     with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
         listed = pipeline | beam.Create(files)
         selected = listed | SelectVideos(warehouse, provenance, Selection(limit=1))

@@ -1,4 +1,4 @@
-"""Rows reach the tables through files that a retry does not double, in a run of the real pipeline."""
+"""In a real pipeline, rows reach the tables through files, and a retry doubles none."""
 
 import datetime
 import math
@@ -32,14 +32,14 @@ def warehouse(tmp_path):
     return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=5.0)
 
 
-def run(warehouse, settled, *, provenance=None, skipped=0, expected, listed=None, failure_limit=None):
-    """Runs stage and commit over settled videos, of which `listed` says how many had been listed."""
+def run(warehouse, outcomes, *, provenance=None, skipped=0, expected, listed=None, failure_limit=None):
+    """Stages and commits counted and failed videos, of `listed` listed ones."""
     provenance = provenance or make_provenance()
-    selected = SelectionTotals(len(settled) + skipped if listed is None else listed, skipped, 0)
+    selected = SelectionTotals(len(outcomes) + skipped if listed is None else listed, skipped, 0)
     with beam.Pipeline(options=PipelineOptions(OPTIONS)) as pipeline:
         files = (
             pipeline
-            | "Settled" >> beam.Create(settled)
+            | "Settled" >> beam.Create(outcomes)
             | beam.Reshuffle()
             | "Stage" >> StageRows(warehouse.staging_folder(provenance.run_id), provenance)
         )
@@ -48,11 +48,11 @@ def run(warehouse, settled, *, provenance=None, skipped=0, expected, listed=None
         assert_that(totals, equal_to([expected]))
 
 
-def write_bundle(folder, *settled):
-    """What a bundle of these videos says that it wrote."""
+def write_bundle(folder, *outcomes):
+    """Returns the files that a bundle of these videos wrote."""
     do_fn = _WriteRowsFn(str(folder), make_provenance())
     do_fn.start_bundle()
-    for item in settled:
+    for item in outcomes:
         do_fn.process(item)
     return [windowed.value for windowed in do_fn.finish_bundle()]
 
@@ -64,26 +64,26 @@ def contents(warehouse, *tables):
 
 class TestPipeline:
     def test_every_listed_video_ends_in_one_table_and_the_files_are_gone(self, warehouse, tmp_path):
-        settled = [make_video_count(f"gs://b/{number}") for number in range(4)]
-        settled += [make_failure(f"gs://b/{number}") for number in range(4, 6)]
+        outcomes = [make_video_count(f"gs://b/{number}") for number in range(4)]
+        outcomes += [make_failure(f"gs://b/{number}") for number in range(4, 6)]
         expected = RunTotals(listed=7, counted=4, failed=2, skipped=1, scored_frames=400, video_sec=40.0)
-        run(warehouse, settled, skipped=1, expected=expected)
+        run(warehouse, outcomes, skipped=1, expected=expected)
         assert warehouse.run_totals("run-1") == expected
         assert [len(rows) for rows in contents(warehouse, VIDEO_COUNTS, FRAME_CURVES, FAILURES)] == [4, 4, 2]
         assert [path.name for path in tmp_path.iterdir()] == ["counts.duckdb"]
 
     def test_running_again_adds_no_row(self, warehouse):
-        settled = [make_video_count("gs://b/1"), make_failure("gs://b/2")]
+        outcomes = [make_video_count("gs://b/1"), make_failure("gs://b/2")]
         expected = RunTotals(listed=2, counted=1, failed=1, skipped=0, scored_frames=100, video_sec=10.0)
         for run_id in ("first", "second"):
-            run(warehouse, settled, provenance=make_provenance(run_id), expected=expected)
+            run(warehouse, outcomes, provenance=make_provenance(run_id), expected=expected)
         assert [len(rows) for rows in contents(warehouse, VIDEO_COUNTS, FRAME_CURVES, FAILURES)] == [1, 1, 1]
 
-    def test_a_run_without_a_video_is_on_record(self, warehouse):
+    def test_a_run_without_videos_has_its_row(self, warehouse):
         run(warehouse, [], expected=RunTotals(0, 0, 0, 0, 0, 0.0))
         assert warehouse.run_totals("run-1") is not None
 
-    def test_a_video_that_got_lost_shows_in_the_totals(self, warehouse):
+    def test_a_lost_video_shows_in_the_totals(self, warehouse):
         expected = RunTotals(listed=2, counted=1, failed=0, skipped=0, scored_frames=100, video_sec=10.0)
         run(
             warehouse,
@@ -94,8 +94,8 @@ class TestPipeline:
         assert not warehouse.run_totals("run-1").is_balanced
 
     def test_a_count_that_the_schema_does_not_allow_fails_its_video_and_no_other(self, warehouse):
-        settled = [make_video_count("gs://b/1", count=math.nan), make_video_count("gs://b/2")]
-        run(warehouse, settled, expected=RunTotals(2, 1, 1, 0, 100, 10.0))
+        outcomes = [make_video_count("gs://b/1", count=math.nan), make_video_count("gs://b/2")]
+        run(warehouse, outcomes, expected=RunTotals(2, 1, 1, 0, 100, 10.0))
         (result, _) = warehouse.run_results("run-1", limit=10)
         assert (result.uri, result.code) == ("gs://b/1", FailureCode.COUNTING_FAILED.value)
         assert "video_counts.count" in result.message
@@ -120,18 +120,18 @@ class TestPipeline:
 
 
 class TestFailureLimit:
-    def test_a_run_with_too_many_failures_fails_when_all_is_committed(self, warehouse):
-        settled = [make_video_count(f"gs://b/{number}") for number in range(8)]
-        settled += [make_failure(f"gs://b/{number}") for number in range(8, 10)]
+    def test_a_run_with_too_many_failures_fails_after_its_commit(self, warehouse):
+        outcomes = [make_video_count(f"gs://b/{number}") for number in range(8)]
+        outcomes += [make_failure(f"gs://b/{number}") for number in range(8, 10)]
         limit = FailureLimit(max_ratio=0.1, min_videos=9)
         with pytest.raises(Exception, match=r"2 of 10 videos failed, more than the 10\.0% that --max_failure_ratio allows"):
-            run(warehouse, settled, expected=RunTotals(10, 8, 2, 0, 800, 80.0), failure_limit=limit)
+            run(warehouse, outcomes, expected=RunTotals(10, 8, 2, 0, 800, 80.0), failure_limit=limit)
         assert warehouse.run_totals("run-1") == RunTotals(10, 8, 2, 0, 800, 80.0)
         assert [len(rows) for rows in contents(warehouse, VIDEO_COUNTS, FAILURES)] == [8, 2]
         assert not os.path.exists(warehouse.staging_folder("run-1"))
 
     @pytest.mark.parametrize(("counted", "failed", "fails"), [(0, 20, False), (19, 2, True), (20, 1, False), (0, 21, True)])
-    def test_few_videos_say_nothing_and_a_share_is_allowed(self, counted, failed, fails):
+    def test_few_videos_and_a_small_share_of_failures_are_allowed(self, counted, failed, fails):
         totals = RunTotals(counted + failed + 100, counted, failed, 100, 0, 0.0)
         if fails:
             with pytest.raises(TooManyFailuresError, match="the view failures_by_code shows the causes"):
@@ -156,7 +156,7 @@ class TestFiles:
         assert write_bundle(tmp_path / "none") == []
         assert not (tmp_path / "none").exists()
 
-    def test_a_bundle_that_is_tried_again_writes_other_files_so_that_none_is_doubled(self, tmp_path, warehouse):
+    def test_a_retried_bundle_writes_other_files_so_that_no_row_is_doubled(self, tmp_path, warehouse):
         failed = _WriteRowsFn(str(tmp_path / "staged"), make_provenance())
         failed.start_bundle()
         failed.process(make_video_count("gs://b/1"))

@@ -30,8 +30,8 @@ def filled(warehouse):
 
 def test_counts_curves_failures_and_the_run_are_in_the_tables(warehouse):
     assert warehouse.run_totals("run-1") is None
-    settled = (make_video_count("gs://b/1"), make_video_count("gs://b/2"), make_failure("gs://b/3"))
-    totals = commit(warehouse, make_provenance(), *settled, listed=5, skipped=2)
+    outcomes = (make_video_count("gs://b/1"), make_video_count("gs://b/2"), make_failure("gs://b/3"))
+    totals = commit(warehouse, make_provenance(), *outcomes, listed=5, skipped=2)
     assert totals == RunTotals(listed=5, counted=2, failed=1, skipped=2, scored_frames=200, video_sec=20.0)
     assert warehouse.run_totals("run-1") == totals
     assert num_rows(warehouse) == {"video_counts": 2, "frame_curves": 2, "failures": 1, "runs": 1}
@@ -76,7 +76,7 @@ def test_a_later_run_replaces_rows_and_an_earlier_one_does_not(warehouse):
     assert num_rows(warehouse)["runs"] == 3
 
 
-def test_a_count_removes_the_failure_of_its_video_and_a_failure_never_takes_its_place(filled):
+def test_a_count_deletes_the_failure_of_its_video_and_a_failure_never_replaces_a_count(filled):
     commit(filled, later_run("second"), make_failure("gs://b/1"), make_video_count("gs://b/2"))
     assert read(filled, "video_uri, run_id", "video_counts") == [("gs://b/1", "before"), ("gs://b/2", "second")]
     assert read(filled, "video_uri", "failures") == [("gs://b/3",)]
@@ -101,7 +101,7 @@ def test_a_row_that_is_staged_twice_is_one_row(warehouse):
     assert num_rows(warehouse) == {"video_counts": 1, "frame_curves": 1, "failures": 1, "runs": 1}
 
 
-def test_any_name_goes_in_and_comes_out(warehouse):
+def test_any_name_is_stored_unchanged(warehouse):
     names = ['gs://b/it\'s "x"; DROP TABLE runs; --', "gs://b/naïve 日本 😀\n\t`", "gs://b/$paths @run_id {dataset} %s ?"]
     provenance = make_provenance(model="it's `mine`; --")
     commit(warehouse, provenance, *map(make_video_count, names), make_failure("gs://b/x", message=names[0]))
@@ -146,13 +146,13 @@ class TestSelection:
         warehouse.remove_staging(provenance.run_id)
         return "".join(names), (totals.listed, totals.skipped, totals.left)
 
-    def test_what_has_a_count_or_a_failure_is_left_out(self, filled):
+    def test_videos_with_a_count_or_a_failure_are_skipped(self, filled):
         assert self.select(filled) == ("45", (5, 3, 0))
 
     def test_videos_listed_twice_are_taken_once(self, filled):
         assert self.select(filled, self.VIDEOS + self.VIDEOS, later_run("again")) == ("45", (5, 3, 0))
 
-    def test_wishes_are_heeded(self, filled):
+    def test_mode_requeue_limit_and_model_are_respected(self, filled):
         assert self.select(filled, provenance=later_run("a"), requeue=("GONE", "EMPTY_FILE")) == ("345", (5, 2, 0))
         assert self.select(filled, provenance=later_run("b"), new_only=False) == ("12345", (5, 0, 0))
         assert self.select(filled, provenance=later_run("c"), limit=1) == ("4", (5, 3, 1))
@@ -166,8 +166,8 @@ class TestSelection:
         assert self.select(warehouse, videos, limit=2) == ("13", (4, 0, 2))
 
 
-class TestForget:
-    def test_all_versions_of_a_video_go(self, filled):
+class TestDeleteVideos:
+    def test_all_versions_of_a_video_are_deleted(self, filled):
         commit(filled, later_run("second"), make_video_count("gs://b/1", 2), make_video_count("gs://b/9"))
         assert filled.delete_videos(["gs://b/1", "gs://b/2"], None, dry_run=True) == {
             "video_counts": 2,
@@ -178,7 +178,7 @@ class TestForget:
         assert filled.delete_videos(["gs://b/1", "gs://b/2"], None, dry_run=False)["video_counts"] == 2
         assert num_rows(filled) == {"video_counts": 1, "frame_curves": 1, "failures": 1, "runs": 2}
 
-    def test_old_uploads_go(self, filled):
+    def test_old_uploads_are_deleted(self, filled):
         late = make_failure("gs://b/late", updated=STARTED + datetime.timedelta(days=10))
         commit(filled, later_run("second"), late)
         day = (STARTED + datetime.timedelta(days=10)).date()
@@ -186,7 +186,7 @@ class TestForget:
         assert num_rows(filled) == {"video_counts": 0, "frame_curves": 0, "failures": 1, "runs": 2}
 
 
-def test_nothing_is_left_of_what_was_staged(filled):
+def test_remove_staging_leaves_nothing_staged(filled):
     provenance = later_run("now")
     stage_listing(filled, provenance, TestSelection.VIDEOS)
     filled.remove_staging("now")
@@ -197,7 +197,7 @@ def test_nothing_is_left_of_what_was_staged(filled):
 
 
 @pytest.mark.usefixtures("cloud")
-def test_the_same_runs_leave_the_same_rows_in_both(request):
+def test_the_same_runs_leave_the_same_rows_in_duckdb_and_bigquery(request):
     found = []
     for kind in ("duckdb", "bigquery"):
         warehouse = make_warehouse(kind, request)

@@ -25,11 +25,11 @@ def prepared(cloud):
 
 
 class TestLoad:
-    SETTLED = (make_video_count("gs://b/1"), make_failure("gs://b/2"))
+    OUTCOMES = (make_video_count("gs://b/1"), make_failure("gs://b/2"))
 
-    def test_only_tables_of_the_run_are_loaded_into_and_they_expire(self, prepared, cloud):
+    def test_files_are_loaded_only_into_tables_of_the_run_which_expire(self, prepared, cloud):
         cloud.bigquery.clear()
-        commit(prepared, make_provenance(), *self.SETTLED)
+        commit(prepared, make_provenance(), *self.OUTCOMES)
         loads = [job["configuration"]["load"] for job in jobs(cloud) if "load" in job["configuration"]]
         assert {load["destinationTable"]["tableId"] for load in loads} == {
             f"staging_run_1_{name}" for name in ("video_counts", "frame_curves", "failures")
@@ -54,9 +54,9 @@ class TestLoad:
 
 
 class TestRetries:
-    """What passes is tried again; what does not is told at once."""
+    """Transient errors are retried; others are reported at once."""
 
-    SETTLED = (make_video_count("gs://b/1"), make_failure("gs://b/2"))
+    OUTCOMES = (make_video_count("gs://b/1"), make_failure("gs://b/2"))
     EXPECTED: ClassVar = {"video_counts": 1, "frame_curves": 1, "failures": 1, "runs": 1}
 
     @pytest.mark.parametrize(
@@ -70,16 +70,16 @@ class TestRetries:
         ],
         ids=str,
     )
-    def test_an_error_that_passes_is_waited_out(self, prepared, cloud, fault, step):
+    def test_a_transient_error_is_retried(self, prepared, cloud, fault, step):
         cloud.bigquery.fail(is_job(step), times=2, **fault)
-        commit(prepared, make_provenance(), *self.SETTLED)
+        commit(prepared, make_provenance(), *self.OUTCOMES)
         assert num_rows(prepared) == self.EXPECTED
         assert sum(map(is_job(step), cloud.bigquery.requests)) >= 3
 
-    def test_an_error_that_stays_is_told_at_once(self, prepared, cloud):
+    def test_a_permanent_error_is_reported_at_once(self, prepared, cloud):
         cloud.bigquery.fail(is_job("merge_video_counts"), status=403, reason="accessDenied")
         with pytest.raises(WarehouseError, match=r"run run-1 cannot be committed to \S+: .*as the test wishes") as caught:
-            commit(prepared, make_provenance(), *self.SETTLED)
+            commit(prepared, make_provenance(), *self.OUTCOMES)
         assert "\n" not in str(caught.value)
         assert sum(map(is_job("merge_video_counts"), cloud.bigquery.requests)) == 1
 
@@ -87,15 +87,15 @@ class TestRetries:
     def test_a_job_whose_answer_is_lost_is_found_again(self, prepared, cloud, step):
         pause = cloud.bigquery.pause(is_job(step), after=True)
         pause.release(forward=False)
-        commit(prepared, make_provenance(), *self.SETTLED)
+        commit(prepared, make_provenance(), *self.OUTCOMES)
         assert pause.reached.is_set()
         assert num_rows(prepared) == self.EXPECTED
         started = {job["jobReference"]["jobId"] for job in jobs(cloud) if step in json.dumps(job)}
         assert len(started) == 1
 
-    def test_a_commit_that_failed_half_way_is_finished_by_the_next_attempt(self, prepared, cloud):
+    def test_a_commit_that_failed_halfway_is_completed_by_the_next_attempt(self, prepared, cloud):
         provenance = make_provenance()
-        files = stage(prepared, provenance, *self.SETTLED)
+        files = stage(prepared, provenance, *self.OUTCOMES)
         for step in ("load_failures", "delete_failures", "merge_video_counts", "merge_failures", "merge_runs"):
             cloud.bigquery.fail(is_job(f"_{step}_"), status=403, reason="accessDenied")
             with pytest.raises(WarehouseError):
@@ -107,9 +107,9 @@ class TestRetries:
         commit(prepared, provenance, files=files, listed=2)
         assert contents(prepared) == rows
 
-    def test_an_upload_that_fails_for_a_moment_is_tried_again(self, prepared, cloud):
+    def test_an_upload_that_fails_briefly_is_retried(self, prepared, cloud):
         cloud.storage.fail(lambda request: request.method in ("POST", "PUT"), status=503, times=2)
-        commit(prepared, make_provenance(), *self.SETTLED)
+        commit(prepared, make_provenance(), *self.OUTCOMES)
         assert num_rows(prepared) == self.EXPECTED
 
 
@@ -139,5 +139,5 @@ def failed_job(reason, status=400, text="no"):
         (ValueError("no"), False),
     ],
 )
-def test_errors_that_pass_are_told_from_those_that_stay(error, passes):
+def test_transient_errors_are_recognized(error, passes):
     assert is_transient(error) is passes

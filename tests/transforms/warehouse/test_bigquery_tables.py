@@ -37,13 +37,13 @@ class TestPrepare:
             assert (found.time_partitioning.field if found.time_partitioning else None) == table.partition_column
             assert tuple(found.clustering_fields or ()) == table.cluster_columns
 
-    def test_once_is_enough(self, prepared, cloud):
+    def test_preparing_again_changes_nothing(self, prepared, cloud):
         assert prepared.changes() == []
         cloud.bigquery.clear()
         prepared.prepare()
         assert {request.method for request in cloud.bigquery.requests} == {"GET"}
 
-    def test_a_missing_data_set_is_made_where_it_is_asked_for(self, cloud):
+    def test_a_missing_data_set_is_created_in_the_given_location(self, cloud):
         made = BigQueryWarehouse(cloud.project, f"{cloud.dataset}_made", "")
         options = TableOptions(location="EU")
         assert made.changes(options)[:2] == [f"create data set {made.dataset} in EU", "create table video_counts"]
@@ -51,7 +51,7 @@ class TestPrepare:
         assert cloud.client().get_dataset(f"{cloud.project}.{made.dataset}").location == "EU"
         assert made.changes() == []
 
-    def test_options_are_set_and_stay_where_nothing_is_said(self, warehouse, cloud):
+    def test_options_are_set_and_kept_if_not_given_again(self, warehouse, cloud):
         warehouse.prepare(TableOptions(partition_expiration_days=30, require_partition_filter=True))
         tables = {t.name: cloud.client().get_table(f"{cloud.project}.{cloud.dataset}.{t.name}") for t in TABLES}
         expirations = {name: t.time_partitioning and t.time_partitioning.expiration_ms for name, t in tables.items()}
@@ -70,7 +70,7 @@ class TestPrepare:
             "keep rows of failures",
         ]
 
-    def test_of_an_older_schema_the_added_fields_are_named_and_asked_for(self, prepared, cloud):
+    def test_columns_missing_from_an_older_table_are_added(self, prepared, cloud):
         client, table_id = cloud.client(), f"{cloud.project}.{cloud.dataset}.runs"
         client.delete_table(table_id)
         runs = next(table for table in TABLES if table.name == "runs")
@@ -91,7 +91,7 @@ class TestPrepare:
         cloud.client().update_table(found, ["view_query"])
         assert prepared.changes() == ["change view failures_by_code"]
 
-    def test_a_table_that_is_partitioned_otherwise_is_refused(self, warehouse, cloud):
+    def test_a_table_with_other_partitions_is_refused(self, warehouse, cloud):
         fields = [to_field(column) for column in VIDEO_COUNTS.columns]
         cloud.client().create_table(bigquery.Table(f"{cloud.project}.{cloud.dataset}.video_counts", fields))
         with pytest.raises(WarehouseError, match=r"video_counts must be partitioned by upload_date\. Received: None"):
@@ -99,14 +99,14 @@ class TestPrepare:
 
 
 class TestMergeFields:
-    """Differences are computed here: the server of these tests does not change tables as the service does."""
+    """Checks the computed differences, since the test server does not apply them as BigQuery does."""
 
     FIELDS = tuple(to_field(column) for column in VIDEO_COUNTS.columns)
 
-    def test_equal_tables_have_none(self):
+    def test_equal_tables_have_no_differences(self):
         assert merge_fields("t", self.FIELDS, VIDEO_COUNTS.columns) == (list(self.FIELDS), [])
 
-    def test_older_names_of_types_are_known(self):
+    def test_legacy_names_of_types_are_known(self):
         names = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "STRUCT": "RECORD"}
         older = [
             bigquery.SchemaField.from_api_repr({**field.to_api_repr(), "type": names.get(field.field_type, field.field_type)})
@@ -114,7 +114,7 @@ class TestMergeFields:
         ]
         assert merge_fields("t", older, VIDEO_COUNTS.columns)[1] == []
 
-    def test_missing_columns_and_fields_are_added_and_the_others_stay(self):
+    def test_missing_columns_and_fields_are_added_and_others_kept(self):
         own = bigquery.SchemaField("note", "STRING")
         older = [own, *(field for field in self.FIELDS if field.name != "fps")]
         place = next(index for index, field in enumerate(older) if field.name == "segments")
@@ -127,7 +127,7 @@ class TestMergeFields:
         assert {field.name for field in merged} == {field.name for field in [own, *self.FIELDS]}
         assert merged[place].to_api_repr() == next(f for f in self.FIELDS if f.name == "segments").to_api_repr()
 
-    def test_descriptions_are_brought_up_to_date(self):
+    def test_descriptions_are_updated(self):
         older = [bigquery.SchemaField.from_api_repr({**self.FIELDS[0].to_api_repr(), "description": "?"}), *self.FIELDS[1:]]
         merged, lines = merge_fields("video_counts", older, VIDEO_COUNTS.columns)
         assert lines == ["describe column video_counts.video_uri"]

@@ -1,4 +1,4 @@
-"""BigQuery is asked for the right thing, once in effect, and what is wrong is told in one line before any work."""
+"""A run in BigQuery checks everything before any work, reports problems in one line, and cleans up after itself."""
 
 import json
 import pickle
@@ -26,14 +26,14 @@ def prepared(warehouse):
 
 
 class TestCheck:
-    def test_a_data_set_without_tables_passes_and_stays_without(self, warehouse, cloud):
+    def test_a_data_set_without_tables_passes_and_stays_empty(self, warehouse, cloud):
         warehouse.check()
         assert cloud.tables() == []
 
     def test_a_prepared_data_set_passes(self, prepared):
         prepared.check()
 
-    def test_a_missing_data_set_is_told_with_what_makes_one(self, cloud):
+    def test_a_missing_data_set_is_reported_with_the_command_that_creates_it(self, cloud):
         missing = BigQueryWarehouse(cloud.project, "nowhere", cloud.temp_location)
         for action in (missing.check, missing.prepare, missing.changes):
             with pytest.raises(
@@ -42,12 +42,12 @@ class TestCheck:
                 action()
             assert "\n" not in str(caught.value)
 
-    def test_a_missing_bucket_is_told(self, cloud):
+    def test_a_missing_bucket_is_reported(self, cloud):
         warehouse = BigQueryWarehouse(cloud.project, cloud.dataset, "gs://no-such-bucket/temp")
         with pytest.raises(WarehouseError, match=r"the bucket of --temp_location must exist\. Received: gs://no-such-bucket"):
             warehouse.check()
 
-    def test_a_bucket_far_from_the_data_set_is_told(self, cloud):
+    def test_a_bucket_in_another_region_is_reported(self, cloud):
         dataset = bigquery.Dataset(f"{cloud.project}.{cloud.dataset}_far")
         dataset.location = "europe-west4"
         cloud.client().create_dataset(dataset)
@@ -56,25 +56,25 @@ class TestCheck:
             far.check()
 
     @pytest.mark.parametrize("status", [401, 403])
-    def test_a_missing_right_is_told_in_one_line(self, warehouse, cloud, status):
-        # A client gets itself a new token, and tries again, where it is not known.
+    def test_a_missing_permission_is_reported_in_one_line(self, warehouse, cloud, status):
+        # After a 401 the client gets a new token and tries again.
         cloud.bigquery.fail(lambda request: request.method == "GET", status=status, reason="accessDenied", times=9)
         with pytest.raises(WarehouseError, match=r"BigQuery refuses \S+: .*as the test wishes") as caught:
             warehouse.check()
         assert "\n" not in str(caught.value)
 
-    def test_the_right_to_change_rows_is_tried_out_without_changing_any(self, prepared, cloud):
+    def test_the_permission_to_change_rows_is_checked_without_changing_any(self, prepared, cloud):
         cloud.bigquery.fail(is_job("DELETE FROM"), status=403, reason="accessDenied")
         with pytest.raises(WarehouseError, match="BigQuery refuses"):
             prepared.check()
         assert all(job["configuration"].get("dryRun") for job in jobs(cloud))
 
-    def test_a_folder_that_cannot_be_written_is_told_before_any_work(self, warehouse, cloud):
+    def test_a_folder_that_cannot_be_written_is_reported_before_any_work(self, warehouse, cloud):
         cloud.storage.fail(lambda request: request.method == "POST", status=403, reason="forbidden")
         with pytest.raises(WarehouseError, match=r"files cannot be staged in gs://"):
             warehouse.prepare()
 
-    def test_missing_credentials_are_told(self, warehouse, monkeypatch):
+    def test_missing_credentials_are_reported(self, warehouse, monkeypatch):
         def refuse(**kwargs):
             raise DefaultCredentialsError("long\nstory")
 
@@ -82,7 +82,7 @@ class TestCheck:
         with pytest.raises(WarehouseError, match="no credentials found; run `gcloud auth application-default login`"):
             warehouse.check()
 
-    def test_a_pickled_warehouse_holds_only_where_it_is(self, warehouse):
+    def test_a_pickled_warehouse_holds_only_its_name_and_folder(self, warehouse):
         assert pickle.loads(pickle.dumps(warehouse)) == warehouse
         assert set(vars(warehouse)) == {"project", "dataset", "temp_location"}
 
@@ -102,12 +102,12 @@ class TestCheck:
         ("us-central1", None, True),
     ],
 )
-def test_bigquery_loads_from_near_by(dataset, bucket, loads):
+def test_bigquery_loads_from_buckets_in_its_region(dataset, bucket, loads):
     assert loads_from(dataset, bucket) == loads
 
 
 class TestPrepare:
-    def test_files_of_runs_killed_long_ago_go(self, prepared, cloud, monkeypatch):
+    def test_old_files_of_killed_runs_are_deleted(self, prepared, cloud, monkeypatch):
         stage(prepared, make_provenance("killed"), make_failure())
         cloud.upload("temp/other.txt", b"not ours")
         prepared.prepare()
@@ -118,11 +118,11 @@ class TestPrepare:
 
 
 class TestCommit:
-    SETTLED = (make_video_count("gs://b/1"), make_failure("gs://b/2"))
+    OUTCOMES = (make_video_count("gs://b/1"), make_failure("gs://b/2"))
 
     def test_a_merge_reads_only_the_partitions_of_its_rows(self, prepared, cloud):
         cloud.bigquery.clear()
-        commit(prepared, make_provenance(), *self.SETTLED)
+        commit(prepared, make_provenance(), *self.OUTCOMES)
         merges = [job["configuration"]["query"] for job in jobs(cloud) if "MERGE INTO" in json.dumps(job)]
         assert len(merges) == 4
         pruned = [merge for merge in merges if "target.upload_date BETWEEN @first_date AND @last_date" in merge["query"]]
@@ -131,9 +131,9 @@ class TestCommit:
             values = {p["name"]: p["parameterValue"]["value"] for p in merge["queryParameters"]}
             assert values == {"first_date": "2026-01-01", "last_date": "2026-01-01"}
 
-    def test_staged_tables_and_files_are_removed_and_nothing_else(self, prepared, cloud):
+    def test_only_staged_tables_and_files_of_the_run_are_deleted(self, prepared, cloud):
         provenance = make_provenance()
-        commit(prepared, provenance, *self.SETTLED)
+        commit(prepared, provenance, *self.OUTCOMES)
         stage(prepared, make_provenance("run-2"), make_failure())
         assert [name for name in cloud.tables() if name.startswith("staging_")] == [
             "staging_run_1_failures", "staging_run_1_frame_curves", "staging_run_1_video_counts",
@@ -143,11 +143,11 @@ class TestCommit:
         (left,) = cloud.objects("temp/")
         assert "/run-2/" in left
 
-    def test_what_cannot_be_removed_is_logged(self, prepared, cloud, caplog):
+    def test_staged_rows_that_cannot_be_deleted_are_logged(self, prepared, cloud, caplog):
         cloud.bigquery.fail(lambda request: request.method == "DELETE", status=403, reason="accessDenied")
         prepared.remove_staging("run-1")
         assert "Run run-1 has ended, but its staged rows could not be deleted" in caplog.text
 
 
-def test_the_bucket_of_these_tests_is_real(cloud):
+def test_the_test_server_reports_the_location_of_a_bucket(cloud):
     assert storage.Client(project=cloud.project).get_bucket(cloud.bucket).location == "US"

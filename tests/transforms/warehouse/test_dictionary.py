@@ -1,4 +1,4 @@
-"""The data dictionary in the documentation is the schema's."""
+"""The data dictionary in the documentation matches the schema."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from transforms.warehouse.dictionary import data_dictionary
 DICTIONARY = Path(__file__).parents[3] / "docs" / "data_dictionary.md"
 
 
-def test_the_checked_in_data_dictionary_is_what_the_schema_gives():
+def test_the_documented_data_dictionary_matches_the_schema():
     assert DICTIONARY.read_text(encoding="utf-8") == data_dictionary(), (
         "run `python -m transforms.warehouse.dictionary > docs/data_dictionary.md` and review: columns may only be added"
     )

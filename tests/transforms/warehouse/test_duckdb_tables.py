@@ -55,18 +55,18 @@ def test_views_run_on_empty_tables(view, connection):
     assert connection.execute(view_query(view)).fetchall() == []
 
 
-def test_columns_are_spelled_for_duckdb():
+def test_columns_are_written_in_duckdb_sql():
     column = Column("s", ColumnType.STRUCT, "x.", Mode.REPEATED, (Column("at", ColumnType.TIMESTAMP, "x."),))
     assert column_definition(column) == '"s" STRUCT("at" TIMESTAMP WITH TIME ZONE)[] DEFAULT []'
     assert column_definition(RUNS.columns[0]) == '"run_id" VARCHAR NOT NULL'
 
 
-def test_quoting_stands_any_name():
+def test_any_name_is_quoted():
     assert quoted('a"b') == '"a""b"'
 
 
 class TestPrepare:
-    def test_tables_and_views_are_there_with_their_descriptions_and_a_second_time_changes_nothing(self, warehouse):
+    def test_tables_and_views_have_their_descriptions_and_preparing_again_changes_nothing(self, warehouse):
         shapes = []
         for _ in range(2):
             warehouse.prepare()
@@ -79,7 +79,7 @@ class TestPrepare:
             for column in table.columns:
                 assert comments[table.name, column.name] == column.description
 
-    def test_an_older_table_gets_the_columns_and_fields_that_it_lacks_and_keeps_its_rows(self, warehouse):
+    def test_an_older_table_gets_its_missing_columns_and_fields_and_keeps_its_rows(self, warehouse):
         commit(warehouse, make_provenance("old"), make_video_count("gs://b/old.mp4"))
         less = "lambda item: {'start_sec': item.start_sec, 'count': item.count}"
         least = "lambda item: {'frame': item.frame, 'count': item.count}"

@@ -1,4 +1,4 @@
-"""A run's files are committed once in effect, whatever happens on the way."""
+"""A run's files are committed completely, once in effect, or not at all."""
 
 import dataclasses
 import datetime
@@ -59,7 +59,7 @@ class TestCheck:
         assert path.read_bytes() == content
 
     @pytest.mark.parametrize("path", ["file/counts.duckdb", "link/counts.duckdb"])
-    def test_a_path_below_something_that_is_no_folder_is_refused(self, tmp_path, path):
+    def test_a_path_below_a_file_is_refused(self, tmp_path, path):
         (tmp_path / "file").touch()
         (tmp_path / "link").symlink_to(tmp_path / "nowhere")
         with pytest.raises(WarehouseError, match=r"must be in a writable folder, but .* is not one\. Received: "):
@@ -100,7 +100,7 @@ class TestCommit:
         assert len(warehouse.run_results("run-1", limit=2)) == 2
         assert warehouse.num_run_results("run-1") == 3
 
-    def test_a_video_that_is_in_no_table_is_no_result(self, warehouse):
+    def test_a_video_without_a_row_of_the_run_has_no_result(self, warehouse):
         commit(warehouse, make_provenance("first"), make_video_count("gs://b/1"))
         run = later_run("second")
         totals = commit(warehouse, run, make_failure("gs://b/1"), make_failure("gs://b/2"), listed=3, skipped=1)
@@ -135,13 +135,13 @@ class TestCommit:
 
     def test_runs_that_overlap_leave_the_same_rows_whichever_commits_first(self, tmp_path):
         early, late = make_provenance("early"), later_run("late")
-        settled = {early: (make_video_count("gs://b/1"), make_failure("gs://b/2")),
+        outcomes = {early: (make_video_count("gs://b/1"), make_failure("gs://b/2")),
                    late: (make_failure("gs://b/1"), make_video_count("gs://b/2"))}  # fmt: skip
         outcomes = []
         for number, order in enumerate(([early, late], [late, early])):
             warehouse = DuckDBWarehouse(str(tmp_path / f"{number}.duckdb"))
             for provenance in order:
-                commit(warehouse, provenance, make_video_count("gs://b/3"), *settled[provenance])
+                commit(warehouse, provenance, make_video_count("gs://b/3"), *outcomes[provenance])
             outcomes.append(contents(warehouse))
         assert outcomes[0] == outcomes[1]
         assert [(row[0], row[VIDEO_COUNTS.arrow_schema.names.index("run_id")]) for row in outcomes[0]["video_counts"]] == [
@@ -159,13 +159,13 @@ class TestCommit:
         commit(warehouse, later_run("second", **changes), video_count)
         assert num_rows(warehouse) == {"video_counts": 2, "frame_curves": 2, "failures": 0, "runs": 2}
 
-    def test_a_count_removes_the_failure_of_its_video(self, warehouse):
+    def test_a_count_deletes_the_failure_of_its_video(self, warehouse):
         commit(warehouse, make_provenance("first"), make_failure(), make_failure("gs://b/other"))
         commit(warehouse, later_run("second"), make_video_count())
         assert query(warehouse, "SELECT video_uri FROM failures") == [("gs://b/other",)]
         assert num_rows(warehouse)["video_counts"] == 1
 
-    def test_a_failure_never_takes_the_place_of_a_count(self, warehouse):
+    def test_a_failure_never_replaces_a_count(self, warehouse):
         commit(warehouse, make_provenance("first"), make_video_count())
         before = contents(warehouse)
         totals = commit(warehouse, later_run("second"), make_failure())
@@ -204,7 +204,7 @@ class TestCommit:
     @pytest.mark.parametrize(
         "uri", ['it\'s "x"; DROP TABLE runs; --', "naïve 日本 😀\n\x00", "bytes \udcff", "$paths {dataset} %s ?"]
     )
-    def test_any_name_goes_in_and_comes_out(self, warehouse, uri):
+    def test_any_name_is_stored_unchanged(self, warehouse, uri):
         commit(warehouse, make_provenance(model=uri), make_video_count(uri), make_failure(uri + "2", message=uri))
         kept = uri.encode("utf-8", "backslashreplace").decode()
         assert query(warehouse, "SELECT video_uri, model FROM video_counts") == [(kept, kept)]
@@ -220,7 +220,7 @@ class TestCommit:
 
 
 class TestReconciliation:
-    """What was written is in the tables, or nothing is."""
+    """A commit stores every staged row, or none."""
 
     def refused(self, warehouse, files, message):
         warehouse.prepare()
@@ -250,14 +250,14 @@ class TestReconciliation:
 
 
 def hold(path, opened, release):
-    """Has the database open until told to close it."""
+    """Keeps the database open until `release` is set."""
     with duckdb.connect(path):
         opened.set()
         release.wait(30)
 
 
 def commit_and_die(warehouse, provenance, files, merges):
-    """Dies after so many MERGEs, at the latest when the commit is done and before anybody hears of it."""
+    """Commits, but dies after so many MERGEs, or after the commit."""
     merge, done = duckdb_warehouse._merge, itertools.count()
 
     def merge_or_die(*arguments):
@@ -273,7 +273,7 @@ def commit_and_die(warehouse, provenance, files, merges):
 class TestOtherProcesses:
     @pytest.fixture
     def holder(self, warehouse):
-        """Another process that has the database open until `release` is set."""
+        """The event that makes another process, which has the database open, close it."""
         warehouse.prepare()
         opened, release = PROCESSES.Event(), PROCESSES.Event()
         process = PROCESSES.Process(target=hold, args=(warehouse.path, opened, release))
@@ -288,7 +288,7 @@ class TestOtherProcesses:
         commit(warehouse, make_provenance(), make_video_count())
         assert num_rows(warehouse)["video_counts"] == 1
 
-    def test_waiting_is_said_once_and_in_plain_words(self, warehouse, holder, caplog):
+    def test_waiting_is_logged_once_in_plain_words(self, warehouse, holder, caplog):
         caplog.set_level(logging.DEBUG, logger=duckdb_warehouse.__name__)
         hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=1.5)
         with pytest.raises(WarehouseError):
@@ -298,7 +298,7 @@ class TestOtherProcesses:
         assert len(caplog.records) > 2
         assert all("_connected" not in record.getMessage() for record in caplog.records)
 
-    def test_waiting_has_an_end_and_says_who_has_the_database_open(self, warehouse, holder):
+    def test_waiting_ends_with_the_name_of_the_program_that_has_the_database_open(self, warehouse, holder):
         hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=0.2)
         for action in (hasty.check, hasty.prepare, lambda: commit(hasty, make_provenance(), make_failure())):
             with pytest.raises(WarehouseError, match=r"close the other program .*PID \d+.*Received: ") as caught:
@@ -306,7 +306,7 @@ class TestOtherProcesses:
             assert "\n" not in str(caught.value)
         assert pathlib.Path(hasty.staging_folder("run-1")).exists()
 
-    def test_commits_of_several_threads_all_arrive(self, warehouse):
+    def test_commits_of_several_threads_are_all_stored(self, warehouse):
         runs = [make_provenance(f"run-{number}", started=STARTED + datetime.timedelta(seconds=number)) for number in range(3)]
         threads = [
             threading.Thread(target=commit, args=(warehouse, run, make_video_count(), make_failure("gs://b/2"))) for run in runs
@@ -321,12 +321,12 @@ class TestOtherProcesses:
     @pytest.mark.parametrize("merges", [1, 3, 4])
     def test_a_process_that_dies_between_merges_leaves_no_trace_and_the_commit_can_be_repeated(self, tmp_path, merges):
         disturbed, undisturbed = (DuckDBWarehouse(str(tmp_path / name / "counts.duckdb")) for name in ("killed", "calm"))
-        settled = (make_video_count("gs://b/1"), make_failure("gs://b/2"), make_video_count("gs://b/3"))
+        outcomes = (make_video_count("gs://b/1"), make_failure("gs://b/2"), make_video_count("gs://b/3"))
         for warehouse in (disturbed, undisturbed):
             commit(warehouse, make_provenance("before"), make_failure("gs://b/1"), make_video_count("gs://b/3", confidence=0.3))
         before = contents(disturbed)
         run = later_run("killed")
-        files = stage(disturbed, run, *settled)
+        files = stage(disturbed, run, *outcomes)
 
         process = PROCESSES.Process(target=commit_and_die, args=(disturbed, run, files, merges))
         process.start()
@@ -336,19 +336,19 @@ class TestOtherProcesses:
             assert contents(disturbed) == before
 
         commit(disturbed, run, files=files, listed=3)
-        commit(undisturbed, run, *settled)
+        commit(undisturbed, run, *outcomes)
         assert contents(disturbed) == contents(undisturbed)
 
 
 class TestRemoveStaging:
-    def test_the_folder_of_the_run_goes_and_no_other(self, warehouse):
+    def test_only_the_folder_of_the_run_is_deleted(self, warehouse):
         for run_id in ("run-1", "run-2"):
             stage(warehouse, make_provenance(run_id), make_failure())
         warehouse.remove_staging("run-1")
         warehouse.remove_staging("run-1")
         assert [os.path.exists(warehouse.staging_folder(run_id)) for run_id in ("run-1", "run-2")] == [False, True]
 
-    def test_preparing_removes_what_runs_killed_long_ago_left(self, warehouse, tmp_path, caplog):
+    def test_preparing_deletes_old_folders_of_killed_runs(self, warehouse, tmp_path, caplog):
         caplog.set_level(logging.INFO, logger=duckdb_warehouse.__name__)
         others = DuckDBWarehouse(str(tmp_path / "other.duckdb"))
         folders = {}

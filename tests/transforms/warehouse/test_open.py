@@ -1,4 +1,4 @@
-"""What `--output` says is understood, or refused in one line."""
+"""Every spelling of `--output` opens its warehouse or is refused in one line."""
 
 import pytest
 
@@ -20,13 +20,13 @@ def test_a_path_that_ends_in_duckdb_needs_no_scheme(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("output", ["", "duckdb", "duckdb:", "counts.db", "bigquery:", "postgres:x", "postgres:x.duckdb"])
-def test_another_spelling_is_refused(output):
+def test_an_unknown_spelling_is_refused(output):
     with pytest.raises(ValueError, match=r"output must be duckdb:PATH or bigquery:PROJECT\.DATASET.*\. Received: "):
         open_warehouse(output, "gs://bucket/temp")
 
 
 @pytest.mark.parametrize("output", ["duckdb::memory:", "duckdb:gs://b/c.duckdb"])
-def test_a_database_is_a_local_file(output):
+def test_a_duckdb_database_must_be_a_local_file(output):
     with pytest.raises(ValueError, match=r"output must be duckdb:PATH, with the path of a local file\. Received: "):
         open_warehouse(output)
 
@@ -37,7 +37,7 @@ def test_a_path_that_duckdb_would_misread_is_refused(path):
         open_warehouse(f"duckdb:{path}")
 
 
-def test_a_data_set_is_taken_with_the_folder_that_rows_are_staged_in():
+def test_a_data_set_is_opened_with_its_staging_folder():
     assert open_warehouse("bigquery:my-project.gym", "gs://bucket/temp/") == BigQueryWarehouse(
         "my-project", "gym", "gs://bucket/temp"
     )
@@ -49,7 +49,7 @@ def test_a_data_set_is_taken_with_the_folder_that_rows_are_staged_in():
     "place",
     ["gym", "my-project.", "my-project.gym-1", "My.gym", "my-project`.gym", "a.b.c", "my-project.gym;", "my-project.gym\n"],
 )
-def test_a_project_or_a_data_set_of_another_spelling_is_refused(place):
+def test_an_invalid_project_or_data_set_is_refused(place):
     with pytest.raises(ValueError, match=r"output must be bigquery:PROJECT\.DATASET, .*Received: "):
         open_warehouse(f"bigquery:{place}", "gs://bucket/temp")
 

@@ -1,4 +1,4 @@
-"""Rows say what the records say, in the schema's columns and units."""
+"""Rows hold the values of the records, in the schema's columns and units."""
 
 import dataclasses
 import datetime
@@ -116,19 +116,19 @@ class TestCountRow:
         assert (row["segments"], row["repetition_times_sec"]) == ([], [])
 
     @pytest.mark.parametrize("unknown", [np.nan, np.inf, -np.inf])
-    def test_what_is_not_finite_or_not_known_is_null(self, unknown):
+    def test_unknown_and_infinite_values_are_null(self, unknown):
         video_count = with_facts(make_video_count(stride_scores={1: unknown}), fps=unknown, codec="")
         row = stored(count_row(video_count, make_provenance()), VIDEO_COUNTS)
         assert (row["fps"], row["codec"], row["stride_scores"]) == (None, None, [{"stride": 1, "score": None}])
 
-    def test_the_upload_day_is_that_of_utc(self):
+    def test_the_upload_date_is_in_utc(self):
         east = datetime.timezone(datetime.timedelta(hours=9))
         video = make_video(updated=datetime.datetime(2026, 1, 2, 3, 0, tzinfo=east))
         row = count_row(dataclasses.replace(make_video_count(), video=video), make_provenance())
         assert (row["upload_date"], row["video_updated"].hour) == (datetime.date(2026, 1, 1), 18)
 
     @pytest.mark.parametrize("count", [np.nan, np.inf])
-    def test_a_count_that_is_no_number_is_refused(self, count):
+    def test_a_count_that_is_not_finite_is_refused(self, count):
         with pytest.raises(RowError, match=r"video_counts\.count must be a finite number\. Received: (nan|inf)"):
             count_row(make_video_count(count=count), make_provenance())
 
@@ -162,7 +162,7 @@ class TestCurveRow:
         }
         assert points[99]["count"] == pytest.approx(2.5)
 
-    def test_a_period_is_the_time_that_its_frames_take_around_the_frame_also_at_the_ends(self):
+    def test_a_period_is_the_duration_of_its_frames_around_the_frame_even_at_the_ends(self):
         every = np.ones(6, bool)
         video_count = make_video_count(
             num_frames=6,
@@ -178,7 +178,7 @@ class TestCurveRow:
         assert [point["period_sec"] for point in points] == [3.0, 3.0, 4.0, 5.0, 6.0, 6.0]
         assert points[5]["rate_hz"] == pytest.approx(1 / 6)
 
-    def test_a_period_longer_than_the_video_is_scaled_up_from_it(self):
+    def test_a_period_longer_than_the_video_is_extrapolated(self):
         points = stored(
             curve_row(make_video_count(num_frames=4, period=8, segments=(), repetition_frames=np.zeros(0)), make_provenance()),
             FRAME_CURVES,
@@ -201,7 +201,7 @@ class TestCurveRow:
         assert batch.nbytes < 108_000 * 50
 
 
-def test_a_failure_says_where_and_why():
+def test_a_failure_has_its_stage_code_and_message():
     row = stored(failure_row(make_failure(), make_provenance()), FAILURES)
     assert (row["video_uri"], row["stage"], row["code"], row["message"]) == (
         "gs://bucket/a.mp4",
@@ -212,7 +212,7 @@ def test_a_failure_says_where_and_why():
     assert (row["upload_date"], row["size_bytes"], row["run_id"]) == (datetime.date(2026, 1, 1), 12_345, "run-1")
 
 
-def test_a_run_says_what_became_of_its_videos():
+def test_a_run_has_the_totals_of_its_videos():
     totals = RunTotals(listed=4, counted=2, failed=1, skipped=1, scored_frames=200, video_sec=20.0)
     ended = STARTED + datetime.timedelta(seconds=30)
     row = stored(run_row(totals, make_provenance(), ended), RUNS)
@@ -277,7 +277,7 @@ class TestValidation:
 
 class TestProvenance:
     @pytest.mark.parametrize("run_id", ["", "a/b", "../a", ".hidden", "a b", "x" * 129])
-    def test_a_run_id_is_fit_to_name_files(self, run_id):
+    def test_a_run_id_must_be_usable_in_file_names(self, run_id):
         with pytest.raises(ValueError, match=r"run_id must be .*Received: "):
             make_provenance(run_id)
 

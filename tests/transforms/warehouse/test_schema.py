@@ -1,4 +1,4 @@
-"""The schema is one artefact: DuckDB's tables, Parquet files and the documentation agree with it and so with each other."""
+"""The schema is consistent: unique names, descriptions, keys, and types."""
 
 import pyarrow as pa
 import pytest
@@ -28,7 +28,7 @@ class TestTable:
         assert table.partition_column in {None, *required}
         assert {"run_id", "run_started"} <= required
 
-    def test_struct_columns_alone_have_fields_which_may_be_null(self, table):
+    def test_only_struct_columns_have_fields_which_may_be_null(self, table):
         for path, column in every_column(table.columns):
             assert (column.type is ColumnType.STRUCT) == bool(column.fields), path
             assert all(field.mode is Mode.NULLABLE for field in column.fields), path

@@ -1,4 +1,4 @@
-"""Views run on the tables of any data set."""
+"""Views are written for any database and data set."""
 
 from transforms.warehouse.views import VIEWS
 

@@ -1,0 +1,102 @@
+"""An estimate says what a run would count, from the listing and the tables, and writes nothing."""
+
+import datetime
+
+import duckdb
+import pytest
+
+from model.counting import CountingOptions
+from pipeline.estimate import Estimate, estimate
+from pipeline.run_config import RunConfig, SourceConfig
+from tests.support.samples import STARTED, make_provenance, make_video_count
+from tests.support.warehouses import commit
+from transforms.decoding.options import DecodingOptions
+from transforms.objects import list_objects
+from transforms.records import Selection
+from transforms.scoring import ModelConfig
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three files of 1000 bytes."""
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (tmp_path / name).write_bytes(b"x" * 1000)
+    return tmp_path
+
+
+@pytest.fixture
+def warehouse(folder):
+    return DuckDBWarehouse(str(folder / "counts.duckdb"), lock_timeout_sec=5.0)
+
+
+def estimate_run(folder, warehouse, **selection):
+    config = RunConfig(
+        source=SourceConfig((f"{folder}/*.mp4",), selection=Selection(**selection)),
+        decoding=DecodingOptions(chunk_frames=128),
+        model=ModelConfig("lite", "f" * 64, (1, 2), "float32", 1),
+        counting=CountingOptions(),
+        warehouse=warehouse,
+    )
+    return estimate(config, make_provenance("now", started=STARTED + datetime.timedelta(days=1)))
+
+
+def commit_count(folder, warehouse, name):
+    (video,) = list_objects(f"{folder}/{name}")
+    commit(warehouse, make_provenance("before"), make_video_count(video.uri, video.generation))
+
+
+def test_without_tables_every_video_would_be_counted_and_no_file_is_created(folder, warehouse):
+    found = estimate_run(folder, warehouse)
+    assert (found.videos, found.skipped, found.left, found.size_bytes) == (3, 0, 0, 3000)
+    assert (found.known_videos, found.pace) == (0, None)
+    assert sorted(path.name for path in folder.iterdir()) == ["a.mp4", "b.mp4", "c.mp4"]
+
+
+def test_videos_in_the_tables_are_skipped_and_their_speed_is_used(folder, warehouse):
+    commit_count(folder, warehouse, "a.mp4")
+    found = estimate_run(folder, warehouse)
+    assert (found.videos, found.skipped, found.left, found.size_bytes) == (2, 1, 0, 2000)
+    assert found.pace == pytest.approx(10.0 / 300.0)  # 10 s of video in 5 minutes
+    assert found.video_sec == pytest.approx(2000 / (12_345 / 10.0))
+
+
+def test_a_limit_leaves_videos_to_later_runs(folder, warehouse):
+    found = estimate_run(folder, warehouse, limit=1)
+    assert (found.videos, found.left) == (1, 2)
+
+
+def test_the_duration_of_a_video_counted_before_is_known(folder, warehouse):
+    commit_count(folder, warehouse, "a.mp4")
+    found = estimate_run(folder, warehouse, new_only=False)
+    assert (found.videos, found.skipped, found.known_videos, found.known_sec) == (3, 0, 1, 10.0)
+
+
+def test_tables_with_outdated_descriptions_are_read_all_the_same(folder, warehouse):
+    commit_count(folder, warehouse, "a.mp4")
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("COMMENT ON COLUMN video_counts.count IS 'An older description.'")
+        connection.execute("DROP VIEW daily_summary")
+    assert warehouse.changes() == ["describe column video_counts.count", "create view daily_summary"]
+    assert estimate_run(folder, warehouse).skipped == 1
+
+
+def test_the_lines_name_videos_bytes_minutes_and_hours():
+    found = Estimate(
+        videos=2,
+        skipped=3,
+        left=1,
+        size_bytes=2000,
+        known_videos=1,
+        known_sec=60.0,
+        video_sec=120.0,
+        pace=2.0,
+        typical_speed=8.0,
+    )
+    lines = found.lines()
+    assert lines[0] == "would count 2 videos; 3 are in the tables already; 1 are left to another run"
+    assert lines[1:3] == [
+        "bytes: 2,000",
+        "minutes of video: about 2.0 (of 1 videos known, 1.0 min; the others from their size)",
+    ]
+    assert lines[-1] == "hours until it is done: about 0.02 at the pace of the earlier runs with this model"
