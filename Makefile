@@ -47,7 +47,7 @@ help: ## List the targets
 	  echo "Making .venv with $$("$$found" --version) …"; \
 	  "$$found" -m venv .venv; \
 	fi; \
-	echo "Installing dependencies into .venv (once, about 30 s) …"; \
+	echo "Installing dependencies into .venv (once, about 30 s; minutes with DEVICE=gpu) …"; \
 	.venv/bin/python -m pip --disable-pip-version-check -qq install --require-hashes --no-deps -r locks/installer.lock; \
 	$(UV) sync --python .venv --require-hashes locks/$$DEVICE.lock locks/dev.lock locks/installer.lock; \
 	$(UV) install --python .venv --no-deps --no-build-isolation --editable .; \

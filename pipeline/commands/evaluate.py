@@ -156,6 +156,7 @@ def check_plot(path: Path | None, num_worst: int) -> None:
         raise UsageError(f"--plot must end with {', '.join(evaluation_plot.SUFFIXES)}. Received: {str(path)!r}")
     if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(f"--plot must be a file in an existing, writable folder. Received: {str(path)!r}")
+    import matplotlib  # noqa: F401  # Fails here, before anything is counted, where the extra `plot` is not installed.
 
 
 def find_labelled(labels: Mapping[str, float], folder: str) -> list[LabelledVideo]:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 DISTRIBUTIONS = {"google": "google-cloud-storage", "apache_beam": "apache-beam"}
 
-WITHOUT = """
+BLOCKED = """
 import sys
 
 
@@ -25,16 +25,19 @@ class Missing:
 
 
 sys.meta_path.insert(0, Missing())
-from pipeline.main import main
-
-sys.exit(main(sys.argv[1:]))
+{code}
 """
+
+
+def run_without(missing, code, *words):
+    """Runs Python code in a process that cannot import some libraries."""
+    command = [sys.executable, "-c", BLOCKED.format(missing=tuple(missing), code=code), *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
 
 
 def repcount_without(missing, *words):
     """Runs a command in a process that cannot import some libraries."""
-    command = [sys.executable, "-c", WITHOUT.format(missing=tuple(missing)), *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    return run_without(missing, "from pipeline.main import main; sys.exit(main(sys.argv[1:]))", *words)
 
 
 def test_every_library_is_in_the_extra_that_is_named_for_it():
@@ -71,3 +74,9 @@ def test_a_command_without_its_extra_says_what_to_install(missing, words):
     *_, line = finished.stderr.splitlines()
     advice = rf"the extra {EXTRAS[missing]} is needed: pip install 'repcount\[{EXTRAS[missing]}\]'\."
     assert re.fullmatch(rf"repcount {words[0]}: {advice} Received: no module {missing}\S*", line)
+
+
+def test_workers_need_neither_duckdb_nor_plots():
+    """A Dataflow worker without an image has the package's own dependencies and those of Beam's container."""
+    finished = run_without(["duckdb", "matplotlib"], "import pipeline.graph; print('imported')")
+    assert finished.stdout == "imported\n", finished.stderr
