@@ -14,7 +14,9 @@ import duckdb
 import pytest
 from apache_beam.options import pipeline_options
 
+from model.presets import PRESETS
 from pipeline.main import main
+from tests.support.markdown import table_rows
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 ROOT = Path(__file__).parent.parent
@@ -127,6 +129,14 @@ def test_every_link_resolves(page):
         assert not anchor or anchor in _anchors(file), target
 
 
+def test_every_file_that_the_text_names_exists():
+    folders = "benchmarks|demo|docs|image|locks|model|pipeline|tests|transforms"
+    named = {path for page in PAGES for path in re.findall(rf"`((?:{folders})/[\w./]+)`", _text(page)) if "NAME" not in path}
+    made_by_commands = {"demo/counts.duckdb"}
+    assert len(named) >= 20
+    assert [path for path in sorted(named - made_by_commands) if not (ROOT / path).exists()] == []
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.parent == ROOT / "docs"], ids=_name)
 def test_every_page_is_linked_from_another(page):
     assert any(source != page and (source.parent / target.split("#")[0]).resolve() == page for source, target in LINKS)
@@ -153,6 +163,10 @@ def test_the_first_screen_of_the_readme_shows_two_commands_and_nothing_else():
     (block,) = _blocks(first_screen)
     assert [line.split("#")[0].strip() for line in block.splitlines()] == ["make run", "make test"]
     assert len(first_screen.splitlines()) < 20
+
+
+def test_the_readme_lists_every_model_in_the_order_of_the_program():
+    assert [name.removesuffix("` (default)") for name in table_rows("README.md", "`--model`")] == [*PRESETS, "a path"]
 
 
 def test_every_target_that_the_documentation_names_is_in_the_makefile():
