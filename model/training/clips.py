@@ -1,8 +1,8 @@
-"""Labelled clips, drawn: 64 frames, which of them belong to repetitions, and where in the repetition each is.
+"""Draws labelled clips: 64 frames, whether each belongs to repetitions, and its phase in the repetition.
 
-A clip is one or two shots of a scene. A scene has a background, a camera, an actor that repeats (a figure, limbs, a patch, or
-the picture itself) or does not, and bystanders. Who exercises may come from elsewhere, and leave again. The set's timing runs
-on through cuts, as it does in edited workout videos.
+A clip is one or two shots of a scene. A scene has a background, a camera, an actor (a figure, patches, or the picture itself)
+that repeats a movement or does not, and bystanders. Actors may arrive first, and leave again. The timing of a set continues
+across cuts, as in edited workout videos.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from model.training import drawing, motion
 from model.training.views import draw_views
 
 PARTS = ("bystanders", "camera", "damage", "edits", "entrances", "fidgeting")
-"""What clips can be drawn without, to find out what it gains: people beside the actor; a camera that moves; blur, compression,
-low resolution and held frames; cuts, title cards, counters and bars; actors who come, take their position, and leave; movements
-without any rhythm where nothing repeats."""
+"""Parts of clips that can be left out, for ablation.
+
+In order: people beside the actor; a moving camera; blur, compression, low resolution and held frames; cuts, title cards,
+counters and bars; actors who arrive, take their position and leave; movements without rhythm where nothing repeats.
+"""
 
 _VIDEOS = 20201
-"""Sets the seeds of `draw_video` apart."""
+"""Keeps the seeds of `draw_video` apart from those of training."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Clip:
-    """What was drawn.
+    """A drawn clip with its label.
 
     Attributes:
-      frames: (num_frames, 112, 112, 3) uint8, RGB; 64 of a training example.
-      timing: what moves, see `motion.Timing`; `active` leaves out what a title card covers.
+      frames: Frames, (num_frames, 112, 112, 3) uint8, RGB. Clips for training have 64.
+      timing: When repetitions happen, see `motion.Timing`. Frames covered by a title card are not active.
     """
 
     frames: np.ndarray
@@ -40,13 +42,13 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Batch:
-    """What a training step takes.
+    """The input of a training step.
 
     Attributes:
-      frames: (clips, 64, 112, 112, 3) uint8, RGB.
-      views: (clips, views, 64) int32, frames that the positions of each view show, numbered through the batch.
-      period: (clips, views, 64) float32, positions that a repetition takes; 0 where nothing repeats.
-      periodic: (clips, views, 64) float32, 1 where something does.
+      frames: Frames, (clips, 64, 112, 112, 3) uint8, RGB.
+      views: Frame that each position of each view shows, numbered across the batch, (clips, views, 64) int32.
+      period: Period in positions, (clips, views, 64) float32; 0 where nothing repeats.
+      periodic: 1 where something repeats, else 0, (clips, views, 64) float32.
     """
 
     frames: np.ndarray
@@ -56,7 +58,7 @@ class Batch:
 
 
 def draw_clip(seed: int, without: frozenset[str] = frozenset()) -> Clip:
-    """Returns the clip of a seed, less some of `PARTS`; the same arguments draw the same clip."""
+    """Returns the clip of a seed, without some of `PARTS`. The same arguments draw the same clip."""
     rng = np.random.default_rng(seed)
     edits, damage = "edits" not in without, "damage" not in without
     timing = motion.draw_timing(rng, WINDOW_FRAMES)
@@ -78,9 +80,9 @@ def draw_clip(seed: int, without: frozenset[str] = frozenset()) -> Clip:
 
 
 def draw_video(seed: int) -> Clip:
-    """Returns a whole video of 240 to 700 frames to measure counting with; its seeds are far from those of training.
+    """Returns a whole video of 240 to 700 frames, to measure counting; its seeds are apart from those of training.
 
-    It has one set at the most, of `(timing.active / timing.period_frames).sum()` repetitions, and may have a cut.
+    It has at most one set, of `(timing.active / timing.period_frames).sum()` repetitions, and may have a cut.
     """
     rng = np.random.default_rng([_VIDEOS, seed])
     timing = motion.draw_set(rng, int(rng.integers(240, 700)))
@@ -91,7 +93,7 @@ def draw_video(seed: int) -> Clip:
 
 
 def draw_batch(first_seed: int, size: int, views_per_clip: int, without: frozenset[str] = frozenset()) -> Batch:
-    """Returns the clips of `size` consecutive seeds, with their views; the same arguments draw the same batch."""
+    """Returns the clips of `size` consecutive seeds, with their views. The same arguments draw the same batch."""
     cv2.setNumThreads(1)
     clips = [draw_clip(seed, without) for seed in range(first_seed, first_seed + size)]
     timings = [(clip.timing.phase, clip.timing.period_frames, clip.timing.active) for clip in clips]
@@ -107,7 +109,7 @@ def draw_batch(first_seed: int, size: int, views_per_clip: int, without: frozens
 
 
 def _draw_shot(rng: np.random.Generator, timing: motion.Timing, without: frozenset[str]) -> np.ndarray:
-    """Returns (64, 112, 112, 3) uint8: the scene seen from one place."""
+    """Returns a scene from one viewpoint, (num_frames, 112, 112, 3) uint8."""
     num_frames = len(timing.phase)
     bystanders, entrances, fidgets = (part not in without for part in ("bystanders", "entrances", "fidgeting"))
     camera = drawing.fix_camera(num_frames) if "camera" in without else drawing.draw_camera(rng, num_frames)
@@ -127,7 +129,7 @@ def _draw_shot(rng: np.random.Generator, timing: motion.Timing, without: frozens
 
 
 def _place(rng: np.random.Generator, seen: np.ndarray, scale: float, stray: float) -> np.ndarray:
-    """Returns figures' joints (num_frames, K, 2) in scene pixels, about the middle, squeezed as non-square videos are."""
+    """Returns joints in scene pixels, (num_frames, K, 2), near the middle, squeezed as non-square videos are."""
     squeeze = float(rng.choice([0.56, 0.56, 0.75, 1.0, 1.78]))
     middle = seen.reshape(-1, 2).mean(axis=0)
     size = np.array([scale * np.sqrt(squeeze), scale / np.sqrt(squeeze)], np.float32)
@@ -137,7 +139,7 @@ def _place(rng: np.random.Generator, seen: np.ndarray, scale: float, stray: floa
 def _paint_actor(
     frames: np.ndarray, camera: drawing.Camera, timing: motion.Timing, rng: np.random.Generator, entrances: bool, fidgets: bool
 ) -> None:
-    """Paints a figure that exercises where the timing says so, and idles, walks, comes and goes, or stands elsewhere."""
+    """Paints a figure that exercises while the timing is active, and otherwise idles, walks, arrives or leaves."""
     num_frames = len(frames)
     exercise = motion.draw_exercise(rng)
     joints = motion.move_figure(rng, exercise, timing, fidgets)
@@ -152,7 +154,7 @@ def _paint_actor(
     for absence in away:
         places = _approach(places, absence, rng)
     idle = 1.0 - motion.blend_weights(rng, timing.active)
-    if rng.random() < 0.35:  # walks about where it does not exercise
+    if rng.random() < 0.35:  # walks about while not exercising
         walk = motion.smooth_noise(rng, num_frames, float(rng.uniform(5, 50)), 2)
         anchor = walk[int(np.argmin(idle))]
         places += ((walk - anchor) * idle[:, None])[:, None, :]
@@ -163,7 +165,7 @@ def _paint_actor(
 
 
 def _approach(places: np.ndarray, absence: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Lets a figure come up to the camera, go farther off, or leave the picture where it is absent."""
+    """Moves a figure towards the camera, away from it, or out of the picture, as far as it is absent."""
     middle = places.mean(axis=1, keepdims=True)
     swell = np.exp(float(rng.uniform(-0.5, 1.2)) * absence)[:, None, None]
     shift = rng.normal(0, FRAME_SIZE * float(rng.choice([0.1, 0.3, 0.8])), 2)
@@ -180,7 +182,7 @@ def _change_exercise(first: np.ndarray, second: np.ndarray, rng: np.random.Gener
 def _paint_patches(
     frames: np.ndarray, camera: drawing.Camera, timing: motion.Timing, rng: np.random.Generator, fidgets: bool
 ) -> None:
-    """Paints one to four textured patches that move, turn and swell together: objects, close-ups, things seen from above."""
+    """Paints one to four textured patches that move, turn and swell together, like objects, close-ups or things from above."""
     num_frames = len(frames)
     weight = motion.blend_weights(rng, timing.active)
     shared_idling = motion.draw_idling(rng, num_frames, fidgets)
@@ -213,7 +215,7 @@ def _paint_patches(
 
 
 def _move_picture(frames: np.ndarray, timing: motion.Timing, rng: np.random.Generator, fidgets: bool) -> np.ndarray:
-    """Returns the frames moved, turned or scaled as a whole, as a camera worn on the body sees."""
+    """Returns the frames moved, turned or scaled as a whole, as from a camera worn on the body."""
     num_frames = len(frames)
     weight = motion.blend_weights(rng, timing.active)
     wave = motion.at_phase(motion.draw_wave(rng), timing.phase)
@@ -230,7 +232,7 @@ def _move_picture(frames: np.ndarray, timing: motion.Timing, rng: np.random.Gene
 
 
 def _paint_bystander(frames: np.ndarray, camera: drawing.Camera, rng: np.random.Generator) -> None:
-    """Paints somebody who stands, fidgets or walks through the picture."""
+    """Paints a person who stands, fidgets or walks through the picture."""
     num_frames = len(frames)
     nothing = motion.Timing(
         np.linspace(0, num_frames / rng.uniform(6, 20), num_frames), np.ones(num_frames), np.zeros(num_frames, bool)
@@ -247,7 +249,7 @@ def _paint_bystander(frames: np.ndarray, camera: drawing.Camera, rng: np.random.
 
 
 def _cut(frames: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> None:
-    """Goes over to another shot, at once or by a dissolve."""
+    """Changes to another shot, with a hard cut or a dissolve."""
     at = float(rng.uniform(0.15, 0.85)) * len(frames)
     length = 0.05 if rng.random() < 0.5 else float(rng.uniform(3, 14))
     weights = np.clip((np.arange(len(frames)) - at) / length, 0, 1)
@@ -257,7 +259,7 @@ def _cut(frames: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> Non
 
 
 def _insert_card(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Puts a title card at the start or the end; returns (64,) bool: where."""
+    """Inserts a title card at the start or the end; returns which frames it covers, (num_frames,) bool."""
     length = int(rng.integers(5, 30))
     covered = np.zeros(len(frames), bool)
     covered[slice(0, length) if rng.random() < 0.5 else slice(-length, None)] = True
@@ -266,7 +268,7 @@ def _insert_card(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _overlay(frames: np.ndarray, timing: motion.Timing, rng: np.random.Generator) -> None:
-    """Burns in a logo, or a counter that goes up with every repetition."""
+    """Burns in a text, or a counter that rises with every repetition."""
     seed = int(rng.integers(1 << 31))
     counter = rng.random() < 0.5
     offset = int(rng.integers(0, 20))
@@ -276,7 +278,7 @@ def _overlay(frames: np.ndarray, timing: motion.Timing, rng: np.random.Generator
 
 
 def _bars(frames: np.ndarray, rng: np.random.Generator) -> None:
-    """Blanks bars left and right or above and below, the picture squeezed in between."""
+    """Adds black bars left and right or above and below; the picture is squeezed in between."""
     bar = int(rng.integers(6, 38))
     inner = FRAME_SIZE - 2 * bar
     upright = rng.random() < 0.5
@@ -290,7 +292,7 @@ def _bars(frames: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _hold_frames(frames: np.ndarray, timing: motion.Timing, rng: np.random.Generator) -> None:
-    """Repeats every frame a few times, as a source of a lower rate looks when sampled at a steady one."""
+    """Repeats every frame a few times, like a source with a low frame rate sampled at a higher one."""
     longest = int(np.clip(timing.period_frames.min() / 3, 1, 6))
     if longest > 1:
         hold = int(rng.integers(2, longest + 1))

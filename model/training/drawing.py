@@ -1,4 +1,4 @@
-"""How drawn clips look: rooms and yards, figures, blobs and patches, cards, overlays, cameras and what they do to a picture."""
+"""Draws the parts of clips: backgrounds, figures, title cards and text, cameras, and damage to the picture."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from model.config import FRAME_SIZE
 from model.training.motion import SEGMENTS, smooth_noise
 
 SUBPIXEL_BITS = 3
-"""OpenCV draws at coordinates in units of 1/8 pixel, so that slow movements do not jump."""
+"""Fractional bits of OpenCV's coordinates: units of 1/8 pixel, so that slow movements do not jump."""
 
 _HALF = FRAME_SIZE / 2
 
 
 def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Returns a colour, from grey to bright: most things in rooms and gyms are muted."""
+    """Returns a colour, from grey to bright; most are muted, as in rooms and gyms."""
     bright = rng.uniform(0, 255, 3)
     red, green, blue = bright.mean() + (bright - bright.mean()) * rng.beta(0.6, 1.2)
     return float(red), float(green), float(blue)
 
 
 def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Returns (size, size, 3) float32 in 0..255: a few octaves of noise, tinted."""
+    """Returns a few octaves of tinted noise, (size, size, 3) float32 in 0..255."""
     out = np.zeros((size, size, 3), np.float32)
     weight = 1.0
     for cells in rng.choice([2, 3, 4, 6, 8, 12, 16, 24, 40], size=int(rng.integers(1, 5)), replace=False):
@@ -41,7 +41,7 @@ def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Returns (size, size, 3) uint8: a wall or sky, a floor, and things standing about; sometimes texture alone or nothing."""
+    """Returns a background, (size, size, 3) uint8: a wall or sky, a floor and objects; sometimes only texture or one colour."""
     image = _texture(rng, size).astype(np.uint8)
     kind = rng.random()
     if kind < 0.2:
@@ -73,7 +73,17 @@ def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Look:
-    """Clothes and build of a figure: colour and thickness (body heights) of each segment, radius of the head, draw order."""
+    """Clothes and build of a figure.
+
+    Attributes:
+      colours: RGB colour of each segment, 0..255.
+      thickness: Thickness of each segment in body heights, (10,) float32.
+      head_radius: Radius of the head in body heights.
+      head_colour: RGB colour of the head, 0..255.
+      order: Segments in drawing order, (10,).
+      holds_bar: Whether the figure holds a bar in its hands.
+      bar_colour: RGB colour of the bar, 0..255.
+    """
 
     colours: list[tuple[float, float, float]]
     thickness: np.ndarray
@@ -90,7 +100,7 @@ def draw_look(rng: np.random.Generator) -> Look:
     long_sleeves, long_trousers = rng.random() < 0.5, rng.random() < 0.5
     colours = [top, skin, top, top if long_sleeves else skin, top, top if long_sleeves else skin]
     colours += [bottom, bottom if long_trousers else skin] * 2
-    if rng.random() < 0.3:  # a different shade for the far side of the body
+    if rng.random() < 0.3:  # a darker shade on the far side of the body
         for i in (4, 5, 8, 9):
             red, green, blue = colours[i]
             colours[i] = (0.75 * red, 0.75 * green, 0.75 * blue)
@@ -105,10 +115,10 @@ def paint_figure(image: np.ndarray, places: np.ndarray, look: Look, scale: float
     """Paints one figure onto `image`.
 
     Args:
-      image: (112, 112, 3) uint8, changed in place.
-      places: (11, 2) pixels.
-      look: clothes and build.
-      scale: pixels a body height.
+      image: Image to paint on, (112, 112, 3) uint8; changed in place.
+      places: Joints in pixels, (11, 2).
+      look: Clothes and build.
+      scale: Pixels per body height.
     """
     fixed = np.round(np.clip(places, -400, 500) * (1 << SUBPIXEL_BITS)).astype(int)
     if look.holds_bar:
@@ -135,22 +145,26 @@ def paint_figure(image: np.ndarray, places: np.ndarray, look: Look, scale: float
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Camera:
-    """Where the camera looks: (num_frames, 2, 3) float32 maps of scene pixels to picture pixels."""
+    """A camera, fixed or moving.
+
+    Attributes:
+      maps: Affine maps from scene pixels to picture pixels, (num_frames, 2, 3) float32.
+    """
 
     maps: np.ndarray
 
     def place(self, points: np.ndarray) -> np.ndarray:
-        """Maps points (num_frames, K, 2) of the scene into the picture."""
+        """Returns points of the scene, (num_frames, K, 2), in picture pixels."""
         return np.einsum("tij,tkj->tki", self.maps[:, :, :2], points) + self.maps[:, None, :, 2]
 
 
 def fix_camera(num_frames: int) -> Camera:
-    """Returns a camera that stands still."""
+    """Returns a fixed camera."""
     return Camera(np.tile(np.eye(2, 3, dtype=np.float32), (num_frames, 1, 1)))
 
 
 def draw_camera(rng: np.random.Generator, num_frames: int) -> Camera:
-    """Returns a camera: fixed, in the hand, panning, zooming, turning, or trembling."""
+    """Returns a random camera: fixed, hand-held, panning, zooming, turning or trembling."""
     shift = np.zeros((num_frames, 2), np.float32)
     turn = np.zeros((num_frames, 1), np.float32)
     log_zoom = np.zeros((num_frames, 1), np.float32)
@@ -175,7 +189,7 @@ def draw_camera(rng: np.random.Generator, num_frames: int) -> Camera:
 
 
 def paint_backgrounds(image: np.ndarray, camera: Camera) -> np.ndarray:
-    """Returns (num_frames, 112, 112, 3) uint8: the background as the camera sees it."""
+    """Returns the background as the camera sees it, (num_frames, 112, 112, 3) uint8."""
     margin = (image.shape[0] - FRAME_SIZE) / 2
     out = np.empty((len(camera.maps), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
     for t, matrix in enumerate(camera.maps):
@@ -186,7 +200,7 @@ def paint_backgrounds(image: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def draw_card(rng: np.random.Generator) -> np.ndarray:
-    """Returns (112, 112, 3) uint8: a title card with lines of text or a logo."""
+    """Returns a title card with lines of text, (112, 112, 3) uint8."""
     card = np.empty((FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
     card[:] = _colour(rng) if rng.random() < 0.6 else (0, 0, 0)
     for _ in range(int(rng.integers(0, 5))):
@@ -195,7 +209,7 @@ def draw_card(rng: np.random.Generator) -> np.ndarray:
 
 
 def write(image: np.ndarray, rng: np.random.Generator, text: str) -> None:
-    """Writes `text` somewhere on the picture."""
+    """Writes `text` at a random place in the picture."""
     place = (int(rng.integers(0, 80)), int(rng.integers(10, FRAME_SIZE)))
     cv2.putText(
         image,
@@ -210,7 +224,7 @@ def write(image: np.ndarray, rng: np.random.Generator, text: str) -> None:
 
 
 def degrade(rng: np.random.Generator, frames: np.ndarray) -> np.ndarray:
-    """Returns the frames as a cheap camera, a codec and an editor leave them."""
+    """Returns the frames with the damage of cheap cameras, codecs and editing."""
     num_frames = len(frames)
     steps: list[Callable[[np.ndarray], np.ndarray]] = []
     if rng.random() < 0.25:
@@ -254,7 +268,7 @@ def degrade(rng: np.random.Generator, frames: np.ndarray) -> np.ndarray:
 
 
 def _pulse(rng: np.random.Generator, frames: np.ndarray) -> None:
-    """Blurs the frames, now and then, in the rhythm of key frames: with each one a codec starts afresh and gets better."""
+    """Sometimes blurs the frames in the rhythm of key frames: after each one, a codec's quality improves."""
     if rng.random() < 0.2:
         gap, first = int(rng.integers(4, 31)), int(rng.integers(0, 31))
         worst = float(rng.uniform(0.4, 1.4))

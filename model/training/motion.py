@@ -1,4 +1,4 @@
-"""How things in drawn clips move: when a repetition is where, and the joints of a figure at every frame."""
+"""Draws motion for clips: when repetitions happen, and the joints of a figure in each frame."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import cv2
 import numpy as np
 
 _TABLE = 256
-"""Samples of a cycle in a wave's table."""
+"""Samples per cycle in a wave's table."""
 
 
 def smooth_noise(rng: np.random.Generator, num_frames: int, scale: float, channels: int = 1, most_knots: int = 8) -> np.ndarray:
-    """Returns (num_frames, channels) float32 of noise, about `scale` in size; the more knots, the faster it changes."""
+    """Returns smooth noise of size `scale`, (num_frames, channels) float32. More knots make it change faster."""
     knots = rng.standard_normal((int(rng.integers(3, most_knots + 1)), channels)).astype(np.float32) * scale
     interpolation = cv2.INTER_LINEAR if rng.random() < 0.3 else cv2.INTER_CUBIC
     return cv2.resize(knots, (channels, num_frames), interpolation=interpolation).reshape(num_frames, channels)
 
 
 def draw_wave(rng: np.random.Generator) -> np.ndarray:
-    """Returns one cycle of a movement, (256,) float32, mostly within 0..1: there and back, with holds or asymmetry."""
+    """Returns one cycle of a movement there and back, with holds or asymmetry, (256,) float32, mostly within 0..1."""
     phase = np.arange(_TABLE) / _TABLE
     kind = rng.random()
     if kind < 0.3:
@@ -40,7 +40,7 @@ def draw_wave(rng: np.random.Generator) -> np.ndarray:
 
 
 def at_phase(wave: np.ndarray, phase: np.ndarray) -> np.ndarray:
-    """Reads a wave's table at phases in cycles."""
+    """Returns a wave's values at phases in cycles."""
     return wave[(np.floor(phase * _TABLE).astype(int)) % _TABLE]
 
 
@@ -49,9 +49,9 @@ class Timing:
     """When repetitions happen.
 
     Attributes:
-      phase: (num_frames,) cycles since some start, growing; it stands still outside the repetitions only in meaning.
-      period_frames: (num_frames,) length of the cycle around each frame.
-      active: (num_frames,) bool: within repetitions.
+      phase: Phase in cycles, increasing, (num_frames,); meaningless where not active.
+      period_frames: Length in frames of the cycle around each frame, (num_frames,).
+      active: Whether each frame is within repetitions, (num_frames,) bool.
     """
 
     phase: np.ndarray
@@ -60,7 +60,7 @@ class Timing:
 
 
 def draw_timing(rng: np.random.Generator, num_frames: int, shortest: float = 2.7, longest: float = 64.0) -> Timing:
-    """Returns a drawn timing: a set with drifting speed, perhaps starting late or ending early, or none at all."""
+    """Returns the timing of a clip: a set with drifting speed, perhaps starting late or ending early, or no set."""
     active = np.ones(num_frames, bool)
     kind = rng.random()
     if kind < 0.18:
@@ -78,7 +78,7 @@ def draw_timing(rng: np.random.Generator, num_frames: int, shortest: float = 2.7
     drift = np.exp(smooth_noise(rng, num_frames, float(rng.choice([0.0, 0.05, 0.12, 0.2])))[:, 0])
     period = np.maximum(base * drift / drift.mean(), 2.2)
     phase = np.cumsum(1.0 / period) + rng.random()
-    if rng.random() < 0.4:  # every repetition takes its own time
+    if rng.random() < 0.4:  # every repetition has its own duration
         jitter = np.exp(rng.standard_normal(int(phase[-1]) + 2) * rng.uniform(0.03, 0.15))
         period = np.maximum(period * jitter[np.floor(phase).astype(int)], 2.2)
         phase = np.cumsum(1.0 / period) + rng.random()
@@ -87,7 +87,7 @@ def draw_timing(rng: np.random.Generator, num_frames: int, shortest: float = 2.7
 
 
 def draw_set(rng: np.random.Generator, num_frames: int, shortest: float = 9.0, longest: float = 150.0) -> Timing:
-    """Returns the timing of a whole video: one set with idling before and after it, most of the time, or none at all."""
+    """Returns the timing of a whole video: one set, mostly with idling before and after it, or no set."""
     base = np.exp(rng.uniform(np.log(shortest), np.log(longest)))
     active = np.zeros(num_frames, bool)
     if rng.random() < 0.85:
@@ -100,7 +100,7 @@ def draw_set(rng: np.random.Generator, num_frames: int, shortest: float = 9.0, l
 
 
 def runs_of_two_cycles(phase: np.ndarray, active: np.ndarray) -> np.ndarray:
-    """Keeps only the runs of `active` that hold nearly two cycles: less cannot be told from a single movement."""
+    """Returns `active` with only its runs of nearly two cycles or more; shorter ones look like a single movement."""
     out = np.zeros_like(active)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
     for start, end in edges.reshape(-1, 2):
@@ -141,7 +141,7 @@ _STANDING = np.array(
     np.float32,
 )
 _SIDE = np.array([0, 0, -0.11, 0, 0.11, 0, -0.06, 0, 0.06, 0], np.float32)
-"""Distance of a limb's root from the body's middle, in body heights, along x."""
+"""Distance of a limb's root from the body's middle along x, in body heights."""
 
 
 def _random_rotation(rng: np.random.Generator, angle: float) -> np.ndarray:
@@ -152,7 +152,7 @@ def _random_rotation(rng: np.random.Generator, angle: float) -> np.ndarray:
 
 
 def _draw_pose(rng: np.random.Generator, base: np.ndarray, reach: float, symmetric: bool) -> np.ndarray:
-    """Returns `base` (10, 3) with some limbs turned by up to `reach` radians; mirrored left and right where symmetric."""
+    """Returns `base`, (10, 3), with some limbs turned by up to `reach` radians; left and right mirrored if `symmetric`."""
     pose = base.copy()
     chosen = rng.random(len(SEGMENTS)) < rng.uniform(0.2, 0.8)
     chosen[0] &= rng.random() < 0.5
@@ -171,14 +171,17 @@ def _draw_pose(rng: np.random.Generator, base: np.ndarray, reach: float, symmetr
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Exercise:
-    """A cyclic movement of a figure: from pose `rest` towards `goal` along `wave`, by way of `detour` along `detour_wave`.
+    """A cyclic movement of a figure: from pose `rest` towards `goal` along `wave`, through `detour` along `detour_wave`.
 
     Attributes:
-      rest, goal, detour: (10, 3) directions of the segments.
-      wave, detour_wave: (256,) tables.
-      lag: (10,) phase by which a segment lags, in cycles: half a cycle between left and right where they alternate.
-      anchor: joint that stays in place (index into segments' ends), or -1 for the hip.
-      travel: (3,) movement of the whole figure at the far end of the wave, in body heights.
+      rest: Directions of the segments at rest, (10, 3).
+      goal: Directions of the segments at the far end of the wave, (10, 3).
+      detour: Directions of the segments on the way, (10, 3).
+      wave: Table of the movement towards `goal`, (256,).
+      detour_wave: Table of the movement towards `detour`, (256,).
+      lag: Phase in cycles by which each segment lags, (10,): half a cycle between left and right if they alternate.
+      anchor: Index of the segment whose end stays in place, or -1 for the hip.
+      travel: Movement of the whole figure at the far end of the wave, in body heights, (3,).
     """
 
     rest: np.ndarray
@@ -208,10 +211,10 @@ def draw_exercise(rng: np.random.Generator) -> Exercise:
 
 
 def draw_idling(rng: np.random.Generator, num_frames: int, fidgets: bool = True) -> np.ndarray:
-    """Returns (num_frames,) float32, what replaces the wave where nothing repeats.
+    """Returns the movement that replaces the wave where nothing repeats, (num_frames,) float32.
 
-    It is nothing, wandering, fidgeting, going to and fro without any rhythm, or a one-off; without `fidgets`, nothing or
-    wandering take the place of what has no rhythm.
+    It is standing still, wandering, fidgeting, going to and fro without rhythm, or one or two single movements. Without
+    `fidgets`, standing still and wandering replace the movements without rhythm.
     """
     kind = rng.random()
     if not fidgets and 0.5 <= kind < 0.82:
@@ -220,7 +223,7 @@ def draw_idling(rng: np.random.Generator, num_frames: int, fidgets: bool = True)
         return np.full(num_frames, rng.uniform(0, 1), np.float32)
     if kind < 0.5:
         return np.clip(smooth_noise(rng, num_frames, 0.6)[:, 0] + 0.4, -0.3, 1.3)
-    if kind < 0.7:  # gestures, strokes, scuffles: as fast as repetitions, but never the same twice
+    if kind < 0.7:  # gestures: as fast as repetitions, but never the same twice
         fidget = smooth_noise(rng, num_frames, float(rng.uniform(0.1, 0.8)), most_knots=36)[:, 0]
         return np.clip(fidget + rng.uniform(0, 1), -0.3, 1.3).astype(np.float32)
     if kind < 0.82:
@@ -237,7 +240,7 @@ def draw_idling(rng: np.random.Generator, num_frames: int, fidgets: bool = True)
 
 
 def blend_weights(rng: np.random.Generator, active: np.ndarray) -> np.ndarray:
-    """Returns (num_frames,) float32 in 0..1: 1 within repetitions, with soft edges most of the time."""
+    """Returns the weight of the wave, (num_frames,) float32: 1 within repetitions, else 0, mostly with soft edges."""
     weights = active.astype(np.float32)
     if rng.random() < 0.7:
         weights = cv2.GaussianBlur(weights.reshape(1, -1), (7, 1), 0, borderType=cv2.BORDER_REPLICATE).ravel()
@@ -245,9 +248,9 @@ def blend_weights(rng: np.random.Generator, active: np.ndarray) -> np.ndarray:
 
 
 def draw_absences(rng: np.random.Generator, active: np.ndarray) -> list[np.ndarray]:
-    """Returns how far away from its set an actor is, before it and after: two of (num_frames,) float32 in 0..1.
+    """Returns how absent an actor is before its set, and after it: two arrays, (num_frames,) float32 in 0..1.
 
-    Within the set it is 0. Where there is no set, the actor passes through the place where it could be.
+    Within the set they are 0. Without a set, the actor only passes through its place.
     """
     frames = np.arange(len(active))
     within = np.flatnonzero(active) if active.any() else rng.integers(0, len(active), 1)
@@ -259,7 +262,7 @@ def draw_absences(rng: np.random.Generator, active: np.ndarray) -> list[np.ndarr
 
 
 def change_posture(rng: np.random.Generator, joints: np.ndarray, absence: np.ndarray) -> np.ndarray:
-    """Turns a figure, as from standing to lying, as far as it is absent: joints (num_frames, K, 3), absence (num_frames,)."""
+    """Returns joints, (num_frames, K, 3), turned, as from standing to lying, in proportion to absence, (num_frames,)."""
     axis = rng.standard_normal(3) * np.array([1.0, 0.3, 1.0])
     axis *= rng.choice([0.0, 0.5, 1.5]) * rng.uniform(0.7, 1.2) / np.linalg.norm(axis)
     turned = joints.copy()
@@ -271,9 +274,9 @@ def change_posture(rng: np.random.Generator, joints: np.ndarray, absence: np.nda
 
 
 def move_figure(rng: np.random.Generator, exercise: Exercise, timing: Timing, fidgets: bool = True) -> np.ndarray:
-    """Returns the joints (num_frames, 11, 3) float32 in body heights, y down: the hip first, then each segment's end.
+    """Returns the joints in body heights, y down, (num_frames, 11, 3) float32: the hip first, then each segment's end.
 
-    Outside the repetitions the figure idles, see `draw_idling`; on top of both it sways a little.
+    Outside the repetitions the figure idles, see `draw_idling`. It always sways a little.
     """
     num_frames = len(timing.phase)
     weight = blend_weights(rng, timing.active)[:, None]
@@ -303,7 +306,7 @@ def move_figure(rng: np.random.Generator, exercise: Exercise, timing: Timing, fi
 
 
 def view_figure(rng: np.random.Generator, joints: np.ndarray) -> np.ndarray:
-    """Returns the joints' places (num_frames, 11, 2) float32 in body heights as some camera sees them, standing or lying."""
+    """Returns the joints as a random camera sees them, standing or lying, in body heights, (num_frames, 11, 2) float32."""
     turn, _ = cv2.Rodrigues(np.array([0.0, rng.uniform(-np.pi, np.pi), 0.0]))
     tilt, _ = cv2.Rodrigues(np.array([rng.normal(0, 0.25), 0.0, 0.0]))
     kind = rng.random()

@@ -1,8 +1,7 @@
-"""The trainer: learns the configuration `LITE` from drawn clips, with `keras.Model.fit`.
+"""Trains the network of configuration `LITE` on drawn clips, with `keras.Model.fit`.
 
-Every batch is drawn from its own seeds, so that a run is told by its settings alone and a resumed run goes on with the clips
-that the interrupted one would have seen; only its dropout masks are others. What is kept beside the weights is in
-`TrainingSettings` and the CSV log.
+Every batch has its own seeds. So the settings alone determine a run, and a resumed run continues with the clips that the
+interrupted one would have seen; only its dropout masks differ. Besides the weights, a run keeps its settings and a CSV log.
 """
 
 from __future__ import annotations
@@ -30,34 +29,34 @@ from model.presets import PRESETS, save_weights
 from model.training.clips import PARTS, Batch, draw_batch
 
 _SEED_STRIDE = 10_000_000
-"""Clips of two seeds never coincide for runs of fewer clips than this."""
+"""Runs with different seeds share no clip if they draw fewer clips than this."""
 
-_BATCHES_AHEAD = 4
-"""Batches that a drawing process is ahead of the network; one is 38 MB."""
+_PREFETCH_BATCHES = 4
+"""Batches to prefetch per drawing process; one is 38 MB."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
-    """What decides a training run.
+    """Settings that determine a training run.
 
     Attributes:
-      steps: batches in all.
-      batch_size: clips a batch.
-      views_per_clip: windows that are shown of every clip, see `model.training.views`.
-      learning_rate: peak, reached after `warmup_steps`; it then falls to nothing along a cosine.
-      warmup_steps: batches over which the learning rate rises.
-      weight_decay: of AdamW.
-      periodicity_weight: weight of the periodicity loss beside the period loss.
-      average_decay: of the running average of the weights, which is what is saved.
-      seed: of the initial weights, the dropout and the clips.
-      steps_per_epoch: batches between two lines of the log and two checkpoints.
-      frame_policy: Keras dtype policy of the frames' part while training; "mixed_bfloat16" where the machine multiplies
-        matrices of bfloat16, which is several times slower than "float32" where it does not.
-      initial_weights: a `.weights.h5` file of ours to start from instead of from random numbers: every variable that it has in
-        the same shape is taken. Empty: none.
-      without: which of `clips.PARTS` to draw no clips with, separated by commas, to find out what they gain.
-      whole_periods: teach the nearest class of the period only, to find out what teaching two gains.
-      frozen_encoder: leave the encoder and the taps as `initial_weights` has them, which makes a step three times as fast.
+      steps: Total number of batches; a multiple of `steps_per_epoch`.
+      batch_size: Clips per batch.
+      views_per_clip: Windows shown of every clip, see `model.training.views`.
+      learning_rate: Peak learning rate, reached after `warmup_steps`; it then falls to 1 % of the peak along a cosine.
+      warmup_steps: Batches over which the learning rate rises.
+      weight_decay: Weight decay of AdamW.
+      periodicity_weight: Weight of the periodicity loss; the period loss has 1.
+      average_decay: Decay of the running average of the weights, which is what is saved.
+      seed: Seed of the initial weights, the dropout and the clips.
+      steps_per_epoch: Batches per line of the log and per checkpoint.
+      frame_policy: Keras dtype policy of the encoder and the taps. "mixed_bfloat16" is faster than "float32" on machines that
+        multiply bfloat16 matrices, and several times slower on others.
+      initial_weights: Path of a weights file to start from. Variables with the same name and shape are taken from it. Empty:
+        start from random numbers.
+      without: Parts of `clips.PARTS` to leave out of the clips, separated by commas, for ablation.
+      whole_periods: Whether to teach only the class nearest to the period instead of two, for ablation.
+      frozen_encoder: Whether to keep the encoder and the taps of `initial_weights` fixed; a step is then three times as fast.
     """
 
     steps: int = 6000
@@ -77,15 +76,15 @@ class TrainingSettings:
     frozen_encoder: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ValueError unless the run is a whole number of epochs, and draws without parts that there are."""
+        """Raises ValueError if the run is not a whole number of epochs, or `without` has unknown parts."""
         if self.steps < 1 or self.steps % self.steps_per_epoch:
             raise ValueError(f"steps must be a positive multiple of {self.steps_per_epoch}. Received: {self.steps}")
         if unknown := self.parts_left_out - frozenset(PARTS):
-            raise ValueError(f"without takes {', '.join(PARTS)}. Received: {', '.join(sorted(unknown))}")
+            raise ValueError(f"without must list any of {', '.join(PARTS)}. Received: {', '.join(sorted(unknown))}")
 
     @property
     def parts_left_out(self) -> frozenset[str]:
-        """Those of `without`."""
+        """The parts in `without`."""
         return frozenset(part for part in self.without.split(",") if part)
 
 
@@ -93,31 +92,31 @@ Example = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def draw_examples(settings: TrainingSettings, first_batch: int, workers: int) -> Iterator[Example]:
-    """Yields `((frames, views), (period, periodic))` of `Batch`es for ever, in order, drawn some ahead by other processes.
+    """Yields `((frames, views), (period, periodic))` of each `Batch`, in order and without end. Other processes prefetch them.
 
     Args:
-      settings: decide which seeds a batch has.
-      first_batch: number of the first batch to yield.
-      workers: processes that draw.
+      settings: Settings of the run; they determine the seeds of each batch.
+      first_batch: Index of the first batch to yield.
+      workers: Number of drawing processes.
     """
-    # Spawned, not forked: the parent runs TensorFlow's threads.
+    # Spawned, not forked: the parent runs threads of TensorFlow.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        ahead: deque[Future[Batch]] = deque()
+        prefetched: deque[Future[Batch]] = deque()
         for number in itertools.count(first_batch):
             first_seed = settings.seed * _SEED_STRIDE + number * settings.batch_size
-            ahead.append(
+            prefetched.append(
                 pool.submit(draw_batch, first_seed, settings.batch_size, settings.views_per_clip, settings.parts_left_out)
             )
-            if len(ahead) > _BATCHES_AHEAD * workers:
-                batch = ahead.popleft().result()
+            if len(prefetched) > _PREFETCH_BATCHES * workers:
+                batch = prefetched.popleft().result()
                 yield (batch.frames, batch.views), (batch.period, batch.periodic)
 
 
 class TrainingModel(keras.Model):
-    """A network that is shown views of clips: frames (B, 64, 112, 112, 3) and views (B, V, 64) to logits (B, V, 64, …).
+    """A network that scores views of clips: maps frames, (B, 64, 112, 112, 3), and views, (B, V, 64), to logits, (B, V, 64, …).
 
     Attributes:
-      network: what learns.
+      network: The network to train.
     """
 
     def __init__(self, network: RepNet, **kwargs: Any) -> None:
@@ -126,7 +125,7 @@ class TrainingModel(keras.Model):
         self.built = True
 
     def call(self, inputs: tuple[Tensor, Tensor], training: bool = False) -> tuple[Tensor, Tensor]:
-        """Returns period logits (B, V, 64, num_periods) and periodicity logits (B, V, 64)."""
+        """Returns period logits, (B, V, 64, num_periods), and periodicity logits, (B, V, 64)."""
         frames, views = inputs
         features = self.network.encode(ops.reshape(frames, (-1, FRAME_SIZE, FRAME_SIZE, 3)), training=training)
         shown = ops.take(self.network.taps(features), ops.reshape(views, (-1, WINDOW_FRAMES)), axis=0)
@@ -139,10 +138,10 @@ class TrainingModel(keras.Model):
 
 
 class PeriodLoss(keras.losses.Loss):
-    """Cross-entropy of the period where something repeats, the truth shared out to the two classes that it lies between.
+    """Cross-entropy of the period where something repeats. The target is split between the two classes nearest to the period.
 
-    So the mean over the likeliest classes is the period itself, fractions included, which counting makes use of. With
-    `whole_periods` the nearest class is all the truth.
+    So the mean over the most likely classes is the period itself, fractions included, which counting uses. With `whole_periods`
+    the target is the nearest class.
     """
 
     def __init__(self, period_offset: int, whole_periods: bool = False, **kwargs: Any) -> None:
@@ -151,28 +150,28 @@ class PeriodLoss(keras.losses.Loss):
         self.whole_periods = whole_periods
 
     def call(self, period: Tensor, logits: Tensor) -> Tensor:
-        """Takes periods (B, V, 64) in positions, 0 for none, and logits (B, V, 64, num_periods); returns the mean, a scalar."""
+        """Returns the mean loss, a scalar, for periods in positions, (B, V, 64), 0 for none, and logits, (B, V, 64, P)."""
         last = logits.shape[-1] - 1
         place = ops.clip(period - self.period_offset, 0.0, float(last))
         lower = ops.minimum(ops.floor(place), float(last - 1))
         upper_share = ops.round(place - lower) if self.whole_periods else place - lower
         likelihoods = ops.log_softmax(logits, axis=-1)
         index = ops.cast(lower, "int32")
-        of_lower = ops.take_along_axis(likelihoods, index[..., None], axis=-1)[..., 0]
-        of_upper = ops.take_along_axis(likelihoods, index[..., None] + 1, axis=-1)[..., 0]
+        lower_log = ops.take_along_axis(likelihoods, index[..., None], axis=-1)[..., 0]
+        upper_log = ops.take_along_axis(likelihoods, index[..., None] + 1, axis=-1)[..., 0]
         repeats = ops.cast(period > 0, logits.dtype)
-        losses = -((1.0 - upper_share) * of_lower + upper_share * of_upper) * repeats
+        losses = -((1.0 - upper_share) * lower_log + upper_share * upper_log) * repeats
         return ops.sum(losses) / (ops.sum(repeats) + 1.0)
 
 
 def _finished_epochs(backup: Path) -> int:
-    """Returns how many epochs an interrupted run finished; `BackupAndRestore` resumes there."""
+    """Returns how many epochs an interrupted run has finished; `BackupAndRestore` resumes there."""
     metadata = backup / "training_metadata.json"
     return int(json.loads(metadata.read_text())["epoch"]) if metadata.exists() else 0
 
 
 def _read_log(folder: Path) -> list[dict[str, str]]:
-    """Returns the lines of a run's log, by column."""
+    """Returns the lines of a run's log, each by column."""
     log = folder / "log.csv"
     if not log.exists():
         return []
@@ -181,12 +180,12 @@ def _read_log(folder: Path) -> list[dict[str, str]]:
 
 
 def _is_logged(folder: Path, epochs: int) -> bool:
-    """Tells whether the log has a run's last epoch, which is written after all else of it."""
+    """Returns whether the log has the run's last epoch. It is written after everything else of the epoch."""
     return any(int(line["epoch"]) == epochs - 1 for line in _read_log(folder))
 
 
-def compile_lesson(lesson: TrainingModel, settings: TrainingSettings) -> None:
-    """Gives a lesson its losses and its optimizer."""
+def compile_model(model: TrainingModel, settings: TrainingSettings) -> None:
+    """Sets the losses and the optimizer of a training model."""
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=settings.learning_rate / 100,
         decay_steps=settings.steps - settings.warmup_steps,
@@ -194,7 +193,7 @@ def compile_lesson(lesson: TrainingModel, settings: TrainingSettings) -> None:
         warmup_steps=settings.warmup_steps,
         alpha=0.01,
     )
-    lesson.compile(
+    model.compile(
         optimizer=keras.optimizers.AdamW(
             schedule,
             weight_decay=settings.weight_decay,
@@ -203,7 +202,7 @@ def compile_lesson(lesson: TrainingModel, settings: TrainingSettings) -> None:
             ema_momentum=settings.average_decay,
         ),
         loss=[
-            PeriodLoss(lesson.network.config.period_offset, settings.whole_periods, name="period"),
+            PeriodLoss(model.network.config.period_offset, settings.whole_periods, name="period"),
             keras.losses.BinaryCrossentropy(from_logits=True, name="periodicity"),
         ],
         loss_weights=[1.0, settings.periodicity_weight],
@@ -212,10 +211,10 @@ def compile_lesson(lesson: TrainingModel, settings: TrainingSettings) -> None:
 
 
 def assign_matching(network: RepNet, path: Path) -> int:
-    """Gives a network every variable of a weights file that it has under the same name and in the same shape; returns how many.
+    """Assigns the variables of a weights file that the network has with the same name and shape; returns how many.
 
     Raises:
-      WeightsError: the file cannot be read.
+      WeightsError: The file cannot be read.
     """
     variables, assigned = network.variables_by_name(), 0
     for name, array in weights_file.read(path)[1].items():
@@ -226,10 +225,10 @@ def assign_matching(network: RepNet, path: Path) -> int:
 
 
 def describe_initial(settings: TrainingSettings) -> dict[str, Any]:
-    """Returns what the record of a run says of the weights that it starts from: their file's name, hash, and own record.
+    """Returns the record of the weights that a run starts from: file name, hash, and the record of their own training.
 
     Raises:
-      WeightsError: the file or its sidecar cannot be read, or the file is damaged.
+      WeightsError: The file cannot be read, or is damaged.
     """
     path = Path(settings.initial_weights)
     metadata, _ = weights_file.read(path)
@@ -237,35 +236,35 @@ def describe_initial(settings: TrainingSettings) -> dict[str, Any]:
 
 
 def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE, workers: int = 1) -> RepNet:
-    """Trains a network, or goes on where an interrupted call with the same folder stopped; a finished run is only loaded.
+    """Trains a network and returns it with averaged weights.
+
+    An interrupted run in the same folder is resumed. A finished one is only loaded.
 
     Args:
-      settings: what decides the run.
-      folder: gets `settings.json`, `initial.json` if the run starts from weights, `log.csv`, the last two epochs' checkpoints
-        while the run lasts, and the weights with their running average as `averaged.weights.h5` after every epoch.
-      config: the network.
-      workers: processes that draw clips.
-
-    Returns:
-      The network with averaged weights.
+      settings: Settings of the run.
+      folder: Folder of the run. It gets `settings.json`, `initial.json` if the run starts from weights, `log.csv`, the last two
+        epochs' checkpoints while the run lasts, and the averaged weights, `averaged.weights.h5` in Keras' format, after each
+        epoch.
+      config: Configuration of the network.
+      workers: Number of drawing processes.
 
     Raises:
-      ValueError: if `folder` holds a run with other settings, or from other weights of that name.
-      WeightsError: the weights to start from cannot be read.
-      RuntimeError: the loss is no number any more; the last epoch before that is kept.
+      ValueError: The folder has a run with other settings, or from other weights of the same name.
+      WeightsError: The weights to start from cannot be read.
+      RuntimeError: The loss is NaN. The last epoch before that is kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / "settings.json"
     described = json.dumps({"settings": dataclasses.asdict(settings), "network": dataclasses.asdict(config)}, indent=2)
     if record.exists() and json.loads(record.read_text()) != json.loads(described):
-        raise ValueError(f"{folder} holds a run with other settings: choose another folder. Received: {settings}")
+        raise ValueError(f"{folder} has a run with other settings: choose another folder. Received: {settings}")
     backup = folder / "backup"
     epochs = settings.steps // settings.steps_per_epoch
     begins = not (_finished_epochs(backup) or _is_logged(folder, epochs))
     if settings.initial_weights and begins:
         initial, known = folder / "initial.json", describe_initial(settings)
         if initial.exists() and json.loads(initial.read_text()) != known:
-            raise ValueError(f"{folder} holds a run from other weights: choose another folder. Received: {known['file']}")
+            raise ValueError(f"{folder} has a run from other weights: choose another folder. Received: {known['file']}")
         initial.write_text(json.dumps(known, indent=2) + "\n")
     record.write_text(described + "\n")
 
@@ -275,20 +274,20 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
         assign_matching(network, Path(settings.initial_weights))
     if settings.frozen_encoder:
         network.encoder.trainable = network.temporal.trainable = False
-    lesson = TrainingModel(network)
+    model = TrainingModel(network)
     averaged = folder / "averaged.weights.h5"
     if _is_logged(folder, epochs):
-        lesson.load_weights(averaged)
+        model.load_weights(averaged)
         return network
-    compile_lesson(lesson, settings)
-    lesson.fit(
+    compile_model(model, settings)
+    model.fit(
         draw_examples(settings, _finished_epochs(backup) * settings.steps_per_epoch, workers),
         steps_per_epoch=settings.steps_per_epoch,
         epochs=epochs,
         verbose=2,
         callbacks=[
-            keras.callbacks.TerminateOnNaN(raise_error=True),  # before an epoch of it is kept anywhere
-            # Two checkpoints, since being killed while one is written leaves it in pieces.
+            keras.callbacks.TerminateOnNaN(raise_error=True),  # before any weights of the epoch are saved
+            # Two checkpoints, since a run killed while writing one leaves it incomplete.
             keras.callbacks.BackupAndRestore(str(backup), double_checkpoint=True, delete_checkpoint=False),
             keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
             keras.callbacks.ModelCheckpoint(str(averaged), save_weights_only=True),
@@ -297,24 +296,24 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
     )
     if _is_logged(folder, epochs):
         shutil.rmtree(backup)
-    else:  # nothing was left to do: killed between the last checkpoint and what is written after it
-        lesson.optimizer.finalize_variable_values(lesson.trainable_variables)
-        lesson.save_weights(averaged)
+    else:  # the run was killed after its last checkpoint, before the files that follow
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        model.save_weights(averaged)
     return network
 
 
 def export(folder: Path, path: Path) -> str:
-    """Writes the averaged weights of a run as those of the preset `lite`, with the run's record in the sidecar.
+    """Writes the averaged weights of a run as weights of the preset `lite`, with the run's record in their metadata.
 
     Args:
-      folder: of a run, finished or not.
-      path: file to write, ending with `.weights.h5`.
+      folder: Folder of a run, finished or not.
+      path: File to write; must end with `.safetensors`.
 
     Returns:
-      The hash of the weights.
+      The hash of the model.
 
     Raises:
-      WeightsError: the file cannot be written, or the run trained another network than the preset's.
+      WeightsError: The file cannot be written, or the run trained another network than the preset's.
     """
     record = json.loads((folder / "settings.json").read_text())
     network = RepNet(RepNetConfig.from_json(record["network"]))

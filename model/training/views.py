@@ -1,7 +1,7 @@
-"""Views: windows onto drawn clips that show their frames slower, faster, backwards, held, or one clip after another.
+"""Views: windows of drawn clips with their frames slower, faster, backwards or held, or with one clip after another.
 
-Drawing and encoding a clip is nearly all that a training step costs. A view costs a gather and the heads, so each clip is shown
-in several: the heads see more speeds, cuts and ends of videos than there are clips.
+Nearly all the cost of a training step is drawing and encoding clips; a view only costs a gather and the heads. So each clip is
+shown in several views, and the heads see more speeds, cuts and ends of videos than there are clips.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from model.config import WINDOW_FRAMES
 from model.training.motion import runs_of_two_cycles
 
 LONGEST_PERIOD = 32.5
-"""Positions; longer periods are not told from a window, and their frames count as not periodic."""
+"""Longest period in positions that a window can show; frames with a longer one count as not periodic."""
 
 SHORTEST_PERIOD = 2.2
-"""Positions; faster views would show a movement as another, slower one."""
+"""Shortest period in positions; in faster views a movement looks like another, slower one."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,9 +26,9 @@ class View:
     """A window of 64 positions.
 
     Attributes:
-      frames: (64,) int32, which frame of the clip each position shows.
-      period: (64,) float32, positions that a repetition takes; meaningful where `periodic`.
-      periodic: (64,) bool, whether the position belongs to repetitions whose period the network can tell.
+      frames: Frame of the clip that each position shows, (64,) int32.
+      period: Period in positions, (64,) float32; meaningful where `periodic`.
+      periodic: Whether the position belongs to repetitions whose period the network can tell, (64,) bool.
     """
 
     frames: np.ndarray
@@ -40,10 +40,10 @@ def show(clip_phase: np.ndarray, clip_period: np.ndarray, clip_active: np.ndarra
     """Returns the view whose positions show a clip at `places`.
 
     Args:
-      clip_phase: (num_frames,) cycles since some start, growing.
-      clip_period: (num_frames,) frames that a repetition takes.
-      clip_active: (num_frames,) bool, within repetitions.
-      places: (64,) float, fractional frames; beyond the clip its first or last frame is shown, and nothing repeats.
+      clip_phase: Phase in cycles, increasing, (num_frames,).
+      clip_period: Period in frames, (num_frames,).
+      clip_active: Whether each frame is within repetitions, (num_frames,) bool.
+      places: Fractional frames to show, (64,) float. Beyond the clip, its first or last frame is shown and nothing repeats.
     """
     last = len(clip_phase) - 1
     frames = np.clip(np.round(places), 0, last).astype(np.int32)
@@ -56,16 +56,16 @@ def show(clip_phase: np.ndarray, clip_period: np.ndarray, clip_active: np.ndarra
 
 
 def draw_places(rng: np.random.Generator, shortest_period: float) -> np.ndarray:
-    """Returns (64,) float, places of a view onto a clip of 64 frames, at some speed, in either direction.
+    """Returns the fractional frames, (64,) float, that a view of a clip of 64 frames shows, at some speed, in either direction.
 
     Args:
-      rng: what decides.
-      shortest_period: frames; of the clip.
+      rng: Source of randomness.
+      shortest_period: Shortest period of the clip in frames.
     """
     fastest = float(np.clip(shortest_period / SHORTEST_PERIOD, 1.0, 2.0))
     speed = 1.0 if rng.random() < 0.25 else float(np.exp(rng.uniform(np.log(0.5), np.log(fastest))))
     slack = WINDOW_FRAMES - 1 - speed * (WINDOW_FRAMES - 1)
-    # A clip that is over before the view starts at its beginning most of the time, as a video's last window does.
+    # A clip that ends before the view does mostly starts with the view, as in a video's last window.
     is_late = slack >= 0 or rng.random() < 0.3
     start = float(rng.uniform(min(slack, 0.0), max(slack, 0.0))) if is_late else 0.0
     places = start + speed * np.arange(WINDOW_FRAMES)
@@ -73,9 +73,9 @@ def draw_places(rng: np.random.Generator, shortest_period: float) -> np.ndarray:
 
 
 def join(first: View, second: View, cut: int, second_offset: int) -> View:
-    """Returns a view that shows `first` up to position `cut` and then `second`, whose frames count from `second_offset`.
+    """Returns a view that shows `first` up to position `cut`, then `second` with `second_offset` added to its frames.
 
-    Fewer than two cycles that are left of either are not periodic any more.
+    Where fewer than two cycles of either are left, they are no longer periodic.
     """
     frames = np.concatenate([first.frames[:cut], second.frames[cut:] + second_offset])
     period = np.concatenate([first.period[:cut], second.period[cut:]])
@@ -89,12 +89,12 @@ def join(first: View, second: View, cut: int, second_offset: int) -> View:
 def draw_views(
     rng: np.random.Generator, clips: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], per_clip: int
 ) -> list[View]:
-    """Returns `per_clip` views of each clip, in order, whose frames are numbered through the batch.
+    """Returns `per_clip` views of each clip, in order. Their frames are numbered across the batch.
 
     Args:
-      rng: what decides.
-      clips: phase, period and activity of each, see `show`.
-      per_clip: views of each; the first one always shows the clip as it is.
+      rng: Source of randomness.
+      clips: Phase, period and activity of each clip, see `show`.
+      per_clip: Views per clip; the first one always shows the clip unchanged.
     """
     out: list[View] = []
     for i, (phase, period, active) in enumerate(clips):

@@ -297,7 +297,7 @@ def test_a_frozen_encoder_stays_as_it_was(first, drawn, eager, tmp_path):
     initial = json.loads((tmp_path / "run" / "initial.json").read_text())
     (tmp_path / "run" / "log.csv").unlink()
     (tmp_path / "run" / "initial.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"holds a run from other weights.* Received: first\.safetensors"):
+    with pytest.raises(ValueError, match=r"has a run from other weights.* Received: first\.safetensors"):
         train(settings, tmp_path / "run", TINY)
     assert (initial["file"], initial["sha256"]) == ("first.safetensors", weights_file.read_metadata(path)["sha256"])
     frozen = {name for name in arrays if name.startswith(("base_model/", "temporal_"))}
@@ -312,7 +312,7 @@ def test_a_run_of_our_own_network_leaves_weights_and_a_record_and_refuses_other_
     assert (tmp_path / "averaged.weights.h5").exists()
     assert epochs_logged(tmp_path) == ["0", "1"]
     assert json.loads((tmp_path / "settings.json").read_text())["settings"]["steps"] == 2
-    with pytest.raises(ValueError, match="holds a run with other settings"):
+    with pytest.raises(ValueError, match="has a run with other settings"):
         train(TrainingSettings(steps=100), tmp_path)
 
 
