@@ -20,7 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 from benchmarks.report import print_result
-from model.counting import CountingOptions, count_repetitions
+from model.counting import count_repetitions
+from model.counting_options import CountingOptions
 from model.presets import PRESETS, load_model, load_weights
 from model.scoring import Scorer
 from model.training.clips import draw_video

@@ -21,7 +21,8 @@ import tensorflow as tf
 
 from benchmarks.report import median_sec, print_result
 from model.config import FRAME_SIZE, REPNET_2020, TAP_REACH, WINDOW_FRAMES
-from model.counting import Counted, CountingOptions, StrideRule, count_repetitions
+from model.counting import Counted, count_repetitions
+from model.counting_options import CountingOptions, StrideRule
 from model.logits import StrideLogits
 from model.network import RepNet
 from model.precision import Precision

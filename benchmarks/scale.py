@@ -27,7 +27,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from benchmarks.instant_parts import InstantScorer, decode
 from benchmarks.report import print_result
 from benchmarks.selection import make_provenance
-from model.counting import CountingOptions
+from model.counting_options import CountingOptions
 from transforms.counting import CountVideos
 from transforms.inference import RepNetModelHandler, ScoreChunks
 from transforms.records import ChunkScores, Selection, VideoRef

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 from collections.abc import Generator
 
-from model.counting import CountingOptions
+from model.counting_options import CountingOptions
 from model.presets import load_model
 from pipeline.command_line import UsageError
 from pipeline.options import make_counting, make_decoding, make_model

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from model import storage
 from model.config import WINDOW_FRAMES
-from model.counting import CountingOptions, StrideRule
+from model.counting_options import CountingOptions, StrideRule
 from model.logits import chunk_frames
 from model.precision import PRECISIONS, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel

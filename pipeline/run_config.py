@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 
-from model.counting import CountingOptions
+from model.counting_options import CountingOptions
 from model.presets import PRESETS, LoadedModel, weights_path
 from model.tensorflow_import import import_tensorflow
 from pipeline.command_line import UsageError, nearest, use_known_spelling

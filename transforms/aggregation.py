@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from model.config import WINDOW_FRAMES
-from model.counting import Counted, CountingOptions, count_repetitions
+from model.counting import Counted, count_repetitions
+from model.counting_options import CountingOptions
 from model.logits import concatenate
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode, Stage, describe_error

@@ -3,7 +3,8 @@
 import pytest
 
 from benchmarks.instant_parts import InstantScorer, decode
-from model.counting import CountingOptions, count_repetitions
+from model.counting import count_repetitions
+from model.counting_options import CountingOptions
 from tests.support.samples import make_video
 
 

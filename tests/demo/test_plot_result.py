@@ -4,7 +4,7 @@ import cv2
 import pytest
 
 from demo import plot_result
-from model.counting import CountingOptions
+from model.counting_options import CountingOptions
 from model.presets import WeightsError
 from pipeline.counter import Counter
 from tests.support.scorers import FakeScorer

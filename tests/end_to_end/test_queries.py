@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from model.counting import Segment
+from model.frame_counts import Segment
 from tests.support.samples import STARTED, UPDATED, UTC, make_failure, make_provenance, make_video, make_video_count
 from tests.support.warehouses import make_warehouse, stage
 from transforms.failure_codes import FailureCode

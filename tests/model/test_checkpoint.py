@@ -41,7 +41,7 @@ def test_the_published_layout_fits_the_network(year, config, request):
 
 
 def test_layers_known_by_position_alone_count_those_with_variables(tmp_path):
-    """Every third of twelve layers has variables, as far as the graph tells."""
+    """Three of twelve layers have variables."""
     layers = {f"base_model/layer-{n}": AutoTrackable() for n in range(12)}
     kernels = {f"base_model/layer-{n}/kernel": np.full(2, n, np.float32) for n in (2, 5, 10)}
     arrays = checkpoint.read_checkpoint(checkpoints.save(layers | kernels, tmp_path / "ckpt"))
@@ -133,7 +133,7 @@ def test_variables_of_another_type_are_refused(tmp_path):
 
 
 def test_two_variables_of_one_name_are_refused(tmp_path):
-    """Only one of the layers under a name with a slash could be told apart from the layer below."""
+    """A name with a slash looks the same as a layer below another."""
     first, second = (checkpoints.tree({"kernel": np.full(2, value, np.float32)}) for value in (1, 2))
     outer = AutoTrackable()
     setattr(outer, "a/b", first)

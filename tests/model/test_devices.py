@@ -1,4 +1,4 @@
-"""Where a GPU is required and there is none, nobody scores without noticing; where there is one, it is shared with care."""
+"""A required GPU that is missing is an error; memory of a GPU is allocated as needed."""
 
 import pytest
 import tensorflow as tf

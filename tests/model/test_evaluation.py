@@ -1,4 +1,4 @@
-"""The measures are what their formulas say, failures are wrong by each of them, and over no clips there is none."""
+"""Measures follow their formulas; failures count as wrong in each; without clips there is no measure."""
 
 import dataclasses
 import subprocess

@@ -159,7 +159,7 @@ def test_only_finite_weights_are_saved(tmp_path):
 
 @pytest.fixture
 def published(tiny_weights, monkeypatch):
-    """A published preset whose weights lie in the folder of `tiny_weights`, as if fetched."""
+    """A published preset whose weights are in the folder of `tiny_weights`, as if fetched."""
     preset = dataclasses.replace(
         TINY_PRESET, strides=(2,), files=(RemoteFile("ckpt-1.index", "http://nowhere/ckpt-1.index", 3, "0" * 64),)
     )
@@ -203,7 +203,7 @@ def test_the_shipped_weights_say_the_same_as_their_preset():
 
 
 @pytest.mark.parametrize("year", ["2020", "2025"])
-def test_a_checkpoint_s_kind_is_told_by_its_positions(year, request):
+def test_the_kind_of_a_checkpoint_follows_from_its_positions(year, request):
     prefix = request.getfixturevalue(f"standin_{year}")
     loaded = presets.load_model(prefix)
     preset = PRESETS[f"repnet-{year}"]
@@ -234,7 +234,7 @@ def test_an_unexpected_variable_is_refused_unless_the_file_is_the_published_one(
 
 
 @pytest.mark.parametrize("name", ["nothing", "/no/such/ckpt-70", ""])
-def test_what_is_neither_name_nor_file_is_answered_with_both(name):
+def test_an_unknown_model_is_answered_with_the_names_and_kinds_of_paths(name):
     with pytest.raises(WeightsError, match=f"{', '.join(PRESETS)}, or the path .* Received: '{name}'"):
         presets.load_model(name)
 
@@ -261,6 +261,6 @@ def test_a_model_that_is_not_there_is_refused_before_tensorflow_is_imported(name
     subprocess.run([sys.executable, "-c", code, name], check=True, timeout=60, env=environment, cwd=REPOSITORY)
 
 
-def test_only_cloud_storage_is_read_from_afar():
+def test_other_remote_schemes_are_refused():
     with pytest.raises(storage.StorageError, match="Received: 's3://bucket/ckpt-70'"):
         presets.load_model("s3://bucket/ckpt-70")

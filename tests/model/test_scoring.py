@@ -81,7 +81,7 @@ def test_no_length_makes_the_graph_be_traced_again(scorer):
 
 
 @pytest.mark.parametrize("strides", [(), (0, 1), (2, 2)])
-def test_strides_that_mean_nothing_are_refused(lite, strides):
+def test_invalid_strides_are_refused(lite, strides):
     with pytest.raises(ValueError, match="strides must be different whole numbers"):
         Scorer(lite, strides)
 
@@ -119,7 +119,7 @@ def test_bfloat16_counts_like_float32_under_the_notebooks_rule():
 class TestTooLittleMemory:
     @pytest.fixture
     def small(self, lite):
-        """A scorer on a device with room for so many frames at once, and the sizes that it has tried."""
+        """A scorer on a device with memory for 16 frames per batch, and the batch sizes it has tried."""
         scorer = Scorer(lite, (1, 2), batch_frames=64)
         compute, tried, room = scorer._frame_model, [], [16]
 
@@ -132,7 +132,7 @@ class TestTooLittleMemory:
         scorer._frame_model = compute_if_it_fits
         return scorer, tried, room
 
-    def test_half_as_many_frames_are_computed_at_once_from_then_on(self, lite, small):
+    def test_the_batch_is_halved_from_then_on(self, lite, small):
         scorer, tried, _ = small
         frames = synthetic_clip(3, 100, 11)
         scored = scorer.score(frames)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from model.counting import CountingOptions
+from model.counting_options import CountingOptions
 from pipeline.counter import Counter, count_video
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video

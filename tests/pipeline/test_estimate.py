@@ -5,7 +5,7 @@ import datetime
 import duckdb
 import pytest
 
-from model.counting import CountingOptions
+from model.counting_options import CountingOptions
 from pipeline.estimate import Estimate, estimate
 from pipeline.run_config import RunConfig, SourceConfig
 from tests.support.samples import STARTED, make_provenance, make_video_count

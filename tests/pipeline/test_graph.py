@@ -3,7 +3,7 @@
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from model.counting import CountingOptions
+from model.counting_options import CountingOptions
 from pipeline.graph import build_pipeline, make_handler
 from pipeline.run_config import LOCAL_RUNNER, RunConfig, SourceConfig
 from tests.support.samples import make_provenance

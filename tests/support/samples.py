@@ -5,7 +5,8 @@ import os
 
 import numpy as np
 
-from model.counting import Counted, Segment
+from model.counting import Counted
+from model.frame_counts import Segment
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode, Stage
 from transforms.records import Failure, VideoCount, VideoRef

@@ -10,7 +10,8 @@ import pytest
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from model.counting import CountingOptions, count_repetitions
+from model.counting import count_repetitions
+from model.counting_options import CountingOptions
 from model.logits import StrideLogits, concatenate, window_frames
 from transforms.aggregation import aggregate, find_flags
 from transforms.coders import VideoRefCoder

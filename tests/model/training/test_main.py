@@ -1,4 +1,4 @@
-"""The trainer's command: what it cannot do is one line and exit code 2."""
+"""Errors of the training command are one line with exit code 2."""
 
 import dataclasses
 import sys

@@ -1,4 +1,4 @@
-"""A run keeps a record, goes on with the clips where it was stopped, is not run twice, and is exported as it was trained."""
+"""A run keeps a record, resumes with the next clips, is not run twice, and is exported as it was trained."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ TINY = dataclasses.replace(checkpoints.TINY, num_periods=32)
 
 
 class InProcess:
-    """Stands in for the pool of processes, which take seconds to start, and notes what it is to draw."""
+    """Replaces the pool of processes, which take seconds to start, and records the seeds to draw."""
 
     seeds: ClassVar[list[int]] = []
 
@@ -47,7 +47,7 @@ class InProcess:
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The first seeds of the batches that are drawn, in order, some of them ahead of the network."""
+    """The first seed of every batch drawn, in order, prefetched ones included."""
     monkeypatch.setattr(InProcess, "seeds", [])
     monkeypatch.setattr(training, "ProcessPoolExecutor", InProcess)
     return InProcess.seeds
@@ -62,7 +62,7 @@ def eager():
 
 
 class InterruptionError(Exception):
-    """The second epoch does not begin."""
+    """Raised instead of starting the second epoch."""
 
 
 class InterruptingLogger(keras.callbacks.CSVLogger):
@@ -92,7 +92,7 @@ def assert_same(network, other):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_the_batches_where_it_was_interrupted(drawn, eager, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes_with_the_next_batch(drawn, eager, tmp_path, monkeypatch):
     interrupt(tmp_path, monkeypatch)
     assert drawn == list(range(FIRST_SEED, FIRST_SEED + len(drawn)))
     assert epochs_logged(tmp_path) == ["0"]
@@ -140,7 +140,7 @@ def test_a_run_killed_after_its_last_checkpoint_is_finished_and_not_started_over
 
 
 class DivergingLogger(keras.callbacks.CSVLogger):
-    """The log of a run whose loss is no number in its second epoch."""
+    """The log of a run whose loss is NaN in its second epoch."""
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 1:
@@ -321,6 +321,6 @@ def test_a_run_is_a_whole_number_of_epochs():
         TrainingSettings(steps=150)
 
 
-def test_only_parts_that_there_are_can_be_left_out():
+def test_only_known_parts_can_be_left_out():
     with pytest.raises(ValueError, match="Received: cats"):
         TrainingSettings(without="camera,cats")

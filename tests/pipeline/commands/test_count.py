@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from model.counting import CountingOptions
+from model.counting_options import CountingOptions
 from model.presets import WeightsError
 from pipeline.counter import Counter
 from pipeline.main import main

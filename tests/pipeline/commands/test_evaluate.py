@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from model.counting import CountingOptions
+from model.counting_options import CountingOptions
 from model.presets import WeightsError
 from pipeline import evaluation_plot
 from pipeline.commands import evaluate as evaluate_command

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from model.config import LITE
-from model.counting import CountingOptions
+from model.counting_options import CountingOptions
 from model.presets import PRESETS, LoadedModel
 from pipeline import execute
 from pipeline.main import parse

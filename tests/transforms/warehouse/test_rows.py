@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from model.counting import CountingOptions, Segment
+from model.counting_options import CountingOptions
+from model.frame_counts import Segment
 from tests.support.samples import (
     STARTED,
     UTC,
