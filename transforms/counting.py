@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+import transforms.coders  # noqa: F401  # registers the deterministic coder of VideoRef, by which videos are grouped
 from model.counting_options import CountingOptions
 from transforms.aggregation import aggregate
 from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, VideoCount, VideoRef

@@ -1,8 +1,10 @@
-"""A fake model for tests of everything around the model. Its scores depend on brightness only."""
+"""Fake models for tests of everything around the model."""
 
 import numpy as np
 
 from model.logits import StrideLogits, window_frames
+from tests.support.samples import make_video
+from transforms.records import FrameChunk
 
 PERIOD_FRAMES = 20
 
@@ -23,3 +25,24 @@ class FakeScorer:
             periodicity = np.full(num_positions, 9.0 / stride if frames.mean() > 5 else -9.0, np.float32)
             logits[stride] = StrideLogits(period, periodicity)
         return logits
+
+
+POISON = 13
+"""Sum of frames at which `SumScorer` raises an error."""
+
+
+class SumScorer:
+    """Scores by integer arithmetic: the logits of stride s are the sum of the frames times s."""
+
+    def score(self, frames, *, is_last=True):
+        total = int(frames.sum())
+        if total == POISON:
+            raise ArithmeticError("this chunk\nis poison " + "x" * 1000)
+        return {stride: StrideLogits(np.full((1, 1), total * stride), np.full(1, float(is_last))) for stride in (1, 2)}
+
+
+def sum_chunk(total, index=0, facts=None, num_frames=3):
+    """Returns a chunk whose frames have this sum."""
+    frames = np.zeros((num_frames, 2, 2, 3), np.uint8)
+    frames[0, 0, 0, 0] = total
+    return FrameChunk(make_video("a.mp4"), index, frames, np.arange(num_frames) / 30, facts)

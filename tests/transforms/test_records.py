@@ -1,43 +1,14 @@
-"""Records keep their values on the way between workers."""
+"""Records say in one place what a video, a count or a failure is."""
 
-import datetime
-
-import apache_beam as beam
 import pytest
 
 from tests.support.markdown import table_rows
-from tests.support.samples import make_failure, make_video_count
-from transforms.coders import VideoRefCoder
-from transforms.records import VideoFlag, VideoRef, VideoResult, rounded_count
-
-
-def ref(uri="a.mp4", generation=2**62):
-    return VideoRef(uri, generation, 2**40, datetime.datetime(2025, 3, 1, 12, 0, 0, 123456, tzinfo=datetime.timezone.utc))
-
-
-@pytest.mark.parametrize("uri", ["gs://gym/a.mp4", "späť/🏋.mp4", 'quo"te\n.mp4', "not-utf8-\udcff.mp4", ""])
-def test_the_coder_returns_the_video_that_was_encoded(uri):
-    coder = VideoRefCoder()
-
-    assert coder.decode(coder.encode(ref(uri))) == ref(uri)
-
-
-def test_the_coder_distinguishes_generations():
-    coder = VideoRefCoder()
-
-    assert coder.encode(ref(generation=7)) == coder.encode(ref(generation=7))
-    assert coder.encode(ref(generation=7)) != coder.encode(ref(generation=8))
-
-
-def test_beam_finds_the_coder_and_may_group_by_it():
-    coder = beam.coders.registry.get_coder(VideoRef)
-
-    assert isinstance(coder, VideoRefCoder)
-    assert coder.is_deterministic()
+from tests.support.samples import make_failure, make_video, make_video_count
+from transforms.records import VideoFlag, VideoResult, rounded_count
 
 
 def test_a_video_is_readable_in_a_log():
-    assert repr(ref("gs://gym/a.mp4", generation=7)) == "gs://gym/a.mp4#7"
+    assert repr(make_video("gs://gym/a.mp4", generation=7)) == "gs://gym/a.mp4#7"
 
 
 @pytest.mark.parametrize(("count", "rounded"), [(0.0, 0), (0.49, 0), (0.5, 1), (1.5, 2), (2.5, 3), (11.6, 12)])

@@ -14,7 +14,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
 from transforms.failure_codes import FailureCode, Stage
-from transforms.failure_limit import FailureLimit, TooManyFailuresError
+from transforms.failure_limit import FailureLimit
 from transforms.records import SelectionTotals
 from transforms.staging import CommitRows, StageRows, _WriteRowsFn
 from transforms.warehouse import parquet as staged_files
@@ -129,20 +129,6 @@ class TestFailureLimit:
         assert warehouse.run_totals("run-1") == RunTotals(10, 8, 2, 0, 800, 80.0)
         assert [len(rows) for rows in contents(warehouse, VIDEO_COUNTS, FAILURES)] == [8, 2]
         assert not os.path.exists(warehouse.staging_folder("run-1"))
-
-    @pytest.mark.parametrize(("counted", "failed", "fails"), [(0, 20, False), (19, 2, True), (20, 1, False), (0, 21, True)])
-    def test_few_videos_and_a_small_share_of_failures_are_allowed(self, counted, failed, fails):
-        totals = RunTotals(counted + failed + 100, counted, failed, 100, 0, 0.0)
-        if fails:
-            with pytest.raises(TooManyFailuresError, match="the view failures_by_code shows the causes"):
-                FailureLimit().check(totals)
-        else:
-            FailureLimit().check(totals)
-
-    @pytest.mark.parametrize("ratio", [-0.1, 1.5, math.nan])
-    def test_a_share_is_from_0_to_1(self, ratio):
-        with pytest.raises(ValueError, match=r"max_failure_ratio must be from 0 to 1\. Received: "):
-            FailureLimit(ratio)
 
 
 class TestFiles:

@@ -1,0 +1,24 @@
+"""A run fails if too large a share of its videos failed."""
+
+import math
+
+import pytest
+
+from transforms.failure_limit import FailureLimit, TooManyFailuresError
+from transforms.warehouse.rows import RunTotals
+
+
+@pytest.mark.parametrize(("counted", "failed", "fails"), [(0, 20, False), (19, 2, True), (20, 1, False), (0, 21, True)])
+def test_a_run_fails_above_the_limit_unless_it_has_few_videos(counted, failed, fails):
+    totals = RunTotals(counted + failed + 100, counted, failed, 100, 0, 0.0)
+    if fails:
+        with pytest.raises(TooManyFailuresError, match="the view failures_by_code shows the causes"):
+            FailureLimit().check(totals)
+    else:
+        FailureLimit().check(totals)
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1.5, math.nan])
+def test_a_limit_outside_0_to_1_is_refused(ratio):
+    with pytest.raises(ValueError, match=r"max_failure_ratio must be from 0 to 1\. Received: "):
+        FailureLimit(ratio)

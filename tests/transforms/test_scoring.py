@@ -1,0 +1,75 @@
+"""A chunk becomes scores, or a failure in one line; a model is loaded as the run names it."""
+
+import sys
+import types
+import weakref
+
+import pytest
+
+from model.storage import WeightsError
+from tests.support.scorers import POISON, SumScorer, sum_chunk
+from transforms.failure_codes import FailureCode, Stage
+from transforms.records import Failure
+from transforms.scoring import ModelConfig, score_or_fail
+
+
+def test_a_chunk_that_cannot_be_scored_is_a_failure():
+    chunk = sum_chunk(POISON, index=1)
+    failure = score_or_fail(chunk, SumScorer())
+    assert isinstance(failure, Failure)
+    assert (failure.video, failure.stage, failure.code) == (chunk.video, Stage.SCORE, FailureCode.SCORING_FAILED)
+
+
+def test_an_error_is_one_line_in_the_log_and_a_traceback_at_debug_level(caplog):
+    caplog.set_level("DEBUG", logger="transforms.scoring")
+    score_or_fail(sum_chunk(POISON, index=3), SumScorer())
+    line, trace = caplog.records
+    assert (line.levelname, line.exc_info) == ("INFO", None)
+    assert line.getMessage().startswith("Scoring chunk 3 of 'a.mp4' failed: ArithmeticError: this chunk is poison")
+    assert trace.levelname == "DEBUG"
+    assert trace.exc_info
+
+
+@pytest.fixture
+def fake_model_modules(monkeypatch):
+    """Replaces the modules that load and score by fakes without TensorFlow; returns the arguments that they received."""
+    asked: dict[str, object] = {}
+
+    class Scorer:
+        def __init__(self, network, strides, precision, batch_frames):
+            asked.update(network=network, strides=strides, precision=precision, batch_frames=batch_frames)
+
+        def warm_up(self):
+            asked["warm"] = True
+
+    def load_model(name_or_path):
+        asked["model"] = name_or_path
+        return types.SimpleNamespace(network="network", sha256="f" * 64)
+
+    monkeypatch.setitem(sys.modules, "model.devices", types.SimpleNamespace(prepare_gpus=lambda require: require))
+    monkeypatch.setitem(sys.modules, "model.presets", types.SimpleNamespace(load_model=load_model))
+    monkeypatch.setitem(sys.modules, "model.scoring", types.SimpleNamespace(Precision=str.upper, Scorer=Scorer))
+    return asked
+
+
+def test_the_model_is_loaded_by_name_and_scores_its_strides(fake_model_modules):
+    scorer = ModelConfig("lite", "f" * 64, (4, 5), "bfloat16", 1).load_scorer()
+    assert weakref.ref(scorer)() is scorer
+    assert fake_model_modules == {
+        "model": "lite",
+        "network": "network",
+        "strides": (4, 5),
+        "precision": "BFLOAT16",
+        "batch_frames": 64,
+    }
+
+
+def test_on_a_gpu_the_model_warms_up_before_the_first_chunk(fake_model_modules):
+    ModelConfig("lite", "f" * 64, (4, 5), "bfloat16", 1, 256, require_gpu=True).load_scorer()
+    assert (fake_model_modules["warm"], fake_model_modules["batch_frames"]) == (True, 256)
+
+
+@pytest.mark.usefixtures("fake_model_modules")
+def test_weights_that_changed_since_the_run_began_are_refused():
+    with pytest.raises(WeightsError, match=rf"weights of 'lite' changed .* hash was {'0' * 64}\. Received: {'f' * 64}"):
+        ModelConfig("lite", "0" * 64, (1,), "float32", 1).load_scorer()
