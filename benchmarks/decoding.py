@@ -173,7 +173,7 @@ def measure_pipeline(folder: Path, num_clips: int, repeats: int) -> dict[str, fl
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measures and prints."""
+    """Runs the measurements and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--repeats", type=int, default=3, help="number of measurements, of which to take the median. Default: 3"

@@ -37,7 +37,7 @@ def device_name() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measures and prints."""
+    """Runs the measurements and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--models", nargs="+", default=["lite", "repnet-2020"], choices=sorted(PRESETS), help="Default: lite repnet-2020"

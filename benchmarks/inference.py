@@ -114,7 +114,7 @@ def matrix_rate_flops(precision: Precision) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measures and prints."""
+    """Runs the measurements and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--seconds", type=int, nargs="+", default=[10, 180], help="lengths of the clips, in seconds. Default: 10 180"

@@ -44,7 +44,7 @@ def draw_video(path: Path, minutes: float) -> None:
 
 def count(path: Path, folder: Path) -> tuple[float, float]:
     """Counts a video with `repcount run`; returns its peak resident memory in MiB and its wall time in seconds."""
-    command = [sys.executable, "-m", "pipeline.main", "run", "--input", str(path), "--output", f"duckdb:{folder}/counts.duckdb"]
+    command = [sys.executable, "-m", "pipeline", "run", "--input", str(path), "--output", f"duckdb:{folder}/counts.duckdb"]
     started = time.perf_counter()
     process = subprocess.Popen(command)
     _, status, usage = os.wait4(process.pid, 0)

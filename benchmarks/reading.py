@@ -52,7 +52,7 @@ def measure(methods: dict[str, Callable[[str, BinaryIO], None]], uri: str, repea
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measures and prints."""
+    """Runs the measurements and prints the results."""
     from tests.google_cloud import servers
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -112,7 +112,7 @@ def element_bytes() -> Iterator[tuple[str, int]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measures and prints."""
+    """Runs the measurements and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--videos", type=int, nargs="+", default=[20_000, 100_000], help="number of videos of each run. Default: 20000 100000"

@@ -86,19 +86,19 @@ def fill_tables(warehouse: Warehouse, done: list[VideoRef]) -> None:
     warehouse.remove_staging(provenance.run_id)
 
 
-def list_and_select(pattern: str, output: str, temp_location: str, told: str) -> int:
+def list_and_select(pattern: str, output: str, temp_location: str, totals_path: str) -> int:
     """Lists and selects as a run does; returns the number of new videos."""
     provenance, warehouse = make_provenance("benchmark"), open_warehouse(output, temp_location)
     with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
         listed = pipeline | ListVideos([pattern], warehouse.staging_folder(provenance.run_id))
         selected = listed | SelectVideos(warehouse, provenance, Selection())
-        _ = selected["totals"] | WriteTotals(told)
+        _ = selected["totals"] | WriteTotals(totals_path)
     warehouse.remove_staging(provenance.run_id)
-    totals = read_totals(told)
+    totals = read_totals(totals_path)
     return totals.selected if totals else 0
 
 
-def list_only(pattern: str, output: str, temp_location: str, told: str) -> int:
+def list_only(pattern: str, output: str, temp_location: str, totals_path: str) -> int:
     """Lists and returns the number of videos."""
     return sum(1 for _ in list_videos(pattern))
 
@@ -151,7 +151,7 @@ def cloud_scene(folder: Path, done: int, new: int) -> Iterator[tuple[str, str, s
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measures and prints."""
+    """Runs the measurements and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--done", type=int, default=100_000, help="videos in the tables. Default: 100000")
     parser.add_argument("--new", type=int, default=100, help="new videos. Default: 100")
@@ -159,9 +159,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     scene = cloud_scene if args.cloud else local_scene
     with tempfile.TemporaryDirectory() as name, scene(Path(name), args.done, args.new) as places:
-        listed, list_sec, list_mib = measure(list_only, *places, f"{name}/told")
+        listed, list_sec, list_mib = measure(list_only, *places, f"{name}/totals")
         print(f"listed {listed:,} videos: {list_sec:.1f} s, peak {list_mib:,.0f} MiB", flush=True)
-        selected, sec, mib = measure(list_and_select, *places, f"{name}/told")
+        selected, sec, mib = measure(list_and_select, *places, f"{name}/totals")
         print(f"listed them and selected {selected:,}: {sec:.1f} s, peak {mib:,.0f} MiB", flush=True)
     if (listed, selected) != (args.done + args.new, args.new):
         raise SystemExit(f"expected {args.done + args.new} videos and {args.new} new ones. Received: {listed}, {selected}")

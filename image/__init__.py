@@ -1,1 +1,1 @@
-"""What the image holds beside the packages."""
+"""Scripts of the container image: its smoke test and the entry of the Flex Template."""

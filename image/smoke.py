@@ -37,7 +37,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
         draw_clip(clip)
-        command = [sys.executable, "-m", "pipeline.main", "count", *sys.argv[1:], "--json", str(clip)]
+        command = [sys.executable, "-m", "pipeline", "count", *sys.argv[1:], "--json", str(clip)]
         counted = subprocess.run(command, check=False, capture_output=True, text=True)
     print(counted.stdout, end="")
     if counted.returncode:
