@@ -17,10 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import safetensors
-import safetensors.numpy
 
 from model import storage
 from model.config import RepNetConfig
@@ -88,6 +86,8 @@ def write(path: Path, config: RepNetConfig, arrays: Mapping[str, np.ndarray], me
     Raises:
       WeightsError: The path has another ending, or the disk is full or refuses.
     """
+    from safetensors.numpy import save
+
     if not path.name.endswith(SUFFIX):
         raise WeightsError(f"the name of a weights file must end with {SUFFIX}. Received: {str(path)!r}")
     sha256 = model_sha256(config, arrays)
@@ -95,7 +95,7 @@ def write(path: Path, config: RepNetConfig, arrays: Mapping[str, np.ndarray], me
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(safetensors.numpy.save(dict(arrays), {_METADATA_KEY: described}))
+        partial.write_bytes(save(dict(arrays), {_METADATA_KEY: described}))
         os.replace(partial, path)
     except OSError as error:
         reason = "the disk is full" if error.errno in storage.DISK_FULL else " ".join(str(error).split())
@@ -166,6 +166,8 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
 
 def _read_old(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Returns metadata and arrays of NAME.weights.h5 and the JSON file beside it, which has the hash of the whole HDF5 file."""
+    import h5py  # slow to import, and only needed for old files
+
     metadata = _read_sidecar(path)
     arrays: dict[str, np.ndarray] = {}
 

@@ -32,7 +32,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default=DEFAULT_PRESET,
         metavar="NAME|PATH",
-        help="lite, repnet-2020, repnet-2025, or a checkpoint's path. Default: %(default)s",
+        help=f"{', '.join(PRESETS)}, or the path of a weights file or checkpoint. Default: %(default)s",
     )
     model.add_argument(
         "--precision",

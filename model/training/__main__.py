@@ -12,6 +12,7 @@ import typing
 from pathlib import Path
 
 from model.config import LITE, RepNetConfig
+from model.presets import PRESETS
 from model.storage import WeightsError
 from model.training.train import TrainingSettings, export, train
 
@@ -44,11 +45,13 @@ def main() -> None:
     export_parser = commands.add_parser("export", help="write a run's weights to a file that the program loads")
     export_parser.add_argument("folder", type=Path, help="folder of the run")
     export_parser.add_argument("weights", type=Path, help="file to write, ending with .safetensors")
+    own = [name for name, preset in PRESETS.items() if not preset.files]
+    export_parser.add_argument("--preset", choices=own, default="lite", help="preset that the weights are of. Default: lite")
     args = vars(parser.parse_args())
     command, folder = args.pop("command"), args.pop("folder")
     try:
         if command == "export":
-            print(export(folder, args["weights"]))
+            print(export(folder, args["weights"], args["preset"]))
         else:
             workers = args.pop("workers")
             config = dataclasses.replace(LITE, **{name: args.pop(name) for name in _NETWORK_FIELDS})

@@ -302,12 +302,13 @@ def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE,
     return network
 
 
-def export(folder: Path, path: Path) -> str:
-    """Writes the averaged weights of a run as weights of the preset `lite`, with the run's record in their metadata.
+def export(folder: Path, path: Path, preset: str = "lite") -> str:
+    """Writes the averaged weights of a run as weights of a preset, with the run's record in their metadata.
 
     Args:
       folder: Folder of a run, finished or not.
       path: File to write; must end with `.safetensors`.
+      preset: Name of the preset, whose strides and counting options go into the metadata.
 
     Returns:
       The hash of the model.
@@ -327,4 +328,4 @@ def export(folder: Path, path: Path) -> str:
         "last_losses": {name: float(last[name]) for name in ("period_loss", "periodicity_loss")},
         "code_version": importlib.metadata.version("repcount"),
     }
-    return save_weights(path, network, PRESETS["lite"], {"made_by": "model.training, on drawn clips"}, training)
+    return save_weights(path, network, PRESETS[preset], {"made_by": "model.training, on drawn clips"}, training)

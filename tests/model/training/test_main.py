@@ -63,3 +63,14 @@ def test_parts_of_the_network_can_be_left_out(tmp_path, monkeypatch):
     command.main()
     changes = {"similarity": "relative", "layout_channels": 0, "similarity_rows": "absolute"}
     assert taken == [dataclasses.replace(LITE, **changes)]
+
+
+def test_weights_are_exported_as_those_of_a_preset_of_our_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "export", lambda *args: f"{args[1].name} of {args[2]}")
+    for words in (["a.safetensors"], ["a.safetensors", "--preset", "lite"]):
+        monkeypatch.setattr(sys, "argv", ["training", "export", str(tmp_path), *words])
+        command.main()
+        assert capsys.readouterr().out == "a.safetensors of lite\n"
+    monkeypatch.setattr(sys, "argv", ["training", "export", str(tmp_path), "a.safetensors", "--preset", "repnet-2020"])
+    with pytest.raises(SystemExit):
+        command.main()
