@@ -1,6 +1,6 @@
-"""The picture of an evaluation: every count against its true count, and the curves of the clips that came out worst.
+"""The picture of an evaluation: all counts against the true counts, and the curves of the clips with the largest errors.
 
-Matplotlib is imported once something is drawn. Names are never taken for its mathematics: `$` is a letter like any other.
+Matplotlib is imported only when something is drawn. In file names `$` is an ordinary character, not the start of a formula.
 """
 
 from __future__ import annotations
@@ -22,33 +22,35 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg", ".pdf")
-"""Ends of names, in lower case, of the formats that are written."""
+"""File suffixes of the supported formats, in lower case."""
 
 MAX_CURVES = 12
-"""Clips whose curves, and whose names beside their points, fit one picture."""
+"""Largest number of clips whose curves and names fit the picture."""
 
-_MAX_POINTS = 2000  # of a curve; more than a picture has pixels for, and few enough that Agg fills the area below
+_MAX_POINTS = 2000  # of a curve: more than the picture has pixels, but few enough for Agg to fill the area below
 _CURVES_A_COLUMN = 6
 _COUNTS_SIZE, _CURVE_SIZE = (7.0, 6.4), (5.6, 1.75)  # inches
 _TICKS = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 10_000, 100_000, 1_000_000)
-_EVEN_UP_TO = 3  # repetitions, about; few of them should not be squeezed by many, nor be stretched as logarithms would
-_LABEL_STEP = 0.04  # of the height of the axes
+_EVEN_UP_TO = (
+    3  # repetitions: the scale is linear up to about here and logarithmic above, so that both few and many are legible
+)
+_LABEL_STEP = 0.04  # as a share of the height of the axes
 _MAX_NAME_CHARS, _MAX_TITLE_CHARS = 40, 70
 _COUNT_COLOUR, _PERIODICITY_COLOUR, _WORST_COLOUR, _QUIET = "#1f6feb", "#f0883e", "#cf222e", "#57606a"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClipCurves:
-    """What is shown of one clip: m frames, evenly taken from all.
+    """The curves of one clip, at m evenly spaced frames.
 
     Attributes:
-      file: its name.
-      true_count: repetitions by its label.
-      count: repetitions that were counted.
-      duration_sec: of the video.
-      times_sec: (m,) float64, presentation times.
-      periodicity: (m,) float32, 0..1.
-      running_count: (m,) float64, repetitions up to and with the frame.
+      file: File name to show.
+      true_count: True number of repetitions.
+      count: Counted repetitions.
+      duration_sec: Duration of the video in seconds.
+      times_sec: Presentation times in seconds, (m,) float64.
+      periodicity: Periodicity, (m,) float32, 0..1.
+      running_count: Repetitions counted up to and including each frame, (m,) float64.
     """
 
     file: str
@@ -61,7 +63,7 @@ class ClipCurves:
 
 
 def take_curves(file: str, true_count: float, result: VideoCount) -> ClipCurves:
-    """Returns what the picture needs of a counted video; nothing in it holds on to the video's own arrays."""
+    """Returns the curves of a counted video. They are copies, so that the video's arrays can be freed."""
     num_frames = len(result.times_sec)
     shown = np.linspace(0, num_frames - 1, min(num_frames, _MAX_POINTS)).round().astype(int)
     return ClipCurves(
@@ -79,10 +81,10 @@ def plot(title: str, counts: Sequence[float | None], true_counts: Sequence[float
     """Returns the figure.
 
     Args:
-      title: stands above the counts.
-      counts: one for each clip; None for one that failed.
-      true_counts: as many.
-      worst: the clips whose curves are shown, from the worst on, at most `MAX_CURVES`; may be empty.
+      title: Title above the counts.
+      counts: Count of each clip. None for a failed clip.
+      true_counts: True count of each clip.
+      worst: Curves to show, those with the largest error first. At most `MAX_CURVES`; may be empty.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -105,11 +107,11 @@ def plot(title: str, counts: Sequence[float | None], true_counts: Sequence[float
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes the figure in the format of the path's suffix, all of it or nothing; raises OSError if the disk refuses."""
+    """Writes the figure in the format of the path's suffix, completely or not at all; raises OSError if that fails."""
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"Glyph \d+")  # a script that the font lacks is shown as boxes
+            warnings.filterwarnings("ignore", r"Glyph \d+")  # characters that the font lacks are shown as boxes
             figure.savefig(partial, format=path.suffix[1:].lower())
         os.replace(partial, path)
     finally:
@@ -117,7 +119,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _plot_counts(axes: Axes, counts: Sequence[float | None], true_counts: Sequence[float], worst: Sequence[ClipCurves]) -> None:
-    """Plots counts against true counts, both on the same scale: even at first, towards a logarithmic one further on."""
+    """Plots counts against true counts. Both axes are linear for few repetitions and logarithmic for many."""
     counted, true = np.array(counts, np.float64), np.array(true_counts, np.float64)
     failed = np.isnan(counted)
     limit = 1.25 * max(float(np.nanmax(np.append(counted, true))), 5)
@@ -132,7 +134,7 @@ def _plot_counts(axes: Axes, counts: Sequence[float | None], true_counts: Sequen
     axes.set_box_aspect(1)
 
     diagonal = np.linspace(0, limit, 500)
-    axes.fill_between(diagonal, diagonal - 1, diagonal + 1, color=_QUIET, alpha=0.15, linewidth=0, label="off by one at most")
+    axes.fill_between(diagonal, diagonal - 1, diagonal + 1, color=_QUIET, alpha=0.15, linewidth=0, label="off by at most one")
     axes.plot(diagonal, diagonal, color=_QUIET, linewidth=1)
     axes.plot(true[~failed], counted[~failed], "o", color=_COUNT_COLOUR, alpha=0.6, markersize=5, markeredgewidth=0)
     if failed.any():
@@ -145,7 +147,7 @@ def _plot_counts(axes: Axes, counts: Sequence[float | None], true_counts: Sequen
 
 
 def _label_clips(axes: Axes, clips: Sequence[ClipCurves]) -> None:
-    """Writes names beside the points, one line for each, so that no two overlap; the limits of the axes must be set."""
+    """Writes names beside their points, without overlaps. The limits of the axes must be set before."""
     to_axes = axes.transData + axes.transAxes.inverted()
     places = [(*to_axes.transform((clip.true_count, clip.count)), clip) for clip in clips]
     text_y = 1.0
@@ -174,7 +176,7 @@ def _label_clips(axes: Axes, clips: Sequence[ClipCurves]) -> None:
 
 
 def _plot_curves(axes: Axes, curves: ClipCurves) -> None:
-    """Plots how periodic a clip is at every moment, and how its count rises towards the true count or past it."""
+    """Plots a clip's periodicity and its running count over time, with the true count as a dashed line."""
     axes.fill_between(curves.times_sec, curves.periodicity, color=_PERIODICITY_COLOUR, alpha=0.4, linewidth=0)
     axes.set_ylim(0, 1)
     axes.set_xlim(0, curves.duration_sec)
@@ -191,6 +193,6 @@ def _plot_curves(axes: Axes, curves: ClipCurves) -> None:
 
 
 def _short(text: str, max_chars: int = _MAX_NAME_CHARS) -> str:
-    """Returns text that fits, by its end, in which files of a folder differ."""
+    """Returns text shortened at its start, since files of a folder differ at the end."""
     text = printable(text)
     return text if len(text) <= max_chars else f"…{text[1 - max_chars :]}"

@@ -1,4 +1,4 @@
-"""Worker processes of a local run: when one dies, Beam's runner waits for it for ever, and this puts an end to that."""
+"""Detects worker processes of a local run that die. Beam's runner would wait for them forever."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import threading
 from collections.abc import Iterator
 
 _WATCHER = "run_worker"
-"""Beam's name for a thread that waits for a worker process, and raises an error if it ends badly."""
+"""Name of the Beam thread that waits for a worker process, and raises an error if the process fails."""
 
 _PROGRAM = "apache_beam.runners.worker.sdk_worker_main"
-"""What a worker process runs, behind a shell."""
+"""Module that a worker process runs; its parent process is a shell."""
 
 
 class WorkerLostError(RuntimeError):
-    """A worker process died; what it was at is not done."""
+    """A worker process died, and its part of the run is missing."""
 
 
 @contextlib.contextmanager
 def lost_workers_are_errors() -> Iterator[None]:
-    """Raises WorkerLostError in the body if a worker process dies, and ends the others.
+    """Raises WorkerLostError in the body if a worker process dies, and kills the other workers.
 
-    Nothing is watched unless the main thread runs the body: only a signal wakes a thread that waits for a lock, and Python
-    hands signals to that one.
+    Does nothing unless the body runs in the main thread: only a signal interrupts a thread that waits for a lock, and Python
+    delivers signals to the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -38,7 +38,7 @@ def lost_workers_are_errors() -> Iterator[None]:
             report(error)
         elif not lost:
             lost.append(error.exc_value)
-            _end_workers()  # the runner waits for them, too, and they for the one that is lost
+            _kill_workers()  # the runner also waits for them, and they wait for the one that died
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def wake(number: int, frame: object) -> None:
@@ -53,15 +53,16 @@ def lost_workers_are_errors() -> Iterator[None]:
         signal.signal(signal.SIGUSR1, before)
 
 
-def _end_workers() -> None:
-    """Kills the worker processes that this process has started."""
+def _kill_workers() -> None:
+    """Kills the worker processes that this process started."""
     try:
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=False).stdout
-    except FileNotFoundError:  # a small system may lack it; then whoever started this run ends it
+        command = ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="]  # -ww: $COLUMNS does not cut lines short
+        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:  # a minimal system may lack ps; then the user has to end the run
         return
     processes = [line.split(None, 2) for line in listed.splitlines() if _PROGRAM in line]
     family = {str(os.getpid())}
-    for _ in range(2):  # a shell, and the worker that it started
+    for _ in range(2):  # a shell, then the worker that it started
         family |= {pid for pid, parent, _ in processes if parent in family}
     for pid in family - {str(os.getpid())}:
         with contextlib.suppress(ProcessLookupError):

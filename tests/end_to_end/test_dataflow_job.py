@@ -1,4 +1,4 @@
-"""A job that is sent to Dataflow has all that its workers need, and is not called a success before its rows are there."""
+"""A job for Dataflow has everything that its workers need, and succeeds only if its rows are in the tables."""
 
 import io
 import os
@@ -44,7 +44,7 @@ def submit(cloud, dataflow, *arguments, command="nightly", **environment):
 
 
 def said(finished):
-    """Returns the one line that the program itself has printed; Google's clients say more where there is no network."""
+    """Returns the one line of the program itself; without a network Google's clients print more."""
     (line,) = (line for line in finished.stderr.splitlines() if line.startswith("repcount run: "))
     return line
 
@@ -58,7 +58,7 @@ def staged_pipeline(cloud):
 
 
 def staged_files(cloud, name):
-    """Names of the files in a staged archive."""
+    """Returns the paths of the files in a staged archive."""
     from google.cloud import storage
 
     bucket = storage.Client(project=cloud.project).bucket(cloud.bucket)
@@ -68,7 +68,7 @@ def staged_files(cloud, name):
 
 
 def hinted_steps(pipeline):
-    """Names of the steps whose environment asks for an accelerator, and what they ask for."""
+    """Returns {step: accelerator} for the steps that ask for an accelerator."""
     hints = {
         name: environment.resource_hints.get("beam:resources:accelerator:v1", b"").decode()
         for name, environment in pipeline.components.environments.items()
@@ -78,11 +78,11 @@ def hinted_steps(pipeline):
 
 
 @pytest.mark.slow
-def test_a_job_is_sent_with_its_code_and_its_graph(cloud, dataflow, tmp_path):
+def test_a_job_is_submitted_with_its_code_and_its_graph(cloud, dataflow, tmp_path):
     cloud.upload("videos/a.mp4", draw_video(tmp_path / "a.mp4").read_bytes())
     finished = submit(cloud, dataflow, MACHINE_TYPE="n2-standard-4", MAX_WORKERS="7")
 
-    # This Dataflow says that the job is done, and nothing has counted anything.
+    # The stand-in reports the job as done, but nothing was counted.
     assert finished.returncode == 1, finished.stderr
     assert "it is not in the table `runs`" in said(finished)
 
@@ -140,7 +140,7 @@ def test_fused_the_whole_job_has_gpus_and_no_step_asks_for_one(cloud, dataflow, 
 
 
 @pytest.mark.slow
-def test_split_the_scoring_step_alone_asks_for_a_gpu(cloud, dataflow, tmp_path):
+def test_split_only_the_scoring_step_asks_for_a_gpu(cloud, dataflow, tmp_path):
     cloud.upload("videos/a.mp4", draw_video(tmp_path / "a.mp4").read_bytes())
     finished = submit(cloud, dataflow, "--no_wait", command="backfill", PLACEMENT="split", MACHINE_TYPE="n2-standard-8", **GPU)
     assert finished.returncode == 0, finished.stderr
@@ -158,20 +158,20 @@ def test_split_the_scoring_step_alone_asks_for_a_gpu(cloud, dataflow, tmp_path):
     assert scored
     names = [transform.unique_name for transform in pipeline.components.transforms.values()]
     assert {name for name in names if name.startswith("Score/On accelerators")} == set(hinted)
-    # Without a shuffle between them, Dataflow may decode on the machines that score.
+    # Without a shuffle between them, Dataflow could decode on the machines with GPUs.
     transforms = pipeline.components.transforms
     (pack,) = (name for name in names if name.startswith("Score/Pack/") and not transforms_of(pipeline, name))
     assert len(shuffled_between(transforms, pack, "Score/On accelerators")) == 1
 
 
 def transforms_of(pipeline, name):
-    """Returns the steps that a step consists of."""
+    """Returns the steps inside a composite step."""
     (step,) = (step for step in pipeline.components.transforms.values() if step.unique_name == name)
     return step.subtransforms
 
 
 @pytest.mark.slow
-def test_a_second_night_does_not_start_while_the_first_is_at_it(cloud, dataflow, tmp_path):
+def test_a_nightly_job_is_refused_while_another_is_active(cloud, dataflow, tmp_path):
     cloud.upload("videos/a.mp4", draw_video(tmp_path / "a.mp4").read_bytes())
     dataflow.active = [{"name": "repcount-nightly-20260101", "currentState": "JOB_STATE_RUNNING"}]
     finished = submit(cloud, dataflow)
@@ -182,7 +182,7 @@ def test_a_second_night_does_not_start_while_the_first_is_at_it(cloud, dataflow,
 
 
 def shuffled_between(transforms, first, last):
-    """Returns the names of the steps that shuffle what goes from one step to another."""
+    """Returns the names of the shuffles between two steps."""
     consumers = {}
     for transform in transforms.values():
         for collection in transform.inputs.values():

@@ -1,4 +1,4 @@
-"""A proxy on loopback in front of a server: it notes what is asked, and can fail, delay and drop requests for a test."""
+"""A proxy on loopback in front of a server. It records requests, and a test can make it fail, delay or drop them."""
 
 import contextlib
 import dataclasses
@@ -14,12 +14,12 @@ _HOP_HEADERS = {"transfer-encoding", "content-length", "connection", "accept-enc
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What a client asked.
+    """A client's request.
 
     Attributes:
-      method: in upper case.
-      path: with its query.
-      body: bytes, b"" if there are none.
+      method: HTTP method in upper case.
+      path: Path with the query.
+      body: Bytes of the body; b"" if there is none.
     """
 
     method: str
@@ -29,7 +29,7 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Response:
-    """What a client is told."""
+    """The response to a client."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -37,7 +37,7 @@ class Response:
 
     @classmethod
     def error(cls, status, reason, message):
-        """Returns an error as Google's services write it."""
+        """Returns an error in the format of Google's services."""
         detail = {"reason": reason, "message": message, "domain": "global"}
         return cls.json({"error": {"code": status, "message": message, "errors": [detail]}}, status)
 
@@ -47,11 +47,11 @@ class Response:
 
 
 class Pause:
-    """Holds the first request that matches, until it is released.
+    """Holds the first matching request until it is released.
 
     Attributes:
-      reached: set when that request is held.
-      is_taken: whether a request has matched.
+      reached: Event that is set once the request is held.
+      is_taken: Whether a request has matched.
     """
 
     def __init__(self, matches, after):
@@ -63,23 +63,23 @@ class Pause:
         self._forward = True
 
     def release(self, *, forward=True):
-        """Lets the request go on, or never arrive at the server if `forward` is False; the first call counts."""
+        """Lets the request continue, or drops it if `forward` is False. Only the first call has an effect."""
         if not self._released.is_set():
             self._forward = forward
         self._released.set()
 
     def hold(self):
-        """Waits to be released; returns whether to go on."""
+        """Waits for the release; returns whether to continue."""
         self.reached.set()
         return self._released.wait(120) and self._forward
 
 
 class Proxy:
-    """Forwards to `upstream`, a "host:port".
+    """A proxy that forwards to `upstream`, a "host:port".
 
     Attributes:
-      url: of the proxy.
-      requests: what was asked since the last `clear`.
+      url: URL of the proxy.
+      requests: Requests since the last `clear`.
     """
 
     def __init__(self, upstream):
@@ -98,24 +98,24 @@ class Proxy:
         self._server.server_close()
 
     def clear(self):
-        """Forgets all rules and requests; what is held is dropped, so that nothing of one test happens in the next."""
+        """Removes all rules and recorded requests, and drops held ones, so that no test affects the next."""
         with self._lock:
             for pause in self._pauses:
                 pause.release(forward=False)
             self.requests, self._faults, self._pauses = [], [], []
 
     def fail(self, matches, *, status=503, reason="backendError", times=1, reset=False):
-        """Answers the next requests that match with an error, or drops their connection."""
+        """Answers the next `times` matching requests with an error, or with `reset` drops their connections."""
         self._faults.append({"matches": matches, "status": status, "reason": reason, "times": times, "reset": reset})
 
     def pause(self, matches, *, after=False):
-        """Holds the next request that matches before it is forwarded, or, `after` that, its answer."""
+        """Holds the next matching request before it is forwarded or, with `after`, its response."""
         pause = Pause(matches, after)
         self._pauses.append(pause)
         return pause
 
     def answer(self, request, headers):
-        """Returns the upstream's answer; for subclasses to mend."""
+        """Returns the upstream's response. Subclasses correct it."""
         return self.forward(request.method, request.path, request.body, headers)
 
     def forward(self, method, path, body=b"", headers=()):
@@ -128,7 +128,7 @@ class Proxy:
         return Response(response.status, kept, response.read())
 
     def _fault(self, request):
-        """Returns the rule by which a request fails, None if it does not."""
+        """Returns the rule that makes a request fail; None if there is none."""
         with self._lock:
             for fault in self._faults:
                 if fault["times"] and fault["matches"](request):
@@ -162,14 +162,14 @@ class Proxy:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # headers and body are sent apart: it would wait 40 ms between them
+            disable_nagle_algorithm = True  # headers and body are sent separately, with 40 ms between them otherwise
 
             def handle_any(self):
                 response = proxy._handle(Request(self.command, self.path, self.read_body()), self.headers)
                 if response is None:
                     self.close_connection = True
                     return
-                with contextlib.suppress(ConnectionError):  # a client that was killed does not wait for it
+                with contextlib.suppress(ConnectionError):  # the client may have been killed
                     self.send_response(response.status)
                     for name, value in response.headers:
                         self.send_header(name, value)
@@ -197,10 +197,10 @@ class Proxy:
 
 
 class BigQueryProxy(Proxy):
-    """Mends what the emulator lets pass or forgets and the service does not.
+    """Corrects where the BigQuery emulator differs from the service.
 
-    - The id of a job is taken once; again, it is answered 409.
-    - A view says its query.
+    - A job ID can be used once. A second job with it gets a 409.
+    - A view has its query.
     """
 
     def __init__(self, upstream):

@@ -1,4 +1,4 @@
-"""Cloud Storage and BigQuery on this machine: servers that speak their protocols, for the genuine clients to talk to.
+"""Servers on this machine that speak the protocols of Cloud Storage and BigQuery, for tests with Google's real clients.
 
 They live in a virtual environment of their own, `.venv-servers`, which `make test` installs from `locks/servers.lock`.
 """
@@ -31,25 +31,25 @@ ENVIRONMENT = Path(__file__).parents[2] / ".venv-servers"
 _START_SEC = 60
 
 _WATCHED = '{ "$@"; kill -KILL 0; } & read -r line; kill -KILL 0'
-"""Runs a command until it or standard input ends, which is when the process at its other end does; then kills the group."""
+"""Runs a command until it ends or standard input closes, as when the starting process dies; then kills the process group."""
 
 
 def is_installed():
-    """Tells whether the servers are there to be started."""
+    """Returns whether the servers are installed."""
     return (ENVIRONMENT / "complete").exists()
 
 
 class Servers:
-    """Both servers, each behind a proxy, while the `with` block lasts.
+    """Both servers, each behind a proxy; a context manager that stops them at its end.
 
     Attributes:
-      storage: proxy in front of Cloud Storage.
-      bigquery: proxy in front of BigQuery.
-      variables: environment that leads clients to them.
+      storage: Proxy in front of Cloud Storage.
+      bigquery: Proxy in front of BigQuery.
+      variables: Environment variables that direct clients to the proxies.
     """
 
     def __init__(self, folder, objects=None):
-        """Takes a folder for their files, and empty objects to start with: names by bucket."""
+        """Takes a folder for the servers' files, and `objects`: {bucket: names of empty objects to start with}."""
         self._folder = Path(folder)
         self._objects = objects or {}
         self._exits = contextlib.ExitStack()
@@ -92,7 +92,7 @@ class Servers:
         home = self._folder / "home"
         extensions = home / ".duckdb" / "extensions" / "v1.5.5" / "linux_amd64"
         extensions.mkdir(parents=True)
-        # The server would download these.
+        # The server would otherwise download these.
         for path in glob.glob(f"{ENVIRONMENT}/lib/python*/site-packages/duckdb_extension_*/extensions/*/*.duckdb_extension"):
             shutil.copy(path, extensions)
         port = _free_port()
@@ -103,7 +103,7 @@ class Servers:
 
 
 def _write_objects(folder, objects):
-    """Writes what the storage server keeps of buckets and empty objects: one at a time, it would take it minutes for many."""
+    """Writes the storage server's files for buckets and empty objects. Uploading many objects one by one would take minutes."""
     created = "2026-01-01T00:00:00.000000Z"
     described = {"buckets": {}, "objects": {}, "resumable": {}, "bucket_iam_policies": {}, "soft_deleted": {}}
     for bucket, names in objects.items():
@@ -127,7 +127,7 @@ def _write_objects(folder, objects):
 
 @contextlib.contextmanager
 def _running(command, port, log, variables):
-    """Yields the address of a server in a process group of its own, which is killed at the end, or when this process is."""
+    """Yields the "host:port" of a server in its own process group, which is killed at the end or when this process dies."""
     with open(log, "wb") as file:
         process = subprocess.Popen(
             ["sh", "-c", _WATCHED, "sh", *command],
@@ -171,7 +171,7 @@ def _free_port():
 
 @contextlib.contextmanager
 def _token_server():
-    """Yields the address of a server that gives a token to whoever asks."""
+    """Yields the URL of a server that gives a token to every client."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
@@ -195,7 +195,7 @@ def _token_server():
 
 
 def _service_account(token_uri):
-    """Returns the key of a service account that exists nowhere."""
+    """Returns the key of a service account that does not exist."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -212,15 +212,15 @@ def _service_account(token_uri):
 
 
 class Cloud:
-    """A bucket and a data set of one test's own.
+    """A bucket and a data set for one test.
 
     Attributes:
-      project: of both.
-      bucket: its name.
-      dataset: its id.
-      variables: environment that leads clients in other processes to the servers.
-      storage: proxy in front of Cloud Storage.
-      bigquery: proxy in front of BigQuery.
+      project: Project of both.
+      bucket: Name of the bucket.
+      dataset: ID of the data set.
+      variables: Environment variables that direct clients in other processes to the servers.
+      storage: Proxy in front of Cloud Storage.
+      bigquery: Proxy in front of BigQuery.
     """
 
     def __init__(self, servers):
@@ -239,7 +239,7 @@ class Cloud:
 
     @property
     def output(self):
-        """What `--output` says for the data set."""
+        """Value of `--output` for the data set."""
         return f"bigquery:{self.project}.{self.dataset}"
 
     @property
@@ -258,7 +258,7 @@ class Cloud:
         return bigquery.Client(project=self.project)
 
     def upload(self, name, content):
-        """Uploads an object; returns its address."""
+        """Uploads an object and returns its URI."""
         self._storage_client().bucket(self.bucket).blob(name).upload_from_string(content)
         return f"gs://{self.bucket}/{name}"
 
@@ -267,12 +267,12 @@ class Cloud:
         return [blob.name for blob in self._storage_client().bucket(self.bucket).list_blobs(prefix=prefix)]
 
     def rows(self, sql):
-        """Returns the rows of a query as dicts; tables are those of the data set."""
+        """Returns the rows of a query as dicts. Table names refer to the data set."""
         from google.cloud import bigquery
 
         config = bigquery.QueryJobConfig(default_dataset=f"{self.project}.{self.dataset}")
         return [dict(row) for row in self.client().query(sql, job_config=config).result()]
 
     def tables(self):
-        """Returns the ids of all tables and views."""
+        """Returns the IDs of all tables and views."""
         return sorted(table.table_id for table in self.client().list_tables(f"{self.project}.{self.dataset}"))

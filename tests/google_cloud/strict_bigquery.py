@@ -1,4 +1,4 @@
-"""What the BigQuery emulator lets pass and the service does not, so that a test does not pass by its leniency."""
+"""A proxy that refuses what BigQuery refuses but its emulator accepts, so that tests do not pass by mistake."""
 
 import email
 import glob
@@ -16,22 +16,22 @@ _INSERT_ALL = re.compile(r"(/bigquery/v2/.*/tables/[^/]+)/insertAll$")
 
 
 class StrictBigQueryProxy(BigQueryProxy):
-    """Makes loads and streamed rows as strict as the service's, and lets files be uploaded with a load job.
+    """Checks loads and streamed rows as strictly as the service, and accepts files that are uploaded with a load job.
 
-    - A load of JSON lines or Parquet fails, and changes nothing, if a file is missing, a row has a field that the table lacks,
-      or a REQUIRED field is missing or NULL. The emulator takes such rows, and keeps those of the files before a missing one.
-    - A load of Parquet fails if its columns are in another order than the table's. The service goes by their names, the
-      emulator by their places: it would put values into the wrong columns without a word.
-    - A load into a table that is not there makes it with the partitions and clusters that the job names.
+    - A load of JSON lines or Parquet fails and changes nothing if a file is missing, a row has a field that the table lacks, or
+      a REQUIRED field is missing or NULL. The emulator accepts such rows, and keeps rows of files before a missing one.
+    - A load of Parquet fails if its columns are in another order than the table's. The service matches columns by name, the
+      emulator by position, so that values would land in the wrong columns.
+    - A load into a missing table creates it with the partitions and clusters of the job.
     - Streamed rows are refused one by one, for the same reasons.
-    - A job with an upload takes its id once, as other jobs do, and its file may be of the type */*, which Google's client says.
+    - A job with an upload can use its ID once, like other jobs. Its file may have the type */*, which Google's client sends.
 
-    Still lenient: statements such as INSERT and MERGE may write NULL into REQUIRED columns, and a MERGE whose source has two
-    rows for one of the target is no error. `require_partition_filter` and `expires` are forgotten.
+    Still lenient: statements such as INSERT and MERGE may write NULL into REQUIRED columns. A MERGE whose source has two rows
+    for one target row is not an error. `require_partition_filter` and `expires` are ignored.
     """
 
     def __init__(self, upstream, objects):
-        """Takes the folder in which the storage server keeps a folder per bucket."""
+        """Takes the folder in which the storage server keeps one folder per bucket."""
         super().__init__(upstream)
         self._objects = objects
         self._failed_jobs = {}
@@ -52,7 +52,7 @@ class StrictBigQueryProxy(BigQueryProxy):
         if "uploadType=multipart" in request.path:
             body = re.sub(rb"(?i)(\ncontent-type:) \*/\*", rb"\1 application/octet-stream", body, count=1)
             job, uploaded = _parts(headers["Content-Type"], body)
-        elif "uploadType" in request.path:  # the file follows in pieces, which nothing here does
+        elif "uploadType" in request.path:  # a resumable upload, which no test uses
             return self.forward(request.method, request.path, body, headers)
         else:
             job = json.loads(body)
@@ -65,7 +65,7 @@ class StrictBigQueryProxy(BigQueryProxy):
         return self.forward(request.method, request.path, body, headers)
 
     def _is_taken(self, job):
-        """Takes a job's id; returns whether it was taken before."""
+        """Records a job's ID; returns whether it was used before."""
         job_id = job.get("jobReference", {}).get("jobId")
         with self._lock:
             is_taken = job_id in self._job_ids
@@ -74,7 +74,7 @@ class StrictBigQueryProxy(BigQueryProxy):
         return is_taken
 
     def _fail_load(self, job, uploaded):
-        """Returns the answer to a load job that the service would end with an error, None if there is none."""
+        """Returns the response to a load job that the service would fail; None if the job is valid."""
         load = job["configuration"].get("load")
         if not load:
             return None
@@ -97,13 +97,13 @@ class StrictBigQueryProxy(BigQueryProxy):
         return Response.json(failed)
 
     def _find_error(self, load, fields, columns, uploaded):
-        """Returns the reason and message of the first error, None if there is none.
+        """Returns the reason and message of the first error; None if there is none.
 
         Args:
-          load: configuration of the job.
-          fields: its schema, or that of the table.
-          columns: those of the table, in its order.
-          uploaded: bytes that came with the job, None if it names files.
+          load: Configuration of the job.
+          fields: Schema of the job, or of the table if the job has none.
+          columns: Columns of the table, in its order.
+          uploaded: Bytes that were uploaded with the job; None if the job names files.
         """
         paths = []
         for uri in load.get("sourceUris", []):
@@ -133,7 +133,7 @@ class StrictBigQueryProxy(BigQueryProxy):
         self.forward("POST", path.rpartition("/")[0], json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def _insert_all(self, path, request):
-        """Returns the answer that refuses streamed rows, None if all are right."""
+        """Returns the response that refuses streamed rows; None if all are valid."""
         table = self._get(path)
         if not table:
             return None
@@ -147,13 +147,13 @@ class StrictBigQueryProxy(BigQueryProxy):
         return Response.json({"kind": "bigquery#tableDataInsertAllResponse", "insertErrors": refused}) if refused else None
 
     def _get(self, path):
-        """Returns what is at a path, None if nothing is."""
+        """Returns the resource at a path; None if it does not exist."""
         response = self.forward("GET", path)
         return json.loads(response.body) if response.status == 200 else None
 
 
 def find_row_error(row, fields, path=""):
-    """Returns what is wrong with a row of a table, None if nothing is; names are told apart without their case."""
+    """Returns what is wrong with a row of a table; None if it is valid. Names are compared without case."""
     known = {field["name"].lower(): field for field in fields}
     values = {name.lower(): value for name, value in row.items()}
     for name in row:
@@ -189,7 +189,7 @@ def _find_parquet_error(path, fields, columns):
             return f"no such field: {name}."
     order = [column["name"].lower() for column in columns]
     if [name.lower() for name in table.column_names] != order:
-        return f"the server of these tests takes columns by their places, which must be {order}: {table.column_names}"
+        return f"columns must be in the order {order}, since the emulator matches them by position: {table.column_names}"
     return next(filter(None, (find_row_error(row, fields) for row in table.to_pylist())), None)
 
 
@@ -199,7 +199,7 @@ def _table_path(reference):
 
 
 def _parts(content_type, body):
-    """Returns the job and the file of an upload."""
+    """Returns the job and the file of a multipart upload."""
     message = email.message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
     job, file = message.get_payload()
     return json.loads(job.get_payload(decode=True)), file.get_payload(decode=True)

@@ -1,4 +1,4 @@
-"""A server ends with the process that started it, however that ends, and one that does not start says why."""
+"""A server ends with the process that started it, and a server that does not start says why."""
 
 import os
 import signal

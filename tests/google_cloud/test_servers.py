@@ -1,4 +1,4 @@
-"""The servers that other tests rely on do what these rely on."""
+"""The storage and BigQuery servers, and their proxies, behave as the other tests assume."""
 
 import datetime
 import threading
@@ -21,7 +21,7 @@ def test_objects_are_kept_by_name(cloud):
     assert cloud.objects("night/") == []
 
 
-def test_rows_come_back_as_they_went_in(cloud):
+def test_inserted_rows_are_returned_by_a_query(cloud):
     cloud.client().create_table(bigquery.Table(f"{cloud.project}.{cloud.dataset}.notes", NOTES))
     cloud.rows("INSERT INTO notes (name, day) VALUES ('a', DATE '2026-01-02'), ('b', NULL)")
     assert cloud.rows("SELECT * FROM notes ORDER BY name") == [
@@ -31,14 +31,14 @@ def test_rows_come_back_as_they_went_in(cloud):
     assert cloud.tables() == ["notes"]
 
 
-def test_the_id_of_a_job_is_taken_once(cloud):
+def test_a_job_id_can_be_used_once(cloud):
     cloud.client().query("SELECT 1", job_id=f"{cloud.dataset}-job", job_retry=None).result()
     with pytest.raises(Conflict):
         cloud.client().query("SELECT 1", job_id=f"{cloud.dataset}-job", job_retry=None)
     assert [row.values() for row in cloud.client().get_job(f"{cloud.dataset}-job").result()] == [(1,)]
 
 
-def test_a_view_tells_its_query(cloud):
+def test_a_view_has_its_query(cloud):
     view = bigquery.Table(f"{cloud.project}.{cloud.dataset}.one")
     view.view_query = "SELECT 1 AS one"
     cloud.client().create_table(view)
@@ -46,7 +46,7 @@ def test_a_view_tells_its_query(cloud):
     assert cloud.rows("SELECT * FROM one") == [{"one": 1}]
 
 
-def test_a_fault_happens_as_often_as_it_is_asked_for(cloud):
+def test_a_fault_happens_the_requested_number_of_times(cloud):
     cloud.bigquery.fail(is_query, status=403, reason="accessDenied")
     with pytest.raises(Forbidden, match="as the test wishes"):
         cloud.rows("SELECT 1 AS one")
@@ -94,7 +94,7 @@ def test_a_paused_request_that_is_dropped_never_arrives(cloud, is_cleared):
     assert cloud.rows("SELECT * FROM notes") == []
 
 
-def test_a_request_whose_answer_is_withheld_has_arrived(cloud):
+def test_a_request_whose_response_is_held_has_arrived(cloud):
     pause = cloud.storage.pause(lambda request: request.method == "POST" and b"withheld" in request.body, after=True)
     thread = threading.Thread(target=cloud.upload, args=("withheld.txt", b"1"))
     thread.start()

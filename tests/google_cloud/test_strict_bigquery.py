@@ -1,4 +1,4 @@
-"""Loads, MERGEs and parameters work through the proxy, and what the service refuses is refused."""
+"""Loads, MERGEs and parameters work through the proxy, which refuses what the service refuses."""
 
 import datetime
 import io
@@ -47,7 +47,7 @@ def make_table(cloud, name):
 
 
 def load(cloud, uris, table, *, job_id=None, **options):
-    """Loads files, of Parquet if nothing else is said, and returns the number of rows."""
+    """Loads files, Parquet unless the options say otherwise, and returns the number of rows."""
     lists = bigquery.format_options.ParquetOptions()
     lists.enable_list_inference = True
     options = {
@@ -73,7 +73,7 @@ def notes(cloud):
     return "notes"
 
 
-def test_parquet_files_are_loaded_as_they_are(cloud, notes):
+def test_parquet_files_are_loaded_unchanged(cloud, notes):
     spans = [{"first": 1, "label": "up"}, {"first": 2, "label": None}]
     files = [
         upload(cloud, "1.parquet", [row("a", spans=spans, score=math.nan)]),
@@ -88,7 +88,7 @@ def test_parquet_files_are_loaded_as_they_are(cloud, notes):
     assert num_rows(cloud, notes) == 1
 
 
-def test_a_merge_takes_nested_rows_and_parameters(cloud, notes):
+def test_a_merge_accepts_nested_rows_and_parameters(cloud, notes):
     make_table(cloud, "staged")
     later = TIME + datetime.timedelta(hours=1)
     spans = [{"first": 1, "label": "up"}]
@@ -125,7 +125,7 @@ SWAPPED = pa.schema(reversed(list(COLUMNS)))
         (row("a", more=1), MORE, "no such field: more"),
         (row(None), COLUMNS, "Missing required field: name"),
         (row("a", spans=[{"first": None, "label": "up"}]), COLUMNS, r"Missing required field: spans\.first"),
-        (row("a"), SWAPPED, "takes columns by their places"),
+        (row("a"), SWAPPED, "the emulator matches them by position"),
     ],
 )
 def test_a_load_of_wrong_rows_fails_and_changes_nothing(cloud, notes, content, columns, message):
@@ -148,7 +148,7 @@ def test_a_load_of_a_missing_file_changes_nothing(cloud, notes):
     assert num_rows(cloud, notes) == 0
 
 
-def test_lines_of_json_are_as_strict(cloud, notes):
+def test_json_lines_are_checked_as_strictly(cloud, notes):
     json_lines = {"source_format": "NEWLINE_DELIMITED_JSON", "parquet_options": None}
     assert load(cloud, [cloud.upload("good.json", b'{"name": "a"}\n')], notes, **json_lines) == 1
     for content, message in ((b'{"name": "a", "more": 1}', "no such field: more"), (b'{"score": 1}', "required field: name")):
@@ -156,7 +156,7 @@ def test_lines_of_json_are_as_strict(cloud, notes):
             load(cloud, [cloud.upload("bad.json", content)], notes, **json_lines)
 
 
-def test_a_load_makes_a_table_with_partitions_and_clusters(cloud):
+def test_a_load_creates_a_table_with_partitions_and_clusters(cloud):
     file = upload(cloud, "1.parquet", [row("a")])
     partitioning = bigquery.TimePartitioning(field="day")
     options = {"time_partitioning": partitioning, "clustering_fields": ["name"], "create_disposition": "CREATE_IF_NEEDED"}
@@ -166,7 +166,7 @@ def test_a_load_makes_a_table_with_partitions_and_clusters(cloud):
     assert made.clustering_fields == ["name"]
 
 
-def test_a_file_may_come_with_its_job(cloud, notes):
+def test_a_file_can_be_uploaded_with_its_job(cloud, notes):
     table = f"{cloud.project}.{cloud.dataset}.{notes}"
     config = bigquery.LoadJobConfig(schema=FIELDS)
     job_id = f"{cloud.dataset}-upload"

@@ -1,4 +1,4 @@
-"""The picture shows every clip, names the worst and draws their curves, whatever their number, length and names."""
+"""The picture shows all clips, and the names and curves of the worst, for any number, length and name."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def texts(axes):
     return [text.get_text() for text in axes.texts]
 
 
-def test_counts_are_held_against_the_truth_and_the_worst_are_named():
+def test_counts_are_plotted_against_true_counts_and_the_worst_are_named():
     figure = evaluation_plot.plot("lite", [6.0, 3.0, None, None], [8.0, 3.0, 0.0, 2.0], [curves()])
     counts = figure.axes[0]
     diagonal, counted, failed = counts.lines
@@ -32,7 +32,7 @@ def test_counts_are_held_against_the_truth_and_the_worst_are_named():
     assert texts(counts) == ["squats.mp4"]
 
 
-def test_curves_show_periodicity_the_running_count_and_the_truth():
+def test_curves_show_periodicity_the_running_count_and_the_true_count():
     figure = evaluation_plot.plot("lite", [6.0], [8.0], [curves()])
     _, periodicity, running = figure.axes
     assert periodicity.get_title(loc="left") == "squats.mp4: 6.0 counted, 8 true"
@@ -48,7 +48,7 @@ def test_curves_show_periodicity_the_running_count_and_the_truth():
 
 
 @pytest.mark.parametrize("num_worst", [0, 1, 4, 7, evaluation_plot.MAX_CURVES])
-def test_any_number_of_curves_makes_a_picture_of_sane_size(tmp_path, num_worst):
+def test_any_number_of_curves_gives_a_picture_of_reasonable_size(tmp_path, num_worst):
     path = tmp_path / "report.png"
     figure = evaluation_plot.plot("lite", [6.0] * 20, [8.0] * 20, [curves()] * num_worst)
     evaluation_plot.save(figure, path)
@@ -60,12 +60,12 @@ def test_any_number_of_curves_makes_a_picture_of_sane_size(tmp_path, num_worst):
     assert all(np.diff(label_heights) > 0.03)
 
 
-def test_clips_that_all_failed_make_a_picture_too(tmp_path):
+def test_a_picture_is_drawn_even_if_all_clips_failed(tmp_path):
     evaluation_plot.save(evaluation_plot.plot("lite", [None], [0.0], []), tmp_path / "report.png")
     assert cv2.imread(str(tmp_path / "report.png")) is not None
 
 
-def test_the_largest_label_fits(tmp_path):
+def test_the_largest_true_count_fits(tmp_path):
     evaluation_plot.save(
         evaluation_plot.plot("lite", [0.0], [1e6], [curves(true_count=1e6, count=0.0)]), tmp_path / "report.png"
     )
@@ -81,7 +81,7 @@ def test_the_suffix_decides_the_format(tmp_path, suffix, beginning):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["$\\frac{.mp4", "a\nb\x1b[2J.mp4", "\u65e5\u672c\udcff.mp4", "x" * 300 + ".mp4"])
-def test_names_are_shown_as_they_are_and_never_taken_for_mathematics(tmp_path, name):
+def test_names_are_shown_as_they_are_and_never_read_as_formulas(tmp_path, name):
     figure = evaluation_plot.plot(name, [6.0], [8.0], [curves(name)])
     evaluation_plot.save(figure, tmp_path / "report.png")
     (shown,) = texts(figure.axes[0])
@@ -90,7 +90,7 @@ def test_names_are_shown_as_they_are_and_never_taken_for_mathematics(tmp_path, n
     assert len(shown) <= 40
 
 
-def test_nothing_half_written_remains(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
     path = tmp_path / "report.png"
     path.write_text("an older one")
     figure = evaluation_plot.plot("lite", [6.0], [8.0], [])
@@ -105,7 +105,7 @@ def test_nothing_half_written_remains(tmp_path, monkeypatch):
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("report.png", "an older one")]
 
 
-def test_matplotlib_is_not_imported_before_something_is_drawn():
+def test_matplotlib_is_imported_only_when_something_is_drawn():
     code = "import sys; from pipeline import main; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "False\n"
