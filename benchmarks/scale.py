@@ -40,7 +40,7 @@ from transforms.warehouse.schema import LISTING
 
 _BATCH = 10_000
 
-_DAY = datetime.datetime(2026, 1, 31, tzinfo=datetime.timezone.utc)
+_DAY = datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC)
 
 
 def make_listing(num_videos: int, warehouse: DuckDBWarehouse, provenance: Provenance) -> list[StagedFile]:

@@ -49,7 +49,7 @@ _VALUES = {ColumnType.STRING: "", ColumnType.INT64: 0, ColumnType.FLOAT64: 0.0}
 
 def make_provenance(run_id: str) -> Provenance:
     """Returns the provenance of a run that starts now."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     return Provenance(run_id, now, "lite", "ab", "{}", "1", "float32")
 
 

@@ -11,7 +11,7 @@ PEAK_PERCENTILE = 90
 """Percentile of the frames' scores that counts as their peak. A set may fill only a tenth of a video; a glitch fills less."""
 
 
-class StrideRule(str, enum.Enum):
+class StrideRule(enum.StrEnum):
     """Which strides count: the best one by its real frames, the best one by its padding too, or all strides by vote."""
 
     REAL_FRAMES = "real_frames"

@@ -6,7 +6,7 @@ import enum
 from pathlib import Path
 
 
-class Precision(str, enum.Enum):
+class Precision(enum.StrEnum):
     """Number format of the encoder and the temporal taps. Everything computed per window is always float32."""
 
     FLOAT32 = "float32"

@@ -42,7 +42,7 @@ def parse_days(text: str) -> tuple[datetime.date, ...]:
 
 def _parse_day_or_word(text: str) -> datetime.date:
     if text in _WORDS:
-        return datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=_WORDS[text])
+        return datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=_WORDS[text])
     return parse_day(text)
 
 
@@ -54,7 +54,7 @@ def parse_moment(text: str) -> datetime.datetime:
         raise argparse.ArgumentTypeError(
             f"must be a day such as 2026-01-31, or a time such as 2026-01-31T18:30:00+01:00. Received: {text!r}"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
 def with_dates(patterns: Sequence[str], days: Sequence[datetime.date] | None) -> Iterator[str]:

@@ -98,7 +98,7 @@ def submit(config: RunConfig, options: PipelineOptions, handler: RepNetModelHand
 
 def make_provenance(config: RunConfig) -> Provenance:
     """Returns what the rows of a run that starts now say about it."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     return Provenance(
         run_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
         run_started=now,

@@ -11,7 +11,7 @@ import enum
 _MAX_MESSAGE_CHARS = 500
 
 
-class Stage(str, enum.Enum):
+class Stage(enum.StrEnum):
     """The step at which a video failed."""
 
     DECODE = "decode"
@@ -19,7 +19,7 @@ class Stage(str, enum.Enum):
     COUNT = "count"
 
 
-class FailureCode(str, enum.Enum):
+class FailureCode(enum.StrEnum):
     """Why a video could not be counted. `docs/failure_codes.md` says what each code means and what to do."""
 
     EMPTY_FILE = "EMPTY_FILE"

@@ -37,8 +37,8 @@ DELETED = "the video was deleted after it was listed"
 
 REPLACED = "the video was replaced after it was listed; the next run counts the new one"
 
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-_LAST_MICROSECOND = (datetime.datetime.max.replace(tzinfo=datetime.timezone.utc) - _EPOCH) // datetime.timedelta(microseconds=1)
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_LAST_MICROSECOND = (datetime.datetime.max.replace(tzinfo=datetime.UTC) - _EPOCH) // datetime.timedelta(microseconds=1)
 
 _REMOTE = re.compile(r"\s*[a-zA-Z][-a-zA-Z0-9+.]*://")
 """Beam's rule for what is not a path on this machine."""

@@ -80,7 +80,7 @@ class SelectionTotals:
         return self.listed - self.skipped - self.left
 
 
-class VideoFlag(str, enum.Enum):
+class VideoFlag(enum.StrEnum):
     """A remark on a count. `docs/failure_codes.md` says what each flag means."""
 
     NOT_PERIODIC = "NOT_PERIODIC"

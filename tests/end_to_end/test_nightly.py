@@ -233,7 +233,7 @@ def test_overlapping_runs_leave_the_rows_of_one(cloud, videos, undisturbed, mome
 def test_times_are_exact_in_both(cloud):
     warehouse = tables_of(cloud)
     assert warehouse.dialect.dataset == f"`{cloud.project}.{cloud.dataset}`."
-    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=datetime.timezone.utc)
+    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=datetime.UTC)
     sql = "SELECT TIMESTAMP '2026-01-02 03:04:05.678901+00:00'"
     assert list(warehouse.query(sql, {})) == [(moment,)]
     with duckdb.connect() as connection:

@@ -11,7 +11,7 @@ from google.api_core.exceptions import BadRequest, Conflict, NotFound
 from google.cloud import bigquery
 
 DAY = datetime.date(2026, 1, 2)
-TIME = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.timezone.utc)
+TIME = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.UTC)
 
 SPAN = [bigquery.SchemaField("first", "INT64", "REQUIRED"), bigquery.SchemaField("label", "STRING")]
 FIELDS = [

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.dates import parse_day, parse_days, parse_moment, with_dates
 
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 JANUARY_31 = datetime.date(2026, 1, 31)
 
 

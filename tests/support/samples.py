@@ -12,7 +12,7 @@ from transforms.failure_codes import FailureCode, Stage
 from transforms.records import Failure, VideoCount, VideoRef
 from transforms.warehouse.rows import Provenance, canonical_json
 
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 STARTED = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UPDATED = datetime.datetime(2026, 1, 1, 23, 30, tzinfo=UTC)
 

@@ -27,7 +27,7 @@ FACTS = VideoFacts(
 
 
 def video(name="squats.mp4", generation=7):
-    return VideoRef(f"gs://gym/{name}", generation, 1000, datetime.datetime(2025, 3, 1, 12, tzinfo=datetime.timezone.utc))
+    return VideoRef(f"gs://gym/{name}", generation, 1000, datetime.datetime(2025, 3, 1, 12, tzinfo=datetime.UTC))
 
 
 def chunk(of=None, index=0, *, num_frames=CHUNK_FRAMES, facts=None, period=16, periodicity=5.0):

@@ -10,7 +10,7 @@ from transforms.records import VideoRef
 
 
 def ref(uri="a.mp4", generation=2**62):
-    return VideoRef(uri, generation, 2**40, datetime.datetime(2025, 3, 1, 12, 0, 0, 123456, tzinfo=datetime.timezone.utc))
+    return VideoRef(uri, generation, 2**40, datetime.datetime(2025, 3, 1, 12, 0, 0, 123456, tzinfo=datetime.UTC))
 
 
 @pytest.mark.parametrize("uri", ["gs://gym/a.mp4", "späť/🏋.mp4", 'quo"te\n.mp4', "not-utf8-\udcff.mp4", ""])

@@ -76,5 +76,5 @@ def test_a_long_listing_is_written_in_several_files(videos_dir, tmp_path_factory
 
 
 def test_filtered_videos_are_not_listed(videos_dir, tmp_path_factory):
-    long_ago = ListingFilter(updated_before=datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc))
+    long_ago = ListingFilter(updated_before=datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC))
     assert run_listing([f"{videos_dir}/**"], tmp_path_factory.mktemp("s"), listing_filter=long_ago)[0] == []

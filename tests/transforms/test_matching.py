@@ -52,7 +52,7 @@ def test_other_suffixes_can_be_given(videos_dir):
 
 
 class TestFilter:
-    TIME = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
+    TIME = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
 
     def video(self, name="a.mp4", updated=TIME):
         return VideoRef(f"gs://gym/{name}", 1, 5, updated)

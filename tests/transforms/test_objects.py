@@ -80,7 +80,7 @@ def test_the_generation_of_a_local_file_is_its_modification_time_in_nanoseconds(
     os.utime(path, ns=(0, 1_700_000_000_123_456_789))
     (video,) = list_objects(str(path))
     assert video.generation == 1_700_000_000_123_456_789
-    assert video.updated == datetime.datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=datetime.timezone.utc)
+    assert video.updated == datetime.datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=datetime.UTC)
 
 
 @pytest.mark.parametrize("modified_sec", [-(10**9), 4 * 10**11])
@@ -88,7 +88,7 @@ def test_a_modification_time_outside_the_calendar_is_accepted(tmp_path, modified
     path = tmp_path / "a.mp4"
     path.touch()
     os.utime(path, times=(0, modified_sec))
-    assert [video.updated.tzinfo for video in list_objects(str(path))] == [datetime.timezone.utc]
+    assert [video.updated.tzinfo for video in list_objects(str(path))] == [datetime.UTC]
 
 
 def test_only_regular_files_are_objects(tmp_path):
@@ -138,7 +138,7 @@ def test_a_remote_pattern_matches_the_objects_below_it(pattern, expected):
 @pytest.mark.usefixtures("memory_files")
 def test_a_remote_generation_is_the_update_time_in_microseconds():
     (video,) = list_objects("memory://gym/a.mp4")
-    updated = datetime.datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=datetime.timezone.utc)
+    updated = datetime.datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=datetime.UTC)
     assert video == VideoRef("memory://gym/a.mp4", 1_700_000_000_123_456, 5, updated)
 
 
@@ -193,7 +193,7 @@ def test_cloud_storage_is_asked_only_for_the_fields_and_pages_that_are_needed(bu
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Auckland"])
 @pytest.mark.usefixtures("bucket")
 def test_a_generation_on_cloud_storage_does_not_depend_on_the_time_zone(monkeypatch, zone):
-    created = datetime.datetime(2025, 7, 15, 16, 0, 0, 123_000, tzinfo=datetime.timezone.utc)
+    created = datetime.datetime(2025, 7, 15, 16, 0, 0, 123_000, tzinfo=datetime.UTC)
     expected = VideoRef("gs://gym/a.mp4", 1_752_595_200_123_456, 5, created)
     monkeypatch.setenv("TZ", zone)
     time.tzset()

@@ -12,7 +12,7 @@ from transforms.failure_codes import FailureCode, Stage
 from transforms.progress import MarkProgress, WriteTotals, finished_videos, read_totals
 from transforms.records import ChunkScores, Failure, SelectionTotals, VideoRef
 
-VIDEO = VideoRef("squats.mp4", 1, 10, datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc))
+VIDEO = VideoRef("squats.mp4", 1, 10, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
 FACTS = VideoFacts(64, 48, "h264", 0, 30.0, 10, 0.3, False, False)
 
 

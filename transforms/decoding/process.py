@@ -80,7 +80,7 @@ class DecoderProcess:
                 is_silent = False
                 if "code" in message:
                     is_idle = True
-                    raise DecodeError(FailureCode(message["code"]), str(message["message"]))
+                    raise DecodeError(FailureCode(str(message["code"])), str(message["message"]))
                 samples = _to_samples(message, files, options)
                 is_idle = samples.facts is not None
                 yield samples

@@ -102,7 +102,7 @@ class Jobs:
         table_id = self.staging_table(table)
         schema = [to_field(column) for column in table.columns]
         staging = bigquery.Table(table_id, schema)
-        staging.expires = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=STAGING_KEPT_SEC)
+        staging.expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=STAGING_KEPT_SEC)
         self.client.create_table(staging, exists_ok=True)
         lists = bigquery.format_options.ParquetOptions()
         lists.enable_list_inference = True

@@ -297,7 +297,7 @@ class BigQueryWarehouse(Warehouse):
         probe.delete()
 
     def _remove_old_files(self) -> None:
-        oldest = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=STAGING_KEPT_SEC)
+        oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=STAGING_KEPT_SEC)
         removed = self._remove_files(f"{self._staging_root}/", lambda blob: blob.updated < oldest)
         if removed:
             _LOGGER.info("Deleted %d staged files of killed runs in %s.", removed, self._staging_root)

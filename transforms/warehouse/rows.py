@@ -312,7 +312,7 @@ def _key(video: VideoRef, provenance: Provenance) -> Row:
 
 
 def _upload(video: VideoRef) -> Row:
-    updated = video.updated.astimezone(datetime.timezone.utc)
+    updated = video.updated.astimezone(datetime.UTC)
     return {"upload_date": updated.date(), "video_updated": updated}
 
 

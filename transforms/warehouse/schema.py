@@ -13,7 +13,7 @@ import enum
 import pyarrow as pa
 
 
-class ColumnType(str, enum.Enum):
+class ColumnType(enum.StrEnum):
     """Type of a column, or of the items of a REPEATED column."""
 
     STRING = "STRING"
@@ -24,7 +24,7 @@ class ColumnType(str, enum.Enum):
     STRUCT = "STRUCT"
 
 
-class Mode(str, enum.Enum):
+class Mode(enum.StrEnum):
     """Whether a column always has a value, may be NULL, or is a list, which is never NULL but may be empty."""
 
     REQUIRED = "REQUIRED"

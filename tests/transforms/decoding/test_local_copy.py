@@ -26,7 +26,7 @@ REALSET = Path(__file__).parents[4] / "shared" / "realset"
 
 def listed(path):
     """Returns a `VideoRef` of a file that may not exist."""
-    return VideoRef(str(path), 1, 2, datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc))
+    return VideoRef(str(path), 1, 2, datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC))
 
 
 def open_error(video, **options):

@@ -40,8 +40,8 @@ class TestLoad:
         assert len(made) == 3
         week = datetime.timedelta(days=7)
         for table in made:
-            expires = datetime.datetime.fromtimestamp(int(table["expirationTime"]) / 1000, datetime.timezone.utc)
-            assert abs(expires - datetime.datetime.now(datetime.timezone.utc) - week) < datetime.timedelta(hours=1)
+            expires = datetime.datetime.fromtimestamp(int(table["expirationTime"]) / 1000, datetime.UTC)
+            assert abs(expires - datetime.datetime.now(datetime.UTC) - week) < datetime.timedelta(hours=1)
 
     def test_many_files_are_loaded_by_several_jobs(self, prepared, cloud, monkeypatch):
         monkeypatch.setattr(bigquery_jobs, "_FILES_PER_LOAD", 2)
