@@ -48,9 +48,11 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with code 2."""
-        hints = [f"; did you mean {near} instead of {name}?" for name in self._unknown_options if (near := self.suggest(name))]
-        end = hints[0] if hints else f"; see {self.prog} --help"
-        self.exit(2, f"{self.prog}: {' '.join(message.split()).rstrip('.')}{end}\n")
+        message = " ".join(message.split())
+        hints = [f"Did you mean {near} instead of {name}?" for name in self._unknown_options if (near := self.suggest(name))]
+        if not message.endswith("?"):
+            message = f"{message.rstrip('.')}. {hints[0] if hints else f'See {self.prog} --help.'}"
+        self.exit(2, f"{self.prog}: {message}\n")
 
     def suggest(self, option: str) -> str | None:
         """Returns the visible option whose name is nearest to a misspelled one; None if none is near."""

@@ -18,6 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipeline.graph import build_pipeline
+from pipeline.interrupts import interrupts_stay_interrupts
 from pipeline.local_workers import WorkerLostError, lost_workers_are_errors
 from pipeline.progress_display import show_progress
 from pipeline.results_table import printable
@@ -115,7 +116,7 @@ def _run_to_end(config: RunConfig, options: PipelineOptions, handler: RepNetMode
     with tempfile.TemporaryDirectory(prefix="repcount-") as folder:
         progress_path = os.path.join(folder, "progress") if is_local_run(options) else None
         try:
-            with show_progress(progress_path), lost_workers_are_errors():
+            with show_progress(progress_path), lost_workers_are_errors(), interrupts_stay_interrupts():
                 pipeline = beam.Pipeline(options=options)
                 build_pipeline(pipeline, config, provenance, handler, progress_path)
                 result = pipeline.run()

@@ -27,19 +27,20 @@ def main(argv: Sequence[str] | None = None, **injected: Any) -> int:
       argv: Words of the command line. Default: those of this process.
       **injected: Keyword arguments for the command's function. Tests and benchmarks replace its model this way.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    args = parse(words)
-    set_up_logging(verbose=getattr(args, "verbose", False), quiet=getattr(args, "quiet", False))
+    prog = "repcount"
     try:
+        args = parse(sys.argv[1:] if argv is None else argv)
+        prog = args.prog
+        set_up_logging(verbose=getattr(args, "verbose", False), quiet=getattr(args, "quiet", False))
         exit_code: int = args.run(args, **injected)
     except UserError as error:
-        print(f"{args.prog}: {_one_line(error)}", file=sys.stderr)
+        print(f"{prog}: {_one_line(error)}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         print(f"{args.prog}: {explain_missing(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"{args.prog}: interrupted", file=sys.stderr)
+        print(f"{prog}: interrupted", file=sys.stderr)
         return 130
     return exit_code
 

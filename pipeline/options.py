@@ -49,6 +49,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="frames that the network takes together, halved where memory runs out. Default: %(default)s; with --gpu, 256",
     )
     model.add_argument(
+        "--frames_at_once", dest="batch_frames", type=natural_number, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
+    model.add_argument(
         "--require_gpu", action="store_true", help="fail where there is no GPU to score with. Default: only with --gpu"
     )
     model.add_argument(

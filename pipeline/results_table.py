@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import rich.box
 import rich.table
@@ -13,30 +13,84 @@ from rich.text import Text
 
 from transforms.records import VideoResult
 
+_NUMBERS = frozenset({"count", "exact", "confidence", "seconds", "took"})
+"""Headings of columns of numbers, which are aligned to the right."""
+
+_LEAST_NEEDED = ("took", "seconds", "confidence")
+"""Headings of columns that are left out if the terminal is too narrow, the first one first."""
+
+_GAP = 3
+"""Characters between two columns."""
+
 _WIDEST = 10_000
 """Characters of a line in a file, at most."""
 
 
-def results_table(results: Iterable[VideoResult]) -> rich.table.Table:
-    """Returns the table to print; columns in which no row has anything are left out."""
-    rows = list(results)
-    columns = {
-        "video": _short_names([row.uri for row in rows]),
-        "count": [_decimals(row.count, 1) for row in rows],
-        "confidence": [_decimals(row.confidence, 2) for row in rows],
-        "seconds": [_decimals(row.duration_sec, 1) for row in rows],
-        "took": ["" if row.wall_sec is None else f"{row.wall_sec:.1f} s" for row in rows],
-        "remark": [row.remark for row in rows],
-    }
-    kept = {heading: cells for heading, cells in columns.items() if any(cells)}
-    return text_table(list(kept), zip(*kept.values(), strict=True), numbers={"count", "confidence", "seconds", "took"})
+def is_terminal() -> bool:
+    """Returns whether standard output is a terminal."""
+    return Console().is_terminal
 
 
 def print_results(results: Iterable[VideoResult]) -> None:
-    """Prints the table of results, if there are any."""
+    """Prints results: a table on a terminal, else one line per video."""
     results = list(results)
-    if results:
-        print_table(results_table(results))
+    if not is_terminal():
+        for result in results:
+            print_line(result)
+    elif results:
+        console = Console()
+        console.print(results_table(results, console.width))
+
+
+def print_line(result: VideoResult) -> None:
+    """Prints a result as one line of text for other programs, its fields separated by tabs and "-" for a missing value.
+
+    The fields are URI, count, exact count, confidence, seconds of video and remark.
+    """
+    fields = (
+        printable(result.uri),
+        _whole(result.count_rounded),
+        _decimals(result.count, 1),
+        _decimals(result.confidence, 2),
+        _decimals(result.duration_sec, 1),
+        printable(result.remark),
+    )
+    print("\t".join(field or "-" for field in fields), flush=True)
+
+
+def results_table(results: Sequence[VideoResult], width: int) -> rich.table.Table:
+    """Returns the table of results.
+
+    Columns without any value are left out. If the table is wider than `width`, the times and the confidence are left out too,
+    then the messages of failures, whose codes remain. What is still too long continues on the next line.
+
+    Args:
+      results: Results in their order.
+      width: Number of characters in a line.
+    """
+    columns = {
+        "video": _short_names([result.uri for result in results]),
+        "count": [_whole(result.count_rounded) for result in results],
+        "exact": [_decimals(result.count, 1) for result in results],
+        "confidence": [_decimals(result.confidence, 2) for result in results],
+        "seconds": [_decimals(result.duration_sec, 1) for result in results],
+        "took": ["" if result.wall_sec is None else f"{result.wall_sec:.1f} s" for result in results],
+        "remark": [result.remark for result in results],
+    }
+    columns = {heading: cells for heading, cells in columns.items() if any(cells)}
+    for heading in _LEAST_NEEDED:
+        if _width(columns) > width:
+            columns.pop(heading, None)
+    if _width(columns) > width and "remark" in columns:
+        columns["remark"] = [result.code or result.remark for result in results]
+    return text_table(list(columns), zip(*columns.values(), strict=True), numbers=_NUMBERS)
+
+
+def _width(columns: Mapping[str, Sequence[str]]) -> int:
+    """Returns how many characters wide a table of these columns is."""
+    return (
+        sum(max(map(len, [heading, *cells])) for heading, cells in columns.items()) + _GAP * (len(columns) - 1) + 2
+    )  # a space at either end
 
 
 def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Container[str] = ()) -> rich.table.Table:
@@ -49,7 +103,9 @@ def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: 
     """
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
+        table.add_column(
+            heading, justify="right" if heading in numbers else "left", overflow="fold", no_wrap=heading in numbers
+        )
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
@@ -75,6 +131,10 @@ def _short_names(uris: Sequence[str]) -> list[str]:
 def printable(text: str) -> str:
     """Returns text that is safe to print: a file name may hold line breaks, terminal commands or bytes that are no text."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _whole(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
 
 
 def _decimals(value: float | None, digits: int) -> str:

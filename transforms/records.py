@@ -168,6 +168,17 @@ class VideoCount:
     times_sec: np.ndarray
     flags: tuple[VideoFlag, ...]
 
+    @property
+    def frame_edges_sec(self) -> np.ndarray:
+        """(num_frames + 1,) float64, the times in seconds at which each frame appears, and at which the last one ends."""
+        return np.append(self.times_sec, np.fmax(self.times_sec[-1], self.facts.duration_sec))
+
+    @property
+    def repetition_times_sec(self) -> np.ndarray:
+        """(floor(count),) float64, ascending, the times in seconds at which repetitions 1, 2, 3 … are complete."""
+        edges_sec = self.frame_edges_sec
+        return np.interp(self.counted.repetition_frames, np.arange(len(edges_sec)), edges_sec)
+
 
 def rounded_count(count: float) -> int:
     """Returns a count, 0 or more, rounded to the nearest whole number, halves up, as SQL's ROUND does."""

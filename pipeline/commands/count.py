@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pipeline.counter import Counter, count_video, load_counter
 from pipeline.options import add_model_options
 from pipeline.progress_display import announce, show_status
-from pipeline.results_table import print_results
+from pipeline.results_table import is_terminal, print_line, print_results
 from transforms.matching import check_matches, list_videos
 from transforms.records import VideoResult
 
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
       UserError: The command line is invalid, a pattern matches nothing, or the model cannot be loaded.
     """
     check_matches(args.videos)
-    videos = list(dict.fromkeys(video for pattern in args.videos for video in list_videos(pattern)))
+    videos = list(dict.fromkeys(video for pattern in args.videos for video in sorted(list_videos(pattern))))
     with announce(f"Loading model {args.model} …"):
         counter = load_counter(args)
     results: list[VideoResult] = []
@@ -53,8 +53,10 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
                 results.append(result)
                 if args.json:
                     print(json.dumps(json_record(result)), flush=True)
-    finally:
-        if not args.json:
+                elif not is_terminal():
+                    print_line(result)
+    finally:  # an interrupted command prints what it has counted
+        if is_terminal() and not args.json:
             print_results(results)
     return 1 if any(result.code for result in results) else 0
 

@@ -1,5 +1,8 @@
 """`repcount` itself: help for those who ask, one line and exit code 2 for mistakes."""
 
+import importlib.metadata
+import logging
+import os
 import subprocess
 import sys
 
@@ -31,15 +34,98 @@ def test_a_mistake_is_one_line_on_standard_error(arguments, capsys):
     assert captured.err.startswith("repcount")
 
 
-def test_help_does_not_wait_for_tensorflow():
-    code = "import sys; from pipeline import main; print('tensorflow' in sys.modules)"
+HEAVY = ("apache_beam", "tensorflow", "keras", "matplotlib", "google.cloud", "duckdb", "pyarrow")
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["count", "--help"], ["run", "--help"], ["count", "x", "--no_such"]]
+)
+def test_help_does_not_import_what_takes_long(words):
+    code = f"""
+import sys
+from pipeline.main import main
+try:
+    main({words})
+except SystemExit:
+    print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "False\n"
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"repcount {importlib.metadata.version('repcount')}\n"
+
+
+def test_python_runs_the_package_as_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("repcount ")
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["cuont", "x.mp4"], "Did you mean count?"),
+        (["model", "ftech"], "Did you mean fetch?"),
+        (["count", "x.mp4", "--max-pfs", "15"], "Did you mean --max_fps instead of --max_pfs?"),
+        (["run", "--inptu", "x", "--output", "duckdb:x"], "Did you mean --input instead of --inptu?"),
+        (["run", "--input", "x", "--output", "duckdb:x", "--runer=x"], "Did you mean --runner?"),
+    ],
+)
+def test_a_misspelled_name_gets_a_suggestion(words, hint, capsys):
+    try:
+        code = main.main(words)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert capsys.readouterr().err.rstrip().endswith(hint)
+
+
+def test_options_take_hyphens_and_underscores():
+    spelled = [main.parse(["count", "x", f"--max{sign}fps=15", f"--batch{sign}frames", "8"]) for sign in "-_"]
+    assert spelled[0] == spelled[1]
+    assert (spelled[0].max_fps, spelled[0].batch_frames) == (15.0, 8)
+
+
+def test_former_names_of_options_and_commands_still_work():
+    assert main.parse(["count", "x", "--frames_at_once", "8"]).batch_frames == 8
+    assert main.parse(["forget", "--output", "duckdb:x", "--uri", "a"]).prog == "repcount forget"
+
+
+@pytest.mark.parametrize(("words", "level"), [([], "WARNING"), (["-v"], "INFO"), (["-q"], "ERROR")])
+@pytest.mark.parametrize("place", [0, 1])
+def test_verbose_and_quiet_work_before_and_after_the_command(words, level, place, monkeypatch, capsys):
+    line = ["count", "no_such_file.mp4"]
+    assert main.main([*line[:place], *words, *line[place:]]) == 2
+    assert logging.getLevelName(logging.getLogger().level) == level
+
+
+def test_completion_knows_commands_and_options(tmp_path):
+    def complete(line):
+        code = "from pipeline.main import main; main()"
+        env = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_STDOUT_FILENAME": str(out)}
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, timeout=60, check=False)
+        return out.read_text().replace("\x0b", "\n").split()
+
+    out = tmp_path / "completions"
+    assert "count" in complete("repcount co")
+    assert "--max_fps" in complete("repcount count --max_f")
+
+
+@pytest.fixture(autouse=True)
+def log_level():
+    """Puts back the log level, which `main` sets."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 def test_beams_note_about_memory_is_dropped_and_nothing_else():
-    import logging
-
     def record(message):
         return logging.LogRecord("root", logging.WARNING, "", 0, message, (), None)
 

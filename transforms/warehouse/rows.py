@@ -161,7 +161,7 @@ def count_row(video_count: VideoCount, provenance: Provenance) -> Row:
             }
             for segment in counted.segments
         ],
-        "repetition_times_sec": np.interp(counted.repetition_frames, np.arange(len(edges_sec)), edges_sec),
+        "repetition_times_sec": video_count.repetition_times_sec,
         "duration_sec": facts.duration_sec,
         "fps": facts.fps,
         "decoded_frames": facts.decoded_frames,
@@ -334,7 +334,7 @@ def _frame_edges_sec(video_count: VideoCount) -> np.ndarray:
     times_sec, num_frames = video_count.times_sec, len(video_count.counted.per_frame_count)
     if len(times_sec) != num_frames:
         raise RowError(f"the curve must have one value for each time. Received: {num_frames} values and {len(times_sec)} times")
-    return np.append(times_sec, np.fmax(times_sec[-1], video_count.facts.duration_sec))
+    return video_count.frame_edges_sec
 
 
 def _periods_sec(frames: np.ndarray, periods_frames: np.ndarray, edges_sec: np.ndarray) -> np.ndarray:

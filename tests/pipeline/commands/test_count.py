@@ -7,7 +7,7 @@ import pytest
 
 from model.counting_options import CountingOptions
 from model.presets import WeightsError
-from pipeline.counter import Counter
+from pipeline.counter import Counter, count_video
 from pipeline.main import main
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
@@ -62,18 +62,37 @@ def test_failures_are_lines_too_and_make_the_exit_code_1(count, tmp_path, capsys
     assert counted["status"] == "counted"
 
 
-def test_the_table_tells_what_a_person_wants_to_know(count, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_a_video_is_one_line_as_soon_as_it_is_counted(count, tmp_path, capsys, monkeypatch):
     draw_video(tmp_path / "squats.mp4", 100)
     (tmp_path / "notes.mp4").write_text("no video")
+    seen = []
+
+    def watch(video, counter):
+        seen.append(capsys.readouterr().out)
+        return count_video(video, counter)
+
+    monkeypatch.setattr("pipeline.commands.count.count_video", watch)
     assert count(tmp_path) == 1
-    printed = capsys.readouterr().out
-    (heading,) = [line for line in printed.splitlines() if "confidence" in line]
-    assert heading.split() == ["video", "count", "confidence", "seconds", "took", "remark"]
-    (squats,) = [line for line in printed.splitlines() if "squats.mp4" in line]
-    assert squats.split()[1:4] == ["5.0", "1.00", "3.3"]
-    (notes,) = [line for line in printed.splitlines() if "notes.mp4" in line]
-    assert "NOT_A_VIDEO: " in notes
+    assert seen[0] == ""
+    assert seen[1].startswith(f"{tmp_path}/notes.mp4\t-\t-\t-\t-\tNOT_A_VIDEO: ")
+    assert capsys.readouterr().out.split("\t") == [f"{tmp_path}/squats.mp4", "5", "5.0", "1.00", "3.3", "-\n"]
+
+
+@pytest.mark.parametrize("option", ["--json", None])
+def test_an_interrupted_command_prints_what_it_has_counted(count, tmp_path, capsys, monkeypatch, option):
+    for name in ("a.mp4", "b.mp4"):
+        draw_video(tmp_path / name, 70)
+
+    def interrupt_second(video, counter):
+        if video.uri.endswith("b.mp4"):
+            raise KeyboardInterrupt
+        return count_video(video, counter)
+
+    monkeypatch.setattr("pipeline.commands.count.count_video", interrupt_second)
+    assert count(tmp_path, *filter(None, [option])) == 130
+    captured = capsys.readouterr()
+    assert f"{tmp_path}/a.mp4" in captured.out
+    assert captured.err == "repcount count: interrupted\n"
 
 
 def test_a_model_that_breaks_on_one_video_does_not_stop_the_others(count, tmp_path, capsys):
@@ -113,6 +132,12 @@ def test_file_names_cannot_command_the_terminal(count, tmp_path, capsys, monkeyp
     monkeypatch.setenv("COLUMNS", "200")
     draw_video(tmp_path / "plain.mp4", 70).rename(tmp_path / "\x1b[2J[red]squats\n[bold].mp4")
     assert count(tmp_path) == 0
-    printed = capsys.readouterr().out
-    assert "\x1b" not in printed
-    assert "\ufffd[2J[red]squats\ufffd[bold].mp4" in printed
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/\ufffd[2J[red]squats\ufffd[bold].mp4\t")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_loading_the_model_is_announced_unless_it_is_to_be_quiet(tmp_path, capsys, quiet):
+    video = draw_video(tmp_path / "squats.mp4", 70)
+    options = ["--quiet"] if quiet else []
+    assert main(["count", *options, str(video)], load_counter=lambda args: COUNTER) == 0
+    assert capsys.readouterr().err == ("" if quiet else "Loading model lite …\n")

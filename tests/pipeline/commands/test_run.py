@@ -69,10 +69,10 @@ def test_every_video_is_counted_or_has_a_coded_failure(repcount, videos, tmp_pat
 
 def test_the_printed_table_names_videos_and_why_they_failed(repcount, videos, capsys):
     repcount("--input", videos, "--output", "duckdb:counts.duckdb")
-    out = capsys.readouterr().out
-    assert "squats.mp4" in out
-    assert "EMPTY_FILE" in out
-    assert str(videos) not in out.split("run 2")[0]
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines() if "\t" in line]
+    assert [fields[0] for fields in lines] == sorted(str(path) for path in videos.iterdir() if path.suffix != ".txt")
+    assert {fields[0]: fields[1:3] for fields in lines}[f"{videos}/squats.mp4"] == ["5", "5.0"]
+    assert {fields[0]: fields[5] for fields in lines}[f"{videos}/empty.mp4"].startswith("EMPTY_FILE: ")
 
 
 def test_the_curve_ends_at_the_count(repcount, videos):

@@ -1,0 +1,103 @@
+"""`count_video` counts from Python, says why a video cannot be counted, and needs neither Beam nor BigQuery."""
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demo.draw_videos import draw_videos
+from pipeline import api
+from pipeline.command_line import UsageError
+from tests.support.videos import draw_video
+from transforms.failure_codes import FailureCode, Stage
+
+ROOT = Path(__file__).parents[2]
+
+BLOCK = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "apache_beam" or name.startswith(("google.cloud.bigquery", "duckdb", "pyarrow")):
+            raise ImportError(f"{name} is not installed")
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+@pytest.fixture(scope="module")
+def squats(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    draw_videos(folder)
+    return folder / "squats.mp4"
+
+
+@pytest.fixture(scope="module")
+def counted(squats):
+    return api.count_video(squats)
+
+
+def test_the_result_tells_count_times_and_curve(counted, squats):
+    assert counted.uri == str(squats)
+    assert counted.count_rounded == round(counted.count) > 0
+    assert 0 < counted.confidence <= 1
+    assert len(counted.repetition_times_sec) == int(counted.count)
+    assert np.all(np.diff(counted.repetition_times_sec) > 0)
+    assert counted.repetition_times_sec[-1] <= counted.duration_sec
+    assert counted.times_sec.shape == counted.curve.shape == counted.periodicity.shape
+    assert counted.curve[-1] == pytest.approx(counted.count)
+    assert sum(segment.count for segment in counted.segments) == pytest.approx(counted.count)
+    assert counted.fps > 0
+    assert (counted.width, counted.height) > (0, 0)
+
+
+def test_the_example_of_the_docstring_runs(squats, capsys, monkeypatch):
+    example = textwrap.dedent(re.search(r"(?s) {4}from .*(?=\n\n)", api.__doc__)[0])
+    assert len(re.findall(r"\S.*", example)) == 4
+    exec(example.replace("demo/videos/squats.mp4", str(squats)), {})
+    assert re.match(r"\d+ \d+\.\d+ 0\.\d+\n\[", capsys.readouterr().out)
+
+
+def test_the_model_is_kept_for_the_next_call(counted, squats, monkeypatch):
+    monkeypatch.setattr("pipeline.counter.load_model", lambda name: pytest.fail("the model was loaded again"))
+    assert api.count_video(squats).count == counted.count
+
+
+def test_a_video_that_cannot_be_counted_raises_its_code(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(api.CountError, match="the file is empty") as caught:
+        api.count_video(tmp_path / "empty.mp4")
+    assert (caught.value.stage, caught.value.code) == (Stage.DECODE, FailureCode.EMPTY_FILE)
+
+
+def test_mistakes_have_errors_of_their_own(tmp_path, squats):
+    with pytest.raises(FileNotFoundError, match=r"must be a file\. Received: .*missing\.mp4"):
+        api.count_video(tmp_path / "missing.mp4")
+    with pytest.raises(TypeError, match=r"no option 'max_pfs'; it has .*max_fps"):
+        api.count_video(squats, max_pfs=15)
+    with pytest.raises(UsageError, match="max_fps must be a positive number"):
+        api.count_video(squats, max_fps=0.0)
+
+
+def run_without_packages(code):
+    """Runs Python in which Beam, BigQuery, DuckDB and Arrow cannot be imported; returns what it prints."""
+    done = subprocess.run([sys.executable, "-c", BLOCK + code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_python_counts_without_beam_and_bigquery(tmp_path):
+    video = draw_video(tmp_path / "still.mp4", 70, draw=lambda index: np.zeros((48, 64, 3), np.uint8))
+    assert (
+        run_without_packages(f"from pipeline.api import count_video; print(count_video({str(video)!r}).count_rounded)") == "0\n"
+    )
+
+
+def test_the_command_counts_without_beam_and_bigquery(tmp_path):
+    video = draw_video(tmp_path / "still.mp4", 70, draw=lambda index: np.zeros((48, 64, 3), np.uint8))
+    out = run_without_packages(f"from pipeline.main import main; sys.exit(main(['count', {str(video)!r}]))")
+    assert out.split("\t")[:3] == [str(video), "0", "0.0"]

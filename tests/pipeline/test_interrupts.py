@@ -1,0 +1,71 @@
+"""Ctrl-C ends a command with one line and exit code 130."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipeline.interrupts import interrupts_stay_interrupts
+from tests.support.videos import draw_video
+
+ROOT = Path(__file__).parents[2]
+
+
+def interrupt(words, ready):
+    """Starts a program, sends SIGINT to its process group once it prints `ready`; returns exit code and standard error."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *map(str, words)],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    printed = []
+    for line in process.stderr:
+        printed.append(line)
+        if re.search(ready, line):
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    rest = process.communicate(timeout=120)[1]
+    return process.returncode, "".join(printed) + rest
+
+
+def copies(folder, num_videos):
+    first = draw_video(folder / "000.mp4", 200)
+    for number in range(1, num_videos):
+        shutil.copy(first, folder / f"{number:03d}.mp4")
+
+
+def test_count_says_in_one_line_that_it_was_interrupted(tmp_path):
+    copies(tmp_path, 2)
+    code, error = interrupt(["pipeline", "count", tmp_path], "Loading model")
+    assert (code, error) == (130, "Loading model lite …\nrepcount count: interrupted\n")
+
+
+def test_run_says_in_one_line_that_it_was_interrupted_and_cleans_up(tmp_path):
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    videos.mkdir()
+    copies(videos, 400)
+    words = ["tests.support.fake_run", "run", "--input", videos, "--output", f"duckdb:{out}/c.duckdb", "--strides", "1,2"]
+    code, error = interrupt(words, "Counting 400 videos")
+    assert (code, error) == (130, "Loading model lite …\nCounting 400 videos …\nrepcount run: interrupted\n")
+    assert [path.name for path in out.iterdir()] == ["c.duckdb"]
+
+
+def test_an_interrupt_that_became_another_error_is_an_interrupt_again():
+    with pytest.raises(KeyboardInterrupt), interrupts_stay_interrupts():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("KeyboardInterrupt [while running 'Score']") from error
+
+
+def test_other_errors_and_handlers_stay_as_they_are():
+    before, report = signal.getsignal(signal.SIGINT), threading.excepthook
+    with pytest.raises(RuntimeError, match="other"), interrupts_stay_interrupts():
+        raise RuntimeError("other")
+    assert signal.getsignal(signal.SIGINT) is before
+    assert threading.excepthook is report
