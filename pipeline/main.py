@@ -41,6 +41,10 @@ def main(argv: Sequence[str] | None = None, **injected: Any) -> int:
         return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
+        if argv is None:  # this is the program itself, whose end Beam's threads could hold up for ever
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(130)
         return 130
     return exit_code
 

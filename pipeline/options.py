@@ -48,7 +48,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="frames that the network takes together, halved where memory runs out. Default: %(default)s; with --gpu, 256",
     )
-    model.add_argument(
+    model.add_argument(  # the former name of --batch_frames
         "--frames_at_once", dest="batch_frames", type=natural_number, default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
     model.add_argument(

@@ -56,11 +56,15 @@ def test_run_says_in_one_line_that_it_was_interrupted_and_cleans_up(tmp_path):
 
 
 def test_an_interrupt_that_became_another_error_is_an_interrupt_again():
-    with pytest.raises(KeyboardInterrupt), interrupts_stay_interrupts():
+    @interrupts_stay_interrupts()
+    def run_a_step():
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt as error:
             raise RuntimeError("KeyboardInterrupt [while running 'Score']") from error
+
+    with pytest.raises(KeyboardInterrupt):
+        run_a_step()
 
 
 def test_other_errors_and_handlers_stay_as_they_are():

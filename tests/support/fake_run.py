@@ -18,13 +18,13 @@ def make_fake_handler(config):
     return RepNetModelHandler(FakeScorer)
 
 
-def run_fake(words):
-    """Runs a command line with the fake model in place of lite; returns the exit code."""
+def run_fake(words=None):
+    """Runs a command line, by default the program's own, with the fake model in place of lite; returns the exit code."""
     try:
-        return main([*map(str, words)], load_model=load_fake_model, make_handler=make_fake_handler)
+        return main(None if words is None else [*map(str, words)], load_model=load_fake_model, make_handler=make_fake_handler)
     except SystemExit as stop:
         return stop.code
 
 
 if __name__ == "__main__":
-    sys.exit(run_fake(sys.argv[1:]))
+    sys.exit(run_fake())
