@@ -88,9 +88,8 @@ def results_table(results: Sequence[VideoResult], width: int) -> rich.table.Tabl
 
 def _width(columns: Mapping[str, Sequence[str]]) -> int:
     """Returns how many characters wide a table of these columns is."""
-    return (
-        sum(max(map(len, [heading, *cells])) for heading, cells in columns.items()) + _GAP * (len(columns) - 1) + 2
-    )  # a space at either end
+    widths = [max(map(len, [heading, *cells])) for heading, cells in columns.items()]
+    return sum(widths) + _GAP * (len(columns) - 1) + 2  # a space at either end
 
 
 def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Container[str] = ()) -> rich.table.Table:

@@ -22,7 +22,9 @@ from transforms.warehouse.base import WarehouseError
 
 LOADING = "Loading model lite …\n"
 
-ON_DATAFLOW = ["--runner", "DataflowRunner", "--output", "bigquery:my-project.gym", "--temp_location", "gs://gym-temp/repcount"]
+TABLES = ["--output", "bigquery:my-project.gym"]
+
+ON_DATAFLOW = ["--runner", "DataflowRunner", "--project", "my-project", "--temp_location", "gs://gym-temp/repcount", *TABLES]
 
 
 @pytest.fixture
