@@ -31,10 +31,10 @@ def warehouse(tmp_path):
     return warehouse
 
 
-def select(warehouse, videos, *, provenance=None, **wishes):
+def select(warehouse, videos, *, provenance=None, **options):
     """Returns the names that are selected, and the numbers listed, skipped and left."""
     provenance = provenance or later_run("now")
-    totals, selected = warehouse.select(provenance, stage_listing(warehouse, provenance, videos), Selection(**wishes))
+    totals, selected = warehouse.select(provenance, stage_listing(warehouse, provenance, videos), Selection(**options))
     return sorted(video.uri[7:] for video in selected), (totals.listed, totals.skipped, totals.left)
 
 

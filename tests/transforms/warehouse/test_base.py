@@ -138,10 +138,10 @@ def test_a_count_without_its_curve_commits_nothing(warehouse):
 class TestSelection:
     VIDEOS = map_videos(f"gs://b/{number}" for number in (1, 2, 3, 4, 5))
 
-    def select(self, warehouse, videos=None, provenance=None, **wishes):
+    def select(self, warehouse, videos=None, provenance=None, **options):
         provenance = provenance or later_run("now")
         files = stage_listing(warehouse, provenance, videos or self.VIDEOS)
-        totals, videos = warehouse.select(provenance, files, Selection(**wishes))
+        totals, videos = warehouse.select(provenance, files, Selection(**options))
         names = sorted(video.uri.removeprefix("gs://b/") for video in videos)
         warehouse.remove_staging(provenance.run_id)
         return "".join(names), (totals.listed, totals.skipped, totals.left)
