@@ -7,7 +7,6 @@ import argparse
 from pipeline.command_line import natural_number
 from pipeline.options import make_warehouse
 from pipeline.results_table import printable
-from transforms.warehouse.base import TableOptions
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -53,6 +52,8 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Creates or updates the tables and returns the exit code; raises UsageError or WarehouseError."""
+    from transforms.warehouse.base import TableOptions  # imports Beam, for which --help need not wait
+
     options = TableOptions(args.location, args.partition_expiration_days, args.require_partition_filter)
     warehouse = make_warehouse(args.output, temp_location="")
     changes = warehouse.changes(options)
