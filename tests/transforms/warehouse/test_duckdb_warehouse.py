@@ -293,8 +293,8 @@ class TestOtherProcesses:
         hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=1.5)
         with pytest.raises(WarehouseError):
             hasty.run_totals("run-1")
-        told = [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
-        assert told == [f"Waiting for another program to close {warehouse.path}"]
+        messages = [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
+        assert messages == [f"Waiting for another program to close {warehouse.path}"]
         assert len(caplog.records) > 2
         assert all("_connected" not in record.getMessage() for record in caplog.records)
 
