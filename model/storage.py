@@ -51,7 +51,7 @@ def staged(prefix: str, is_wanted: Callable[[str], bool]) -> Iterator[Path]:
       is_wanted: Filter; called with the part of an object's name after the prefix.
 
     Yields:
-      The local path that corresponds to `prefix`, such as "/tmp/repcount-x/ckpt-88".
+      The local path that corresponds to `prefix`, such as "FOLDER/ckpt-88".
 
     Raises:
       StorageError: the bucket cannot be read, or no object passes the filter.
