@@ -1,4 +1,4 @@
-"""Days on the command line: single ones, ranges, moments, and `{date}` in a pattern."""
+"""Dates and times on the command line: days, ranges of days, times, and `{date}` in a pattern."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 MAX_DAYS = 3660
-"""Days of a range, at most: each makes a pattern of its own."""
+"""Most days in a range. Each day makes a pattern of its own."""
 
 _WORDS = {"today": 0, "yesterday": 1}
-"""Days before this one."""
+"""Days before today, by word."""
 
 _FIELD = re.compile(r"\{date(?::([^{}]*))?\}")
 
@@ -25,9 +25,9 @@ def parse_day(text: str) -> datetime.date:
 
 
 def parse_days(text: str) -> tuple[datetime.date, ...]:
-    """Parses a day, or two with `..` between them for all from the one to the other, for argparse.
+    """Parses a day, or a range such as 2026-01-01..2026-01-31 that includes both ends, for argparse.
 
-    A day is one such as 2026-01-31, or `today` or `yesterday` (UTC).
+    A day may also be `today` or `yesterday` (UTC).
     """
     first, separator, last = text.partition("..")
     start = _parse_day_or_word(first)
@@ -35,7 +35,7 @@ def parse_days(text: str) -> tuple[datetime.date, ...]:
     days = (end - start).days + 1
     if not 0 < days <= MAX_DAYS:
         raise argparse.ArgumentTypeError(
-            f"must be a day, or two in their order such as 2026-01-01..2026-01-31, at most {MAX_DAYS} days. Received: {text!r}"
+            f"must be a day or a range such as 2026-01-01..2026-01-31 of at most {MAX_DAYS} days. Received: {text!r}"
         )
     return tuple(start + datetime.timedelta(days=number) for number in range(days))
 
@@ -46,22 +46,22 @@ def _parse_day_or_word(text: str) -> datetime.date:
     return parse_day(text)
 
 
-def parse_moment(text: str) -> datetime.datetime:
-    """Parses a day, or a day and a time such as 2026-01-31T18:30:00+01:00, for argparse; without a zone it is UTC."""
+def parse_time(text: str) -> datetime.datetime:
+    """Parses a day, or a time such as 2026-01-31T18:30:00+01:00, for argparse. Without a zone it is UTC."""
     try:
-        moment = datetime.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
+        time = datetime.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"must be a day such as 2026-01-31, or a time such as 2026-01-31T18:30:00+01:00. Received: {text!r}"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+    return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
 
 
 def with_dates(patterns: Sequence[str], days: Sequence[datetime.date] | None) -> Iterator[str]:
-    """Yields patterns with each of the days in place of `{date}`, or of `{date:%Y/%m/%d}` in any other spelling.
+    """Yields each pattern once per day, with the day in place of `{date}`, or of `{date:%Y/%m/%d}` for another format.
 
     Raises:
-      ValueError: days are given and no place for them, or the other way round.
+      ValueError: Days are given but a pattern has no `{date}`, or a pattern has `{date}` but no days are given.
     """
     for pattern in patterns:
         has_place = _FIELD.search(pattern) is not None

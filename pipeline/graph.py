@@ -1,4 +1,4 @@
-"""The graph of a run: the way of the data from names to committed rows."""
+"""The graph of a run: the steps from listing videos to committing rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transforms.warehouse.rows import Provenance
 
 
 def make_handler(config: RunConfig) -> RepNetModelHandler:
-    """Returns what loads the run's model on a worker and scores with it."""
+    """Returns the handler that loads the run's model on a worker and scores with it."""
     return RepNetModelHandler(config.model.load_scorer)
 
 
@@ -27,16 +27,16 @@ def build_pipeline(
     handler: RepNetModelHandler,
     progress_path: str | None = None,
 ) -> beam.PCollection:
-    """Puts a run's steps into a pipeline.
+    """Adds the steps of a run to a pipeline.
 
-    There is no Flatten among them: Beam's runner inside this process collects all that goes into one before anything comes out.
+    None of them is a Flatten: Beam's runner inside this process would collect all its input before it yields anything.
 
     Args:
-      pipeline: to add the steps to.
-      config: the run.
-      provenance: what its rows say of it.
-      handler: what scores.
-      progress_path: local file for `MarkProgress` and `WriteTotals`; None where the workers are other machines.
+      pipeline: Pipeline to add the steps to.
+      config: The run.
+      provenance: What its rows say about it.
+      handler: Loads the model and scores.
+      progress_path: Local file for `MarkProgress` and `WriteTotals`. None if the workers are other machines.
 
     Returns:
       A PCollection of the run's one `RunTotals`.

@@ -22,97 +22,108 @@ if TYPE_CHECKING:
     from transforms.warehouse.base import Warehouse
 
 MAX_CHUNK_FRAMES = 24 * WINDOW_FRAMES
-"""Frames of a chunk beyond which strides are refused: 58 MB, and half a gigabyte of the published network's taps."""
+"""Most frames in a chunk: 58 MB of frames, and half a gigabyte of the published network's activations."""
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what decides the numbers, and what computes them: model, decoding, counting. Those left out are the model's own."""
-    model = parser.add_argument_group("model")
-    model.add_argument(
+    """Adds the options for the model, for decoding and for counting."""
+    _add_network_options(parser.add_argument_group("model"))
+    _add_decoding_options(parser.add_argument_group("decoding"))
+    _add_counting_options(parser.add_argument_group("counting"))
+
+
+def _add_network_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--model",
         default=DEFAULT_PRESET,
         metavar="NAME|PATH",
         help=f"{', '.join(PRESETS)}, or the path of a weights file or checkpoint. Default: %(default)s",
     )
-    model.add_argument(
+    group.add_argument(
         "--precision",
         choices=("auto", *PRECISIONS),
         default="auto",
-        help="number format of the network. Default: what suits --gpu; else bfloat16 where this processor multiplies matrices "
-        "of it, and float32 where not",
+        help="number format of the network. auto: the best for --gpu; without it, bfloat16 if the processor has instructions "
+        "to multiply its matrices, else float32. Default: %(default)s",
     )
-    model.add_argument(
+    group.add_argument(
         "--batch_frames",
         type=natural_number,
         default=ModelConfig.batch_frames,
-        metavar="N",
-        help="frames that the network takes together, halved where memory runs out. Default: %(default)s; with --gpu, 256",
+        metavar="FRAMES",
+        help="batch size of the network in frames; halved when memory runs out. Default: %(default)s, or 256 with --gpu",
     )
-    model.add_argument(  # the former name of --batch_frames
+    group.add_argument(  # the former name of --batch_frames
         "--frames_at_once", dest="batch_frames", type=natural_number, default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
-    model.add_argument(
-        "--require_gpu", action="store_true", help="fail where there is no GPU to score with. Default: only with --gpu"
+    group.add_argument(
+        "--require_gpu", action="store_true", help="fail if there is no GPU to score with. Default: off, or on with --gpu"
     )
-    model.add_argument(
+    group.add_argument(
         "--strides",
         type=_whole_numbers,
         metavar="N[,N…]",
-        help="steps between the frames of a window; every stride is scored, and --stride_rule says which count. Default: the "
-        "model's",
+        help="strides to score, in frames between the positions of a window; --stride_rule decides which of them count. "
+        "Default: those of the model",
     )
-    decoding = parser.add_argument_group("decoding")
-    decoding.add_argument(
+
+
+def _add_decoding_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--max_fps",
         type=float,
         default=DecodingOptions.max_fps,
         metavar="HZ",
-        help="frames a second that are looked at, at most. Default: %(default)g",
+        help="maximum number of frames per second to score; frames above it are dropped. Default: %(default)g",
     )
     for name, kind, metavar, text in (
-        ("max_bytes", natural_number, "N", "bytes of a file beyond which it is not read"),
-        ("max_sec", float, "SEC", "seconds of video beyond which it is not counted"),
-        ("max_frames", natural_number, "N", "frames beyond which it is not counted"),
-        ("max_pixels", natural_number, "N", "pixels of a frame beyond which it is not counted"),
-        ("timeout_sec", float, "SEC", "seconds without a frame after which decoding is given up"),
-        ("max_memory_bytes", natural_number, "N", "memory that decoding one video may take"),
+        ("max_bytes", natural_number, "BYTES", "largest file to read, in bytes; a larger one fails as TOO_LARGE"),
+        ("max_sec", float, "SEC", "longest video to count, in seconds; a longer one fails as TOO_LONG"),
+        ("max_frames", natural_number, "FRAMES", "most frames of a video to count; a video with more fails as TOO_LONG"),
+        ("max_pixels", natural_number, "PIXELS", "largest frame to decode, in pixels; a larger one fails as TOO_LARGE"),
+        ("timeout_sec", float, "SEC", "seconds to wait for the next frame; after that the video fails as DECODE_TIMEOUT"),
+        ("max_memory_bytes", natural_number, "BYTES", "memory limit for decoding one video, in bytes"),
     ):
         default = getattr(DecodingOptions, name)
-        decoding.add_argument(
-            f"--{name}", type=kind, default=default, metavar=metavar, help=f"{text}. Default: {default:,.12g}"
-        )
-    counting = parser.add_argument_group("counting")
-    counting.add_argument(
+        group.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=f"{text}. Default: {default:,.12g}")
+
+
+def _add_counting_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--stride_rule",
         choices=[rule.value for rule in StrideRule],
-        help="which strides count: the best over the frames there are, the best as the authors' notebook scores them, or all "
-        "by vote. Default: the model's",
+        help="how strides are combined. real_frames: the stride with the best score over real frames counts. notebook: the "
+        "same, with padded frames included, as in the authors' notebook. vote: all strides vote. Default: that of the model",
     )
-    counting.add_argument(
-        "--video_threshold", type=float, metavar="0..1", help="confidence below which a video counts 0. Default: the model's"
+    group.add_argument(
+        "--video_threshold",
+        type=float,
+        metavar="0..1",
+        help="minimum confidence of a video; below it the count is 0. Default: that of the model",
     )
-    counting.add_argument(
+    group.add_argument(
         "--frame_threshold",
         type=float,
         metavar="0..1",
-        help="periodicity above which a frame counts; with a vote, what rest is worth. Default: the model's",
+        help='minimum periodicity of a frame that counts. With --stride_rule=vote, the score given to "not repeating"; a '
+        "higher one counts fewer repetitions. Default: that of the model",
     )
-    counting.add_argument(
+    group.add_argument(
         "--peak_share",
         type=float,
         metavar="0..1",
-        help="share of the video's own peak periodicity that a frame must reach as well to count. Default: the model's",
+        help="minimum periodicity of a frame that counts, as a share of the highest in the video. Default: that of the model",
     )
-    counting.add_argument(
-        "--constant_speed", action="store_true", default=None, help="one period for the whole video. Default: off"
+    group.add_argument(
+        "--constant_speed", action="store_true", default=None, help="use one period for the whole video. Default: off"
     )
-    counting.add_argument(
-        "--fully_periodic", action="store_true", default=None, help="every frame counts. Default: only those that repeat"
+    group.add_argument(
+        "--fully_periodic", action="store_true", default=None, help="count every frame, repeating or not. Default: off"
     )
 
 
 def make_decoding(args: argparse.Namespace, strides: Sequence[int]) -> DecodingOptions:
-    """Returns how to decode, in chunks that fit the strides; raises UsageError."""
+    """Returns the decoding options, with chunks that fit the strides; raises UsageError."""
     try:
         names = ("max_fps", "max_bytes", "max_sec", "max_frames", "max_pixels", "timeout_sec", "max_memory_bytes")
         return DecodingOptions(chunk_frames=chunk_frames(strides), **{name: getattr(args, name) for name in names})
@@ -121,14 +132,14 @@ def make_decoding(args: argparse.Namespace, strides: Sequence[int]) -> DecodingO
 
 
 def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
-    """Returns what scores; raises UsageError."""
+    """Returns the model with its strides and precision; raises UsageError."""
     strides = args.strides or loaded.preset.strides
     if min(strides) < 1 or len(set(strides)) != len(strides):
         raise UsageError(f"--strides must be different whole numbers of at least 1. Received: {','.join(map(str, strides))}")
     if chunk_frames(strides) > MAX_CHUNK_FRAMES:
         raise UsageError(
-            f"--strides must have a least common multiple of at most {MAX_CHUNK_FRAMES // WINDOW_FRAMES}, since that many "
-            f"windows of frames are in memory. Received: {','.join(map(str, strides))}"
+            f"--strides must have a least common multiple of at most {MAX_CHUNK_FRAMES // WINDOW_FRAMES}, since a chunk "
+            f"holds that many windows. Received: {','.join(map(str, strides))}"
         )
     if args.batch_frames < 1:
         raise UsageError(f"--batch_frames must be at least 1. Received: {args.batch_frames}")
@@ -144,12 +155,12 @@ def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
 
 
 def _full_name(model: str) -> str:
-    """Returns a preset's name as it is, and a path such that it means the same from any folder: it is part of a row's key."""
+    """Returns a preset's name unchanged and a local path made absolute, since it is part of a row's key."""
     return model if model in PRESETS or storage.is_remote(model) else os.path.abspath(model)
 
 
 def make_counting(args: argparse.Namespace, loaded: LoadedModel) -> CountingOptions:
-    """Returns how to count: the model's own options, changed by those that were given; raises UsageError."""
+    """Returns the counting options: those of the model, with those on the command line in their place; raises UsageError."""
     names = ("stride_rule", "video_threshold", "frame_threshold", "peak_share", "constant_speed", "fully_periodic")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     try:
@@ -177,4 +188,6 @@ def _whole_numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be whole numbers with commas between them. Received: {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"must be whole numbers separated by commas, such as 1,2,4. Received: {text!r}"
+        ) from None

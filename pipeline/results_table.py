@@ -1,4 +1,4 @@
-"""The tables that people read on a terminal, or in a file of what it would have shown."""
+"""Tables of text for a terminal, and lines of text for files and other programs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GAP = 3
 """Characters between two columns."""
 
 _WIDEST = 10_000
-"""Characters of a line in a file, at most."""
+"""Most characters in a line of a table in a file."""
 
 
 def is_terminal() -> bool:
@@ -93,12 +93,12 @@ def _width(columns: Mapping[str, Sequence[str]]) -> int:
 
 
 def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Container[str] = ()) -> rich.table.Table:
-    """Returns a table whose cells are safe to print, not taken for markup, and folded where they are too long.
+    """Returns a table whose cells are safe to print and are not markup. A cell that is too long continues on the next line.
 
     Args:
-      headings: of the columns.
-      rows: a cell for each column.
-      numbers: headings of the columns that are set to the right.
+      headings: Headings of the columns.
+      rows: Rows with a cell for each column.
+      numbers: Headings of the columns that are aligned to the right.
     """
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
@@ -111,7 +111,7 @@ def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: 
 
 
 def print_table(table: rich.table.Table) -> None:
-    """Prints a table. A file has no width: there it is as wide as it needs to be, so that `grep` finds whole lines."""
+    """Prints a table. In a file it is as wide as it needs to be, so that `grep` finds whole lines."""
     console = Console()
     if not console.is_terminal:
         widest = console.options.update(max_width=_WIDEST)
@@ -120,7 +120,7 @@ def print_table(table: rich.table.Table) -> None:
 
 
 def _short_names(uris: Sequence[str]) -> list[str]:
-    """Returns what tells the videos apart: their addresses without the folders that all have in common."""
+    """Returns the URIs without the folders that all of them share."""
     names = [uri.split("/") for uri in uris]
     levels = zip(*(name[:-1] for name in names), strict=False)
     shared = sum(1 for _ in itertools.takewhile(lambda folders: len(set(folders)) == 1, levels))
@@ -128,7 +128,7 @@ def _short_names(uris: Sequence[str]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Returns text that is safe to print: a file name may hold line breaks, terminal commands or bytes that are no text."""
+    """Returns text that is safe to print. A file name may contain line breaks, terminal commands or invalid UTF-8."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 

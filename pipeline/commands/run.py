@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from model.presets import LoadedModel, load_model
 from pipeline.command_line import natural_number
-from pipeline.dates import parse_days, parse_moment
+from pipeline.dates import parse_days, parse_time
 from pipeline.launch import add_launch_options, check_none_is_active, make_launch, set_up_workers
 from pipeline.options import add_model_options
 from pipeline.progress_display import announce
@@ -96,54 +96,60 @@ def run(
 
 
 def _add_source_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what decides which videos are counted."""
+    """Adds the options that decide which videos are counted."""
     source = parser.add_argument_group("videos")
     source.add_argument(
         "--input",
         action="append",
         required=True,
         metavar="PATTERN",
-        help="a file, a directory, or a pattern such as 'dir/**.mp4' or 'gs://bucket/2026/**'; may be repeated",
+        help="a file, a directory or a pattern such as 'dir/**.mp4' or 'gs://bucket/2026/**'; may be repeated",
     )
     source.add_argument(
         "--mode",
         choices=("new", "all"),
         default="new",
-        help="new: leave out videos that the tables have already, counted or failed, for this model and these options. all: "
-        "count everything again. Default: %(default)s",
+        help="new: skip videos that the tables have, counted or failed, for this model and these options. all: count every "
+        "video. Default: %(default)s",
     )
     source.add_argument(
         "--requeue",
         type=_failure_codes,
         default=(),
         metavar="CODE[,CODE…]",
-        help="with --mode=new, try again what failed with these codes, such as GONE,READ_ERROR",
+        help="retry videos that failed with these codes, such as GONE,READ_ERROR; for --mode=new. Default: none",
     )
     source.add_argument(
         "--dates",
         type=parse_days,
         metavar="DAY[..DAY]",
-        help="days to put in the place of {date} in each input, such as 2026-01-01..2026-01-31 or yesterday..today; "
-        "{date:%%Y/%%m/%%d} spells them otherwise",
+        help="days that replace {date} in each input, such as 2026-01-01..2026-01-31 or yesterday..today; "
+        "{date:%%Y/%%m/%%d} sets another format. Default: none",
     )
     source.add_argument(
-        "--updated_after", type=parse_moment, metavar="TIME", help="leave out videos uploaded before this day or time (UTC)"
+        "--updated_after",
+        type=parse_time,
+        metavar="TIME",
+        help="skip videos uploaded before this day or time; UTC unless it has a zone. Default: none",
     )
     source.add_argument(
         "--updated_before",
-        type=parse_moment,
+        type=parse_time,
         metavar="TIME",
-        help="leave out videos uploaded at this day or time or later (UTC)",
+        help="skip videos uploaded at or after this day or time; UTC unless it has a zone. Default: none",
     )
     source.add_argument(
         "--sample",
         type=float,
         default=1.0,
         metavar="SHARE",
-        help="take this share of the videos, the same ones every time. Default: %(default)g, all",
+        help="share of the videos to count, 0..1; the same videos every time. Default: %(default)g, all of them",
     )
     source.add_argument(
-        "--limit", type=natural_number, metavar="N", help="count N videos at most, those uploaded first, and leave the others"
+        "--limit",
+        type=natural_number,
+        metavar="VIDEOS",
+        help="most videos to count, oldest uploads first; the rest is left to later runs. Default: no limit",
     )
 
 
@@ -175,5 +181,5 @@ def _failure_codes(text: str) -> tuple[str, ...]:
     known = [code.value for code in FailureCode]
     unknown = [code for code in codes if code not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(f"must be of {', '.join(known)}. Received: {unknown[0]!r}")
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(known)}. Received: {unknown[0]!r}")
     return codes

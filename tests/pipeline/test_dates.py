@@ -1,11 +1,11 @@
-"""Days and moments are understood or refused in one line, and put in the place of {date}."""
+"""Days and times are understood or refused in one line, and put in the place of {date}."""
 
 import argparse
 import datetime
 
 import pytest
 
-from pipeline.dates import parse_day, parse_days, parse_moment, with_dates
+from pipeline.dates import parse_day, parse_days, parse_time, with_dates
 
 UTC = datetime.UTC
 JANUARY_31 = datetime.date(2026, 1, 31)
@@ -17,7 +17,7 @@ def test_a_range_has_both_its_ends():
     assert len(parse_days("2024-01-01..2024-12-31")) == 366
 
 
-def test_a_day_may_be_told_by_a_word():
+def test_today_and_yesterday_are_days():
     yesterday, today = parse_days("yesterday..today")
     assert today - yesterday == datetime.timedelta(days=1)
     assert abs(datetime.datetime.now(UTC).date() - today) <= datetime.timedelta(days=1)
@@ -26,7 +26,7 @@ def test_a_day_may_be_told_by_a_word():
 @pytest.mark.parametrize(
     "text", ["", "31.1.2026", "2026-02-30", "2026-01-31..", "..2026-01-31", "2026-01-31..2026-01-30", "a..b"]
 )
-def test_what_is_no_range_is_refused(text):
+def test_an_invalid_range_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="Received: "):
         parse_days(text)
 
@@ -41,7 +41,7 @@ def test_a_day_is_a_day():
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "time"),
     [
         ("2026-01-31", datetime.datetime(2026, 1, 31, tzinfo=UTC)),
         ("2026-01-31T18:30", datetime.datetime(2026, 1, 31, 18, 30, tzinfo=UTC)),
@@ -49,13 +49,13 @@ def test_a_day_is_a_day():
         ("2026-01-31T18:30:00+01:00", datetime.datetime(2026, 1, 31, 17, 30, tzinfo=UTC)),
     ],
 )
-def test_a_moment_without_a_zone_is_utc(text, moment):
-    assert parse_moment(text) == moment
+def test_a_time_without_a_zone_is_utc(text, time):
+    assert parse_time(text) == time
 
 
-def test_what_is_no_moment_is_refused():
+def test_an_invalid_time_is_refused():
     with pytest.raises(argparse.ArgumentTypeError, match=r"must be a day such as .*Received: 'last week'"):
-        parse_moment("last week")
+        parse_time("last week")
 
 
 def test_each_day_takes_the_place_of_date():
