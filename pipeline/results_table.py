@@ -78,12 +78,25 @@ def results_table(results: Sequence[VideoResult], width: int) -> rich.table.Tabl
         "remark": [result.remark for result in results],
     }
     columns = {heading: cells for heading, cells in columns.items() if any(cells)}
-    for heading in _LEAST_NEEDED:
-        if _width(columns) > width:
-            columns.pop(heading, None)
+    columns = fit_columns(columns, _LEAST_NEEDED, width)
     if _width(columns) > width and "remark" in columns:
         columns["remark"] = [result.code or result.remark for result in results]
     return text_table(list(columns), zip(*columns.values(), strict=True), numbers=_NUMBERS)
+
+
+def fit_columns(columns: Mapping[str, list[str]], least_needed: Iterable[str], width: int) -> dict[str, list[str]]:
+    """Returns the columns that fit into `width` characters.
+
+    Args:
+      columns: Cells by heading.
+      least_needed: Headings that are left out while the table is too wide, the first one first.
+      width: Number of characters in a line.
+    """
+    fitting = dict(columns)
+    for heading in least_needed:
+        if _width(fitting) > width:
+            fitting.pop(heading, None)
+    return fitting
 
 
 def _width(columns: Mapping[str, Sequence[str]]) -> int:

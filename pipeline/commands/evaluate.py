@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from model.evaluation import BASELINE_COUNT, Measures, measure
 from pipeline import evaluation_plot
 from pipeline.command_line import UsageError, natural_number
@@ -20,12 +22,18 @@ from pipeline.evaluation_plot import ClipCurves
 from pipeline.labels import quote, read_labels
 from pipeline.options import add_model_options
 from pipeline.progress_display import announce, show_status
-from pipeline.results_table import print_table, printable, text_table
+from pipeline.results_table import fit_columns, is_terminal, print_table, printable, text_table
 from transforms.matching import list_videos
 from transforms.objects import find_object
 from transforms.records import VideoCount, VideoRef, VideoResult
 
 _NOTHING = "–"
+
+_NUMBERS = ("true", "count", "exact", "error", "confidence", "stride")
+"""Headings of columns of numbers."""
+
+_LEAST_NEEDED = ("stride", "confidence", "exact")
+"""Headings of columns that are left out if the terminal is too narrow, the first one first."""
 
 _NAMED_FILES = 3
 """Number of missing files that a message names."""
@@ -237,8 +245,13 @@ def _json_clip(clip: Clip) -> dict[str, object]:
 
 def _print_tables(clips: Sequence[Clip], measures: Mapping[str, Measures]) -> None:
     """Prints a line for each video, then one for each name in `measures`."""
-    numbers = ("true", "count", "exact", "error", "confidence", "stride")
-    print_table(text_table(("file", *numbers, "remark"), map(_clip_cells, clips), numbers))
+    headings = ("file", *_NUMBERS, "remark")
+    columns = {
+        heading: list(cells) for heading, cells in zip(headings, zip(*map(_clip_cells, clips), strict=True), strict=True)
+    }
+    if is_terminal():
+        columns = fit_columns(columns, _LEAST_NEEDED, Console().width)
+    print_table(text_table(list(columns), zip(*columns.values(), strict=True), _NUMBERS))
     measured = ("OBO", "MAE", "bias", "below 1 where true is 0")
     print_table(text_table(("", *measured), [(name, *_measure_cells(of)) for name, of in measures.items()], measured))
 

@@ -5,8 +5,15 @@ import io
 import pytest
 from rich.console import Console
 
-from pipeline.results_table import print_line, print_results, print_table, printable, results_table, text_table
+from pipeline.results_table import fit_columns, print_line, print_results, print_table, printable, results_table, text_table
 from transforms.records import VideoResult
+
+
+def test_columns_that_are_needed_least_are_left_out_until_the_rest_fits():
+    columns = {"a": ["1" * 20], "b": ["2" * 20], "c": ["3" * 20]}
+    assert list(fit_columns(columns, ("b", "a"), 80)) == ["a", "b", "c"]
+    assert list(fit_columns(columns, ("b", "a"), 50)) == ["a", "c"]
+    assert list(fit_columns(columns, ("b", "a"), 10)) == ["c"]
 
 
 def rendered(results, width=120):

@@ -131,6 +131,14 @@ def test_the_tables_show_every_clip_and_the_measures(evaluate, capsys):
     assert " ".join(printed[6]) == "always 5 33.3 % of 3 16.7 % over 2 -16.7 % 0 of 1"
 
 
+def test_a_narrow_terminal_gets_the_columns_that_matter(evaluate, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr(evaluate_command, "is_terminal", lambda: True)
+    assert evaluate("file,count\nsets/lunges.mp4,7.5\nstill.mp4,0\n") == 0
+    printed = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
+    assert printed[0] == ["file", "true", "count", "error", "remark"]
+
+
 def test_the_speed_is_on_standard_output_or_with_json_on_standard_error(evaluate, capsys):
     labels = "file,count\nsquats.mp4,5\nsets/lunges.mp4,3.5\n"
     assert evaluate(labels) == 0
