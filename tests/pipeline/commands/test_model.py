@@ -152,9 +152,12 @@ def test_verify_without_golden_files_checks_the_weights(tiny_weights, capsys):
 
 
 def test_verify_refuses_a_golden_file_that_does_not_fit(tiny_weights, tmp_path, capsys):
-    for path in (REFERENCE / "golden_model_2025.npz", tmp_path / "absent.npz"):
+    for path, message in (
+        (REFERENCE / "golden_model_2025.npz", "the golden file "),
+        (tmp_path / "absent.npz", "cannot read the golden file: "),
+    ):
         assert repcount("verify", str(tiny_weights), "--golden", str(path)) == 2
-        assert capsys.readouterr().err.startswith("repcount model verify: the golden file ")
+        assert capsys.readouterr().err.startswith(f"repcount model verify: {message}")
 
 
 def test_golden_files_may_follow_one_option_or_several():
