@@ -137,14 +137,14 @@ class TestCommit:
         early, late = make_provenance("early"), later_run("late")
         outcomes = {early: (make_video_count("gs://b/1"), make_failure("gs://b/2")),
                    late: (make_failure("gs://b/1"), make_video_count("gs://b/2"))}  # fmt: skip
-        outcomes = []
+        left = []
         for number, order in enumerate(([early, late], [late, early])):
             warehouse = DuckDBWarehouse(str(tmp_path / f"{number}.duckdb"))
             for provenance in order:
                 commit(warehouse, provenance, make_video_count("gs://b/3"), *outcomes[provenance])
-            outcomes.append(contents(warehouse))
-        assert outcomes[0] == outcomes[1]
-        assert [(row[0], row[VIDEO_COUNTS.arrow_schema.names.index("run_id")]) for row in outcomes[0]["video_counts"]] == [
+            left.append(contents(warehouse))
+        assert left[0] == left[1]
+        assert [(row[0], row[VIDEO_COUNTS.arrow_schema.names.index("run_id")]) for row in left[0]["video_counts"]] == [
             ("gs://b/1", "early"), ("gs://b/2", "late"), ("gs://b/3", "late"),
         ]  # fmt: skip
 
