@@ -245,10 +245,8 @@ def _json_clip(clip: Clip) -> dict[str, object]:
 
 def _print_tables(clips: Sequence[Clip], measures: Mapping[str, Measures]) -> None:
     """Prints a line for each video, then one for each name in `measures`."""
-    headings = ("file", *_NUMBERS, "remark")
-    columns = {
-        heading: list(cells) for heading, cells in zip(headings, zip(*map(_clip_cells, clips), strict=True), strict=True)
-    }
+    rows = [_clip_cells(clip) for clip in clips]
+    columns = {heading: [row[place] for row in rows] for place, heading in enumerate(("file", *_NUMBERS, "remark"))}
     if is_terminal():
         columns = fit_columns(columns, _LEAST_NEEDED, Console().width)
     print_table(text_table(list(columns), zip(*columns.values(), strict=True), _NUMBERS))
