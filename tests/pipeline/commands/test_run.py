@@ -9,13 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.config import LITE
-from model.counting_options import CountingOptions
-from model.presets import PRESETS, LoadedModel
 from pipeline import execute
-from pipeline.main import parse
-from pipeline.options import make_counting, make_model
-from pipeline.run_config import LOCAL_RUNNER, make_pipeline_options
 from tests.support.fake_run import run_fake
 from tests.support.videos import draw_video
 from transforms.warehouse.base import WarehouseError
@@ -126,12 +120,6 @@ def test_the_table_says_when_it_does_not_show_all(repcount, videos, capsys):
     assert "The first 2 of 5 videos." in capsys.readouterr().out
     repcount("--input", videos, "--output", "duckdb:c.duckdb", "--show", "5")
     assert "The first" not in capsys.readouterr().out
-
-
-def test_a_models_path_means_the_same_from_any_folder(tmp_path, monkeypatch):
-    args = parse(["run", "--input", "x", "--output", "duckdb:x", "--model", "weights/my.safetensors"])
-    monkeypatch.chdir(tmp_path)
-    assert make_model(args, LoadedModel(PRESETS["lite"], None, "0")).name == f"{tmp_path}/weights/my.safetensors"
 
 
 def test_nothing_is_left_beside_the_database(repcount, videos, tmp_path):
@@ -322,20 +310,6 @@ def test_a_database_that_vanishes_under_the_run_is_exit_code_1(repcount, videos,
     monkeypatch.setattr("transforms.warehouse.duckdb_warehouse.DuckDBWarehouse.run_totals", fail)
     assert repcount("--input", videos, "--output", "duckdb:c.duckdb") == 1
     assert "the disk is full" in capsys.readouterr().err
-
-
-def test_the_runner_is_the_one_inside_this_process_unless_another_is_named():
-    assert make_pipeline_options([]).get_all_options()["runner"] == LOCAL_RUNNER
-    assert make_pipeline_options(["--runner=DirectRunner"]).get_all_options()["runner"] == "DirectRunner"
-
-
-def test_the_models_own_counting_is_kept_where_nothing_is_said():
-    args = parse(["run", "--input", "x", "--output", "duckdb:x", "--frame_threshold", "0.4"])
-    loaded = LoadedModel(PRESETS["lite"], None, "0")
-    assert make_counting(args, loaded) == CountingOptions(
-        **{**vars(PRESETS["lite"].counting), "frame_threshold": 0.4},
-    )
-    assert loaded.preset.config == LITE
 
 
 def test_a_gpu_that_is_required_is_looked_for_before_anything_begins(repcount, videos, capsys):
