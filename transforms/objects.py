@@ -21,7 +21,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from model.storage import SCHEME, open_bucket, split_uri
 from transforms.records import VideoRef
@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 
 COPY_BUFFER_BYTES = 8 << 20
 """Bytes held in memory while an object is copied from a store other than Cloud Storage."""
+
+MAX_UNPACKED_RATIO = 20
+"""Most bytes written per listed byte. Cloud Storage's client unpacks an object stored with `Content-Encoding: gzip`, up to a
+thousandfold; video barely shrinks when packed."""
+
+FREE_UNPACKED_BYTES = 64 << 20
+"""Bytes that an object may have when unpacked, whatever its listed size."""
 
 DELETED = "the video was deleted after it was listed"
 
@@ -123,20 +130,19 @@ def download(video: VideoRef, file: BinaryIO, max_bytes: int) -> None:
     Args:
       video: Object to copy, as it was listed.
       file: Empty file, open for writing.
-      max_bytes: Largest object to copy, in bytes.
+      max_bytes: Most bytes to write. An object that unpacks to far more bytes than were listed is refused sooner; see
+        `MAX_UNPACKED_RATIO`.
 
     Raises:
       ObjectGoneError: the object was deleted or replaced after it was listed, before or during the copy.
-      ObjectTooLargeError: the object is larger than `max_bytes`.
+      ObjectTooLargeError: the object is larger than that. No byte beyond the limit was written.
       Exception: any other error of the store's client or of the local disk.
     """
     if video.size_bytes > max_bytes:
         raise ObjectTooLargeError(f"the file has {video.size_bytes:,} bytes, more than {max_bytes:,}")
     check_listed(video)
-    if video.uri.startswith(SCHEME):
-        _copy_blob(video, file)
-    else:
-        _copy_stream(video, file, max_bytes)
+    copy = _copy_blob if video.uri.startswith(SCHEME) else _copy_stream
+    copy(video, cast(BinaryIO, _BoundedFile(file, min(max_bytes, _most_unpacked_bytes(video)))))
     check_listed(video)  # the copy may be of a version that replaced the listed one
     file.seek(0)
 
@@ -218,8 +224,30 @@ def _as_beam_errors(uri: str, *passed: type[Exception]) -> Iterator[None]:
         raise BeamIOError(f"Cloud Storage refused: {' '.join(str(error).split())}", {uri: error}) from error
 
 
+class _BoundedFile:
+    """What the copiers need of a file open for writing; refuses to grow beyond a limit."""
+
+    def __init__(self, file: BinaryIO, max_bytes: int) -> None:
+        self._file = file
+        self._max_bytes = max_bytes
+        self.seek = file.seek  # a client that starts over rewinds the file
+        self.tell = file.tell
+
+    def write(self, block: bytes) -> int:
+        """Writes a block; raises ObjectTooLargeError, having written none of it, if the file would exceed its limit."""
+        num_bytes = self._file.tell() + len(block)
+        if num_bytes > self._max_bytes:
+            raise ObjectTooLargeError(f"the file has at least {num_bytes:,} bytes, more than {self._max_bytes:,}")
+        return self._file.write(block)
+
+
+def _most_unpacked_bytes(video: VideoRef) -> int:
+    """Returns the most bytes that an object of the listed size may unpack to."""
+    return max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * video.size_bytes)
+
+
 def _copy_blob(video: VideoRef, file: BinaryIO) -> None:
-    """Copies one generation of an object, which has the size that was listed.
+    """Copies one generation of an object. The client unpacks an object that is stored compressed.
 
     Cloud Storage's client is faster than Beam's file system (`benchmarks.reading`).
     """
@@ -232,16 +260,14 @@ def _copy_blob(video: VideoRef, file: BinaryIO) -> None:
         raise ObjectGoneError(REPLACED) from error
 
 
-def _copy_stream(video: VideoRef, file: BinaryIO, max_bytes: int) -> None:
+def _copy_stream(video: VideoRef, file: BinaryIO) -> None:
     """Copies an object from Beam's file system."""
     from apache_beam.io.filesystem import CompressionTypes
     from apache_beam.io.filesystems import FileSystems
 
-    # Uncompressed: Beam would unpack what ends in .gz, whatever the size of its content.
+    # Uncompressed: Beam would unpack what ends in .gz.
     with FileSystems.open(video.uri, compression_type=CompressionTypes.UNCOMPRESSED) as source:
         while block := source.read(COPY_BUFFER_BYTES):
-            if file.tell() + len(block) > max_bytes:
-                raise ObjectTooLargeError(f"the file has {file.tell() + len(block):,} bytes, more than {max_bytes:,}")
             file.write(block)
 
 

@@ -1,6 +1,8 @@
 """A small Cloud Storage server in this process, used by Google's client over HTTP on loopback."""
 
 import base64
+import contextlib
+import gzip
 import hashlib
 import http.server
 import json
@@ -13,6 +15,8 @@ class CloudStorage:
     """Serves lists, reads and small uploads of the objects in `contents`, {"bucket/name": bytes}, with their `metadata`.
 
     Attributes:
+      encoded: "bucket/name" of the objects whose contents are gzip, stored with `Content-Encoding: gzip`; they are unpacked
+        for clients that do not take that.
       generations: Generations by "bucket/name"; 1 for objects that are not in it.
       created: Creation times by "bucket/name", in the format of the service.
       page_objects: Number of objects on one page of a list.
@@ -22,6 +26,7 @@ class CloudStorage:
     def __init__(self):
         self.contents = {}
         self.metadata = {}
+        self.encoded = set()
         self.generations = {}
         self.created = {}
         self.page_objects = 1000
@@ -50,6 +55,7 @@ class CloudStorage:
             "size": str(len(content)),
             "md5Hash": md5,
             "metadata": self.metadata.get(path) or {},
+            **({"contentEncoding": "gzip"} if path in self.encoded else {}),
         }
 
     def list_page(self, bucket, query):
@@ -81,7 +87,7 @@ class CloudStorage:
                 elif path not in cloud.contents:
                     self.answer({"error": {"code": 404, "message": f"No such object: {path}"}}, status=404)
                 elif query.get("alt") == "media":
-                    self.answer(cloud.contents[path])
+                    self.answer_media(path)
                 else:
                     self.answer(cloud.describe(path))
 
@@ -95,13 +101,25 @@ class CloudStorage:
                 cloud.metadata[path] = resource.get("metadata")
                 self.answer(cloud.describe(path))
 
-            def answer(self, content, status=200):
+            def answer_media(self, path):
+                content = cloud.contents[path]
+                if path not in cloud.encoded:
+                    self.answer(content)
+                elif "gzip" in (self.headers.get("Accept-Encoding") or ""):
+                    self.answer(content, headers={"Content-Encoding": "gzip", "X-Goog-Stored-Content-Encoding": "gzip"})
+                else:
+                    self.answer(gzip.decompress(content), headers={"X-Goog-Stored-Content-Encoding": "gzip"})
+
+            def answer(self, content, status=200, headers=None):
                 body = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("Content-Type", "application/octet-stream" if body is content else "application/json")
+                for name, value in (headers or {}).items():
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(ConnectionError):  # a client may stop in the middle
+                    self.wfile.write(body)
 
             def log_message(self, *args):
                 """Logs nothing, to keep the test's output clean."""

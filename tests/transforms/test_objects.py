@@ -1,6 +1,7 @@
 """Objects are listed, found and copied in the version that was listed, whatever their names."""
 
 import datetime
+import gzip
 import io
 import os
 import time
@@ -262,8 +263,42 @@ class TestDownload:
 @pytest.mark.usefixtures("memory_files")
 def test_an_object_that_is_larger_than_listed_is_not_copied_to_its_end():
     video = find_object("memory://gym/a.mp4")
-    with pytest.raises(ObjectTooLargeError, match="the file has 5 bytes, more than 4"):
+    with pytest.raises(ObjectTooLargeError, match="the file has at least 5 bytes, more than 4"):
         download(VideoRef(video.uri, video.generation, 1, video.updated), io.BytesIO(), max_bytes=4)
+
+
+def store_packed(bucket, content):
+    """Stores an object with `Content-Encoding: gzip`, and returns it as listed, with its packed size."""
+    bucket.contents["gym/packed.mp4"] = gzip.compress(content)
+    bucket.encoded.add("gym/packed.mp4")
+    video = find_object("gs://gym/packed.mp4")
+    assert video.size_bytes == len(bucket.contents["gym/packed.mp4"])
+    return video
+
+
+def test_an_object_stored_compressed_is_copied_unpacked(bucket):
+    content = os.urandom(200_000)
+    file = io.BytesIO()
+    download(store_packed(bucket, content), file, max_bytes=1_000_000)
+    assert file.read() == content
+
+
+def test_the_limit_holds_for_what_is_written_not_for_what_was_listed(bucket):
+    video = store_packed(bucket, bytes(20_000_000))
+    assert video.size_bytes < 100_000
+    file = io.BytesIO()
+    with pytest.raises(ObjectTooLargeError, match=r"at least 1,.* bytes, more than 1,000,000$"):
+        download(video, file, max_bytes=1_000_000)
+    assert len(file.getvalue()) <= 1_000_000
+
+
+def test_an_object_that_unpacks_to_far_more_than_was_listed_is_refused_whatever_the_limit(bucket, monkeypatch):
+    monkeypatch.setattr(objects, "FREE_UNPACKED_BYTES", 1_000_000)
+    video = store_packed(bucket, bytes(20_000_000))
+    file = io.BytesIO()
+    with pytest.raises(ObjectTooLargeError, match=r"more than 1,000,000$"):
+        download(video, file, max_bytes=16 << 30)
+    assert len(file.getvalue()) <= 1_000_000
 
 
 def test_a_generation_that_is_gone_from_cloud_storage_is_not_found(bucket, monkeypatch):

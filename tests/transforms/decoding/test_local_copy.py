@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import gzip
 import io
 import os
 import tempfile
@@ -22,6 +23,8 @@ from transforms.failure_codes import FailureCode
 from transforms.records import VideoRef
 
 REALSET = Path(__file__).parents[4] / "shared" / "realset"
+
+make_temporary_file = tempfile.TemporaryFile
 
 
 def listed(path):
@@ -256,3 +259,18 @@ def test_a_download_that_breaks_off_is_continued(cloud, clip):
     cloud.storage.fail(lambda request: "alt=media" in request.path, status=503, times=2)
     with open_video(video) as file:
         assert file.read() == clip.read_bytes()
+
+
+def test_an_object_that_unpacks_beyond_the_limit_is_too_large_and_leaves_the_disk_free(cloud_storage, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cloud_storage.contents["gym/bomb.mp4"] = gzip.compress(bytes(20_000_000))
+    cloud_storage.encoded.add("gym/bomb.mp4")
+    written = []
+    monkeypatch.setattr(
+        local_copy.tempfile, "TemporaryFile", lambda **options: written.append(make_temporary_file(**options)) or written[-1]
+    )
+    code, message = open_error(look_up("gs://gym/bomb.mp4"), max_bytes=1_000_000)
+    assert code is FailureCode.TOO_LARGE
+    assert message.endswith("more than 1,000,000")
+    assert written[0].closed  # it has no name, so its bytes are free again
+    assert list(tmp_path.iterdir()) == []
