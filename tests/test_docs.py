@@ -13,7 +13,9 @@ from pathlib import Path
 import duckdb
 import pytest
 from apache_beam.options import pipeline_options
+from pipeline.api import count_video
 
+from demo.draw_videos import draw_videos
 from model.presets import PRESETS
 from pipeline.main import main
 from tests.support.markdown import table_rows
@@ -143,8 +145,8 @@ def test_every_page_is_linked_from_another(page):
 
 
 def test_no_phrase_of_the_old_style_is_left():
-    files = [path for path in ROOT.rglob("*.*") if path.suffix in (".md",) and not _is_hidden(path)]
-    assert len(files) >= 10
+    files = [path for path in ROOT.rglob("*.*") if path.suffix in (".md", ".py") and not _is_hidden(path)]
+    assert len(files) > 100
     found = [
         f"{path.relative_to(ROOT)}: {phrase}"
         for path in files
@@ -215,6 +217,38 @@ def test_every_command_of_run_dataflow_exists():
     commands = {name for page in PAGES for name in re.findall(r"run_dataflow\.sh ([a-z]+)", _text(page))}
     assert commands >= {"nightly", "backfill", "build", "template", "cost"}
     assert [name for name in commands if not re.search(rf"^  {name}  ", script, flags=re.MULTILINE)] == []
+
+
+@pytest.fixture(scope="module")
+def demo_videos(tmp_path_factory):
+    """A folder with the demo videos where the README says that they are."""
+    folder = tmp_path_factory.mktemp("checkout")
+    draw_videos(folder / "demo" / "videos")
+    return folder
+
+
+@pytest.mark.slow
+def test_the_python_example_of_the_readme_runs(demo_videos, monkeypatch, capsys):
+    (example,) = _blocks(README, "python")
+    assert "from pipeline.api import count_video" in example
+    assert len(re.findall(r"^\S", example, flags=re.MULTILINE)) <= 5
+    monkeypatch.chdir(demo_videos)
+    exec(example, {})
+    assert re.match(r"6 6\.\d+ 0\.\d+\n\[", capsys.readouterr().out)
+
+
+@pytest.mark.slow
+def test_the_readme_shows_what_the_model_counts(demo_videos):
+    rows = re.findall(r"^ (\w+\.mp4) +(\d+) +([\d.]+) +([\d.]+) +([\d.]+)(?: +(\S+))?$", README, flags=re.MULTILINE)
+    shown = {name: (int(count), *map(float, numbers), remark) for name, count, *numbers, remark in rows}
+    assert list(shown) == sorted(path.name for path in demo_videos.glob("demo/videos/*.mp4"))
+    for name, (count, exact, confidence, seconds, remark) in shown.items():
+        result = count_video(demo_videos / "demo" / "videos" / name)
+        assert (count, remark) == (result.count_rounded, " ".join(result.flags)), name
+        assert (exact, seconds) == pytest.approx((result.count, result.duration_sec), abs=0.1), name
+        assert confidence == pytest.approx(result.confidence, abs=0.02), name
+    (picture,) = re.findall(r"^!\[(.*)\]\(docs/images/push_ups\.png\)$", README, flags=re.MULTILINE)
+    assert f"rises to {shown['push_ups.mp4'][0]}," in picture
 
 
 def test_notice_names_the_authors_of_repnet():
