@@ -13,10 +13,10 @@ from pathlib import Path
 import duckdb
 import pytest
 from apache_beam.options import pipeline_options
-from pipeline.api import count_video
 
 from demo.draw_videos import draw_videos
 from model.presets import PRESETS
+from pipeline.api import count_video
 from pipeline.main import main
 from tests.support.markdown import table_rows
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
