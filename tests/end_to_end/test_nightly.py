@@ -164,7 +164,7 @@ def test_what_is_missing_is_told_before_any_work(cloud, videos, change, message)
         change.get("temp_location", cloud.temp_location),
     ]
     process = subprocess.run(
-        [*PROGRAM, "run", "--strides", "1,2", "--input", pattern, *arguments],
+        [*PROGRAM, "run", "--quiet", "--strides", "1,2", "--input", pattern, *arguments],
         cwd=ROOT, env={**os.environ, **cloud.variables}, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert process.returncode == 2
