@@ -72,6 +72,7 @@ def encode_streams(
     title: str = "",
     first_sec: float = 0.0,
     sound_sec: float = 0.0,
+    default: int | None = None,
 ) -> Path:
     """Encodes one stream per list of frame numbers, drawn by `numbered`; an empty list makes a stream without frames.
 
@@ -83,12 +84,15 @@ def encode_streams(
       title: Title in the file's metadata.
       first_sec: Time of the first frames in seconds.
       sound_sec: Seconds of silent sound in the file; 0 for none.
+      default: Position in `numbers` of the one stream to mark as the default. None leaves it to the container.
     """
     with av.open(str(path), "w") as container:
         container.metadata["title"] = title
         streams = [container.add_stream(codec, rate=30) for _ in numbers]
         for stream in streams:
             stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        if default is not None:
+            streams[default].disposition = av.stream.Disposition.default
         if sound_sec:
             _encode_silence(container, {".flv": "aac", ".wmv": "mp2"}.get(path.suffix, "flac"), sound_sec)
         container.start_encoding()

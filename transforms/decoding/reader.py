@@ -93,8 +93,9 @@ def read_video(
 ) -> Iterator[Samples]:
     """Reads a video from a file.
 
-    Reads the first video stream that has a frame which decodes; cover art is skipped. `pixels.resize_frame` converts each
-    frame and applies the rotation that the file asks for.
+    Reads the stream that players show: the default one, else the one with the most frames. If none of its frames decodes, the
+    next best stream is read. A still picture is read only if no other stream has frames; cover art never is.
+    `pixels.resize_frame` converts each frame and applies the rotation that the file asks for.
 
     Args:
       file: Regular file, open at its start.
@@ -111,21 +112,25 @@ def read_video(
       MemoryError: FFmpeg or OpenCV cannot allocate memory.
     """
     cv2.setNumThreads(1)  # more threads do not speed up such small pictures, and runners decode several videos at once
-    number, num_streams = 0, 1
+    untried: list[int] | None = None
+    stills: list[int] = []
     with _translate_errors():
-        while number < num_streams:
+        while untried is None or untried or stills:
             file.seek(0)
             with _open_container(file) as container:
-                streams = _video_streams(container)
-                num_streams = len(streams)
-                reading = _Reading(container, streams[number], options, progress)
+                if untried is None:
+                    untried = [stream.index for stream in sorted(_video_streams(container), key=_preference)]
+                number = (untried or stills).pop(0)
+                stream = next(stream for stream in container.streams.video if stream.index == number)
                 is_empty = True
-                for samples in _fill(reading, options, allocate):
+                for samples in _fill(_Reading(container, stream, options, progress), options, allocate):
+                    if samples.facts and samples.facts.decoded_frames == 1 and untried:
+                        stills.append(number)  # another stream may be the video
+                        break
                     is_empty = False
                     yield samples
                 if not is_empty:
                     return
-            number += 1
     raise DecodeError(FailureCode.NO_FRAMES, "the file opens as a video, but no frame of it decodes")
 
 
@@ -188,6 +193,29 @@ def _video_streams(container: InputContainer) -> list[VideoStream]:
     if not decodable:
         raise DecodeError(FailureCode.NO_FRAMES, "the file has a video in it, but no decoder is known for it")
     return decodable
+
+
+def _preference(stream: VideoStream) -> tuple[bool, bool, float, int]:
+    """Returns the sort key of a stream; the one that players show has the lowest.
+
+    Stills come last, whatever the file marks as the default. Files without a default are read by length, and streams of the
+    same rank in the file's order.
+    """
+    is_still = stream.frames == 1 or bool(stream.disposition & Disposition.still_image)
+    is_default = bool(stream.disposition & Disposition.default)
+    return is_still, not is_default, 0.0 if is_default else -_declared_frames(stream), stream.index
+
+
+def _declared_frames(stream: VideoStream) -> float:
+    """Returns the number of frames that a file declares for a stream, estimated from its duration if need be; 0 if unknown."""
+    duration_sec = float((stream.duration or 0) * (stream.time_base or 0)) or _tagged_end_sec(stream) or 0.0
+    return stream.frames or duration_sec * float(stream.guessed_rate or 0)
+
+
+def _tagged_end_sec(stream: VideoStream) -> float | None:
+    """Returns the time in seconds at which a stream of a Matroska file ends; None if the file does not say."""
+    tag = _DURATION_TAG.fullmatch(stream.metadata.get("DURATION", ""))
+    return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) if tag else None
 
 
 class _Reading:
@@ -311,12 +339,11 @@ class _Reading:
         has_sound = bool(self._container.streams.audio)
         if stream.duration is not None and stream.time_base and not (self._container.format.name == "asf" and has_sound):
             return float(stream.duration * stream.time_base)
-        if tag := _DURATION_TAG.fullmatch(stream.metadata.get("DURATION", "")):
-            end_sec = int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
-        elif not has_sound:
+        end_sec = _tagged_end_sec(stream)
+        if end_sec is None:
+            if has_sound:
+                return 0.0
             end_sec = (self._container.duration or 0) / av.time_base
-        else:
-            return 0.0
         return end_sec - self._clock.first_sec
 
 

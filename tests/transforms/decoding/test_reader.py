@@ -383,11 +383,43 @@ def test_a_video_over_a_limit_is_reported(clip, limit, code, message):
     assert caught.value.code is code
 
 
-def test_the_first_stream_with_frames_is_read(tmp_path):
-    path = encode_streams(tmp_path / "a.mkv", [[], range(40, 60), range(70)])
+@pytest.mark.parametrize("default", [0, 1])
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+def test_the_default_stream_is_read(tmp_path, suffix, default):
+    codec = "ffv1" if suffix == ".mkv" else "mpeg4"
+    path = encode_streams(tmp_path / f"a{suffix}", [range(20), range(40, 90)], codec, default=default)
     frames, _, facts = read_whole(path)
-    assert [number_of(frame) for frame in frames] == list(range(40, 60))
-    assert facts.decoded_frames == 20
+    assert [number_of(frame) for frame in frames] == [list(range(20)), list(range(40, 90))][default]
+    assert facts.decoded_frames == [20, 50][default]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "ffv1"), (".avi", "mpeg4"), (".ts", "mpeg2video")])
+def test_the_longest_stream_is_read_if_the_file_names_no_default(tmp_path, suffix, codec):
+    path = encode_streams(tmp_path / f"a{suffix}", [range(40, 60), range(70), range(30)], codec)
+    assert [number_of(frame) for frame in read_whole(path)[0]] == list(range(70))
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "mpeg4"), (".mov", "mjpeg"), (".mkv", "mjpeg"), (".avi", "mpeg4")])
+@pytest.mark.parametrize("default", [0, 1, None])
+@pytest.mark.parametrize("still", [0, 1])
+def test_a_still_is_not_the_video(tmp_path, suffix, codec, default, still):
+    numbers = [range(100, 170)]
+    numbers.insert(still, [5])
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    path = encode_streams(tmp_path / f"a{suffix}", numbers, codec, pixels, default=default)
+    frames, _, facts = read_whole(path)
+    assert [number_of(frame) for frame in frames] == list(range(100, 170))
+    assert (facts.decoded_frames, facts.truncated) == (70, False)
+
+
+def test_a_still_is_read_if_there_is_no_other_video(tmp_path):
+    path = encode_streams(tmp_path / "a.mkv", [[5], [6]], default=1)
+    assert len(read_whole(path)[0]) == 1
+
+
+def test_the_next_stream_is_read_if_the_default_one_has_no_frames(tmp_path):
+    path = encode_streams(tmp_path / "a.mkv", [range(20), []], default=1)
+    assert len(read_whole(path)[0]) == 20
 
 
 @pytest.mark.parametrize(
