@@ -35,7 +35,7 @@ BANNED = tuple(
         ("gives", "way", "first"),
     )
 )
-"""Phrases of an older style that nobody understood; joined here so that this file does not contain them."""
+"""Phrases that are hard to understand; joined here so that this file does not contain them."""
 
 
 def _text(page):
@@ -144,7 +144,7 @@ def test_every_page_is_linked_from_another(page):
     assert any(source != page and (source.parent / target.split("#")[0]).resolve() == page for source, target in LINKS)
 
 
-def test_no_phrase_of_the_old_style_is_left():
+def test_no_page_and_no_source_has_a_banned_phrase():
     files = [path for path in ROOT.rglob("*.*") if path.suffix in (".md", ".py") and not _is_hidden(path)]
     assert len(files) > 100
     found = [
