@@ -35,6 +35,9 @@ def counter():
         "base.mp4",
         "mjpeg_still_first.mov",
         "still_first.mp4",
+        "time_jump.mkv",
+        "time_jump_first.mp4",
+        "time_jump_600s.mp4",
     ],
 )
 def test_every_file_counts_eight_in_its_true_time_without_a_flag(name):

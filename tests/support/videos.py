@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import av
@@ -73,6 +73,7 @@ def encode_streams(
     first_sec: float = 0.0,
     sound_sec: float = 0.0,
     default: int | None = None,
+    jumps_sec: Mapping[int, float] | None = None,
 ) -> Path:
     """Encodes one stream per list of frame numbers, drawn by `numbered`; an empty list makes a stream without frames.
 
@@ -85,6 +86,7 @@ def encode_streams(
       first_sec: Time of the first frames in seconds.
       sound_sec: Seconds of silent sound in the file; 0 for none.
       default: Position in `numbers` of the one stream to mark as the default. None leaves it to the container.
+      jumps_sec: Seconds by which the clock jumps before a frame, by the frame's position in its stream.
     """
     with av.open(str(path), "w") as container:
         container.metadata["title"] = title
@@ -97,9 +99,11 @@ def encode_streams(
             _encode_silence(container, {".flv": "aac", ".wmv": "mp2"}.get(path.suffix, "flac"), sound_sec)
         container.start_encoding()
         for stream, indices in zip(streams, numbers, strict=True):
+            start_sec = first_sec
             for time, index in enumerate(indices):
+                start_sec += (jumps_sec or {}).get(time, 0.0)
                 frame = av.VideoFrame.from_ndarray(numbered(index), format="rgb24").reformat(format=pixels)
-                frame.pts = time + round(30 * first_sec)
+                frame.pts = time + round(30 * start_sec)
                 container.mux(stream.encode(frame))
             if stream.codec_context.is_open:
                 container.mux(stream.encode(None))

@@ -12,34 +12,39 @@ _DEFAULT_FPS = 30.0
 _PLAUSIBLE_FPS = (1.0, 500.0)
 """Range of believable frame rates in a header. Beyond it is a clock's resolution: WebM from browsers claims 1000 fps."""
 
+_RESTART_STEPS = 100
+"""Usual steps below which no step is a restart, so that slide shows and time lapses keep their times."""
+
 
 class PresentationClock:
     """Turns the times in a container into times that start at 0 and always increase.
 
     Frames arrive in display order, so a time that does not increase is wrong. AVI stores no display times, and with B-frames
-    the last one is missing. In files joined from several recordings, the times start over. A frame with a wrong time is
-    placed one step after the previous frame. That step is the header's or the usual one, whichever is shorter: correct times
-    soon catch up with a short step, but not with a long one.
+    the last one is missing. In files joined from several recordings, the times start over. A stream recorded after a
+    reconnection may jump by hours. A frame with a wrong time is placed one step after the previous frame. That step is the
+    header's or the usual one, whichever is shorter: correct times soon catch up with a short step, but not with a long one.
 
     Attributes:
       num_frames: Number of frames seen.
       first_sec: Time of the first frame in the container, in seconds.
       last_sec: Time of the last frame, in seconds since the first.
-      has_restarted: True if the container's clock started over.
+      has_restarted: True if the container's clock started over or jumped.
     """
 
     _REMEMBERED_STEPS = 31
 
-    def __init__(self, nominal_fps: float, restart_sec: float = math.inf) -> None:
+    def __init__(self, nominal_fps: float, restart_sec: float) -> None:
         """Creates a clock that has seen no frame.
 
         Args:
           nominal_fps: Frame rate to assume until times are known; 30 is used instead of an implausible value.
           restart_sec: Step in seconds, forwards or backwards, above which the container's clock is taken to have started over.
+            The step must also be 100 times the usual one. A shorter step forwards is a pause.
         """
         slowest, fastest = _PLAUSIBLE_FPS
         self._is_plausible = slowest <= nominal_fps <= fastest
         self._nominal_step_sec = 1 / (nominal_fps if self._is_plausible else _DEFAULT_FPS)
+        self._declared_step_sec = 1 / nominal_fps if 0 < nominal_fps < slowest else self._nominal_step_sec
         self._recent_steps_sec: collections.deque[float] = collections.deque(maxlen=self._REMEMBERED_STEPS)
         self._restart_sec = restart_sec
         self._origin_sec = 0.0
@@ -58,11 +63,12 @@ class PresentationClock:
             return 0.0
         time_sec = self.last_sec if container_sec is None else container_sec - self._origin_sec
         step_sec = time_sec - self.last_sec
-        if 0 < step_sec <= self._restart_sec:
+        restarts = abs(step_sec) > self._restart_sec and abs(step_sec) > _RESTART_STEPS * self._usual_step_sec()
+        if step_sec > 0 and not restarts:
             self._recent_steps_sec.append(step_sec)
         else:
             guessed_sec = self._guess_step_sec()
-            if abs(step_sec) > self._restart_sec:
+            if restarts:
                 self.has_restarted = True
                 self._origin_sec += step_sec - guessed_sec
             step_sec = guessed_sec
@@ -72,10 +78,15 @@ class PresentationClock:
         self.last_sec = time_sec
         return time_sec
 
+    def _usual_step_sec(self) -> float:
+        """Returns the median of the last steps; the step that the header declares if there is none yet."""
+        return statistics.median(self._recent_steps_sec) if self._recent_steps_sec else self._declared_step_sec
+
     def _guess_step_sec(self) -> float:
+        """Returns the step to a frame whose time is wrong or missing."""
         if not self._recent_steps_sec:
             return self._nominal_step_sec
-        usual_step_sec = statistics.median(self._recent_steps_sec)
+        usual_step_sec = self._usual_step_sec()
         return min(usual_step_sec, self._nominal_step_sec) if self._is_plausible else usual_step_sec
 
     @property

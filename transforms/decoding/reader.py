@@ -11,7 +11,6 @@ Errors of FFmpeg and OpenCV end here: callers see `DecodeError`, `MemoryError` o
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -56,11 +55,14 @@ FORMATS = (
 MAX_FAILED_READS = 1000
 """Consecutive failures to read a packet after which the rest of a video is skipped."""
 
-_RESTARTING_FORMATS = ("mpeg", "mpegts")
-"""Formats whose clock may start over within a file, because files of theirs may be joined by appending one to the other."""
+_APPENDED_FORMATS = ("mpeg", "mpegts")
+"""Formats in which files may be joined by appending one to the other, so that their clock often starts over."""
 
-_RESTART_SEC = 10.0
-"""Step in seconds above which such a clock has started over; FFmpeg's command line uses the same value."""
+_APPENDED_RESTART_SEC = 10.0
+"""Step in seconds above which their clock has started over; FFmpeg's command line uses the same value."""
+
+_RESTART_SEC = 300.0
+"""Step in seconds above which the clock of another format has started over. Shorter ones may be pauses of screen recordings."""
 
 _DURATION_TAG = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d+)?)", re.ASCII)
 """Time at which a stream ends, as Matroska files store it, for example 00:00:05.000000000."""
@@ -226,8 +228,8 @@ class _Reading:
         self._stream = stream
         self._options = options
         self._progress = progress
-        may_restart = container.format.name in _RESTARTING_FORMATS
-        self._clock = PresentationClock(float(stream.guessed_rate or 0), _RESTART_SEC if may_restart else math.inf)
+        restart_sec = _APPENDED_RESTART_SEC if container.format.name in _APPENDED_FORMATS else _RESTART_SEC
+        self._clock = PresentationClock(float(stream.guessed_rate or 0), restart_sec)
         self._sampler = FrameSampler(options.max_fps)
         self._orientation = Orientation()
         self._width = stream.width

@@ -32,8 +32,8 @@ def test_rate_stays_near_the_limit(fps):
     assert np.diff(kept_sec).max() <= 2 / 30
 
 
-def present_all(container_sec, nominal_fps=25.0):
-    clock = PresentationClock(nominal_fps)
+def present_all(container_sec, nominal_fps=25.0, restart_sec=300.0):
+    clock = PresentationClock(nominal_fps, restart_sec)
     return clock, [clock.present(time_sec) for time_sec in container_sec]
 
 
@@ -80,3 +80,42 @@ def test_an_implausible_rate_in_the_header_is_ignored(nominal_fps, step_sec):
     clock, times_sec = present_all([0.0, 0.0], nominal_fps)
     assert times_sec == [0.0, step_sec]
     assert clock.mean_step_sec == pytest.approx(step_sec)
+
+
+@pytest.mark.parametrize("jump_sec", [301.0, 20_000.0, -20_000.0, 1.7e9])
+@pytest.mark.parametrize("frame", [1, 2, 30, 59])
+def test_a_clock_that_jumps_goes_on_one_step_later(jump_sec, frame):
+    container_sec = np.arange(60) / 25
+    container_sec[frame:] += jump_sec
+    clock, times_sec = present_all(container_sec)
+    np.testing.assert_allclose(times_sec, np.arange(60) / 25, atol=1e-5)
+    assert (clock.has_restarted, clock.is_variable) == (True, False)
+
+
+def test_one_frame_with_a_wild_time_moves_no_other_frame():
+    container_sec = np.arange(60) / 25
+    container_sec[20] = 90_000.0
+    _, times_sec = present_all(container_sec)
+    np.testing.assert_allclose(times_sec, np.arange(60) / 25, atol=1e-5)
+
+
+def test_a_pause_of_a_screen_recording_stays():
+    container_sec = np.concatenate([np.arange(30) / 25, np.arange(30) / 25 + 120])
+    clock, times_sec = present_all(container_sec)
+    np.testing.assert_allclose(times_sec, container_sec)
+    assert (clock.has_restarted, clock.is_variable) == (False, True)
+
+
+@pytest.mark.parametrize("step_sec", [2.0, 30.0, 900.0])
+def test_a_time_lapse_keeps_its_times(step_sec):
+    container_sec = np.arange(60) * step_sec
+    clock, times_sec = present_all(container_sec, 1 / step_sec)
+    np.testing.assert_allclose(times_sec, container_sec)
+    assert not clock.has_restarted
+
+
+def test_a_long_pause_in_a_slow_recording_stays():
+    container_sec = np.concatenate([np.arange(20) * 10.0, np.arange(20) * 10.0 + 1000])
+    clock, times_sec = present_all(container_sec, 0.1)
+    np.testing.assert_allclose(times_sec, container_sec)
+    assert not clock.has_restarted

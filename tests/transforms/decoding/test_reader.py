@@ -229,6 +229,30 @@ def test_joined_recordings_are_as_long_as_both(tmp_path, first_sec):
     assert (facts.fps, facts.truncated) == (pytest.approx(30), False)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".mkv", "ffv1"), (".webm", "libvpx"), (".mp4", "libx264"), (".mov", "mpeg4"), (".flv", "flv1"), (".wmv", "wmv2")],
+)
+@pytest.mark.parametrize(("frame", "jump_sec"), [(1, 20_000.0), (45, 20_000.0), (45, 600.0)])
+def test_a_clock_that_jumps_changes_neither_duration_nor_rate(tmp_path, suffix, codec, frame, jump_sec):
+    path = encode_streams(tmp_path / f"a{suffix}", [range(90)], codec, jumps_sec={frame: jump_sec})
+    frames, times_sec, facts = read_whole(path)
+    assert [number_of(frame) for frame in frames] == list(range(90))
+    np.testing.assert_allclose(times_sec, np.arange(90) / 30, atol=0.01)
+    assert facts.duration_sec == pytest.approx(3, abs=0.01)
+    assert (facts.truncated, facts.variable_frame_rate) == (False, False)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "ffv1"), (".mp4", "libx264"), (".mov", "mpeg4")])
+def test_a_pause_is_part_of_the_duration(tmp_path, suffix, codec):
+    path = encode_streams(tmp_path / f"a{suffix}", [range(90)], codec, jumps_sec={45: 100.0})
+    frames, times_sec, facts = read_whole(path)
+    assert len(frames) == 90
+    assert (times_sec[44], times_sec[45]) == (pytest.approx(44 / 30, abs=0.01), pytest.approx(101.5, abs=0.01))
+    assert facts.duration_sec == pytest.approx(103, abs=1.2)
+    assert (facts.truncated, facts.variable_frame_rate) == (False, True)
+
+
 def test_a_video_without_its_index_is_reported(tmp_path):
     path = draw_video(tmp_path / "a.mp4", 90)
     content = path.read_bytes()
