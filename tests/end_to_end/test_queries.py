@@ -49,8 +49,8 @@ def of_second_day(video_count, generation=1):
 def fill(warehouse):
     """Commits two users' videos, counted by `other` and then by `lite`, recent and old failures, and a run without new videos.
 
-    Videos have 10 frames a second, and 100 frames or, PRESS, 200. Their middle half repeats every 2 s, so that they count 2.5,
-    or 5, where nothing else is said. ROWS was uploaded again on the second day, and PRESS then for the first time.
+    Videos have 10 frames a second and 100 frames; PRESS has 200. Their middle half repeats every 2 s, so they count 2.5, PRESS
+    5, unless a count is given. ROWS was uploaded again on the second day, and PRESS for the first time then.
     """
     warehouse.prepare()
     commit(
