@@ -26,8 +26,8 @@ Settings come from the environment, then from the file. Required:
   PROJECT          ID of the Google Cloud project that pays
   REGION           region of the workers, such as europe-west4; best the region of the videos' bucket
   BUCKET           bucket for staged code, temporary files and the template, without gs://
-  INPUT            videos to count, such as 'gs://my-videos/{date}/**'. With {date}, nightly lists yesterday and today (UTC).
-                   For nightly and backfill
+  INPUT            videos to count, such as 'gs://my-videos/{date}/**'. With {date}, nightly lists today (UTC) and the
+                   six days before, and counts what is missing; -- --dates=14d lists more. For nightly and backfill
   OUTPUT           tables: bigquery:PROJECT.DATASET, see docs/bigquery.md. For nightly and backfill
   IMAGE            container image of the workers, with its tag. For build, template, and with GPU
 
@@ -185,8 +185,8 @@ if "$help"; then
 fi
 case "$verb" in
   nightly)
-    # Videos uploaded around midnight may be in the folder of either day.
-    if [[ "${INPUT:-}" == *"{date"* && " $*" != *" --dates"* ]]; then set -- --dates yesterday..today "$@"; fi
+    # A night that failed, or an upload that came late, is made up for by the nights after it. Videos in the tables are skipped.
+    if [[ "${INPUT:-}" == *"{date"* && " $*" != *" --dates"* ]]; then set -- --dates 7d "$@"; fi
     count "${JOB_NAME:-repcount-nightly-$(date -u +%Y%m%d)}" "${MAX_HOURS:-12}" --labels kind=nightly \
       --unless_active repcount-nightly- "$@"
     ;;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import glob
 import re
 from collections.abc import Iterator, Sequence
 
@@ -12,6 +13,11 @@ MAX_DAYS = 3660
 
 _WORDS = {"today": 0, "yesterday": 1}
 """Days before today, by word."""
+
+_LAST_DAYS = re.compile(r"([1-9][0-9]{0,3})d")
+
+_ANYTHING = re.compile(r"(?:%-?[A-Za-z])+")
+"""Parts of a date format that stand for something else every day."""
 
 _FIELD = re.compile(r"\{date(?::([^{}]*))?\}")
 
@@ -25,10 +31,13 @@ def parse_day(text: str) -> datetime.date:
 
 
 def parse_days(text: str) -> tuple[datetime.date, ...]:
-    """Parses a day, or a range such as 2026-01-01..2026-01-31 that includes both ends, for argparse.
+    """Parses a day, a range such as 2026-01-01..2026-01-31 that includes both ends, or the last days, for argparse.
 
-    A day may also be `today` or `yesterday` (UTC).
+    A day may also be `today` or `yesterday` (UTC). `7d` is today and the six days before it.
     """
+    last_days = _LAST_DAYS.fullmatch(text)
+    if last_days and int(last_days[1]) <= MAX_DAYS:
+        return _days_from(_parse_day_or_word("today") - datetime.timedelta(days=int(last_days[1]) - 1), int(last_days[1]))
     first, separator, last = text.partition("..")
     start = _parse_day_or_word(first)
     end = _parse_day_or_word(last) if separator else start
@@ -37,7 +46,11 @@ def parse_days(text: str) -> tuple[datetime.date, ...]:
         raise argparse.ArgumentTypeError(
             f"must be a day or a range such as 2026-01-01..2026-01-31 of at most {MAX_DAYS} days. Received: {text!r}"
         )
-    return tuple(start + datetime.timedelta(days=number) for number in range(days))
+    return _days_from(start, days)
+
+
+def _days_from(start: datetime.date, number_of_days: int) -> tuple[datetime.date, ...]:
+    return tuple(start + datetime.timedelta(days=number) for number in range(number_of_days))
 
 
 def _parse_day_or_word(text: str) -> datetime.date:
@@ -73,6 +86,15 @@ def with_dates(patterns: Sequence[str], days: Sequence[datetime.date] | None) ->
             yield from dict.fromkeys(_on(pattern, day) for day in days)
         else:
             raise ValueError(f"--dates needs {{date}} in each input, such as 'gs://bucket/{{date}}/**'. Received: {pattern!r}")
+
+
+def on_any_day(pattern: str) -> list[str]:
+    """Returns patterns that match what `pattern` matches on any day: each part of `{date}` becomes `*`.
+
+    A pattern without a wildcard may name a folder, so the result also has the pattern of everything below it.
+    """
+    any_day = _FIELD.sub(lambda field: _ANYTHING.sub("*", field[1] or "%Y-%m-%d").replace("%%", "%"), pattern)
+    return [any_day] if glob.has_magic(_FIELD.sub("", pattern)) else [any_day, f"{any_day.rstrip('/')}/**"]
 
 
 def _on(pattern: str, day: datetime.date) -> str:

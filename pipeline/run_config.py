@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
+import logging
 from collections.abc import Callable, Sequence
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
@@ -12,7 +14,7 @@ from model.counting_options import CountingOptions
 from model.presets import PRESETS, LoadedModel, weights_path
 from model.tensorflow_import import import_tensorflow
 from pipeline.command_line import UsageError, nearest, use_known_spelling
-from pipeline.dates import with_dates
+from pipeline.dates import on_any_day, with_dates
 from pipeline.launch import LaunchConfig, for_workers
 from pipeline.options import make_counting, make_decoding, make_model, make_warehouse
 from transforms.decoding.options import DecodingOptions
@@ -108,8 +110,7 @@ def make_config(
     failure_limit = make_failure_limit(args)
     if not is_local_run(options):
         _check_reachable(options.view_as(StandardOptions).runner, warehouse, source, args.model)
-    for pattern in args.input:
-        check_any_matches(pattern, with_dates([pattern], args.dates), source.suffixes)
+    check_inputs(args.input, args.dates, source.suffixes)
     warehouse.check()
     loaded = load_model(args.model)
     model = make_model(args, loaded)
@@ -164,6 +165,19 @@ def make_source(args: argparse.Namespace) -> SourceConfig:
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def check_inputs(inputs: Sequence[str], days: Sequence[datetime.date] | None, suffixes: Sequence[str]) -> None:
+    """Checks that each input matches a readable video; warns if it does so only on days other than `days`.
+
+    Days without uploads are normal. An input that matches nothing on any day is misspelled.
+
+    Raises:
+      NoMatchError: An input matches no video, with days: on any day.
+    """
+    for pattern in inputs:
+        if not check_any_matches(pattern, with_dates([pattern], days), suffixes, on_any_day(pattern) if days else ()):
+            logging.getLogger(__name__).warning("This input has no videos on the days of --dates: %r", pattern)
 
 
 def make_failure_limit(args: argparse.Namespace) -> FailureLimit:

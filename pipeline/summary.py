@@ -38,7 +38,7 @@ def print_report(outcome: Outcome, warehouse: Warehouse, show: int) -> None:
             "--requeue=CODE retries those that failed"
         )
     elif not totals.listed:
-        print("nothing to do: no video passes the filters (--updated_after, --updated_before, --sample)")
+        print("nothing to do: no video passes the filters (--dates, --updated_after, --updated_before, --sample)")
     if outcome.left:
         print(f"{outcome.left:,} more are left to another run by --limit")
     print(f"tables: {printable(warehouse.name)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.dates import parse_days
 from pipeline.main import main
 
 SCRIPT = Path(__file__).parent.parent / "run_dataflow.sh"
@@ -78,8 +79,8 @@ def test_a_dry_run_prints_a_command_that_a_shell_can_read():
     assert not {"--model", "--gpu", "--dates"} & set(command)
 
 
-def test_nightly_lists_yesterday_and_today_if_the_input_has_a_date():
-    assert value_of("--dates", dry_run("nightly", INPUT="gs://gym/{date}/**")) == "yesterday..today"
+def test_nightly_looks_back_a_week_so_that_no_failed_night_is_lost():
+    assert len(parse_days(value_of("--dates", dry_run("nightly", INPUT="gs://gym/{date}/**")))) == 7
     given = dry_run("nightly", "--", "--dates=2026-01-31", INPUT="gs://gym/{date}/**")
     assert "--dates" not in given
     assert given[-1] == "--dates=2026-01-31"

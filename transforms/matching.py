@@ -113,13 +113,19 @@ def check_matches(patterns: Iterable[str], suffixes: Sequence[str] = VIDEO_SUFFI
         check_any_matches(pattern, [pattern], suffixes)
 
 
-def check_any_matches(template: str, patterns: Iterable[str], suffixes: Sequence[str] = VIDEO_SUFFIXES) -> None:
+def check_any_matches(
+    template: str, patterns: Iterable[str], suffixes: Sequence[str] = VIDEO_SUFFIXES, on_any_day: Iterable[str] = ()
+) -> bool:
     """Checks that at least one of several patterns matches a video, and that the first video found is readable.
 
     Args:
       template: Input as the user wrote it, such as `gs://gym/{date}/**`. Error messages quote it.
       patterns: Patterns made from the template.
       suffixes: Lower-case suffixes that make an object a video.
+      on_any_day: Wider patterns. If no pattern matches a video but one of these does, that is no error.
+
+    Returns:
+      Whether one of `patterns` matches a video.
 
     Raises:
       NoMatchError: no pattern matches a video, a pattern cannot be listed, or the video cannot be read.
@@ -127,12 +133,13 @@ def check_any_matches(template: str, patterns: Iterable[str], suffixes: Sequence
     if not template:
         raise NoMatchError("an input is a file, a directory or a pattern such as DIR/**.mp4. Received: ''")
     others = 0
-    for pattern in patterns:
+    wider = list(on_any_day)
+    for pattern, is_wider in itertools.chain(zip(patterns, itertools.repeat(False)), zip(wider, itertools.repeat(True))):
         try:
             found = _find_video(pattern, suffixes)
             if isinstance(found, VideoRef):
                 check_readable(found)
-                return
+                return not is_wider
         except (OSError, ValueError) as error:
             raise NoMatchError(f"{textwrap.shorten(str(error), 300)} Received: {pattern!r}") from error
         others += found
@@ -141,7 +148,8 @@ def check_any_matches(template: str, patterns: Iterable[str], suffixes: Sequence
             f"this input matches {others:,} objects, but none with a video's suffix ({' '.join(suffixes)}); "
             f"a file named without a wildcard is read whatever its suffix. Received: {template!r}"
         )
-    raise NoMatchError(f"this input matches nothing; use a file, a directory or DIR/**.mp4. Received: {template!r}")
+    when = " on any day" if wider else ""
+    raise NoMatchError(f"this input matches nothing{when}; use a file, a directory or DIR/**.mp4. Received: {template!r}")
 
 
 def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

@@ -122,9 +122,9 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--dates",
         type=parse_days,
-        metavar="DAY[..DAY]",
-        help="days that replace {date} in each input, such as 2026-01-01..2026-01-31 or yesterday..today; "
-        "{date:%%Y/%%m/%%d} sets another format. Default: none",
+        metavar="DAY[..DAY]|Nd",
+        help="days that replace {date} in each input, such as 2026-01-01..2026-01-31, yesterday..today, or 7d for today and "
+        "the six days before; {date:%%Y/%%m/%%d} sets another format. Days without videos are no error. Default: none",
     )
     source.add_argument(
         "--updated_after",

@@ -5,7 +5,7 @@ import datetime
 
 import pytest
 
-from pipeline.dates import parse_day, parse_days, parse_time, with_dates
+from pipeline.dates import on_any_day, parse_day, parse_days, parse_time, with_dates
 
 UTC = datetime.UTC
 JANUARY_31 = datetime.date(2026, 1, 31)
@@ -23,8 +23,41 @@ def test_today_and_yesterday_are_days():
     assert abs(datetime.datetime.now(UTC).date() - today) <= datetime.timedelta(days=1)
 
 
+def test_the_last_days_end_today():
+    today, *_ = parse_days("today")
+    assert parse_days("1d") == (today,)
+    assert parse_days("7d") == tuple(today - datetime.timedelta(days=days) for days in range(6, -1, -1))
+
+
 @pytest.mark.parametrize(
-    "text", ["", "31.1.2026", "2026-02-30", "2026-01-31..", "..2026-01-31", "2026-01-31..2026-01-30", "a..b"]
+    ("pattern", "wider"),
+    [
+        ("gs://gym/{date}/**", ["gs://gym/*-*-*/**"]),
+        ("gs://gym/{date:%Y/%m/%d}/*.mp4", ["gs://gym/*/*/*/*.mp4"]),
+        ("gs://gym/{date:%Y%m%d}_*.mp4", ["gs://gym/*_*.mp4"]),
+        ("videos/{date}/", ["videos/*-*-*/", "videos/*-*-*/**"]),
+    ],
+)
+def test_a_pattern_is_widened_to_any_day(pattern, wider):
+    assert on_any_day(pattern) == wider
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0d",
+        "-1d",
+        "d",
+        "9999d",
+        "7d..today",
+        "31.1.2026",
+        "2026-02-30",
+        "2026-01-31..",
+        "..2026-01-31",
+        "2026-01-31..2026-01-30",
+        "a..b",
+    ],
 )
 def test_an_invalid_range_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="Received: "):

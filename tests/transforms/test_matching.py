@@ -90,6 +90,13 @@ def test_one_matching_pattern_of_a_template_is_enough(videos_dir):
         check_any_matches("{date}/**", [f"{videos_dir}/1/**", f"{videos_dir}/2/**"])
 
 
+def test_a_day_without_videos_is_no_error_if_another_day_has_some(videos_dir):
+    assert check_any_matches("{date}/**", [f"{videos_dir}/deep/**"], on_any_day=[f"{videos_dir}/*/**"])
+    assert not check_any_matches("{date}/**", [f"{videos_dir}/1/**"], on_any_day=[f"{videos_dir}/*/**"])
+    with pytest.raises(NoMatchError, match="matches nothing on any day"):
+        check_any_matches("{date}/**", [f"{videos_dir}/1/**"], on_any_day=[f"{videos_dir}/none/*/**"])
+
+
 def test_patterns_that_match_pass_the_check(videos_dir):
     check_matches([f"{videos_dir}/**", f"{videos_dir}/deep", f"{videos_dir}/notes.txt"])
 

@@ -181,8 +181,23 @@ class TestWhatIsCounted:
         output = ("--output", "duckdb:c.duckdb")
         assert repcount("--input", "{date}/**", "--dates", "2026-01-01..2026-01-31", *output) == 0
         assert self.results(capsys) == ("1", "1", "0", "0")
-        assert repcount("--input", "{date}/**", "--dates", "2026-02-01..2026-02-03", *output) == 2
-        assert "matches nothing" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("pattern", ["{date}/**", "{date}", "{date:%Y-%m}-02/*.mp4"])
+    def test_a_day_without_uploads_is_green(self, repcount, videos, tmp_path, pattern, capsys, caplog):
+        (tmp_path / "2026-01-02").mkdir()
+        (videos / "squats.mp4").rename(tmp_path / "2026-01-02" / "squats.mp4")
+        output = ("--output", "duckdb:c.duckdb")
+        assert repcount("--input", pattern, "--dates", "2026-02-01..2026-02-03", *output) == 0
+        assert f"no videos on the days of --dates: {pattern!r}" in caplog.text
+        assert self.results(capsys) == ("0", "0", "0", "0")
+        assert rows("c.duckdb", "SELECT listed FROM runs") == [(0,)]
+
+    def test_a_prefix_that_exists_on_no_day_is_an_error(self, repcount, videos, tmp_path, capsys):
+        (tmp_path / "2026-01-02").mkdir()
+        (videos / "squats.mp4").rename(tmp_path / "2026-01-02" / "squats.mp4")
+        assert repcount("--input", "uplods/{date}/**", "--dates", "7d", "--output", "duckdb:c.duckdb") == 2
+        assert "matches nothing on any day" in capsys.readouterr().err
+        assert not (tmp_path / "c.duckdb").exists()
 
     def test_a_dry_run_tells_what_there_is_to_do_and_writes_nothing(self, repcount, videos, tmp_path, capsys):
         assert repcount(*self.ARGUMENTS, "--dry_run") == 0
