@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import hashlib
 import math
 
 import numpy as np
@@ -39,6 +40,38 @@ class VideoRef:
 
 
 @dataclasses.dataclass(frozen=True)
+class Slice:
+    """One of the parts into which a run divides its videos, by a hash of each video.
+
+    Attributes:
+      number: Number of this slice, from 1.
+      total: Number of slices.
+    """
+
+    number: int
+    total: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError unless 1 <= number <= total."""
+        if not 1 <= self.number <= self.total:
+            raise ValueError(f"the number of a slice must be from 1 to {self.total}. Received: {self.number}")
+
+    def __str__(self) -> str:
+        return f"slice {self.number} of {self.total}"
+
+
+def slice_hash(video: VideoRef) -> int:
+    """Returns an evenly distributed number in 0..2**31-1 that depends on the video's URI and generation alone."""
+    identity = f"{video.uri}#{video.generation}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(identity).digest()[:4], "big") >> 1
+
+
+def slice_number(hashed: int, total: int) -> int:
+    """Returns the number of the slice, of `total`, that takes the videos with this `slice_hash`."""
+    return hashed % total + 1
+
+
+@dataclasses.dataclass(frozen=True)
 class Selection:
     """Which of the listed videos a run counts.
 
@@ -46,11 +79,13 @@ class Selection:
       new_only: Whether to skip videos that the tables have, as a count or a failure, for the run's model and options.
       requeue: Failure codes to try again although the tables have the failure. Needs `new_only`.
       limit: Maximum number of videos to count, oldest uploads first; None for no maximum.
+      part: The slice of the listing to select from; all others are neither listed, skipped nor left. None for all videos.
     """
 
     new_only: bool = True
     requeue: tuple[str, ...] = ()
     limit: int | None = None
+    part: Slice | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError if `limit` is below 1, or if `requeue` is given without `new_only`."""

@@ -4,11 +4,31 @@ import pytest
 
 from tests.support.markdown import table_rows
 from tests.support.samples import make_failure, make_video, make_video_count
-from transforms.records import VideoFlag, VideoResult, rounded_count
+from transforms.records import Slice, VideoFlag, VideoResult, rounded_count, slice_hash, slice_number
 
 
 def test_a_video_is_readable_in_a_log():
     assert repr(make_video("gs://gym/a.mp4", generation=7)) == "gs://gym/a.mp4#7"
+
+
+def test_a_version_of_a_video_is_always_in_the_same_slice():
+    assert slice_hash(make_video("gs://gym/a.mp4", generation=7)) == 1573673178
+    assert slice_hash(make_video("gs://gym/a.mp4", generation=8)) != 1573673178
+    assert 0 <= slice_hash(make_video("bytes \udcff")) < 2**31
+
+
+def test_slices_are_about_equal():
+    hashes = [slice_hash(make_video(f"gs://gym/{number}.mp4")) for number in range(1000)]
+    sizes = [sum(slice_number(hashed, 5) == number for hashed in hashes) for number in range(1, 6)]
+    assert sum(sizes) == 1000
+    assert min(sizes) > 150
+
+
+def test_a_slice_is_one_of_those_that_there_are():
+    assert str(Slice(3, 5)) == "slice 3 of 5"
+    for number in (0, 6):
+        with pytest.raises(ValueError, match=f"must be from 1 to 5. Received: {number}"):
+            Slice(number, 5)
 
 
 @pytest.mark.parametrize(("count", "rounded"), [(0.0, 0), (0.49, 0), (0.5, 1), (1.5, 2), (2.5, 3), (11.6, 12)])

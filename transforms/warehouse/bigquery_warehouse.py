@@ -163,6 +163,7 @@ class BigQueryWarehouse(Warehouse):
             ((actual, first_date, last_date),) = jobs.query(sql.count_and_dates(source))
             check_num_rows(LISTING.name, files, actual)
             parameters = sql.selection_parameters(provenance, selection, UploadDates(first_date, last_date))
+            source = sql.in_slice(source, selection.part)
             ((listed, to_do),) = jobs.query(sql.num_selected(jobs.dialect, source, selection), parameters)
             rows = jobs.query(sql.select_videos(jobs.dialect, source, selection), parameters)
         coder = VideoRefCoder()

@@ -168,9 +168,10 @@ class DuckDBWarehouse(Warehouse):
             check_num_rows(LISTING.name, files, actual)
             dates = UploadDates(first_date, last_date)
             parameters = listing | sql.selection_parameters(provenance, selection, dates)
-            query = sql.num_selected(DIALECT, _FILES, selection)
+            source = sql.in_slice(_FILES, selection.part)
+            query = sql.num_selected(DIALECT, source, selection)
             ((listed, to_do),) = connection.execute(query, parameters).fetchall()
-            query = sql.select_videos(DIALECT, _FILES, selection)
+            query = sql.select_videos(DIALECT, source, selection)
             videos = connection.sql(query, params=parameters).to_arrow_table()
             return selection_totals(listed, to_do, selection.limit), videos
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.coders import VideoRefCoder
-from transforms.records import Failure, VideoCount, VideoRef, rounded_count
+from transforms.records import Failure, VideoCount, VideoRef, rounded_count, slice_hash
 from transforms.warehouse.schema import FRAME_CURVES, LISTING, Column, ColumnType, Mode, Table
 
 Row = dict[str, Any]
@@ -252,6 +252,7 @@ def listing_batch(videos: Sequence[VideoRef]) -> pa.RecordBatch:
     coder = VideoRefCoder()
     columns: dict[str, list[Any]] = {
         "video": [coder.encode(video).decode("ascii") for video in videos],
+        "slice_hash": [slice_hash(video) for video in videos],
         "video_uri": [_text(video.uri) for video in videos],
         "video_generation": [video.generation for video in videos],
         "upload_date": [upload["upload_date"] for upload in uploads],

@@ -358,6 +358,7 @@ LISTING = Table(
     key=("video_uri", "video_generation"),
     columns=(
         Column("video", ColumnType.STRING, "The video, encoded by `records.VideoRefCoder`.", Mode.REQUIRED),
+        Column("slice_hash", ColumnType.INT64, "`records.slice_hash` of the video.", Mode.REQUIRED),
         *_KEY[:2],
         *_UPLOAD,
     ),

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from transforms.records import Selection
+from transforms.records import Selection, Slice
 from transforms.warehouse.rows import Provenance, UploadDates
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, RUNS, VIDEO_COUNTS, Table
 
@@ -136,6 +136,16 @@ def select_videos(dialect: Dialect, source: str, selection: Selection) -> str:
     if selection.limit is None:
         return query
     return f"{query}\nORDER BY video_updated, video_uri, video_generation LIMIT {selection.limit}"
+
+
+def in_slice(source: str, part: Slice | None) -> str:
+    """Returns SQL for the rows of a listing that are in a slice; `source` itself for None.
+
+    The hash is a column of the listing, so that a video is in the same slice whichever database selects it.
+    """
+    if part is None:
+        return source
+    return f"(SELECT * FROM {source} AS whole WHERE MOD(slice_hash, {part.total}) = {part.number - 1})"
 
 
 def num_selected(dialect: Dialect, source: str, selection: Selection) -> str:

@@ -7,7 +7,7 @@ import pytest
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
 from tests.support.warehouses import commit, contents, later_run, make_warehouse, num_rows, read, stage, stage_listing
 from transforms.failure_codes import FailureCode
-from transforms.records import Selection, SelectionTotals, VideoResult
+from transforms.records import Selection, SelectionTotals, Slice, VideoResult, slice_hash, slice_number
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.rows import RunTotals
 
@@ -164,6 +164,14 @@ class TestSelection:
             for number, day in enumerate((1, 40, 3, 400))
         ]
         assert self.select(warehouse, videos, limit=2) == ("13", (4, 0, 2))
+
+    def test_each_video_is_listed_skipped_or_selected_in_exactly_one_slice(self, filled):
+        parts = [Slice(number, 3) for number in (1, 2, 3)]
+        found = [self.select(filled, provenance=later_run(f"run-{part.number}"), part=part) for part in parts]
+        assert sorted("".join(names for names, _ in found)) == ["4", "5"]
+        assert tuple(map(sum, zip(*(totals for _, totals in found), strict=True))) == (5, 3, 0)
+        expected = [sum(slice_number(slice_hash(video), 3) == part.number for video in self.VIDEOS) for part in parts]
+        assert [totals[0] for _, totals in found] == expected
 
 
 class TestDeleteVideos:
