@@ -181,7 +181,7 @@ def _download_all(preset: Preset, folder: Path, base_url: str | None, console: C
 
 
 def _download(file: RemoteFile, url: str, folder: Path, meter: _Meter, console: Console, wait: tenacity.wait.wait_base) -> None:
-    """Downloads a file, with retries; raises FetchError, in one line, if it cannot be had."""
+    """Downloads a file, with retries; raises FetchError with a one-line message if that fails."""
 
     def before_sleep(state: tenacity.RetryCallState) -> None:
         meter.reset()

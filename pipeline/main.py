@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None, **injected: Any) -> int:
         return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
-        if argv is None:  # this is the program itself, whose end Beam's threads could hold up for ever
+        if argv is None:  # as a program; Beam's threads could keep it from ending
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(130)

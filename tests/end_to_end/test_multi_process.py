@@ -59,7 +59,7 @@ def rows(database):
 
 
 def draw_many(folder, num_videos):
-    """Draws a few videos and copies them; every fiftieth is none."""
+    """Draws a few videos and copies them; every fiftieth file is no video."""
     folder.mkdir()
     drawn = [draw_video(folder / f"{number:03d}.mp4", 64 + 20 * number) for number in range(5)]
     for number in range(5, num_videos):

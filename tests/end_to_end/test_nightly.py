@@ -82,7 +82,7 @@ def tables_of(cloud):
     return BigQueryWarehouse(cloud.project, cloud.dataset, cloud.temp_location)
 
 
-def settled(warehouse):
+def rows_of(warehouse):
     """Returns all rows but those of `runs`, without what differs from run to run."""
     found = contents(warehouse)
     kept = {}
@@ -119,7 +119,7 @@ def test_the_rows_of_a_bucket_are_the_same_in_bigquery_and_in_duckdb(cloud, vide
     ]
     assert cloud.objects("temp/") == []
     assert not [name for name in cloud.tables() if name.startswith("staging")]
-    assert settled(tables_of(cloud)) == undisturbed
+    assert rows_of(tables_of(cloud)) == undisturbed
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def undisturbed(bucket, videos, tmp_path_factory):
     """Rows of a run that nothing happens to."""
     calm = DuckDBWarehouse(str(tmp_path_factory.mktemp("calm") / "counts.duckdb"))
     run(bucket, videos, output=f"duckdb:{calm.path}")
-    return settled(calm)
+    return rows_of(calm)
 
 
 KILLS = {
@@ -198,25 +198,25 @@ KILLS = {
 @pytest.mark.usefixtures("cloud")
 def test_killed_runs_leave_nothing_that_the_next_one_does_not_put_right(cloud_servers, videos, undisturbed, capsys):
     compared = 0
-    for moment, stop in KILLS.items():
+    for point, stop in KILLS.items():
         fresh = Cloud(cloud_servers)  # another data set, the same videos
         pause = stop(fresh)
         process = start(fresh, videos)
-        assert pause.reached.wait(60), f"{moment}: {process.communicate()[0]}"
+        assert pause.reached.wait(60), f"{point}: {process.communicate()[0]}"
         kill(process)
         pause.release(forward=False)
         assert "listed 5 = " in run(fresh, videos)
-        rows = settled(tables_of(fresh))
-        assert rows == undisturbed, moment
+        rows = rows_of(tables_of(fresh))
+        assert rows == undisturbed, point
         compared += sum(map(len, rows.values()))
     with capsys.disabled():
         print(f"\n{len(KILLS)} runs killed, {compared} rows compared with those of an undisturbed run")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["load_video_counts", "merge_video_counts", "merge_failures"])
-def test_overlapping_runs_leave_the_rows_of_one(cloud, videos, undisturbed, moment):
-    pause = cloud.bigquery.pause(is_query(moment))
+@pytest.mark.parametrize("job", ["load_video_counts", "merge_video_counts", "merge_failures"])
+def test_overlapping_runs_leave_the_rows_of_one(cloud, videos, undisturbed, job):
+    pause = cloud.bigquery.pause(is_query(job))
     first = start(cloud, videos)
     assert pause.reached.wait(60)
     out = run(cloud, videos)
@@ -225,7 +225,7 @@ def test_overlapping_runs_leave_the_rows_of_one(cloud, videos, undisturbed, mome
     assert first.returncode == 0, first_out
     assert "listed 5 = counted 3 + failed 2 + skipped 0" in first_out
     assert "listed 5 = " in out
-    assert settled(tables_of(cloud)) == undisturbed
+    assert rows_of(tables_of(cloud)) == undisturbed
     totals = cloud.rows("SELECT listed - counted - failed - skipped AS lost FROM runs")
     assert totals == [{"lost": 0}, {"lost": 0}]
 
@@ -233,8 +233,8 @@ def test_overlapping_runs_leave_the_rows_of_one(cloud, videos, undisturbed, mome
 def test_times_are_exact_in_both(cloud):
     warehouse = tables_of(cloud)
     assert warehouse.dialect.dataset == f"`{cloud.project}.{cloud.dataset}`."
-    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=datetime.UTC)
+    time = datetime.datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=datetime.UTC)
     sql = "SELECT TIMESTAMP '2026-01-02 03:04:05.678901+00:00'"
-    assert list(warehouse.query(sql, {})) == [(moment,)]
+    assert list(warehouse.query(sql, {})) == [(time,)]
     with duckdb.connect() as connection:
-        assert connection.execute(sql.replace("TIMESTAMP ", "TIMESTAMPTZ ")).fetchall() == [(moment,)]
+        assert connection.execute(sql.replace("TIMESTAMP ", "TIMESTAMPTZ ")).fetchall() == [(time,)]

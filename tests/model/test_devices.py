@@ -8,11 +8,11 @@ from model.devices import NoGpuError, prepare_gpus
 
 @pytest.fixture
 def gpus(monkeypatch):
-    """What TensorFlow sees, and what it is told of their memory."""
-    seen, told = [], []
+    """The GPUs that TensorFlow sees, and the calls that set their memory growth."""
+    seen, calls = [], []
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(seen))
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, grows: told.append((gpu, grows)))
-    return seen, told
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, grows: calls.append((gpu, grows)))
+    return seen, calls
 
 
 def test_none_is_no_matter_unless_it_is_required(gpus):
@@ -22,10 +22,10 @@ def test_none_is_no_matter_unless_it_is_required(gpus):
 
 
 def test_memory_is_taken_as_it_is_needed(gpus):
-    seen, told = gpus
+    seen, calls = gpus
     seen += ["gpu 0", "gpu 1"]
     assert prepare_gpus(require=True)
-    assert told == [("gpu 0", True), ("gpu 1", True)]
+    assert calls == [("gpu 0", True), ("gpu 1", True)]
 
 
 def test_a_gpu_that_is_in_use_already_stays_as_it_is(gpus, monkeypatch):

@@ -55,7 +55,7 @@ def test_measures_over_no_clips_are_none():
     assert dataclasses.astuple(measure([], [])) == (0, None, 0, None, None, 0, None)
 
 
-def test_whoever_always_answers_five_is_right_about_fives():
+def test_always_answering_five_is_right_about_fives():
     true = [4.0, 5.0, 6.0, 10.0, 0.0]
     baseline = measure([BASELINE_COUNT] * len(true), true)
     assert (baseline.obo, baseline.zero_share) == (0.6, 0.0)

@@ -1,4 +1,4 @@
-"""Days and times are understood or refused in one line, and put in the place of {date}."""
+"""Days and times are parsed, or refused in one line, and replace {date} in patterns."""
 
 import argparse
 import datetime

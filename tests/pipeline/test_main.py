@@ -1,4 +1,4 @@
-"""`repcount` itself: help for those who ask, one line and exit code 2 for mistakes."""
+"""`repcount` prints its help, and one line with exit code 2 for a mistake."""
 
 import importlib.metadata
 import logging

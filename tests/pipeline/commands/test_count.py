@@ -1,4 +1,4 @@
-"""`repcount count` prints what it counted, says which videos failed and why, and settles videos as the pipeline does."""
+"""`repcount count` prints what it counted, says which videos failed and why, and counts as the pipeline does."""
 
 import json
 

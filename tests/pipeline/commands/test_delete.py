@@ -1,4 +1,4 @@
-"""`repcount delete` deletes every row of the videos that it is told, and nothing else."""
+"""`repcount delete` deletes every row of the given videos, and nothing else."""
 
 import datetime
 
