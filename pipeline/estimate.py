@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 
 import duckdb
 import pyarrow as pa
 
 from pipeline.machines import core_count_fps
 from pipeline.run_config import RunConfig, SourceConfig
-from transforms.matching import batched, is_wanted
-from transforms.objects import list_objects
+from transforms.left_out import LeftOutAccount, left_out_line
+from transforms.matching import batched, match_objects
 from transforms.records import VideoRef
 from transforms.warehouse import sql
 from transforms.warehouse.base import Pace
 from transforms.warehouse.rows import Provenance, listing_batch
 from transforms.warehouse.schema import LISTING
+
+_LOGGER = logging.getLogger(__name__)
 
 _BATCH_ROWS = 10_000
 
@@ -50,6 +53,7 @@ class Estimate:
       video_sec: Total duration in seconds of the videos to count; estimated from the size where it is unknown.
       pace: Seconds of video that earlier runs with this model counted per second; None if there were none.
       typical_speed: Seconds of video that a worker with two cores counts per second.
+      left_out: Number of matched names that are no part of the run, by `LeftOut.kind`.
     """
 
     videos: int
@@ -61,6 +65,7 @@ class Estimate:
     video_sec: float
     pace: float | None
     typical_speed: float
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Returns the lines to print."""
@@ -80,6 +85,8 @@ class Estimate:
         if self.videos and self.pace:
             hours = self.video_sec / self.pace / 3600
             lines.append(f"hours until it is done: about {hours:,.2f} at the pace of the earlier runs with this model")
+        if self.left_out:
+            lines.append(left_out_line(self.left_out))
         return lines
 
 
@@ -103,8 +110,11 @@ def estimate(config: RunConfig, provenance: Provenance) -> Estimate:
                 _insert(database, "done", done)
             _insert(database, "known", warehouse.query(sql.durations(warehouse.dialect), {}))
             pace = warehouse.pace(provenance.model_key)
-        _insert_listing(database, config.source)
-        return _sum_up(database, config, pace)
+        account = LeftOutAccount()
+        _insert_listing(database, config.source, account)
+        for lost in account.lost:
+            _LOGGER.error("%s", lost)
+        return dataclasses.replace(_sum_up(database, config, pace), left_out=account.numbers)
 
 
 def _sum_up(database: duckdb.DuckDBPyConnection, config: RunConfig, pace: Pace) -> Estimate:
@@ -146,8 +156,8 @@ def _insert(database: duckdb.DuckDBPyConnection, table: str, rows: Iterable[tupl
         _append(database, table, pa.table(columns, names=[f"column_{number}" for number in range(len(columns))]))
 
 
-def _insert_listing(database: duckdb.DuckDBPyConnection, source: SourceConfig) -> None:
-    listed = itertools.chain.from_iterable(_list(source, pattern) for pattern in source.patterns)
+def _insert_listing(database: duckdb.DuckDBPyConnection, source: SourceConfig, account: LeftOutAccount) -> None:
+    listed = itertools.chain.from_iterable(_list(source, pattern, account) for pattern in source.patterns)
     for videos in batched(listed, _BATCH_ROWS):
         rows = pa.Table.from_batches([listing_batch(videos)], LISTING.arrow_schema)
         rows = rows.select(["video_uri", "video_generation", "video_updated"])
@@ -160,9 +170,9 @@ def _append(database: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> 
     database.unregister("batch")
 
 
-def _list(source: SourceConfig, pattern: str) -> Iterable[VideoRef]:
-    return (
-        video
-        for video in list_objects(pattern)
-        if is_wanted(video, pattern, source.suffixes) and source.listing_filter.takes(video)
-    )
+def _list(source: SourceConfig, pattern: str, account: LeftOutAccount) -> Iterator[VideoRef]:
+    for found in match_objects(pattern, source.suffixes):
+        if not isinstance(found, VideoRef):
+            account.add(found)
+        elif source.listing_filter.takes(found):
+            yield found

@@ -26,6 +26,7 @@ from pipeline.run_config import RunConfig, is_local_run
 from transforms.failure_codes import describe_error
 from transforms.failure_limit import TooManyFailuresError
 from transforms.inference import RepNetModelHandler
+from transforms.listing import SKIPPED_PREFIX
 from transforms.progress import read_totals
 from transforms.records import METRICS_NAMESPACE
 from transforms.warehouse.base import WarehouseError
@@ -46,6 +47,7 @@ class Outcome:
       wall_sec: Seconds from start to end.
       stage_secs: Seconds that workers spent in each stage, summed over all workers, by name of the stage.
       left: Number of videos that `--limit` left to another run.
+      left_out: Number of matched names that are not part of the run, by `LeftOut.kind`.
     """
 
     run_id: str
@@ -54,6 +56,7 @@ class Outcome:
     wall_sec: float = 0.0
     stage_secs: dict[str, float] = dataclasses.field(default_factory=dict)
     left: int = 0
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def execute(config: RunConfig, options: PipelineOptions, handler: RepNetModelHandler) -> Outcome:
@@ -137,6 +140,7 @@ def _run_to_end(config: RunConfig, options: PipelineOptions, handler: RepNetMode
         problem,
         stage_secs=_read_stage_secs(result) if result else {},
         left=selected.left if selected else 0,
+        left_out=_read_left_out(result) if result else {},
     )
 
 
@@ -149,6 +153,17 @@ def _read_stage_secs(result: PipelineResult) -> dict[str, float]:
         if found:
             spent[stage] = sum(distribution.sum for distribution in found) / 1000
     return spent
+
+
+def _read_left_out(result: PipelineResult) -> dict[str, int]:
+    """Returns how many names the listing left out, by kind, from Beam's metrics."""
+    metrics = result.metrics().query(MetricsFilter().with_namespace(METRICS_NAMESPACE))["counters"]
+    left_out: dict[str, int] = {}
+    for metric in metrics:
+        _, prefix, kind = metric.key.metric.name.partition(SKIPPED_PREFIX)
+        if prefix and metric.result:
+            left_out[kind] = left_out.get(kind, 0) + metric.result
+    return left_out
 
 
 def _reason(error: Exception) -> str:

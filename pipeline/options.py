@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,13 @@ from model.precision import PRECISIONS, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
 from pipeline.command_line import UsageError, natural_number
 from transforms.decoding.options import DecodingOptions
+from transforms.matching import ALL_SUFFIXES, VIDEO_SUFFIXES
 from transforms.scoring import ModelConfig
 
 if TYPE_CHECKING:
     from transforms.warehouse.base import Warehouse
+
+_SUFFIX = re.compile(r"\.?[^./,\s][^/,\s]*")
 
 MAX_CHUNK_FRAMES = 24 * WINDOW_FRAMES
 """Most frames in a chunk: 58 MB of frames, and half a gigabyte of the published network's activations."""
@@ -30,6 +34,38 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     _add_network_options(parser.add_argument_group("model"))
     _add_decoding_options(parser.add_argument_group("decoding"))
     _add_counting_options(parser.add_argument_group("counting"))
+
+
+def add_name_options(group: argparse._ArgumentGroup) -> None:
+    """Adds the options that say which names are videos."""
+    group.add_argument(
+        "--suffixes",
+        type=_suffixes,
+        metavar=".SUFFIX[,…]",
+        help="ends of the names that count as videos, in any case; a file named without a wildcard is read whatever its name. "
+        f"Default: {' '.join(VIDEO_SUFFIXES)}",
+    )
+    group.add_argument(
+        "--all_files",
+        action="store_true",
+        help="count every file that the inputs match, whatever its suffix; trash and companions such as ._x.mov stay left out. "
+        "Default: off",
+    )
+
+
+def make_suffixes(args: argparse.Namespace) -> tuple[str, ...]:
+    """Returns the suffixes that make a name a video; raises UsageError if the options contradict each other."""
+    if args.all_files and args.suffixes:
+        raise UsageError(f"--all_files leaves no use for --suffixes. Received: {','.join(args.suffixes)}")
+    return ALL_SUFFIXES if args.all_files else args.suffixes or VIDEO_SUFFIXES
+
+
+def _suffixes(text: str) -> tuple[str, ...]:
+    suffixes = [word.strip().lower() for word in text.split(",")]
+    wrong = [suffix for suffix in suffixes if not _SUFFIX.fullmatch(suffix)]
+    if wrong:
+        raise argparse.ArgumentTypeError(f"must be ends of names such as .mp4,.mov. Received: {text!r}")
+    return tuple(f".{suffix.removeprefix('.')}" for suffix in suffixes)
 
 
 def _add_network_options(group: argparse._ArgumentGroup) -> None:

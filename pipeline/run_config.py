@@ -16,7 +16,7 @@ from model.tensorflow_import import import_tensorflow
 from pipeline.command_line import UsageError, nearest, use_known_spelling
 from pipeline.dates import on_any_day, with_dates
 from pipeline.launch import LaunchConfig, for_workers
-from pipeline.options import make_counting, make_decoding, make_model, make_warehouse
+from pipeline.options import make_counting, make_decoding, make_model, make_suffixes, make_warehouse
 from transforms.decoding.options import DecodingOptions
 from transforms.failure_limit import FailureLimit
 from transforms.matching import VIDEO_SUFFIXES, ListingFilter, check_any_matches
@@ -160,6 +160,7 @@ def make_source(args: argparse.Namespace) -> SourceConfig:
     try:
         return SourceConfig(
             patterns=tuple(with_dates(args.input, args.dates)),
+            suffixes=make_suffixes(args),
             listing_filter=ListingFilter(args.updated_after, args.updated_before, args.sample),
             selection=Selection(args.mode == "new", args.requeue, args.limit),
         )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pipeline.execute import Outcome
 from pipeline.results_table import print_results, printable
 from transforms.failure_limit import FailureLimit, TooManyFailuresError
+from transforms.left_out import left_out_line, lost_objects
 from transforms.warehouse.base import Warehouse, WarehouseError
 from transforms.warehouse.rows import RunTotals
 
@@ -39,6 +40,8 @@ def print_report(outcome: Outcome, warehouse: Warehouse, show: int) -> None:
         )
     elif not totals.listed:
         print("nothing to do: no video passes the filters (--dates, --updated_after, --updated_before, --sample)")
+    if outcome.left_out:
+        print(left_out_line(outcome.left_out))
     if outcome.left:
         print(f"{outcome.left:,} more are left to another run by --limit")
     print(f"tables: {printable(warehouse.name)}")
@@ -56,7 +59,7 @@ def summary_line(run_id: str, totals: RunTotals, wall_sec: float, stage_secs: Ma
 
 
 def exit_code(outcome: Outcome, failure_limit: FailureLimit) -> int:
-    """Returns 0 if the run ended well, lost no video and not too many failed; else prints why and returns 1."""
+    """Returns 0 if the run ended well, saw every match, lost no video and not too many failed; else says why, returns 1."""
     totals = outcome.totals
     if outcome.problem or totals is None:
         missing = "" if totals else "; it is not in the table `runs`, and the next run continues from the rows that are there"
@@ -67,6 +70,10 @@ def exit_code(outcome: Outcome, failure_limit: FailureLimit) -> int:
             f"run {outcome.run_id} lost videos: listed {totals.listed}, but counted {totals.counted}, failed {totals.failed}, "
             f"skipped {totals.skipped}"
         )
+        return 1
+    lost = lost_objects(outcome.left_out)
+    if lost:
+        _complain(f"{lost:,} matched names cannot be looked at, so videos may be missing; the rows of all others are committed")
         return 1
     try:
         failure_limit.check(totals)

@@ -10,14 +10,20 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from transforms.matching import VIDEO_SUFFIXES, ListingFilter, batched, is_wanted
-from transforms.objects import list_objects
+from transforms.left_out import MAX_NAMED_LOST, OTHER_SUFFIX_KIND, LeftOut, is_suffix_kind
+from transforms.matching import VIDEO_SUFFIXES, ListingFilter, batched, match_objects
 from transforms.records import METRICS_NAMESPACE, VideoRef
 from transforms.warehouse.parquet import ROW_GROUP_ROWS, StagedFile, TableWriter
 from transforms.warehouse.rows import listing_batch
 from transforms.warehouse.schema import LISTING
 
 _LOGGER = logging.getLogger(__name__)
+
+SKIPPED_PREFIX = "objects_skipped_"
+"""Beginning of the names of the counters of `ListVideos`; a `LeftOut.kind` follows."""
+
+_COUNTED_SUFFIXES = 40
+"""Most suffixes with a counter of their own. Names may end with anything, and Dataflow limits the counters of a job."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -26,7 +32,10 @@ class ListVideos(beam.PTransform):
 
     The videos are rows of files, not elements, because most of them were counted in an earlier run. The tables find out which
     from the files in one query, and only the others go through the pipeline. A video that several patterns match is listed once
-    for each. The counter `objects_skipped` (namespace "repcount") counts objects whose names do not end like a video's.
+    for each.
+
+    Metrics, in the namespace "repcount": the counter `objects_skipped` counts all matches that are left out, and one counter
+    `objects_skipped_KIND` for each `LeftOut.kind` says why. Names that cannot be looked at are also logged as errors.
 
     Attributes:
       patterns: Paths, directories or patterns, local or of any file system that Beam supports (`gs://…`).
@@ -58,6 +67,7 @@ class _ListFn(beam.DoFn):
         self._suffixes = suffixes
         self._filter = listing_filter
         self._skipped = Metrics.counter(METRICS_NAMESPACE, "objects_skipped")
+        self._suffix_kinds: set[str] = set()
 
     def process(self, element: bytes) -> Iterator[StagedFile]:
         """Yields the files that hold the videos that the pattern matches."""
@@ -71,9 +81,27 @@ class _ListFn(beam.DoFn):
             writer.discard()
 
     def _wanted(self, pattern: str) -> Iterator[VideoRef]:
-        for video in list_objects(pattern):
-            if not is_wanted(video, pattern, self._suffixes):
-                self._skipped.inc()
-                _LOGGER.info("Skipped %r: its name does not end like a video's.", video.uri)
-            elif self._filter.takes(video):
-                yield video
+        lost = 0
+        for found in match_objects(pattern, self._suffixes):
+            if isinstance(found, VideoRef):
+                if self._filter.takes(found):
+                    yield found
+                continue
+            self._count(found)
+            lost += found.is_lost
+            if not found.is_lost:
+                _LOGGER.info("%s", found)
+            elif lost <= MAX_NAMED_LOST:
+                _LOGGER.error("%s", found)
+        if lost > MAX_NAMED_LOST:
+            _LOGGER.error("%d more names that %r matches cannot be looked at", lost - MAX_NAMED_LOST, pattern)
+
+    def _count(self, left_out: LeftOut) -> None:
+        kind = left_out.kind
+        if is_suffix_kind(kind) and kind not in self._suffix_kinds:
+            if len(self._suffix_kinds) < _COUNTED_SUFFIXES:
+                self._suffix_kinds.add(kind)
+            else:
+                kind = OTHER_SUFFIX_KIND
+        self._skipped.inc()
+        Metrics.counter(METRICS_NAMESPACE, f"{SKIPPED_PREFIX}{kind}").inc()

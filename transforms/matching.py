@@ -7,36 +7,75 @@ import datetime
 import hashlib
 import itertools
 import os
+import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from model.errors import UserError
-from transforms.objects import absolute, check_readable, list_objects
+from transforms.left_out import LeftOut, LeftOutAccount, Reason, describe_left_out
+from transforms.local_files import has_suffix
+from transforms.objects import absolute, check_readable, scan_objects
 from transforms.records import VideoRef
 
 VIDEO_SUFFIXES = (
+    ".264",
+    ".265",
     ".3g2",
     ".3gp",
     ".asf",
+    ".avc",
     ".avi",
+    ".divx",
+    ".f4v",
     ".flv",
     ".gif",
+    ".h264",
+    ".h265",
+    ".hevc",
+    ".insv",
+    ".ivf",
+    ".m1v",
+    ".m2t",
     ".m2ts",
+    ".m2v",
     ".m4v",
+    ".mk3d",
     ".mkv",
     ".mov",
     ".mp4",
+    ".mp4v",
+    ".mpe",
     ".mpeg",
     ".mpg",
+    ".mpv",
     ".mts",
+    ".mxf",
+    ".ogm",
     ".ogv",
+    ".qt",
+    ".tod",
+    ".trp",
     ".ts",
     ".vob",
     ".webm",
     ".wmv",
+    ".xvid",
 )
-"""Lower-case suffixes by which an object that a wildcard matched counts as a video."""
+"""Lower-case suffixes by which an object that a wildcard matched counts as a video: those of the formats that are decoded."""
+
+ALL_SUFFIXES = ("",)
+"""Suffixes that every name has."""
+
+_COMPANION_FOLDERS = re.compile(
+    r"\.trash(-\d+|es)?|\$recycle\.bin|recycler|lost\+found|system volume information|__macosx|@eadir|#recycle|\.appledouble"
+    r"|\.spotlight-v100|\.fseventsd|\.documentrevisions-v100|\.temporaryitems",
+    re.IGNORECASE,
+)
+"""Folders in which operating systems and file servers keep what was deleted, or their own notes on each file."""
+
+_COMPANION_FILES = re.compile(r"\._.*|\.ds_store|\$i[a-z0-9]{6}(\..*)?|thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
+"""Files that operating systems store beside others. `._x.mov` has the attributes of `x.mov`, and no pictures."""
 
 _PROBED_OBJECTS = 100
 """Objects that `check_matches` looks at before it lists a large bucket whole."""
@@ -85,29 +124,54 @@ def _hash_fraction(uri: str) -> float:
 
 
 def list_videos(pattern: str, suffixes: Sequence[str] = VIDEO_SUFFIXES) -> Iterator[VideoRef]:
-    """Yields the videos that a pattern matches, in the file system's order.
+    """Yields the videos among what `match_objects` yields, for callers that need no account of the rest."""
+    return (found for found in match_objects(pattern, suffixes) if isinstance(found, VideoRef))
+
+
+def match_objects(
+    pattern: str, suffixes: Sequence[str] = VIDEO_SUFFIXES, limit: int | None = None
+) -> Iterator[VideoRef | LeftOut]:
+    """Yields the videos that a pattern matches, in the file system's order, and each other match with why it is left out.
 
     Args:
       pattern: Path, directory or pattern, local or remote.
-      suffixes: Lower-case suffixes that make an object a video. A pattern without a wildcard takes any suffix.
+      suffixes: Lower-case suffixes that make an object a video. A pattern that names an object exactly takes any name.
+      limit: Number of matches after which listing stops. None lists all.
 
     Raises:
       ValueError: no file system has this scheme.
       BeamIOError: the file system cannot list the pattern.
     """
-    return (video for video in list_objects(pattern) if is_wanted(video, pattern, suffixes))
+    judge = _judge(pattern, tuple(suffixes))
+    return (judge(found) for found in scan_objects(pattern, limit))
 
 
-def is_wanted(video: VideoRef, pattern: str, suffixes: Sequence[str]) -> bool:
-    """Returns whether a matched object counts as a video: its name has a video's suffix, or the pattern names it exactly."""
-    return video.uri.lower().endswith(tuple(suffixes)) or video.uri == absolute(pattern)
+def _judge(pattern: str, suffixes: tuple[str, ...]) -> Callable[[VideoRef | LeftOut], VideoRef | LeftOut]:
+    """Returns the function that leaves out a match by its name."""
+    exact = absolute(pattern)
+    wildcard = re.search(r"[*?\[]", exact)
+    fixed = exact[: wildcard.start()].rpartition("/")[0] if wildcard else exact
+
+    def judge(found: VideoRef | LeftOut) -> VideoRef | LeftOut:
+        if found.uri == exact:
+            return found
+        *folders, name = found.uri.removeprefix(fixed).lstrip("/").split("/")
+        if isinstance(found, LeftOut) and found.reason is Reason.UNREADABLE_FOLDER:
+            folders.append(name)
+        if any(map(_COMPANION_FOLDERS.fullmatch, folders)) or _COMPANION_FILES.fullmatch(name):
+            return LeftOut(found.uri, Reason.COMPANION)
+        is_file = isinstance(found, VideoRef) or (found.reason is Reason.UNREADABLE and has_suffix(name))
+        return LeftOut(found.uri, Reason.SUFFIX) if is_file and not name.lower().endswith(suffixes) else found
+
+    return judge
 
 
 def check_matches(patterns: Iterable[str], suffixes: Sequence[str] = VIDEO_SUFFIXES) -> None:
     """Checks, before any worker starts, that each pattern matches at least one readable video.
 
     Raises:
-      NoMatchError: a pattern matches no video. The message names the pattern and how many other objects it matched.
+      NoMatchError: a pattern matches no video. The message names the pattern, how many other objects it matched, and why they
+        are no videos.
     """
     for pattern in patterns:
         check_any_matches(pattern, [pattern], suffixes)
@@ -132,21 +196,24 @@ def check_any_matches(
     """
     if not template:
         raise NoMatchError("an input is a file, a directory or a pattern such as DIR/**.mp4. Received: ''")
-    others = 0
+    account = LeftOutAccount()
     wider = list(on_any_day)
     for pattern, is_wider in itertools.chain(zip(patterns, itertools.repeat(False)), zip(wider, itertools.repeat(True))):
         try:
-            found = _find_video(pattern, suffixes)
-            if isinstance(found, VideoRef):
+            found = _find_video(pattern, suffixes, account)
+            if found is not None:
                 check_readable(found)
                 return not is_wider
         except (OSError, ValueError) as error:
             raise NoMatchError(f"{textwrap.shorten(str(error), 300)} Received: {pattern!r}") from error
-        others += found
-    if others:
+    if account.lost:
+        raise NoMatchError(f"this input matches no video, and {account.lost[0]}. Received: {template!r}")
+    if account.numbers:
+        matched, why = account.numbers.total(), describe_left_out(account.numbers)
         raise NoMatchError(
-            f"this input matches {others:,} objects, but none with a video's suffix ({' '.join(suffixes)}); "
-            f"a file named without a wildcard is read whatever its suffix. Received: {template!r}"
+            f"this input matches {matched:,} objects, but none is a video: {why}. Names of "
+            f"videos end with {' '.join(suffixes)}, unless --suffixes or --all_files says otherwise; a file named without a "
+            f"wildcard is read whatever its name. Received: {template!r}"
         )
     when = " on any day" if wider else ""
     raise NoMatchError(f"this input matches nothing{when}; use a file, a directory or DIR/**.mp4. Received: {template!r}")
@@ -159,14 +226,13 @@ def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
         yield batch
 
 
-def _find_video(pattern: str, suffixes: Sequence[str]) -> VideoRef | int:
-    """Returns the first video that a pattern matches, or the number of other objects if it matches no video."""
-    for video in list_objects(pattern, limit=_PROBED_OBJECTS):
-        if is_wanted(video, pattern, suffixes):
-            return video
-    others = 0
-    for video in list_objects(pattern):
-        if is_wanted(video, pattern, suffixes):
-            return video
-        others += 1
-    return others
+def _find_video(pattern: str, suffixes: Sequence[str], account: LeftOutAccount) -> VideoRef | None:
+    """Returns the first video that a pattern matches; if it matches none, returns None and accounts for the other matches."""
+    for found in match_objects(pattern, suffixes, limit=_PROBED_OBJECTS):
+        if isinstance(found, VideoRef):
+            return found
+    for found in match_objects(pattern, suffixes):
+        if isinstance(found, VideoRef):
+            return found
+        account.add(found)
+    return None

@@ -14,16 +14,16 @@ Beam is imported when it is needed, so that a single local file can be counted w
 from __future__ import annotations
 
 import contextlib
-import datetime
 import glob
 import itertools
 import os
 import re
-import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from model.storage import SCHEME, open_bucket, split_uri
+from transforms.left_out import LeftOut, Reason
+from transforms.local_files import find_file, scan_files, utc_time
 from transforms.records import VideoRef
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ DELETED = "the video was deleted after it was listed"
 
 REPLACED = "the video was replaced after it was listed; the next run counts the new one"
 
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_LAST_MICROSECOND = (datetime.datetime.max.replace(tzinfo=datetime.UTC) - _EPOCH) // datetime.timedelta(microseconds=1)
-
 _REMOTE = re.compile(r"\s*[a-zA-Z][-a-zA-Z0-9+.]*://")
 """Beam's rule for what is not a path on this machine."""
+
+_PLACEHOLDERS = ("/", "_$folder$")
+"""Ends of the names of empty objects that programs store to show a folder."""
 
 _BLOB_FIELDS = "items(name,generation,size,timeCreated),nextPageToken"
 """Fields requested from Cloud Storage for each listed object."""
@@ -63,32 +63,36 @@ class ObjectTooLargeError(OSError):
 
 
 def list_objects(pattern: str, limit: int | None = None) -> Iterator[VideoRef]:
-    """Yields every object that a pattern matches, whether or not it is a video. Directories are not objects.
+    """Yields every object that a pattern matches, whether or not it is a video. Leaves out what `scan_objects` explains."""
+    return (found for found in scan_objects(pattern, limit) if isinstance(found, VideoRef))
+
+
+def scan_objects(pattern: str, limit: int | None = None) -> Iterator[VideoRef | LeftOut]:
+    """Yields every object that a pattern matches, whether or not it is a video, and every matching name that is no object.
+
+    Folders are not objects, but the empty objects that some programs store for them are reported as placeholders.
 
     Args:
       pattern: Path, directory or pattern, local or remote. A relative path gives absolute URIs.
-      limit: Number of objects after which listing stops. None lists all.
+      limit: Number of names after which listing stops. None lists all.
 
     Raises:
       ValueError: no file system has this scheme.
       BeamIOError: the file system cannot list the pattern.
     """
     pattern = absolute(pattern)
-    return _list_local(pattern, limit) if is_local(pattern) else _list_remote(pattern, limit)
+    return scan_files(pattern, limit) if is_local(pattern) else map(_judge_placeholder, _list_remote(pattern, limit))
 
 
 def find_object(uri: str) -> VideoRef | None:
     """Returns the current version of one object, or None if there is no such file. No character of `uri` is a wildcard.
 
     Raises:
+      OSError: the system does not say whether there is such a local file.
       BeamIOError: a remote file system does not answer.
     """
     if is_local(uri):
-        try:
-            status = os.stat(uri)
-        except OSError:  # deleted since it was listed, or a dangling link
-            return None
-        return _from_status(uri, status) if stat.S_ISREG(status.st_mode) else None
+        return find_file(uri)
     if uri.startswith(SCHEME):
         bucket_name, name = split_uri(uri)
         with _as_beam_errors(uri):
@@ -157,28 +161,18 @@ def absolute(pattern: str) -> str:
     return os.path.abspath(pattern) if is_local(pattern) else pattern
 
 
-def _list_local(pattern: str, limit: int | None) -> Iterator[VideoRef]:
-    if os.path.isdir(pattern):
-        below = os.path.join(pattern, "")  # Beam cannot quote a wildcard in it
-        matched = (metadata.path for metadata in _match(re.sub(r"[*?\[]", "?", below) + "**", limit))
-        paths = [path for path in matched if path.startswith(below)]
-    elif os.path.lexists(pattern):  # a file name may contain [, * or ?
-        paths = [pattern]
-    else:
-        paths = [metadata.path for metadata in _match(pattern, limit)]
-    found = (find_object(path) for path in paths)
-    return (video for video in found if video is not None)
-
-
 def _list_remote(pattern: str, limit: int | None) -> Iterator[VideoRef]:
     match = _match_blobs if pattern.startswith(SCHEME) else _match_remote
     if glob.has_magic(pattern):
-        objects = match(pattern, limit)
-    else:
-        names_object = re.fullmatch(r"[^:/]+://[^/]+/.*[^/]", pattern)
-        exact = list(match(pattern, limit)) if names_object else []
-        objects = iter(exact) if exact else match(f"{pattern.rstrip('/')}/**", limit)
-    return (video for video in objects if not video.uri.endswith("/"))
+        return match(pattern, limit)
+    names_object = re.fullmatch(r"[^:/]+://[^/]+/.*[^/]", pattern)
+    exact = list(match(pattern, limit)) if names_object else []
+    return iter(exact) if exact else match(f"{pattern.rstrip('/')}/**", limit)
+
+
+def _judge_placeholder(video: VideoRef) -> VideoRef | LeftOut:
+    is_placeholder = video.uri.endswith(_PLACEHOLDERS) and video.size_bytes == 0
+    return LeftOut(video.uri, Reason.PLACEHOLDER) if is_placeholder else video
 
 
 def _match_remote(pattern: str, limit: int | None) -> Iterator[VideoRef]:
@@ -274,7 +268,7 @@ def _copy_stream(video: VideoRef, file: BinaryIO) -> None:
 def _from_metadata(metadata: FileMetadata) -> VideoRef:
     """Identifies a remote object by the time of its last update in microseconds, since Beam reports no generation."""
     microseconds = round(metadata.last_updated_in_seconds * 1e6)
-    return VideoRef(metadata.path, microseconds, metadata.size_in_bytes, _time(microseconds))
+    return VideoRef(metadata.path, microseconds, metadata.size_in_bytes, utc_time(microseconds))
 
 
 def _from_blob(blob: Blob) -> VideoRef:
@@ -284,13 +278,3 @@ def _from_blob(blob: Blob) -> VideoRef:
     rows are partitioned by this time.
     """
     return VideoRef(f"{SCHEME}{blob.bucket.name}/{blob.name}", blob.generation, blob.size, blob.time_created)
-
-
-def _from_status(path: str, status: os.stat_result) -> VideoRef:
-    """Identifies a local file by its modification time in nanoseconds. Beam's float is too coarse for two writes in a row."""
-    return VideoRef(path, status.st_mtime_ns, status.st_size, _time(status.st_mtime_ns // 1000))
-
-
-def _time(microseconds: int) -> datetime.datetime:
-    """Returns a UTC time limited to 1970..9999, since the time of a file can be set to any number."""
-    return _EPOCH + datetime.timedelta(microseconds=max(0, min(microseconds, _LAST_MICROSECOND)))

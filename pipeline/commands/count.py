@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.counter import Counter, count_video, load_counter
-from pipeline.options import add_model_options
+from pipeline.options import add_model_options, add_name_options, make_suffixes
 from pipeline.progress_display import announce, show_status
 from pipeline.results_table import is_terminal, print_line, print_results
-from transforms.matching import check_matches, list_videos
-from transforms.records import VideoResult
+from transforms.left_out import LeftOutAccount, left_out_line
+from transforms.matching import check_matches, match_objects
+from transforms.records import VideoRef, VideoResult
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -20,13 +22,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "count",
         description="Counts the repetitions in videos and prints the counts. Exit code: 0 if all videos were counted, 1 if "
-        "some failed, 2 if the command line is invalid, 130 if it was interrupted.",
+        "some failed or cannot be looked at, 2 if the command line is invalid, 130 if it was interrupted.",
         examples=["repcount count squats.mp4", "repcount count --json 'gs://gym/2026-01-31/**' > counts.jsonl"],
     )
     parser.add_argument(
         "videos", nargs="+", metavar="VIDEO", help="a file, a directory or a pattern such as 'dir/**.mp4', local or gs://"
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON per video instead of a table")
+    add_name_options(parser.add_argument_group("videos"))
     add_model_options(parser)
     parser.set_defaults(run=run)
     return parser
@@ -38,8 +41,14 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     Raises:
       UserError: The command line is invalid, a pattern matches nothing, or the model cannot be loaded.
     """
-    check_matches(args.videos)
-    videos = list(dict.fromkeys(video for pattern in args.videos for video in sorted(list_videos(pattern))))
+    suffixes = make_suffixes(args)
+    check_matches(args.videos, suffixes)
+    account = LeftOutAccount()
+    videos = list(dict.fromkeys(video for pattern in args.videos for video in sorted(_match(pattern, suffixes, account))))
+    if account.numbers and not getattr(args, "quiet", False):
+        print(f"repcount count: {left_out_line(account.numbers)}", file=sys.stderr)
+    for lost in account.lost:
+        print(f"repcount count: {lost}", file=sys.stderr)
     with announce(f"Loading model {args.model} …"):
         counter = load_counter(args)
     results: list[VideoResult] = []
@@ -58,7 +67,15 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     finally:  # an interrupted command prints what it has counted
         if is_terminal() and not args.json:
             print_results(results)
-    return 1 if any(result.code for result in results) else 0
+    return 1 if account.lost or any(result.code for result in results) else 0
+
+
+def _match(pattern: str, suffixes: Sequence[str], account: LeftOutAccount) -> Iterator[VideoRef]:
+    for found in match_objects(pattern, suffixes):
+        if isinstance(found, VideoRef):
+            yield found
+        else:
+            account.add(found)
 
 
 def json_record(result: VideoResult) -> dict[str, object]:

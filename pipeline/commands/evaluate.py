@@ -171,7 +171,10 @@ def find_labelled(labels: Mapping[str, float], folder: str) -> list[LabelledVide
     """Returns the labelled videos of a folder; raises UsageError if it is not a local folder, or lacks one of them."""
     if not os.path.isdir(folder):
         raise UsageError(f"--videos must be a folder on this machine. Received: {folder!r}")
-    found = {file: find_object(os.path.join(os.path.abspath(folder), file)) for file in labels}
+    try:
+        found = {file: find_object(os.path.join(os.path.abspath(folder), file)) for file in labels}
+    except OSError as error:
+        raise UsageError(f"every labelled file must be readable: {error.strerror}. Received: {error.filename!r}") from error
     missing = [file for file, video in found.items() if video is None]
     if missing:
         named = ", ".join(map(quote, missing[:_NAMED_FILES])) + (", …" if len(missing) > _NAMED_FILES else "")

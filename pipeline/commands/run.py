@@ -10,7 +10,7 @@ from model.presets import LoadedModel, load_model
 from pipeline.command_line import natural_number
 from pipeline.dates import parse_days, parse_time
 from pipeline.launch import add_launch_options, check_none_is_active, make_launch, set_up_workers
-from pipeline.options import add_model_options
+from pipeline.options import add_model_options, add_name_options
 from pipeline.progress_display import announce
 from transforms.failure_codes import FailureCode
 from transforms.failure_limit import FailureLimit
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from transforms.inference import RepNetModelHandler
 
 EXIT_CODES = (
-    "Exit code: 0 if every video was counted, failed or skipped and its row is in the tables; 1 if the run failed, or if more "
-    f"than --max_failure_ratio of its videos failed (a run of up to {FailureLimit.min_videos} videos is exempt); 2 if the "
-    "command line is invalid, and then nothing was written; 130 if it was interrupted."
+    "Exit code: 0 if every video was counted, failed or skipped and its row is in the tables; 1 if the run failed, if a "
+    "matched name cannot be looked at, or if more than --max_failure_ratio of its videos failed (a run of up to "
+    f"{FailureLimit.min_videos} videos is exempt); 2 if the command line is invalid, and then nothing was written; 130 if it "
+    "was interrupted."
 )
 
 
@@ -105,6 +106,7 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="a file, a directory or a pattern such as 'dir/**.mp4' or 'gs://bucket/2026/**'; may be repeated",
     )
+    add_name_options(source)
     source.add_argument(
         "--mode",
         choices=("new", "all"),

@@ -66,6 +66,15 @@ def test_a_limit_leaves_videos_to_later_runs(folder, warehouse):
     assert (found.videos, found.left) == (1, 2)
 
 
+def test_what_is_left_out_is_counted_and_what_cannot_be_looked_at_is_named(folder, warehouse, caplog):
+    (folder / "._a.mp4").touch()
+    (folder / "gone.mp4").symlink_to(folder / "nothing")
+    found = estimate_run(folder, warehouse)
+    assert (found.videos, found.left_out) == (3, {"COMPANION": 1, "UNREADABLE": 1})
+    assert found.lines()[-1].startswith("left out: 1 companions ")
+    assert "gone.mp4' cannot be looked at: the link leads nowhere" in caplog.text
+
+
 def test_the_duration_of_a_video_counted_before_is_known(folder, warehouse):
     commit_count(folder, warehouse, "a.mp4")
     found = estimate_run(folder, warehouse, new_only=False)

@@ -74,6 +74,8 @@ def encode_streams(
     sound_sec: float = 0.0,
     default: int | None = None,
     jumps_sec: Mapping[int, float] | None = None,
+    size: tuple[int, int] = (64, 48),
+    container_format: str | None = None,
 ) -> Path:
     """Encodes one stream per list of frame numbers, drawn by `numbered`; an empty list makes a stream without frames.
 
@@ -87,12 +89,14 @@ def encode_streams(
       sound_sec: Seconds of silent sound in the file; 0 for none.
       default: Position in `numbers` of the one stream to mark as the default. None leaves it to the container.
       jumps_sec: Seconds by which the clock jumps before a frame, by the frame's position in its stream.
+      size: Width and height in pixels, both even.
+      container_format: FFmpeg's name of the container. Default: that of the suffix.
     """
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", format=container_format) as container:
         container.metadata["title"] = title
         streams = [container.add_stream(codec, rate=30) for _ in numbers]
         for stream in streams:
-            stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+            stream.width, stream.height, stream.pix_fmt = *size, pixels
         if default is not None:
             streams[default].disposition = av.stream.Disposition.default
         if sound_sec:
@@ -102,7 +106,7 @@ def encode_streams(
             start_sec = first_sec
             for time, index in enumerate(indices):
                 start_sec += (jumps_sec or {}).get(time, 0.0)
-                frame = av.VideoFrame.from_ndarray(numbered(index), format="rgb24").reformat(format=pixels)
+                frame = av.VideoFrame.from_ndarray(numbered(index, size=size), format="rgb24").reformat(format=pixels)
                 frame.pts = time + round(30 * start_sec)
                 container.mux(stream.encode(frame))
             if stream.codec_context.is_open:

@@ -11,6 +11,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from tests.support.samples import HOSTILE_NAMES
 from transforms.coders import VideoRefCoder
+from transforms.left_out import MAX_NAMED_LOST
 from transforms.listing import ListVideos
 from transforms.matching import ListingFilter, list_videos
 from transforms.objects import find_object
@@ -51,7 +52,39 @@ def test_each_pattern_lists_its_videos_into_files(videos_dir, tmp_path_factory):
     videos, counters = run_listing([f"{videos_dir}/**", f"{videos_dir}/deep", f"{videos_dir}/*.json"], folder)
     expected = [*list_videos(f"{videos_dir}/**"), *list_videos(f"{videos_dir}/deep")]
     assert sorted(videos) == sorted(expected)
-    assert counters == {"objects_skipped": 3}
+    assert counters == {"objects_skipped": 3, "objects_skipped_SUFFIX_json": 2, "objects_skipped_SUFFIX_txt": 1}
+
+
+def test_every_reason_to_leave_out_a_name_has_a_counter(videos_dir, tmp_path_factory, caplog):
+    (videos_dir / "._a.mp4").touch()
+    (videos_dir / "gone.mp4").symlink_to(videos_dir / "nothing")
+    _, counters = run_listing([f"{videos_dir}/*"], tmp_path_factory.mktemp("staging"))
+    assert counters == {
+        "objects_skipped": 3,
+        "objects_skipped_COMPANION": 1,
+        "objects_skipped_SUFFIX_txt": 1,
+        "objects_skipped_UNREADABLE": 1,
+    }
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == [f"'{videos_dir}/gone.mp4' cannot be looked at: the link leads nowhere"]
+
+
+def test_many_names_that_cannot_be_looked_at_are_a_bounded_number_of_messages(tmp_path, tmp_path_factory, caplog):
+    for number in range(MAX_NAMED_LOST + 3):
+        (tmp_path / f"{number}.mp4").symlink_to(tmp_path / "nothing")
+    run_listing([f"{tmp_path}/**"], tmp_path_factory.mktemp("staging"))
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == MAX_NAMED_LOST + 1
+    assert errors[-1] == f"3 more names that '{tmp_path}/**' matches cannot be looked at"
+
+
+def test_hostile_suffixes_make_a_bounded_number_of_counters(tmp_path, tmp_path_factory):
+    for number in range(100):
+        (tmp_path / f"a.{number}").touch()
+    _, counters = run_listing([f"{tmp_path}/**"], tmp_path_factory.mktemp("staging"))
+    assert counters["objects_skipped"] == 100
+    assert counters["objects_skipped_SUFFIX_OTHER"] == 60
+    assert len(counters) == 42
 
 
 def test_hostile_names_pass_through_the_pipeline_unchanged(tmp_path, tmp_path_factory):

@@ -2,12 +2,26 @@
 
 import datetime
 import os
+from pathlib import Path
 
 import pytest
 from google.api_core.exceptions import Forbidden
 
 from tests.support.samples import HOSTILE_NAMES
-from transforms.matching import ListingFilter, NoMatchError, check_any_matches, check_matches, list_videos
+from tests.support.videos import encode_streams
+from transforms.decoding.options import DecodingOptions
+from transforms.decoding.reader import read_video
+from transforms.left_out import LeftOut, Reason
+from transforms.matching import (
+    ALL_SUFFIXES,
+    VIDEO_SUFFIXES,
+    ListingFilter,
+    NoMatchError,
+    check_any_matches,
+    check_matches,
+    list_videos,
+    match_objects,
+)
 from transforms.records import VideoRef
 
 
@@ -49,6 +63,145 @@ def test_a_pattern_matches_the_videos_below_it(videos_dir, pattern, expected):
 
 def test_other_suffixes_can_be_given(videos_dir):
     assert names(list_videos(f"{videos_dir}/**", suffixes=(".txt",)), videos_dir) == ["notes.txt"]
+
+
+def left_out(pattern, root, **options):
+    """Returns the names that a pattern leaves out, by reason."""
+    found = [item for item in match_objects(str(pattern), **options) if isinstance(item, LeftOut)]
+    reasons = {item.reason for item in found}
+    return {reason: names([item for item in found if item.reason is reason], root) for reason in reasons}
+
+
+def test_a_name_without_a_videos_suffix_is_left_out_and_said_so(videos_dir):
+    assert left_out(videos_dir, videos_dir) == {Reason.SUFFIX: ["deep/er/e.json", "notes.txt"]}
+
+
+def test_all_files_can_be_taken(videos_dir):
+    assert len(list(list_videos(str(videos_dir), ALL_SUFFIXES))) == 6
+
+
+def test_the_unlisted_case_is_listed_but_for_what_has_no_suffix():
+    folder = Path(__file__).parents[2] / ".." / "shared" / "cases" / "unlisted"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/cases")
+    assert names(list_videos(str(folder)), folder) == ["a.h264", "a.hevc", "a.insv", "a.ivf", "a.m2v", "listed.mp4"]
+    assert left_out(folder, folder) == {Reason.SUFFIX: ["550e8400-e29b-41d4-a716-446655440000"]}
+
+
+COMPANIONS = [
+    "._a.mp4",
+    ".DS_Store",
+    "deep/Thumbs.db",
+    "$IABC123.mp4",
+    ".Trash-1000/files/a.mp4",
+    ".Trashes/501/a.mp4",
+    "$RECYCLE.BIN/S-1-5-21/$RABC123.mp4",
+    "__MACOSX/._a.mp4",
+    "@eaDir/a.mp4/SYNOVIDEO_VIDEO_SCREENSHOT.mp4",
+    "lost+found/1.mp4",
+    ".Spotlight-V100/a.mp4",
+]
+
+
+@pytest.mark.parametrize("suffixes", [VIDEO_SUFFIXES, ALL_SUFFIXES])
+def test_companions_and_trash_are_left_out_as_such(tmp_path, suffixes):
+    for name in (*COMPANIONS, "a.mp4", ".hidden.mp4", "$I.mp4", ".Trash.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert names(list_videos(f"{tmp_path}/**", suffixes), tmp_path) == ["$I.mp4", ".Trash.mp4", ".hidden.mp4", "a.mp4"]
+    assert left_out(f"{tmp_path}/**", tmp_path, suffixes=suffixes) == {Reason.COMPANION: sorted(COMPANIONS)}
+
+
+def test_a_companion_that_is_named_exactly_or_by_its_folder_is_taken(tmp_path):
+    trash = tmp_path / ".Trash-1000"
+    trash.mkdir()
+    for name in ("a.mp4", "._a.mp4"):
+        (trash / name).touch()
+    assert names(list_videos(str(trash / "._a.mp4")), trash) == ["._a.mp4"]
+    assert names(list_videos(str(trash)), trash) == ["a.mp4"]
+    assert names(list_videos(f"{trash}/*"), trash) == ["a.mp4"]
+
+
+def test_trash_that_cannot_be_entered_is_no_loss(tmp_path, monkeypatch):
+    (tmp_path / "lost+found").mkdir()
+
+    def refuse(path):
+        if str(path).endswith("lost+found"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert left_out(tmp_path, tmp_path) == {Reason.COMPANION: ["lost+found"]}
+
+
+def test_a_link_that_leads_nowhere_counts_by_its_suffix_if_it_has_one(tmp_path):
+    for name in ("a.mp4", "notes.txt", "camera"):
+        (tmp_path / name).symlink_to(tmp_path / "nothing")
+    assert left_out(tmp_path, tmp_path) == {Reason.UNREADABLE: ["a.mp4", "camera"], Reason.SUFFIX: ["notes.txt"]}
+
+
+def test_an_input_of_which_nothing_can_be_looked_at_names_what_and_why(tmp_path):
+    (tmp_path / "a.mp4").symlink_to(tmp_path / "nothing")
+    for pattern in (tmp_path, tmp_path / "a.mp4", tmp_path / "*.mp4"):
+        with pytest.raises(NoMatchError, match=r"a\.mp4' cannot be looked at: the link leads nowhere\. Received: "):
+            check_matches([str(pattern)])
+
+
+CONTAINERS = {
+    "3gp": [".3g2", ".3gp"],
+    "asf": [".asf", ".wmv"],
+    "avi": [".avi", ".divx", ".xvid"],
+    "flv": [".flv"],
+    "gif": [".gif"],
+    "h264": [".264", ".avc", ".h264"],
+    "hevc": [".265", ".h265", ".hevc"],
+    "ivf": [".ivf"],
+    "matroska": [".mk3d", ".mkv"],
+    "mov": [".mov", ".qt"],
+    "mp4": [".f4v", ".insv", ".m4v", ".mp4", ".mp4v"],
+    "mpeg": [".mpe", ".mpeg", ".mpg"],
+    "mpeg1video": [".m1v", ".mpv"],
+    "mpeg2video": [".m2v"],
+    "mpegts": [".m2t", ".m2ts", ".mts", ".tod", ".trp", ".ts"],
+    "mxf": [".mxf"],
+    "ogg": [".ogm", ".ogv"],
+    "vob": [".vob"],
+    "webm": [".webm"],
+}
+"""Default suffixes by FFmpeg's name of a format that they stand for."""
+
+FORMAT_CODECS = {
+    "gif": ("gif", "rgb8"),
+    "flv": ("flv1", "yuv420p"),
+    "h264": ("libx264", "yuv420p"),
+    "hevc": ("libx265", "yuv420p"),
+    "ivf": ("libvpx", "yuv420p"),
+    "mpeg": ("mpeg1video", "yuv420p"),
+    "mpeg1video": ("mpeg1video", "yuv420p"),
+    "mpeg2video": ("mpeg2video", "yuv420p"),
+    "mpegts": ("mpeg1video", "yuv420p"),
+    "mxf": ("mpeg2video", "yuv420p"),
+    "vob": ("mpeg1video", "yuv420p"),
+    "webm": ("libvpx", "yuv420p"),
+}
+"""Codec and pixel format of a format that does not take MPEG-4."""
+
+
+def test_every_suffix_stands_for_a_format():
+    assert sorted(suffix for suffixes in CONTAINERS.values() for suffix in suffixes) == list(VIDEO_SUFFIXES)
+
+
+@pytest.mark.parametrize("container", sorted(CONTAINERS.keys() - {"ogg"}))  # no Theora encoder here
+def test_every_default_suffix_is_of_a_format_that_is_decoded(tmp_path, container):
+    codec, pixels = FORMAT_CODECS.get(container, ("mpeg4", "yuv420p"))
+    drawn = encode_streams(tmp_path / "drawn", [range(40)], codec, pixels, size=(176, 144), container_format=container)
+    for suffix in CONTAINERS[container]:
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes(drawn.read_bytes())
+        (video,) = list_videos(f"{tmp_path}/*{suffix}")
+        with open(video.uri, "rb") as file:
+            assert sum(len(samples.frames) for samples in read_video(file, DecodingOptions())) == 40
 
 
 class TestFilter:
@@ -117,7 +270,7 @@ def test_a_pattern_without_a_match_is_named(videos_dir, pattern):
 
 
 def test_a_pattern_that_matches_other_objects_says_how_many(videos_dir):
-    with pytest.raises(NoMatchError, match=r"matches 1 objects, but none .*\.mp4"):
+    with pytest.raises(NoMatchError, match=r"matches 1 objects, but none is a video: 1 without .*\(\.txt 1\).*\.mp4"):
         check_matches([f"{videos_dir}/*.txt"])
 
 

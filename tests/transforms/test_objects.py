@@ -1,6 +1,7 @@
 """Objects are listed, found and copied in the version that was listed, whatever their names."""
 
 import datetime
+import errno
 import gzip
 import io
 import os
@@ -11,7 +12,16 @@ import pytest
 from tests.support.in_memory_fs import InMemoryFileSystem
 from tests.support.samples import HOSTILE_NAMES
 from transforms import objects
-from transforms.objects import ObjectGoneError, ObjectTooLargeError, check_listed, download, find_object, list_objects
+from transforms.left_out import LeftOut, Reason
+from transforms.objects import (
+    ObjectGoneError,
+    ObjectTooLargeError,
+    check_listed,
+    download,
+    find_object,
+    list_objects,
+    scan_objects,
+)
 from transforms.records import VideoRef
 
 
@@ -152,7 +162,7 @@ def test_a_remote_object_is_found_by_a_name_with_wildcards():
 @pytest.fixture
 def bucket(cloud_storage):
     names = ["a.mp4", "day/", "day/b.mp4", "day/clip[1].mp4", "day/notes", "days.mp4", "семь 七.mp4", "x.txt"]
-    cloud_storage.contents = {f"gym/{name}": b"12345" for name in names}
+    cloud_storage.contents = {f"gym/{name}": b"" if name.endswith("/") else b"12345" for name in names}
     cloud_storage.generations["gym/a.mp4"] = 1_752_595_200_123_456
     cloud_storage.created["gym/a.mp4"] = "2025-07-15T16:00:00.123Z"
     return cloud_storage
@@ -210,6 +220,26 @@ def test_a_generation_on_cloud_storage_does_not_depend_on_the_time_zone(monkeypa
 def test_an_object_on_cloud_storage_is_found_by_a_name_with_wildcards():
     assert find_object("gs://gym/day/clip[1].mp4") is not None
     assert find_object("gs://gym/gone.mp4") is None
+
+
+@pytest.mark.parametrize("pattern", ["memory://gym/**", "gs://gym/**"])
+@pytest.mark.usefixtures("memory_files", "bucket")
+def test_an_empty_object_that_stands_for_a_folder_is_a_placeholder(pattern):
+    left_out = [found for found in scan_objects(pattern) if isinstance(found, LeftOut)]
+    assert left_out == [LeftOut(f"{pattern.removesuffix('**')}day/", Reason.PLACEHOLDER)]
+
+
+def test_a_local_file_that_cannot_be_looked_at_is_not_said_to_be_deleted(tmp_path, monkeypatch):
+    path = tmp_path / "a.mp4"
+    path.touch()
+    video = find_object(str(path))
+
+    def refuse(path, **kwargs):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(OSError, match="Stale file handle"):
+        check_listed(video)
 
 
 def test_a_local_file_that_was_deleted_or_replaced_is_gone(tmp_path):

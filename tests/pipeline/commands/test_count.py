@@ -120,6 +120,26 @@ def test_what_matches_nothing_is_wrong_usage_and_nothing_is_counted(count, tmp_p
     assert "missing.mp4" in line
 
 
+def test_what_is_left_out_is_told_and_what_cannot_be_looked_at_makes_the_exit_code_1(count, tmp_path, capsys):
+    draw_video(tmp_path / "squats.mp4", 70).with_name("notes.txt").touch()
+    arguments = ["count", "--json", str(tmp_path)]
+    assert main(arguments, load_counter=lambda args: COUNTER) == 0
+    line = "left out: 1 without a video's suffix (.txt 1); --suffixes and --all_files take other names"
+    assert f"repcount count: {line}\n" in capsys.readouterr().err
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nothing")
+    assert count("--json", tmp_path) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"repcount count: '{tmp_path}/gone.mp4' cannot be looked at: the link leads nowhere\n"
+    assert len(captured.out.splitlines()) == 1
+
+
+def test_other_names_can_be_counted(count, tmp_path):
+    draw_video(tmp_path / "squats.mp4", 70).rename(tmp_path / "squats.video")
+    assert count(tmp_path) == 2
+    assert count("--suffixes", "VIDEO,.mp4", tmp_path) == 0
+    assert count("--all_files", tmp_path) == 0
+
+
 def test_a_missing_model_is_wrong_usage(count, tmp_path, capsys):
     def refuse(args):
         raise WeightsError(f"the models with a name are lite. Received: {args.model!r}")

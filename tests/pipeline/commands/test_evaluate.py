@@ -11,6 +11,7 @@ import pytest
 from model.counting_options import CountingOptions
 from model.presets import WeightsError
 from pipeline import evaluation_plot
+from pipeline.command_line import UsageError
 from pipeline.commands import evaluate as evaluate_command
 from pipeline.counter import Counter
 from pipeline.main import main
@@ -286,3 +287,12 @@ def test_only_the_curves_of_the_worst_clips_are_kept(folder):
     assert [clip.file for clip in clips] == ["empty.mp4", "squats.mp4", "sets/lunges.mp4", "still.mp4"]
     assert [curves.file for curves in worst] == ["squats.mp4", "sets/lunges.mp4"]
     assert evaluate_command.count_labelled(labelled, COUNTER, num_worst=0)[1] == []
+
+
+def test_a_labelled_file_that_cannot_be_looked_at_is_named(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(evaluate_command, "find_object", refuse)
+    with pytest.raises(UsageError, match=r"must be readable: Permission denied\. Received: .*a\.mp4"):
+        evaluate_command.find_labelled({"a.mp4": 1.0}, str(tmp_path))

@@ -228,6 +228,45 @@ class TestWhatIsCounted:
         assert "at the pace of the earlier runs with this model" in out
         assert rows("c.duckdb", "SELECT * FROM runs") == before
 
+    def test_what_is_left_out_is_told_with_its_reason(self, repcount, videos, capsys):
+        for name in ("._squats.mp4", ".DS_Store"):
+            (videos / name).touch()
+        line = (
+            "left out: 1 without a video's suffix (.txt 1), 2 companions or trash of an operating system; "
+            "--suffixes and --all_files take other names"
+        )
+        assert repcount(*self.ARGUMENTS, "--dry_run") == 0
+        assert capsys.readouterr().out.splitlines()[-1] == line
+        assert repcount(*self.ARGUMENTS) == 0
+        assert line in capsys.readouterr().out.splitlines()
+
+    def test_companions_of_many_videos_do_not_turn_a_run_red(self, repcount, tmp_path, capsys):
+        (tmp_path / "videos").mkdir()
+        for number in range(21):
+            (tmp_path / "videos" / f"._{number}.mp4").write_bytes(b"\0\5\x16\7")
+        draw_video(tmp_path / "videos" / "squats.mp4", 70)
+        assert repcount(*self.ARGUMENTS) == 0
+        assert self.results(capsys) == ("1", "1", "0", "0")
+
+    def test_other_suffixes_or_all_files_are_counted_if_asked_for(self, repcount, videos, capsys):
+        (videos / "squats.mp4").rename(videos / "squats.VIDEO")
+        assert repcount(*self.ARGUMENTS, "--suffixes", "video") == 0
+        assert self.results(capsys) == ("1", "1", "0", "0")
+        assert repcount(*self.ARGUMENTS, "--all_files", "--mode=all") == 0
+        assert self.results(capsys) == ("6", "2", "4", "0")
+
+    @pytest.mark.parametrize("name", ["gone.mp4", "unmounted"])
+    def test_what_cannot_be_looked_at_is_named_and_turns_a_run_red(self, repcount, videos, tmp_path, capsys, caplog, name):
+        (videos / name).symlink_to(tmp_path / "nothing")
+        assert repcount(*self.ARGUMENTS) == 1
+        out, err = capsys.readouterr()
+        assert err.splitlines()[-1] == (
+            "repcount run: 1 matched names cannot be looked at, so videos may be missing; the rows of all others are committed"
+        )
+        assert "1 files that cannot be looked at" in out
+        assert f"'{videos}/{name}' cannot be looked at: the link leads nowhere" in caplog.text
+        assert rows("c.duckdb", "SELECT counted, failed FROM runs") == [(2, 3)]
+
     def test_too_many_failures_turn_a_run_red_when_all_is_committed(self, repcount, videos, capsys):
         for number in range(20):
             (videos / f"{number}.mp4").touch()
@@ -276,6 +315,11 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
         ),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--dates", "2026-01-31"], "--dates needs {date} in each input"),
         (["--input", "videos/{date}", "--output", "duckdb:c.duckdb"], "an input with {date} needs --dates"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--suffixes", "mp4,"], "must be ends of names such as .mp4,.mov"),
+        (
+            ["--input", "videos", "--output", "duckdb:c.duckdb", "--suffixes", ".mp4", "--all_files"],
+            "--all_files leaves no use for --suffixes",
+        ),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--updated_after", "now"], "must be a day such as 2026-01-31"),
         (["--input", "videos", "--output", "duckdb:videos"], "must be a file, not a folder"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--model", "heavy"], "a model is one of"),
