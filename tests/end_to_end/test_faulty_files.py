@@ -38,6 +38,8 @@ def counter():
         "time_jump.mkv",
         "time_jump_first.mp4",
         "time_jump_600s.mp4",
+        "repeated_frames.ogv",
+        "late_video.mkv",
     ],
 )
 def test_every_file_counts_eight_in_its_true_time_without_a_flag(name):

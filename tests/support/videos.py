@@ -76,6 +76,7 @@ def encode_streams(
     jumps_sec: Mapping[int, float] | None = None,
     size: tuple[int, int] = (64, 48),
     container_format: str | None = None,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Encodes one stream per list of frame numbers, drawn by `numbered`; an empty list makes a stream without frames.
 
@@ -91,8 +92,9 @@ def encode_streams(
       jumps_sec: Seconds by which the clock jumps before a frame, by the frame's position in its stream.
       size: Width and height in pixels, both even.
       container_format: FFmpeg's name of the container. Default: that of the suffix.
+      options: FFmpeg's options of the container.
     """
-    with av.open(str(path), "w", format=container_format) as container:
+    with av.open(str(path), "w", format=container_format, options=options) as container:
         container.metadata["title"] = title
         streams = [container.add_stream(codec, rate=30) for _ in numbers]
         for stream in streams:

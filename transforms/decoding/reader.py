@@ -1,17 +1,13 @@
-"""Reads an open video file: picks a stream, decodes it, and yields 112×112 RGB frames with their times. Imports no Beam.
+"""Reads an open video file: decodes its best stream, and yields 112×112 RGB frames with their times. Imports no Beam.
 
-FFmpeg decodes through PyAV, which reports what OpenCV hides: streams, times, colour spaces, and damaged packets. Two rules make
-it safe for files from strangers. It gets an open file, never a name, because FFmpeg may read a name as a protocol or as a
-numbered sequence of pictures. And it reads only formats that contain their own pictures and may open nothing else, so a
-playlist disguised as a video leads nowhere.
-
+FFmpeg decodes through PyAV, which reports what OpenCV hides: streams, times, colour spaces, and damaged packets.
 Errors of FFmpeg and OpenCV end here: callers see `DecodeError`, `MemoryError` or `OSError`.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
@@ -21,39 +17,17 @@ import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from model.config import FRAME_SIZE
 from transforms.decoding.clock import FrameSampler, PresentationClock
+from transforms.decoding.container_reader import choose_streams, open_container, open_streams, read_packets, tagged_end_sec
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.pixels import Orientation, orientation_of, resize_frame
 from transforms.decoding.samples import DecodeError, Samples
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode, describe_error
-
-FORMATS = (
-    "asf",
-    "avi",
-    "flv",
-    "gif",
-    "h264",
-    "hevc",
-    "ivf",
-    "m4v",
-    "matroska",
-    "mov",
-    "mpeg",
-    "mpegts",
-    "mpegvideo",
-    "mxf",
-    "ogg",
-)
-"""FFmpeg's names of the formats to read; none of them refers to another file or to a URI."""
-
-MAX_FAILED_READS = 1000
-"""Consecutive failures to read a packet after which the rest of a video is skipped."""
 
 _APPENDED_FORMATS = ("mpeg", "mpegts")
 """Formats in which files may be joined by appending one to the other, so that their clock often starts over."""
@@ -64,16 +38,8 @@ _APPENDED_RESTART_SEC = 10.0
 _RESTART_SEC = 300.0
 """Step in seconds above which the clock of another format has started over. Shorter ones may be pauses of screen recordings."""
 
-_DURATION_TAG = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d+)?)", re.ASCII)
-"""Time at which a stream ends, as Matroska files store it, for example 00:00:05.000000000."""
-
-_HEAD_BYTES = 12
-"""Bytes that identify a sound format."""
-
-_READ_BYTES = 1 << 20
-"""Bytes that FFmpeg requests from a file at a time."""
-
-_SOUND_ONLY = "the file has sound, and no video in it"
+_LONGEST_STREAM_FORMATS = ("asf", "flv", "matroska")
+"""Formats that declare the time at which the longest stream ends."""
 
 Allocate = Callable[[int], tuple[np.ndarray, np.ndarray]]
 """Returns arrays for that many frames and their times; shapes and dtypes as in `Samples`."""
@@ -96,8 +62,9 @@ def read_video(
     """Reads a video from a file.
 
     Reads the stream that players show: the default one, else the one with the most frames. If none of its frames decodes, the
-    next best stream is read. A still picture is read only if no other stream has frames; cover art never is.
-    `pixels.resize_frame` converts each frame and applies the rotation that the file asks for.
+    next best stream is read. A still picture is read only if no other stream has frames; cover art never is. In MPEG-TS, a
+    stream that begins where another one ends continues it. `pixels.resize_frame` converts each frame and applies the rotation
+    that the file asks for.
 
     Args:
       file: Regular file, open at its start.
@@ -114,20 +81,22 @@ def read_video(
       MemoryError: FFmpeg or OpenCV cannot allocate memory.
     """
     cv2.setNumThreads(1)  # more threads do not speed up such small pictures, and runners decode several videos at once
-    untried: list[int] | None = None
-    stills: list[int] = []
+    untried: list[list[int]] | None = None
+    stills: list[list[int]] = []
     with _translate_errors():
         while untried is None or untried or stills:
-            file.seek(0)
-            with _open_container(file) as container:
+            with contextlib.ExitStack() as opened:
+                container = open_container(file, opened)
                 if untried is None:
-                    untried = [stream.index for stream in sorted(_video_streams(container), key=_preference)]
-                number = (untried or stills).pop(0)
-                stream = next(stream for stream in container.streams.video if stream.index == number)
+                    untried = choose_streams(container, lambda: progress(0.0))
+                    if sum(len(numbers) for numbers in untried) > 1:
+                        container = open_container(file, opened)  # choosing may have read it
+                numbers = (untried or stills).pop(0)
+                reading = _Reading(open_streams(file, opened, container, numbers), options, progress)
                 is_empty = True
-                for samples in _fill(_Reading(container, stream, options, progress), options, allocate):
+                for samples in _fill(reading, options, allocate):
                     if samples.facts and samples.facts.decoded_frames == 1 and untried:
-                        stills.append(number)  # another stream may be the video
+                        stills.append(numbers)  # another stream may be the video
                         break
                     is_empty = False
                     yield samples
@@ -164,68 +133,17 @@ def _fill(reading: _Reading, options: DecodingOptions, allocate: Allocate) -> It
         yield Samples(frames[:filled], times_sec[:filled], reading.facts())
 
 
-def _open_container(file: BinaryIO) -> InputContainer:
-    """Opens a file; raises DecodeError NO_VIDEO_STREAM for FLAC, MP3 and WAV, else NOT_A_VIDEO."""
-    options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
-    try:
-        return av.open(file, "r", container_options=options, buffer_size=_READ_BYTES, metadata_errors="replace")
-    except MemoryError:
-        raise
-    except FFmpegError as error:
-        file.seek(0)
-        if _is_sound(file.read(_HEAD_BYTES)):
-            raise DecodeError(FailureCode.NO_VIDEO_STREAM, _SOUND_ONLY) from error
-        raise DecodeError(FailureCode.NOT_A_VIDEO, "the file is in no video format that is read here") from error
-
-
-def _is_sound(head: bytes) -> bool:
-    """Returns whether a file starts as FLAC, MP3 (with ID3) or WAV; FFmpeg's readers of these also accept text and noise."""
-    return head[:4] == b"fLaC" or head[:3] == b"ID3" or (head[:4] == b"RIFF" and head[8:12] == b"WAVE")
-
-
-def _video_streams(container: InputContainer) -> list[VideoStream]:
-    """Returns the streams that can be decoded; raises DecodeError NO_VIDEO_STREAM or NO_FRAMES if there is none."""
-    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
-    streams = [stream for stream in container.streams.video if not stream.disposition & pictures]
-    if not streams:
-        raise DecodeError(
-            FailureCode.NO_VIDEO_STREAM, _SOUND_ONLY if container.streams.audio else "the file has no video in it"
-        )
-    decodable = [stream for stream in streams if stream.codec_context is not None]
-    if not decodable:
-        raise DecodeError(FailureCode.NO_FRAMES, "the file has a video in it, but no decoder is known for it")
-    return decodable
-
-
-def _preference(stream: VideoStream) -> tuple[bool, bool, float, int]:
-    """Returns the sort key of a stream; the one that players show has the lowest.
-
-    Stills come last, whatever the file marks as the default. Files without a default are read by length, and streams of the
-    same rank in the file's order.
-    """
-    is_still = stream.frames == 1 or bool(stream.disposition & Disposition.still_image)
-    is_default = bool(stream.disposition & Disposition.default)
-    return is_still, not is_default, 0.0 if is_default else -_declared_frames(stream), stream.index
-
-
-def _declared_frames(stream: VideoStream) -> float:
-    """Returns the number of frames that a file declares for a stream, estimated from its duration if need be; 0 if unknown."""
-    duration_sec = float((stream.duration or 0) * (stream.time_base or 0)) or _tagged_end_sec(stream) or 0.0
-    return stream.frames or duration_sec * float(stream.guessed_rate or 0)
-
-
-def _tagged_end_sec(stream: VideoStream) -> float | None:
-    """Returns the time in seconds at which a stream of a Matroska file ends; None if the file does not say."""
-    tag = _DURATION_TAG.fullmatch(stream.metadata.get("DURATION", ""))
-    return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) if tag else None
-
-
 class _Reading:
-    """One pass through a stream of an open video: its samples, and then the facts."""
+    """One pass through the streams that make up a video, which stay open: its samples, and then the facts."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, options: DecodingOptions, progress: Progress) -> None:
+    def __init__(
+        self, streams: Iterator[tuple[InputContainer, VideoStream]], options: DecodingOptions, progress: Progress
+    ) -> None:
+        container, stream = next(streams)
         self._container = container
         self._stream = stream
+        self._later_streams = streams
+        self._num_streams = 1
         self._options = options
         self._progress = progress
         restart_sec = _APPENDED_RESTART_SEC if container.format.name in _APPENDED_FORMATS else _RESTART_SEC
@@ -237,16 +155,13 @@ class _Reading:
         self._last_frame_sec = 0.0
         self._is_damaged = False
         self._is_avi = container.format.name == "avi"
-        _check_pixels(stream.width, stream.height, options)
-        stream.thread_type = "AUTO"
-        stream.thread_count = options.decoder_threads
 
     def samples(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yields the time in seconds and (112, 112, 3) uint8 RGB of each frame to keep; other frames are not converted."""
-        for frame in self._frames():
+        for container_sec, frame in self._frames():
             if not self._clock.num_frames:
                 self._orientation = orientation_of(frame)
-            time_sec = self._clock.present(self._container_sec(frame))
+            time_sec = self._clock.present(container_sec)
             self._check_length(time_sec)
             if self._sampler.keeps(time_sec):
                 _check_pixels(frame.width, frame.height, self._options)  # the size may change within a video
@@ -268,42 +183,52 @@ class _Reading:
             variable_frame_rate=self._clock.is_variable,
         )
 
-    def _frames(self) -> Iterator[VideoFrame]:
-        """Yields each frame that decodes, in display order; reading continues after damage."""
-        has_failed = False
-        for packet in self._packets():
+    def _frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
+        """Yields each frame that decodes, with its time in the container, in display order."""
+        yield from self._frames_of(self._container, self._stream)
+        for container, stream in self._later_streams:
+            self._num_streams += 1
+            yield from self._frames_of(container, stream)
+
+    def _frames_of(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[float | None, VideoFrame]]:
+        """Yields the frames of one stream; reading continues after damage.
+
+        An empty packet that has a time repeats the frame before it, as Theora does. FFmpeg would take it for the video's end.
+        """
+        _check_pixels(stream.width, stream.height, self._options)
+        stream.thread_type = "AUTO"
+        stream.thread_count = self._options.decoder_threads
+        repeats_sec: collections.deque[float] = collections.deque()
+        last: VideoFrame | None = None
+        for packet in read_packets(container, [stream]):
             self._progress(self._clock.last_sec)
-            try:
-                frames = packet.decode() if packet else []
-            except MemoryError:
-                raise
-            except FFmpegError:
-                frames = []
-                has_failed = True
-            has_failed |= packet is None
-            for frame in frames:
-                self._is_damaged |= frame.is_corrupt  # FFmpeg guessed a part of it
-                self._last_frame_sec = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
-                yield frame
-        self._is_damaged |= has_failed
+            if packet is not None and not packet.size and (repeat_sec := self._container_sec(packet)) is not None:
+                repeats_sec.append(repeat_sec)
+                continue
+            for frame in self._decode(packet):
+                container_sec = self._container_sec(frame)
+                while last is not None and repeats_sec and (container_sec is None or repeats_sec[0] < container_sec):
+                    yield repeats_sec.popleft(), last
+                yield container_sec, frame
+                last = frame
+        if last is not None:
+            yield from ((repeat_sec, last) for repeat_sec in repeats_sec)
 
-    def _packets(self) -> Iterator[Packet | None]:
-        """Yields the stream's packets, and None for damage; the last packet is empty and flushes the decoder."""
-        num_failed = 0
-        while num_failed < MAX_FAILED_READS:
-            try:
-                for packet in self._container.demux(self._stream):
-                    num_failed = 0
-                    yield packet
-                return
-            except MemoryError:
-                raise
-            except (FFmpegError, IndexError):  # PyAV raises IndexError for streams that damage makes appear midway
-                num_failed += 1
-                yield None
+    def _decode(self, packet: Packet | None) -> list[VideoFrame]:
+        """Returns the frames that a packet completes; notes damage, such as the missing packet None."""
+        try:
+            frames = packet.decode() if packet else []
+        except MemoryError:
+            raise
+        except FFmpegError:
+            packet, frames = None, []
+        self._is_damaged |= packet is None or any(frame.is_corrupt for frame in frames)  # FFmpeg guessed parts of those
+        for frame in frames:
+            self._last_frame_sec = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
+        return frames
 
-    def _container_sec(self, frame: VideoFrame) -> float | None:
-        """Returns the time in seconds at which the container shows a frame; None if it does not say.
+    def _container_sec(self, frame: VideoFrame | Packet) -> float | None:
+        """Returns the time in seconds at which the container shows a frame or packet; None if it does not say.
 
         AVI stores no display times, and those that FFmpeg invents for it go back and forth.
         """
@@ -320,7 +245,7 @@ class _Reading:
 
     def _misses_frames(self) -> bool:
         """Returns whether the file declares a clearly longer video than was shown."""
-        if self._clock.has_restarted:
+        if self._clock.has_restarted or self._num_streams > 1:
             return False  # the declared duration is then the difference of two unrelated clocks
         declared_sec = self._declared_sec()
         # The last frame may be shown longer than the others, as GIFs and screen recordings often ask for.
@@ -333,20 +258,24 @@ class _Reading:
         Which field to trust depends on the container. In MP4 and MOV, the number of frames includes those that an edit list
         hides, and the duration does not. In AVI, FFmpeg adapts the duration to what is left of a file that was cut, and keeps
         the declared number of frames. ASF, FLV and Matroska store the time at which the longest stream ends, which may be the
-        sound. Matroska may also have a tag for each stream.
+        sound. Matroska may also have a tag for each stream. In MPEG files, FFmpeg looks for the times of each stream, and uses
+        those of the whole file if the stream starts too late to be found.
         """
-        stream = self._stream
+        stream, container_format = self._stream, self._container.format.name
+        has_sound = bool(self._container.streams.audio)
         if self._is_avi and stream.time_base:
             return float(stream.frames * stream.time_base)
-        has_sound = bool(self._container.streams.audio)
-        if stream.duration is not None and stream.time_base and not (self._container.format.name == "asf" and has_sound):
-            return float(stream.duration * stream.time_base)
-        end_sec = _tagged_end_sec(stream)
-        if end_sec is None:
-            if has_sound:
-                return 0.0
-            end_sec = (self._container.duration or 0) / av.time_base
-        return end_sec - self._clock.first_sec
+        if any(name in container_format for name in _LONGEST_STREAM_FORMATS):
+            end_sec = tagged_end_sec(stream)
+            if end_sec is None and not has_sound:
+                end_sec = (self._container.duration or 0) / av.time_base
+            return 0.0 if end_sec is None else end_sec - self._clock.first_sec
+        if stream.duration is None or not stream.time_base:
+            return 0.0 if has_sound else (self._container.duration or 0) / av.time_base
+        start_sec = float((stream.start_time or 0) * stream.time_base)
+        if container_format in _APPENDED_FORMATS and abs(self._clock.first_sec - start_sec) > 1:
+            return 0.0
+        return float(stream.duration * stream.time_base)
 
 
 def _check_pixels(width: int, height: int, options: DecodingOptions) -> None:

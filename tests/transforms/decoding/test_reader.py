@@ -35,6 +35,9 @@ from transforms.failure_codes import FailureCode
 
 ROOT = Path(__file__).parents[3]
 
+REPEATED_FRAMES = Path(__file__).with_name("repeated_frames.ogv")
+"""The start of a Theora video: 24 frames, of which nine empty packets repeat the one before."""
+
 REALSET = ROOT.parent / "shared" / "realset"
 
 
@@ -191,6 +194,14 @@ def test_a_video_cut_near_its_end_is_flagged(tmp_path, suffix):
         (".flv", "flv1", 0, 5),
         (".wmv", "wmv2", 0, 5),
         (".mkv", "ffv1", 10, 0),
+        (".mkv", "ffv1", 10, 8),
+        (".mkv", "ffv1", 10, 16),
+        (".wmv", "wmv2", 10, 0),
+        (".wmv", "wmv2", 10, 8),
+        (".flv", "flv1", 10, 8),
+        (".mp4", "mpeg4", 10, 16),
+        (".ts", "mpeg2video", 10, 0),
+        (".ts", "mpeg2video", 10, 16),
         (".webm", "libvpx", 10, 0),
         (".flv", "flv1", 10, 0),
     ],
@@ -227,6 +238,15 @@ def test_joined_recordings_are_as_long_as_both(tmp_path, first_sec):
     assert [number_of(frame) for frame in frames] == [*range(60), *range(60)]
     np.testing.assert_allclose(times_sec, np.arange(120) / 30, atol=0.002)
     assert (facts.fps, facts.truncated) == (pytest.approx(30), False)
+
+
+def test_an_empty_packet_of_theora_repeats_the_frame_before_it():
+    frames, times_sec, facts = read_whole(REPEATED_FRAMES)
+    assert len(frames) == 24
+    np.testing.assert_allclose(times_sec, np.arange(24) / 30, atol=1e-3)
+    is_repeated = (frames[1:] == frames[:-1]).all(axis=(1, 2, 3))
+    assert is_repeated.sum() == 9
+    assert (facts.decoded_frames, facts.truncated, facts.variable_frame_rate) == (24, False, False)
 
 
 @pytest.mark.parametrize(
@@ -405,45 +425,6 @@ def test_a_video_over_a_limit_is_reported(clip, limit, code, message):
     with pytest.raises(DecodeError, match=message) as caught:
         read_samples(clip, **limit)
     assert caught.value.code is code
-
-
-@pytest.mark.parametrize("default", [0, 1])
-@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
-def test_the_default_stream_is_read(tmp_path, suffix, default):
-    codec = "ffv1" if suffix == ".mkv" else "mpeg4"
-    path = encode_streams(tmp_path / f"a{suffix}", [range(20), range(40, 90)], codec, default=default)
-    frames, _, facts = read_whole(path)
-    assert [number_of(frame) for frame in frames] == [list(range(20)), list(range(40, 90))][default]
-    assert facts.decoded_frames == [20, 50][default]
-
-
-@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "ffv1"), (".avi", "mpeg4"), (".ts", "mpeg2video")])
-def test_the_longest_stream_is_read_if_the_file_names_no_default(tmp_path, suffix, codec):
-    path = encode_streams(tmp_path / f"a{suffix}", [range(40, 60), range(70), range(30)], codec)
-    assert [number_of(frame) for frame in read_whole(path)[0]] == list(range(70))
-
-
-@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "mpeg4"), (".mov", "mjpeg"), (".mkv", "mjpeg"), (".avi", "mpeg4")])
-@pytest.mark.parametrize("default", [0, 1, None])
-@pytest.mark.parametrize("still", [0, 1])
-def test_a_still_is_not_the_video(tmp_path, suffix, codec, default, still):
-    numbers = [range(100, 170)]
-    numbers.insert(still, [5])
-    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-    path = encode_streams(tmp_path / f"a{suffix}", numbers, codec, pixels, default=default)
-    frames, _, facts = read_whole(path)
-    assert [number_of(frame) for frame in frames] == list(range(100, 170))
-    assert (facts.decoded_frames, facts.truncated) == (70, False)
-
-
-def test_a_still_is_read_if_there_is_no_other_video(tmp_path):
-    path = encode_streams(tmp_path / "a.mkv", [[5], [6]], default=1)
-    assert len(read_whole(path)[0]) == 1
-
-
-def test_the_next_stream_is_read_if_the_default_one_has_no_frames(tmp_path):
-    path = encode_streams(tmp_path / "a.mkv", [range(20), []], default=1)
-    assert len(read_whole(path)[0]) == 20
 
 
 @pytest.mark.parametrize(
