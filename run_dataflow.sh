@@ -32,6 +32,7 @@ Settings come from the environment, then from the file. Required:
   IMAGE            container image of the workers, with its tag. For build, template, and with GPU
 
 Optional:
+  BILLING_PROJECT  project that pays for reading INPUT if its bucket is "requester pays". Default: the bucket's own project
   MODEL            lite, or a gs:// path, see docs/operations.md. Default: lite
   GPU              type of GPU, such as nvidia-l4. Default: no GPU
   PLACEMENT        with GPU, fused or split, see docs/operations.md. Default: fused
@@ -109,6 +110,7 @@ count() {
     --job_name "$job_name"
     --temp_location "gs://$BUCKET/repcount/temp"
     --staging_location "gs://$BUCKET/repcount/staging"
+    ${BILLING_PROJECT:+--billing_project "$BILLING_PROJECT"}
     ${MODEL:+--model "$MODEL"}
     ${GPU:+--gpu "$GPU" --placement "${PLACEMENT:-fused}"}
     ${MACHINE_TYPE:+--worker_machine_type "$MACHINE_TYPE"}

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
+import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING
 from model.errors import UserError
 
 if TYPE_CHECKING:
-    from google.cloud.storage import Bucket
+    from google.cloud.storage import Bucket, Client
 
 SCHEME = "gs://"
 
@@ -25,6 +28,13 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers for a full disk, an exhausted quota and a file-size limit."""
 
 _BLOCK_BYTES = 1 << 20
+
+_MAX_CONNECTIONS = 128
+"""Most connections that a client keeps: one for each thread of a large worker."""
+
+_CLIENT_VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "STORAGE_EMULATOR_HOST")
+
+_CLIENT_LOCK = threading.Lock()
 
 
 class WeightsError(UserError, ValueError):
@@ -103,17 +113,54 @@ def read_label(uri: str) -> dict[str, str] | None:
     return dict(blob.metadata or {}) if blob else None
 
 
-def open_bucket(name: str) -> Bucket:
-    """Returns a bucket of Google's client, anonymous if there are no credentials. Sends no request."""
+def open_bucket(name: str, billing_project: str | None = None) -> Bucket:
+    """Returns a bucket of Google's client, anonymous if there are no credentials. Sends no request.
+
+    Args:
+      name: Name of the bucket.
+      billing_project: Project that pays for requests, as "requester pays" buckets want it. None for the bucket's own.
+    """
+    return storage_client().bucket(name, user_project=billing_project)
+
+
+def storage_client(project: str | None = None) -> Client:
+    """Returns this process's client of Cloud Storage. Threads share it, and its connections stay open.
+
+    Args:
+      project: Project of the client. None for that of the environment; then the client is anonymous without credentials.
+    """
+    with _CLIENT_LOCK:
+        return _make_client(project, tuple(os.environ.get(name) for name in _CLIENT_VARIABLES))
+
+
+@functools.cache
+def _make_client(project: str | None, environment: tuple[str | None, ...]) -> Client:
+    """Returns a new client. `environment` has what it reads there, so that a change leads to another client."""
     from google.auth.exceptions import DefaultCredentialsError
     from google.cloud import storage
+    from requests.adapters import HTTPAdapter
 
+    # Else the client asks for each bucket's metadata, for traces. Who may read objects may not read that.
+    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     try:
-        client = storage.Client()
+        client = storage.Client() if project is None else storage.Client(project=project)
     except DefaultCredentialsError:
+        if project is not None:
+            raise
         # Public buckets, such as that of the published checkpoints, need no credentials.
         client = storage.Client.create_anonymous_client()
-    return client.bucket(name)
+    if not client._http.is_mtls:
+        client._http.mount("https://", HTTPAdapter(pool_maxsize=_MAX_CONNECTIONS))
+    return client
+
+
+def _forget_clients() -> None:
+    """Makes a forked process open connections of its own."""
+    _make_client.cache_clear()
+    _CLIENT_LOCK.release()
+
+
+os.register_at_fork(before=_CLIENT_LOCK.acquire, after_in_parent=_CLIENT_LOCK.release, after_in_child=_forget_clients)
 
 
 def split_uri(uri: str) -> tuple[str, str]:

@@ -171,7 +171,7 @@ def _append(database: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> 
 
 
 def _list(source: SourceConfig, pattern: str, account: LeftOutAccount) -> Iterator[VideoRef]:
-    for found in match_objects(pattern, source.suffixes):
+    for found in match_objects(pattern, source.suffixes, billing_project=source.billing_project):
         if not isinstance(found, VideoRef):
             account.add(found)
         elif source.listing_filter.takes(found):

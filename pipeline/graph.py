@@ -43,7 +43,9 @@ def build_pipeline(
     """
     folder = config.warehouse.staging_folder(provenance.run_id)
     source = config.source
-    listed = pipeline | "List videos" >> ListVideos(source.patterns, folder, source.suffixes, source.listing_filter)
+    listed = pipeline | "List videos" >> ListVideos(
+        source.patterns, folder, source.suffixes, source.listing_filter, source.billing_project
+    )
     selected = listed | "Select videos" >> SelectVideos(config.warehouse, provenance, source.selection)
     totals = selected["totals"]
     if progress_path is not None:

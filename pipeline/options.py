@@ -23,6 +23,8 @@ from transforms.scoring import ModelConfig
 if TYPE_CHECKING:
     from transforms.warehouse.base import Warehouse
 
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]*[a-z0-9]")
+
 _SUFFIX = re.compile(r"\.?[^./,\s][^/,\s]*")
 
 MAX_CHUNK_FRAMES = 24 * WINDOW_FRAMES
@@ -36,8 +38,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     _add_counting_options(parser.add_argument_group("counting"))
 
 
-def add_name_options(group: argparse._ArgumentGroup) -> None:
-    """Adds the options that say which names are videos."""
+def add_listing_options(group: argparse._ArgumentGroup) -> None:
+    """Adds the options that say which names are videos, and who pays for their bucket."""
     group.add_argument(
         "--suffixes",
         type=_suffixes,
@@ -50,6 +52,12 @@ def add_name_options(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="count every file that the inputs match, whatever its suffix; trash and companions such as ._x.mov stay left out. "
         "Default: off",
+    )
+    group.add_argument(
+        "--billing_project",
+        type=_project,
+        metavar="PROJECT",
+        help='ID of the project that pays for listing and reading "requester pays" buckets. Default: the bucket\'s own',
     )
 
 
@@ -66,6 +74,12 @@ def _suffixes(text: str) -> tuple[str, ...]:
     if wrong:
         raise argparse.ArgumentTypeError(f"must be ends of names such as .mp4,.mov. Received: {text!r}")
     return tuple(f".{suffix.removeprefix('.')}" for suffix in suffixes)
+
+
+def _project(text: str) -> str:
+    if not _PROJECT.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"must be the ID of a project, such as my-project. Received: {text!r}")
+    return text
 
 
 def _add_network_options(group: argparse._ArgumentGroup) -> None:
@@ -162,7 +176,11 @@ def make_decoding(args: argparse.Namespace, strides: Sequence[int]) -> DecodingO
     """Returns the decoding options, with chunks that fit the strides; raises UsageError."""
     try:
         names = ("max_fps", "max_bytes", "max_sec", "max_frames", "max_pixels", "timeout_sec", "max_memory_bytes")
-        return DecodingOptions(chunk_frames=chunk_frames(strides), **{name: getattr(args, name) for name in names})
+        return DecodingOptions(
+            chunk_frames=chunk_frames(strides),
+            billing_project=getattr(args, "billing_project", None),  # not for commands that read local files only
+            **{name: getattr(args, name) for name in names},
+        )
     except ValueError as error:
         raise UsageError(str(error)) from error
 

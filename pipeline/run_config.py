@@ -42,12 +42,14 @@ class SourceConfig:
       suffixes: Lower-case suffixes that make an object a video, for patterns with a wildcard.
       listing_filter: Filter applied to matched files: dates and sample.
       selection: Filter applied to listed files: what the tables have already, and a limit.
+      billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
     """
 
     patterns: tuple[str, ...]
     suffixes: tuple[str, ...] = VIDEO_SUFFIXES
     listing_filter: ListingFilter = dataclasses.field(default_factory=ListingFilter)
     selection: Selection = dataclasses.field(default_factory=Selection)
+    billing_project: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +112,7 @@ def make_config(
     failure_limit = make_failure_limit(args)
     if not is_local_run(options):
         _check_reachable(options.view_as(StandardOptions).runner, warehouse, source, args.model)
-    check_inputs(args.input, args.dates, source.suffixes)
+    check_inputs(args.input, args.dates, source)
     warehouse.check()
     loaded = load_model(args.model)
     model = make_model(args, loaded)
@@ -163,12 +165,13 @@ def make_source(args: argparse.Namespace) -> SourceConfig:
             suffixes=make_suffixes(args),
             listing_filter=ListingFilter(args.updated_after, args.updated_before, args.sample),
             selection=Selection(args.mode == "new", args.requeue, args.limit),
+            billing_project=args.billing_project,
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def check_inputs(inputs: Sequence[str], days: Sequence[datetime.date] | None, suffixes: Sequence[str]) -> None:
+def check_inputs(inputs: Sequence[str], days: Sequence[datetime.date] | None, source: SourceConfig) -> None:
     """Checks that each input matches a readable video; warns if it does so only on days other than `days`.
 
     Days without uploads are normal. An input that matches nothing on any day is misspelled.
@@ -177,7 +180,8 @@ def check_inputs(inputs: Sequence[str], days: Sequence[datetime.date] | None, su
       NoMatchError: An input matches no video, with days: on any day.
     """
     for pattern in inputs:
-        if not check_any_matches(pattern, with_dates([pattern], days), suffixes, on_any_day(pattern) if days else ()):
+        wider = on_any_day(pattern) if days else ()
+        if not check_any_matches(pattern, with_dates([pattern], days), source.suffixes, wider, source.billing_project):
             logging.getLogger(__name__).warning("This input has no videos on the days of --dates: %r", pattern)
 
 

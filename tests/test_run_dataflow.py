@@ -76,7 +76,11 @@ def test_a_dry_run_prints_a_command_that_a_shell_can_read():
     assert value_of("--labels", command) == "kind=nightly"
     assert value_of("--temp_location", command).startswith("gs://gym-temp/")
     assert value_of("--setup_file", command) == str(SCRIPT.parent / "setup.py")
-    assert not {"--model", "--gpu", "--dates"} & set(command)
+    assert not {"--model", "--gpu", "--dates", "--billing_project"} & set(command)
+
+
+def test_the_project_that_pays_for_reading_is_passed_on():
+    assert value_of("--billing_project", dry_run("nightly", BILLING_PROJECT="payer")) == "payer"
 
 
 def test_nightly_looks_back_a_week_so_that_no_failed_night_is_lost():

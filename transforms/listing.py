@@ -42,12 +42,14 @@ class ListVideos(beam.PTransform):
       folder: Folder of the run, local or `gs://`. Files are named `{folder}/listing/{unique}.parquet`.
       suffixes: Lower-case suffixes that make an object a video. A pattern without a wildcard takes any suffix.
       listing_filter: Filter applied to matched videos: dates and sample.
+      billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
     """
 
     patterns: Sequence[str]
     folder: str
     suffixes: Sequence[str] = VIDEO_SUFFIXES
     listing_filter: ListingFilter = dataclasses.field(default_factory=ListingFilter)
+    billing_project: str | None = None
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Lists each pattern."""
@@ -55,17 +57,22 @@ class ListVideos(beam.PTransform):
             pbegin
             | "Create patterns" >> beam.Create([os.fsencode(pattern) for pattern in self.patterns])
             | "List objects"
-            >> beam.ParDo(_ListFn(self.folder, self.suffixes, self.listing_filter)).with_output_types(StagedFile)
+            >> beam.ParDo(_ListFn(self.folder, self.suffixes, self.listing_filter, self.billing_project)).with_output_types(
+                StagedFile
+            )
         )
 
 
 class _ListFn(beam.DoFn):
     """Lists one pattern into files and counts the objects that are not videos."""
 
-    def __init__(self, folder: str, suffixes: Sequence[str], listing_filter: ListingFilter) -> None:
+    def __init__(
+        self, folder: str, suffixes: Sequence[str], listing_filter: ListingFilter, billing_project: str | None
+    ) -> None:
         self._folder = folder
         self._suffixes = suffixes
         self._filter = listing_filter
+        self._billing_project = billing_project
         self._skipped = Metrics.counter(METRICS_NAMESPACE, "objects_skipped")
         self._suffix_kinds: set[str] = set()
 
@@ -82,7 +89,7 @@ class _ListFn(beam.DoFn):
 
     def _wanted(self, pattern: str) -> Iterator[VideoRef]:
         lost = 0
-        for found in match_objects(pattern, self._suffixes):
+        for found in match_objects(pattern, self._suffixes, billing_project=self._billing_project):
             if isinstance(found, VideoRef):
                 if self._filter.takes(found):
                     yield found

@@ -129,7 +129,10 @@ def list_videos(pattern: str, suffixes: Sequence[str] = VIDEO_SUFFIXES) -> Itera
 
 
 def match_objects(
-    pattern: str, suffixes: Sequence[str] = VIDEO_SUFFIXES, limit: int | None = None
+    pattern: str,
+    suffixes: Sequence[str] = VIDEO_SUFFIXES,
+    limit: int | None = None,
+    billing_project: str | None = None,
 ) -> Iterator[VideoRef | LeftOut]:
     """Yields the videos that a pattern matches, in the file system's order, and each other match with why it is left out.
 
@@ -137,13 +140,14 @@ def match_objects(
       pattern: Path, directory or pattern, local or remote.
       suffixes: Lower-case suffixes that make an object a video. A pattern that names an object exactly takes any name.
       limit: Number of matches after which listing stops. None lists all.
+      billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
 
     Raises:
       ValueError: no file system has this scheme.
       BeamIOError: the file system cannot list the pattern.
     """
     judge = _judge(pattern, tuple(suffixes))
-    return (judge(found) for found in scan_objects(pattern, limit))
+    return (judge(found) for found in scan_objects(pattern, limit, billing_project))
 
 
 def _judge(pattern: str, suffixes: tuple[str, ...]) -> Callable[[VideoRef | LeftOut], VideoRef | LeftOut]:
@@ -166,7 +170,9 @@ def _judge(pattern: str, suffixes: tuple[str, ...]) -> Callable[[VideoRef | Left
     return judge
 
 
-def check_matches(patterns: Iterable[str], suffixes: Sequence[str] = VIDEO_SUFFIXES) -> None:
+def check_matches(
+    patterns: Iterable[str], suffixes: Sequence[str] = VIDEO_SUFFIXES, billing_project: str | None = None
+) -> None:
     """Checks, before any worker starts, that each pattern matches at least one readable video.
 
     Raises:
@@ -174,11 +180,15 @@ def check_matches(patterns: Iterable[str], suffixes: Sequence[str] = VIDEO_SUFFI
         are no videos.
     """
     for pattern in patterns:
-        check_any_matches(pattern, [pattern], suffixes)
+        check_any_matches(pattern, [pattern], suffixes, billing_project=billing_project)
 
 
 def check_any_matches(
-    template: str, patterns: Iterable[str], suffixes: Sequence[str] = VIDEO_SUFFIXES, on_any_day: Iterable[str] = ()
+    template: str,
+    patterns: Iterable[str],
+    suffixes: Sequence[str] = VIDEO_SUFFIXES,
+    on_any_day: Iterable[str] = (),
+    billing_project: str | None = None,
 ) -> bool:
     """Checks that at least one of several patterns matches a video, and that the first video found is readable.
 
@@ -187,6 +197,7 @@ def check_any_matches(
       patterns: Patterns made from the template.
       suffixes: Lower-case suffixes that make an object a video.
       on_any_day: Wider patterns. If no pattern matches a video but one of these does, that is no error.
+      billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
 
     Returns:
       Whether one of `patterns` matches a video.
@@ -200,9 +211,9 @@ def check_any_matches(
     wider = list(on_any_day)
     for pattern, is_wider in itertools.chain(zip(patterns, itertools.repeat(False)), zip(wider, itertools.repeat(True))):
         try:
-            found = _find_video(pattern, suffixes, account)
+            found = _find_video(pattern, suffixes, account, billing_project)
             if found is not None:
-                check_readable(found)
+                check_readable(found, billing_project)
                 return not is_wider
         except (OSError, ValueError) as error:
             raise NoMatchError(f"{textwrap.shorten(str(error), 300)} Received: {pattern!r}") from error
@@ -226,12 +237,12 @@ def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
         yield batch
 
 
-def _find_video(pattern: str, suffixes: Sequence[str], account: LeftOutAccount) -> VideoRef | None:
+def _find_video(pattern: str, suffixes: Sequence[str], account: LeftOutAccount, billing_project: str | None) -> VideoRef | None:
     """Returns the first video that a pattern matches; if it matches none, returns None and accounts for the other matches."""
-    for found in match_objects(pattern, suffixes, limit=_PROBED_OBJECTS):
+    for found in match_objects(pattern, suffixes, _PROBED_OBJECTS, billing_project):
         if isinstance(found, VideoRef):
             return found
-    for found in match_objects(pattern, suffixes):
+    for found in match_objects(pattern, suffixes, billing_project=billing_project):
         if isinstance(found, VideoRef):
             return found
         account.add(found)

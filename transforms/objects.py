@@ -14,6 +14,7 @@ Beam is imported when it is needed, so that a single local file can be counted w
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import itertools
 import os
@@ -62,12 +63,12 @@ class ObjectTooLargeError(OSError):
     """The object has more bytes than the caller allows."""
 
 
-def list_objects(pattern: str, limit: int | None = None) -> Iterator[VideoRef]:
+def list_objects(pattern: str, limit: int | None = None, billing_project: str | None = None) -> Iterator[VideoRef]:
     """Yields every object that a pattern matches, whether or not it is a video. Leaves out what `scan_objects` explains."""
-    return (found for found in scan_objects(pattern, limit) if isinstance(found, VideoRef))
+    return (found for found in scan_objects(pattern, limit, billing_project) if isinstance(found, VideoRef))
 
 
-def scan_objects(pattern: str, limit: int | None = None) -> Iterator[VideoRef | LeftOut]:
+def scan_objects(pattern: str, limit: int | None = None, billing_project: str | None = None) -> Iterator[VideoRef | LeftOut]:
     """Yields every object that a pattern matches, whether or not it is a video, and every matching name that is no object.
 
     Folders are not objects, but the empty objects that some programs store for them are reported as placeholders.
@@ -75,17 +76,24 @@ def scan_objects(pattern: str, limit: int | None = None) -> Iterator[VideoRef | 
     Args:
       pattern: Path, directory or pattern, local or remote. A relative path gives absolute URIs.
       limit: Number of names after which listing stops. None lists all.
+      billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
 
     Raises:
       ValueError: no file system has this scheme.
       BeamIOError: the file system cannot list the pattern.
     """
     pattern = absolute(pattern)
-    return scan_files(pattern, limit) if is_local(pattern) else map(_judge_placeholder, _list_remote(pattern, limit))
+    if is_local(pattern):
+        return scan_files(pattern, limit)
+    return map(_judge_placeholder, _list_remote(pattern, limit, billing_project))
 
 
-def find_object(uri: str) -> VideoRef | None:
+def find_object(uri: str, billing_project: str | None = None) -> VideoRef | None:
     """Returns the current version of one object, or None if there is no such file. No character of `uri` is a wildcard.
+
+    Args:
+      uri: Local path or URI.
+      billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
 
     Raises:
       OSError: the system does not say whether there is such a local file.
@@ -96,7 +104,7 @@ def find_object(uri: str) -> VideoRef | None:
     if uri.startswith(SCHEME):
         bucket_name, name = split_uri(uri)
         with _as_beam_errors(uri):
-            blob = open_bucket(bucket_name).get_blob(name)
+            blob = open_bucket(bucket_name, billing_project).get_blob(name)
         return _from_blob(blob) if blob else None
     from apache_beam.io.filesystems import FileSystems
 
@@ -104,16 +112,16 @@ def find_object(uri: str) -> VideoRef | None:
     return _from_metadata(file_system.metadata(uri)) if file_system.exists(uri) else None
 
 
-def check_listed(video: VideoRef) -> None:
+def check_listed(video: VideoRef, billing_project: str | None = None) -> None:
     """Raises ObjectGoneError unless the object still exists in the version that was listed."""
-    found = find_object(video.uri)
+    found = find_object(video.uri, billing_project)
     if found is None:
         raise ObjectGoneError(DELETED)
     if found.generation != video.generation:
         raise ObjectGoneError(REPLACED)
 
 
-def check_readable(video: VideoRef) -> None:
+def check_readable(video: VideoRef, billing_project: str | None = None) -> None:
     """Raises BeamIOError if an object on Cloud Storage can be listed but not read, which needs a permission of its own.
 
     Local files pass: one that cannot be read becomes a failure of that video alone.
@@ -125,10 +133,10 @@ def check_readable(video: VideoRef) -> None:
     bucket_name, name = split_uri(video.uri)
     # An empty object has no first byte.
     with contextlib.suppress(RequestRangeNotSatisfiable), _as_beam_errors(video.uri, RequestRangeNotSatisfiable):
-        open_bucket(bucket_name).blob(name).download_as_bytes(start=0, end=0)
+        open_bucket(bucket_name, billing_project).blob(name).download_as_bytes(start=0, end=0)
 
 
-def download(video: VideoRef, file: BinaryIO, max_bytes: int) -> None:
+def download(video: VideoRef, file: BinaryIO, max_bytes: int, billing_project: str | None = None) -> None:
     """Copies the listed version of a remote object into an open file and rewinds the file.
 
     Args:
@@ -136,6 +144,7 @@ def download(video: VideoRef, file: BinaryIO, max_bytes: int) -> None:
       file: Empty file, open for writing.
       max_bytes: Most bytes to write. An object that unpacks to far more bytes than were listed is refused sooner; see
         `MAX_UNPACKED_RATIO`.
+      billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
 
     Raises:
       ObjectGoneError: the object was deleted or replaced after it was listed, before or during the copy.
@@ -144,10 +153,13 @@ def download(video: VideoRef, file: BinaryIO, max_bytes: int) -> None:
     """
     if video.size_bytes > max_bytes:
         raise ObjectTooLargeError(f"the file has {video.size_bytes:,} bytes, more than {max_bytes:,}")
-    check_listed(video)
-    copy = _copy_blob if video.uri.startswith(SCHEME) else _copy_stream
-    copy(video, cast(BinaryIO, _BoundedFile(file, min(max_bytes, _most_unpacked_bytes(video)))))
-    check_listed(video)  # the copy may be of a version that replaced the listed one
+    check_listed(video, billing_project)
+    bounded = cast(BinaryIO, _BoundedFile(file, min(max_bytes, _most_unpacked_bytes(video))))
+    if video.uri.startswith(SCHEME):
+        _copy_blob(video, bounded, billing_project)
+    else:
+        _copy_stream(video, bounded)
+    check_listed(video, billing_project)  # the copy may be of a version that replaced the listed one
     file.seek(0)
 
 
@@ -161,8 +173,9 @@ def absolute(pattern: str) -> str:
     return os.path.abspath(pattern) if is_local(pattern) else pattern
 
 
-def _list_remote(pattern: str, limit: int | None) -> Iterator[VideoRef]:
-    match = _match_blobs if pattern.startswith(SCHEME) else _match_remote
+def _list_remote(pattern: str, limit: int | None, billing_project: str | None) -> Iterator[VideoRef]:
+    is_bucket = pattern.startswith(SCHEME)
+    match = functools.partial(_match_blobs, billing_project=billing_project) if is_bucket else _match_remote
     if glob.has_magic(pattern):
         return match(pattern, limit)
     names_object = re.fullmatch(r"[^:/]+://[^/]+/.*[^/]", pattern)
@@ -179,10 +192,10 @@ def _match_remote(pattern: str, limit: int | None) -> Iterator[VideoRef]:
     return map(_from_metadata, _match(pattern, limit))
 
 
-def _match_blobs(pattern: str, limit: int | None) -> Iterator[VideoRef]:
+def _match_blobs(pattern: str, limit: int | None, billing_project: str | None) -> Iterator[VideoRef]:
     """Yields the objects on Cloud Storage that match by Beam's rules, page by page."""
     if not glob.has_magic(pattern):
-        found = find_object(pattern)
+        found = find_object(pattern, billing_project)
         if found:
             yield found
         return
@@ -192,7 +205,7 @@ def _match_blobs(pattern: str, limit: int | None) -> Iterator[VideoRef]:
     prefix = re.split(r"[*?\[]", name_pattern, maxsplit=1)[0]
     matches = re.compile(FileSystem.translate_pattern(pattern + "*" if pattern.endswith("/") else pattern)).match
     with _as_beam_errors(pattern):
-        blobs = open_bucket(bucket_name).list_blobs(prefix=prefix, fields=_BLOB_FIELDS)
+        blobs = open_bucket(bucket_name, billing_project).list_blobs(prefix=prefix, fields=_BLOB_FIELDS)
         yield from itertools.islice((video for video in map(_from_blob, blobs) if matches(video.uri)), limit)
 
 
@@ -215,7 +228,9 @@ def _as_beam_errors(uri: str, *passed: type[Exception]) -> Iterator[None]:
     except passed:
         raise
     except (GoogleAPIError, GoogleAuthError) as error:
-        raise BeamIOError(f"Cloud Storage refused: {' '.join(str(error).split())}", {uri: error}) from error
+        why = " ".join(str(error).split())
+        hint = "--billing_project must name a project that pays. " if "requester pays" in why else ""
+        raise BeamIOError(f"{hint}Cloud Storage refused: {why}", {uri: error}) from error
 
 
 class _BoundedFile:
@@ -240,7 +255,7 @@ def _most_unpacked_bytes(video: VideoRef) -> int:
     return max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * video.size_bytes)
 
 
-def _copy_blob(video: VideoRef, file: BinaryIO) -> None:
+def _copy_blob(video: VideoRef, file: BinaryIO, billing_project: str | None) -> None:
     """Copies one generation of an object. The client unpacks an object that is stored compressed.
 
     Cloud Storage's client is faster than Beam's file system (`benchmarks.reading`).
@@ -249,7 +264,7 @@ def _copy_blob(video: VideoRef, file: BinaryIO) -> None:
 
     bucket_name, name = split_uri(video.uri)
     try:
-        open_bucket(bucket_name).blob(name, generation=video.generation).download_to_file(file)
+        open_bucket(bucket_name, billing_project).blob(name, generation=video.generation).download_to_file(file)
     except NotFound as error:
         raise ObjectGoneError(REPLACED) from error
 

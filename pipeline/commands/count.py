@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.counter import Counter, count_video, load_counter
-from pipeline.options import add_model_options, add_name_options, make_suffixes
+from pipeline.options import add_listing_options, add_model_options, make_suffixes
 from pipeline.progress_display import announce, show_status
 from pipeline.results_table import is_terminal, print_line, print_results
 from transforms.left_out import LeftOutAccount, left_out_line
@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "videos", nargs="+", metavar="VIDEO", help="a file, a directory or a pattern such as 'dir/**.mp4', local or gs://"
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON per video instead of a table")
-    add_name_options(parser.add_argument_group("videos"))
+    add_listing_options(parser.add_argument_group("videos"))
     add_model_options(parser)
     parser.set_defaults(run=run)
     return parser
@@ -42,9 +42,13 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
       UserError: The command line is invalid, a pattern matches nothing, or the model cannot be loaded.
     """
     suffixes = make_suffixes(args)
-    check_matches(args.videos, suffixes)
+    check_matches(args.videos, suffixes, args.billing_project)
     account = LeftOutAccount()
-    videos = list(dict.fromkeys(video for pattern in args.videos for video in sorted(_match(pattern, suffixes, account))))
+    videos = list(
+        dict.fromkeys(
+            video for pattern in args.videos for video in sorted(_match(pattern, suffixes, args.billing_project, account))
+        )
+    )
     if account.numbers and not getattr(args, "quiet", False):
         print(f"repcount count: {left_out_line(account.numbers)}", file=sys.stderr)
     for lost in account.lost:
@@ -70,8 +74,8 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     return 1 if account.lost or any(result.code for result in results) else 0
 
 
-def _match(pattern: str, suffixes: Sequence[str], account: LeftOutAccount) -> Iterator[VideoRef]:
-    for found in match_objects(pattern, suffixes):
+def _match(pattern: str, suffixes: Sequence[str], billing_project: str | None, account: LeftOutAccount) -> Iterator[VideoRef]:
+    for found in match_objects(pattern, suffixes, billing_project=billing_project):
         if isinstance(found, VideoRef):
             yield found
         else:

@@ -10,7 +10,7 @@ from model.presets import LoadedModel, load_model
 from pipeline.command_line import natural_number
 from pipeline.dates import parse_days, parse_time
 from pipeline.launch import add_launch_options, check_none_is_active, make_launch, set_up_workers
-from pipeline.options import add_model_options, add_name_options
+from pipeline.options import add_listing_options, add_model_options
 from pipeline.progress_display import announce
 from transforms.failure_codes import FailureCode
 from transforms.failure_limit import FailureLimit
@@ -106,7 +106,7 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="a file, a directory or a pattern such as 'dir/**.mp4' or 'gs://bucket/2026/**'; may be repeated",
     )
-    add_name_options(source)
+    add_listing_options(source)
     source.add_argument(
         "--mode",
         choices=("new", "all"),

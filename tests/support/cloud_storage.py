@@ -21,6 +21,8 @@ class CloudStorage:
       created: Creation times by "bucket/name", in the format of the service.
       page_objects: Number of objects on one page of a list.
       queries: Parameters of each list request so far.
+      requests: What each read request so far asked for: "bucket", "list", "object" or "content".
+      requester_pays: Whether requests must name the project that pays for them.
     """
 
     def __init__(self):
@@ -31,6 +33,8 @@ class CloudStorage:
         self.created = {}
         self.page_objects = 1000
         self.queries = []
+        self.requests = []
+        self.requester_pays = False
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -80,13 +84,19 @@ class CloudStorage:
                 query = dict(urllib.parse.parse_qsl(url.query))
                 bucket, objects, name = url.path.split("/b/", 1)[1].partition("/o")
                 path = f"{bucket}/{urllib.parse.unquote(name.lstrip('/'))}"
-                if not objects:  # the client also asks for the bucket's location
+                of_object = "content" if query.get("alt") == "media" else "object"
+                what = "bucket" if not objects else of_object if name else "list"
+                cloud.requests.append(what)
+                if cloud.requester_pays and not query.get("userProject"):
+                    message = "Bucket is a requester pays bucket but no user project provided."
+                    self.answer({"error": {"code": 400, "message": message}}, status=400)
+                elif what == "bucket":
                     self.answer({"kind": "storage#bucket", "name": bucket})
-                elif not name:
+                elif what == "list":
                     self.answer(cloud.list_page(bucket, query))
                 elif path not in cloud.contents:
                     self.answer({"error": {"code": 404, "message": f"No such object: {path}"}}, status=404)
-                elif query.get("alt") == "media":
+                elif what == "content":
                     self.answer_media(path)
                 else:
                     self.answer(cloud.describe(path))

@@ -302,6 +302,15 @@ def test_a_refusal_of_cloud_storage_is_one_line(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+def test_who_pays_for_a_bucket_is_asked_for_and_passed_on(cloud_storage):
+    cloud_storage.contents = {"gym/a.mp4": b"12345"}
+    cloud_storage.requester_pays = True
+    check_matches(["gs://gym/**"], billing_project="payer")
+    assert len(list(match_objects("gs://gym/**", billing_project="payer"))) == 1
+    with pytest.raises(NoMatchError, match=r"--billing_project must name a project that pays"):
+        check_matches(["gs://gym/**"])
+
+
 def test_an_object_that_can_be_listed_but_not_read_fails_the_check(cloud_storage, monkeypatch):
     cloud_storage.contents = {"gym/a.mp4": b"12345"}
 

@@ -1,5 +1,6 @@
 """Objects are listed, found and copied in the version that was listed, whatever their names."""
 
+import collections
 import datetime
 import errno
 import gzip
@@ -17,6 +18,7 @@ from transforms.objects import (
     ObjectGoneError,
     ObjectTooLargeError,
     check_listed,
+    check_readable,
     download,
     find_object,
     list_objects,
@@ -201,6 +203,28 @@ def test_cloud_storage_is_asked_only_for_the_fields_and_pages_that_are_needed(bu
     assert query["fields"] == "items(name,generation,size,timeCreated),nextPageToken"
 
 
+def test_a_video_costs_four_requests_and_its_bucket_none(bucket):
+    names = [f"{number}.mp4" for number in range(20)]
+    bucket.contents = {f"gym/{name}": b"12345" for name in names}
+    videos = list(list_objects("gs://gym/**"))
+    for video in videos:
+        download(video, io.BytesIO(), max_bytes=5)
+    assert len(videos) == 20
+    assert collections.Counter(bucket.requests) == {"list": 1, "object": 40, "content": 20}
+
+
+@pytest.mark.parametrize("pattern", ["gs://gym/a*", "gs://gym/a.mp4"])
+def test_requests_to_a_bucket_whose_requester_pays_name_who_pays(bucket, pattern):
+    bucket.requester_pays = True
+    (video,) = list_objects(pattern, billing_project="payer")
+    check_readable(video, "payer")
+    file = io.BytesIO()
+    download(video, file, max_bytes=5, billing_project="payer")
+    assert file.read() == b"12345"
+    with pytest.raises(OSError, match=r"--billing_project must name a project that pays\. .*requester pays"):
+        list(list_objects(pattern))
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Auckland"])
 @pytest.mark.usefixtures("bucket")
 def test_a_generation_on_cloud_storage_does_not_depend_on_the_time_zone(monkeypatch, zone):
@@ -278,14 +302,14 @@ class TestDownload:
         video = find_object(uri)
         newer = VideoRef(uri, video.generation + 1, 5, video.updated)
         answers = iter([video, newer])
-        monkeypatch.setattr(objects, "find_object", lambda _: next(answers))
+        monkeypatch.setattr(objects, "find_object", lambda *_: next(answers))
         with pytest.raises(ObjectGoneError, match="replaced"):
             download(video, io.BytesIO(), max_bytes=5)
 
     def test_an_object_deleted_during_the_copy_is_gone(self, uri, monkeypatch):
         video = find_object(uri)
         answers = iter([video, None])
-        monkeypatch.setattr(objects, "find_object", lambda _: next(answers))
+        monkeypatch.setattr(objects, "find_object", lambda *_: next(answers))
         with pytest.raises(ObjectGoneError, match="deleted"):
             download(video, io.BytesIO(), max_bytes=5)
 
@@ -333,7 +357,7 @@ def test_an_object_that_unpacks_to_far_more_than_was_listed_is_refused_whatever_
 
 def test_a_generation_that_is_gone_from_cloud_storage_is_not_found(bucket, monkeypatch):
     video = find_object("gs://gym/a.mp4")
-    monkeypatch.setattr(objects, "find_object", lambda _: video)
+    monkeypatch.setattr(objects, "find_object", lambda *_: video)
     del bucket.contents["gym/a.mp4"]
     with pytest.raises(ObjectGoneError, match="replaced"):
         download(video, io.BytesIO(), max_bytes=5)

@@ -42,7 +42,7 @@ def decode_or_fail(video: VideoRef, options: DecodingOptions, read: Reader) -> G
 
 
 def _decode(video: VideoRef, options: DecodingOptions, read: Reader) -> Iterator[FrameChunk]:
-    with open_video(video, options.max_bytes) as file:
+    with open_video(video, options.max_bytes, options.billing_project) as file:
         for index, samples in enumerate(read(file, options)):
             if samples.facts is not None:
                 check_unchanged(video, file)

@@ -20,7 +20,9 @@ from transforms.records import VideoRef
 
 
 @contextlib.contextmanager
-def open_video(video: VideoRef, max_bytes: int = DecodingOptions.max_bytes) -> Iterator[BinaryIO]:
+def open_video(
+    video: VideoRef, max_bytes: int = DecodingOptions.max_bytes, billing_project: str | None = None
+) -> Iterator[BinaryIO]:
     """Opens the listed version of a video.
 
     A remote object is copied first. The copy has no name in the file system, so it disappears with this process, however that
@@ -29,6 +31,7 @@ def open_video(video: VideoRef, max_bytes: int = DecodingOptions.max_bytes) -> I
     Args:
       video: Video to open, as listed.
       max_bytes: Largest file to open, in bytes.
+      billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
 
     Yields:
       The file, open for reading at its start.
@@ -43,7 +46,7 @@ def open_video(video: VideoRef, max_bytes: int = DecodingOptions.max_bytes) -> I
                 path = video.uri
             else:
                 copy = stack.enter_context(tempfile.TemporaryFile(prefix="repcount-"))
-                download(video, copy, max_bytes)
+                download(video, copy, max_bytes, billing_project)
                 path = f"/dev/fd/{copy.fileno()}"  # opened again, so that the decoder cannot write to it
         with _as_decode_errors(OSError), open(path, "rb", opener=_open_without_waiting) as file:
             _check_content(file, max_bytes)

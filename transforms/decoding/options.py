@@ -23,6 +23,7 @@ class DecodingOptions:
       max_pixels: Most pixels that a frame may have; the default is more than 8K.
       timeout_sec: Seconds without a decoded frame after which a video fails. See `process.SECONDS_PER_VIDEO_SEC` for the limit
         on its total time.
+      billing_project: Project that pays for reading from "requester pays" buckets. None for the bucket's own.
       max_memory_bytes: Most memory that the decoder process may use, in bytes.
     """
 
@@ -35,6 +36,7 @@ class DecodingOptions:
     max_pixels: int = 40_000_000
     timeout_sec: float = 60.0
     max_memory_bytes: int = 2 << 30
+    billing_project: str | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value that is not positive, or an infinite `max_fps`."""

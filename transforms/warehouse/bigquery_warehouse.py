@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from model.storage import SCHEME, split_uri
+from model.storage import SCHEME, split_uri, storage_client
 from transforms.coders import VideoRefCoder
 from transforms.records import Selection, SelectionTotals, VideoRef
 from transforms.warehouse import sql
@@ -245,9 +245,7 @@ class BigQueryWarehouse(Warehouse):
         return bigquery.Client(project=self.project)
 
     def _storage(self) -> storage.Client:
-        from google.cloud import storage
-
-        return storage.Client(project=self.project)
+        return storage_client(self.project)
 
     def _jobs(self, run_id: str = "") -> Jobs:
         client = self._client()

@@ -1,5 +1,6 @@
 """`repcount count` prints what it counted, says which videos failed and why, and counts as the pipeline does."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -131,6 +132,19 @@ def test_what_is_left_out_is_told_and_what_cannot_be_looked_at_makes_the_exit_co
     captured = capsys.readouterr()
     assert captured.err == f"repcount count: '{tmp_path}/gone.mp4' cannot be looked at: the link leads nowhere\n"
     assert len(captured.out.splitlines()) == 1
+
+
+def test_the_billing_project_pays_for_listing_and_reading(count, tmp_path, cloud_storage, monkeypatch):
+    cloud_storage.contents = {"gym/a.mp4": draw_video(tmp_path / "a.mp4", 70).read_bytes()}
+    cloud_storage.requester_pays = True
+
+    def load(args):
+        return dataclasses.replace(
+            COUNTER, decoding=dataclasses.replace(COUNTER.decoding, billing_project=args.billing_project)
+        )
+
+    assert count("--billing_project", "payer", "gs://gym/**", load_counter=load) == 0
+    assert count("gs://gym/**", load_counter=load) == 2
 
 
 def test_other_names_can_be_counted(count, tmp_path):

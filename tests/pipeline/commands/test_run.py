@@ -281,6 +281,18 @@ class TestWhatIsCounted:
         assert repcount(*self.ARGUMENTS, "--mode=all", "--max_failure_ratio", "0.95") == 0
 
 
+def test_the_billing_project_pays_for_listing_and_reading(repcount, videos, cloud_storage, capsys):
+    cloud_storage.contents = {f"gym/{path.name}": path.read_bytes() for path in videos.iterdir()}
+    cloud_storage.requester_pays = True
+    arguments = ("--input", "gs://gym/**", "--output", "duckdb:c.duckdb")
+    assert repcount(*arguments) == 2
+    assert "--billing_project must name a project that pays" in capsys.readouterr().err
+    assert repcount(*arguments, "--billing_project", "payer", "--dry_run") == 0
+    assert repcount(*arguments, "--billing_project", "payer") == 0
+    assert rows("c.duckdb", "SELECT counted, failed FROM runs") == [(2, 3)]
+    assert "bucket" not in cloud_storage.requests
+
+
 def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, videos, monkeypatch, capsys):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
@@ -315,6 +327,10 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
         ),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--dates", "2026-01-31"], "--dates needs {date} in each input"),
         (["--input", "videos/{date}", "--output", "duckdb:c.duckdb"], "an input with {date} needs --dates"),
+        (
+            ["--input", "videos", "--output", "duckdb:c.duckdb", "--billing_project", "My Project"],
+            "must be the ID of a project, such as my-project. Received: 'My Project'",
+        ),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--suffixes", "mp4,"], "must be ends of names such as .mp4,.mov"),
         (
             ["--input", "videos", "--output", "duckdb:c.duckdb", "--suffixes", ".mp4", "--all_files"],

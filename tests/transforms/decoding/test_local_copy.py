@@ -195,7 +195,7 @@ def test_a_remote_file_that_cannot_be_read_is_a_read_error(monkeypatch):
 
 @pytest.mark.usefixtures("temporary_folder")
 def test_a_full_disk_is_a_read_error_of_the_video(monkeypatch):
-    def fail(video, file, max_bytes):
+    def fail(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(local_copy, "download", fail)
