@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -20,6 +21,8 @@ _LOGGER = logging.getLogger(__name__)
 
 _BATCH_WINDOWS = 16
 """Batch size of the heads in windows."""
+
+_Result = TypeVar("_Result")
 
 
 def batch_sizes(num_frames: int, largest: int) -> Iterator[int]:
@@ -60,6 +63,7 @@ class Scorer:
         self.strides = tuple(strides)
         self.precision = Precision(precision)
         self._batch_frames = batch_frames
+        self._halvings = 0
         frame_model, self._bias = fold(network, self.precision.value)
         self._frame_model = _freeze(
             lambda frames: frame_model(tf.cast(frames, self.precision.value)),
@@ -83,6 +87,9 @@ class Scorer:
     def score(self, frames: np.ndarray, *, is_last: bool = True) -> dict[int, StrideLogits]:
         """Returns the logits of a stretch of frames, by stride.
 
+        If the device runs out of memory, batches are half as large from then on. After any other error, the frames are scored
+        once more with batches half as large.
+
         Args:
           frames: At least one frame, (num_frames, 112, 112, 3), RGB in 0..255, uint8 or float32. Every chunk of a video except
             its last must have `chunk_frames(strides)` frames.
@@ -90,6 +97,7 @@ class Scorer:
 
         Raises:
           ValueError: There is no frame, or the frames have another shape.
+          Exception: Any error of TensorFlow, the second time; ResourceExhaustedError if batches of one do not fit.
         """
         if frames.ndim != 4 or not len(frames) or frames.shape[1:] != (FRAME_SIZE, FRAME_SIZE, 3):
             raise ValueError(f"frames must be (at least 1, {FRAME_SIZE}, {FRAME_SIZE}, 3). Received: {frames.shape}")
@@ -97,7 +105,9 @@ class Scorer:
         shown = list(np.concatenate(list(windows.values())))
         if is_last:
             shown.append(np.full(WINDOW_FRAMES, len(frames) - 1))
-        period, periodicity = self._score_windows(self._compute_taps(frames), shown)
+        period, periodicity = self._retry(
+            lambda halvings: self._score_windows(self._compute_taps(frames, halvings), shown, halvings)
+        )
 
         out, first = {}, 0
         for stride, frames_of in windows.items():
@@ -117,26 +127,39 @@ class Scorer:
 
     def embeddings(self, frames: np.ndarray) -> np.ndarray:
         """Returns the embeddings, (64, embedding_width) float32, of one window of frames, (64, 112, 112, 3)."""
-        return self._embed(self._compute_taps(frames), tf.range(WINDOW_FRAMES)).numpy()
+        taps = self._retry(lambda halvings: self._compute_taps(frames, halvings))
+        return self._embed(taps, tf.range(WINDOW_FRAMES)).numpy()
 
-    def _compute_taps(self, frames: np.ndarray) -> tf.Tensor:
-        """Returns the taps, (num_frames, 49, 3E), of frames, (num_frames, 112, 112, 3).
+    def _retry(self, compute: Callable[[int], _Result]) -> _Result:
+        """Returns the result of a function that takes how many times batches are halved; see `score`.
 
-        If the device runs out of memory, the batch size is halved from then on.
+        The second try is in this process, with the frames that it holds. Failing the bundle to try on another worker would
+        need a count of tries, which Beam does not give. A bundle with four bad chunks would fail its job.
         """
+        is_second = False
         while True:
-            tried = self._batch_frames
+            halvings = self._halvings + is_second
             try:
-                return self._compute_taps_of(frames, tried)
+                return compute(halvings)
             except tf.errors.ResourceExhaustedError:
-                if tried == 1:
+                if max(self._batch_frames, _BATCH_WINDOWS) >> halvings <= 1:
                     raise
-                self._batch_frames = min(self._batch_frames, tried // 2)  # another thread may have halved it already
-                _LOGGER.warning("Out of memory: the batch size is %d frames from now on.", self._batch_frames)
+                self._halvings = max(self._halvings, halvings + 1)  # another thread may have halved them already
+                _LOGGER.warning("Out of memory: the batch size is %d frames from now on.", self._halved(self._halvings)[0])
+            except Exception as error:
+                if is_second:
+                    raise
+                is_second = True
+                _LOGGER.info("Scoring failed and is tried again with half the batch size: %s", error)
 
-    def _compute_taps_of(self, frames: np.ndarray, batch_frames: int) -> tf.Tensor:
+    def _halved(self, halvings: int) -> tuple[int, int]:
+        """Returns the batch sizes of the frame model, in frames, and of the heads, in windows."""
+        return max(1, self._batch_frames >> halvings), max(1, _BATCH_WINDOWS >> halvings)
+
+    def _compute_taps(self, frames: np.ndarray, halvings: int) -> tf.Tensor:
+        """Returns the taps, (num_frames, 49, 3E), of frames, (num_frames, 112, 112, 3)."""
         parts, first = [], 0
-        for size in batch_sizes(len(frames), batch_frames):
+        for size in batch_sizes(len(frames), self._halved(halvings)[0]):
             batch = tf.constant(frames[first : first + size], tf.float32)
             (taps,) = self._frame_model(batch)
             parts.append(tf.reshape(taps, (size, self._positions, 3 * self._channels)))
@@ -157,10 +180,11 @@ class Scorer:
         layout = tf.tensordot(tf.nn.relu(summed + self._bias), self._layout, 1)
         return tf.concat([pooled, tf.reshape(layout, (WINDOW_FRAMES, -1))], axis=-1)
 
-    def _score_windows(self, taps: tf.Tensor, shown: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def _score_windows(self, taps: tf.Tensor, shown: Sequence[np.ndarray], halvings: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns period logits, (W, 64, P), and periodicity logits, (W, 64), of W windows, given by their frames."""
         embeddings = tf.stack([self._embed(taps, tf.constant(frames, tf.int32)) for frames in shown])
-        parts = [self._heads(embeddings[i : i + _BATCH_WINDOWS]) for i in range(0, len(shown), _BATCH_WINDOWS)]
+        _, size = self._halved(halvings)
+        parts = [self._heads(embeddings[first : first + size]) for first in range(0, len(shown), size)]
         period, periodicity = zip(*parts, strict=True)
         return np.concatenate(period), np.concatenate(periodicity)
 

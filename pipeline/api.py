@@ -115,6 +115,7 @@ def count_video(video: str | os.PathLike[str], model: str = DEFAULT_PRESET, **op
     Raises:
       FileNotFoundError: There is no such file.
       CountError: The video could not be counted; its `code` says why.
+      MachineFaultError: This machine or the store has failed, not the video.
       UsageError: An option is invalid.
       WeightsError: The model is unknown or cannot be loaded.
       TypeError: There is no such option.

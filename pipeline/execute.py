@@ -7,6 +7,7 @@ import datetime
 import importlib.metadata
 import logging
 import os
+import re
 import secrets
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from transforms.failure_codes import describe_error
 from transforms.failure_limit import TooManyFailuresError
 from transforms.inference import RepNetModelHandler
 from transforms.listing import SKIPPED_PREFIX
+from transforms.machine_faults import MachineFaultError
 from transforms.progress import read_totals
 from transforms.records import METRICS_NAMESPACE
 from transforms.warehouse.base import WarehouseError
@@ -34,6 +36,9 @@ from transforms.warehouse.rows import Provenance, RunTotals
 
 _STAGES = ("decode", "score", "count", "commit")
 """Stages with a distribution `<stage>_msec`."""
+
+_REPORTED_FAULT = re.compile(rf"{MachineFaultError.__name__}: (.*?)(?: \[while running|$)", re.MULTILINE)
+"""A machine's fault in the text that Beam makes of the error of a worker process."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,4 +179,14 @@ def _reason(error: Exception) -> str:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     ours = [cause for cause in causes if isinstance(cause, (TooManyFailuresError, WarehouseError, WorkerLostError))]
-    return str(ours[0]) if ours else describe_error(error)
+    if ours:
+        return str(ours[0])
+    fault = _find_machine_fault(causes)
+    return f"{fault}; no video counts as failed, and the next run takes them up again" if fault else describe_error(error)
+
+
+def _find_machine_fault(causes: list[BaseException]) -> str:
+    """Returns what the machine's fault is among the causes of an error, in one line; "" if there is none."""
+    faults = [str(cause) for cause in causes if isinstance(cause, MachineFaultError)]
+    faults += [reported[1] for cause in causes if (reported := _REPORTED_FAULT.search(str(cause)))]
+    return faults[-1] if faults else ""  # the last one is the original; Beam adds the name of a step to those before it

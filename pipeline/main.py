@@ -15,6 +15,7 @@ from model.errors import UserError
 from pipeline.command_line import CommandParser, nearest
 from pipeline.commands import ALIASES, COMMANDS
 from pipeline.extras import explain_missing
+from transforms.machine_faults import MachineFaultError
 
 _NOISE = ("Resource module is not available", "No semi_persistent_directory found")
 """Warnings that Beam prints on every machine without PyTorch, and in every local worker process."""
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None, **injected: Any) -> int:
     except UserError as error:
         print(f"{prog}: {_one_line(error)}", file=sys.stderr)
         return 2
+    except MachineFaultError as error:
+        print(f"{prog}: {_one_line(error)}", file=sys.stderr)
+        return 1
     except ModuleNotFoundError as error:
         print(f"{args.prog}: {explain_missing(error)}", file=sys.stderr)
         return 2
@@ -92,6 +96,8 @@ def set_up_logging(verbose: bool = False, quiet: bool = False) -> None:
     root.setLevel(logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING)
     for handler in root.handlers:
         handler.addFilter(_is_for_people)
+        if not verbose:
+            handler.addFilter(_is_no_machine_fault)
     # Google's clients look up facts about the account in threads of their own, and urllib3 warns of each retry. A request that
     # matters raises an error when its retries are used up.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO if verbose else logging.ERROR)
@@ -110,7 +116,14 @@ def _is_for_people(record: logging.LogRecord) -> bool:
     return not any(noise in message for noise in _NOISE)
 
 
-def _one_line(error: UserError) -> str:
+def _is_no_machine_fault(record: logging.LogRecord) -> bool:
+    """Returns False for the traces that Beam logs of a machine's fault; the command ends with one line that names it."""
+    error = record.exc_info[1] if record.exc_info else None
+    is_fault = isinstance(error, MachineFaultError) or MachineFaultError.__name__ in record.getMessage()
+    return not (is_fault and record.name.startswith("apache_beam."))
+
+
+def _one_line(error: Exception) -> str:
     from pipeline.results_table import printable
 
     return printable(" ".join(str(error).split()))

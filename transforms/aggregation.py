@@ -13,6 +13,7 @@ from model.counting_options import CountingOptions
 from model.logits import concatenate
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode, Stage, describe_error
+from transforms.machine_faults import is_machine_fault, machine_fault
 from transforms.records import ChunkScores, Failure, VideoCount, VideoFlag, VideoRef
 
 _LOGGER = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ def aggregate(
       - The failure of the earliest stage, if there are any; within a stage the first by code and message.
       - INCOMPLETE if the chunks are not numbered 0, 1, 2 … with facts on the last one only.
       - COUNTING_FAILED if counting raises an error.
+
+    Raises:
+      MachineFaultError: The machine has failed, for instance for lack of memory; see `transforms.machine_faults`.
     """
     chunks: dict[int, ChunkScores] = {}
     failures: list[Failure] = []
@@ -55,6 +59,8 @@ def aggregate(
         logits = concatenate([chunk.logits for chunk in in_order])
         counted = count_repetitions(logits, len(times_sec), period_offset, options)
     except Exception as error:  # one bad video must not fail the bundle, and with it the run
+        if is_machine_fault(error):
+            raise machine_fault(f"counting {video.uri!r}", error) from error
         message = describe_error(error)
         _LOGGER.info("Counting %r failed: %s", video.uri, message)
         _LOGGER.debug("Traceback:", exc_info=True)

@@ -38,6 +38,6 @@ class FailureCode(enum.StrEnum):
     COUNTING_FAILED = "COUNTING_FAILED"
 
 
-def describe_error(error: Exception) -> str:
+def describe_error(error: BaseException) -> str:
     """Returns an error's type and text in one line of at most 500 characters, as the message of a failure."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_MESSAGE_CHARS]

@@ -13,6 +13,7 @@ from model.logits import StrideLogits
 from model.storage import WeightsError
 from model.tensorflow_import import import_tensorflow
 from transforms.failure_codes import FailureCode, Stage, describe_error
+from transforms.machine_faults import is_machine_fault, machine_fault
 from transforms.records import ChunkScores, Failure, FrameChunk
 
 _LOGGER = logging.getLogger(__name__)
@@ -75,10 +76,16 @@ class ModelConfig:
 
 
 def score_or_fail(chunk: FrameChunk, scorer: ChunkScorer) -> ChunkScores | Failure:
-    """Returns the scores of a chunk, or a failure if scoring raises an error. Raises nothing."""
+    """Returns the scores of a chunk, or a failure if scoring raises an error.
+
+    Raises:
+      MachineFaultError: The machine has failed, for instance its GPU, not the chunk; see `transforms.machine_faults`.
+    """
     try:
         logits = scorer.score(chunk.frames, is_last=chunk.facts is not None)
     except Exception as error:  # one bad chunk must not fail the others
+        if is_machine_fault(error):
+            raise machine_fault(f"scoring {chunk.video.uri!r}", error) from error
         message = describe_error(error)
         _LOGGER.info("Scoring chunk %d of %r failed: %s", chunk.index, chunk.video.uri, message)
         _LOGGER.debug("Traceback:", exc_info=True)

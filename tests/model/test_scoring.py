@@ -149,6 +149,61 @@ class TestTooLittleMemory:
             scorer.score(synthetic_clip(3, 70, 11))
         assert tried == [64, 32, 16, 8, 4, 2, 1]
 
+    def test_the_heads_are_part_of_what_is_halved(self, lite):
+        scorer, expected = Scorer(lite, (1, 2)), Scorer(lite, (1, 2))
+        heads, tried = scorer._heads, []
+
+        def compute_if_it_fits(embeddings):
+            tried.append(len(embeddings))
+            if len(embeddings) > 4:
+                raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+            return heads(embeddings)
+
+        scorer._heads = compute_if_it_fits
+        frames = synthetic_clip(3, 64 * 4, 11)
+        for _ in range(2):
+            np.testing.assert_allclose(scorer.score(frames)[2].period, expected.score(frames)[2].period, atol=1e-3)
+        assert tried == [7, 7, 4, 3, 4, 3]
+
+    def test_warming_up_is_halved_too(self, small):
+        scorer, tried, _ = small
+        scorer.warm_up()
+        assert tried[:3] == [64, 32, 16]
+
+
+class TestOtherErrors:
+    @pytest.fixture
+    def faulty(self, lite):
+        """A scorer, the batch sizes it has tried, and the errors that its next batches raise."""
+        scorer = Scorer(lite, (1, 2), batch_frames=64)
+        compute, tried, errors = scorer._frame_model, [], []
+
+        def compute_or_fail(frames):
+            tried.append(len(frames))
+            if errors:
+                raise errors.pop()
+            return compute(frames)
+
+        scorer._frame_model = compute_or_fail
+        return scorer, tried, errors
+
+    def test_frames_are_scored_a_second_time_with_half_the_batch_then_as_before(self, lite, faulty):
+        scorer, tried, errors = faulty
+        errors.append(tf.errors.InternalError(None, None, "a kernel failed once"))
+        frames = synthetic_clip(3, 64, 11)
+        scored = scorer.score(frames)
+        np.testing.assert_allclose(scored[1].period, Scorer(lite, (1, 2)).score(frames)[1].period, atol=1e-3)
+        assert tried == [64, 32, 32]
+        scorer.score(frames)
+        assert tried == [64, 32, 32, 64]
+
+    def test_the_second_error_is_raised(self, faulty):
+        scorer, tried, errors = faulty
+        errors += [tf.errors.InvalidArgumentError(None, None, "second"), ValueError("first")]
+        with pytest.raises(tf.errors.InvalidArgumentError, match="second"):
+            scorer.score(synthetic_clip(3, 64, 11))
+        assert tried == [64, 32]
+
 
 def test_warming_up_scores_a_window_of_every_stride(lite):
     scorer = Scorer(lite, (1, 3))

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from pipeline import main
+from transforms.machine_faults import MachineFaultError
 
 
 @pytest.mark.parametrize(
@@ -131,3 +132,12 @@ def test_beams_note_about_memory_is_dropped_and_nothing_else():
 
     assert not main._is_for_people(record("Resource module is not available for current platform"))
     assert main._is_for_people(record("The staged files could not be removed"))
+
+
+def test_beams_trace_of_a_machine_that_failed_is_dropped_since_the_last_line_names_the_fault():
+    def record(name, error):
+        return logging.LogRecord(name, logging.ERROR, "", 0, str(error), (), (type(error), error, None))
+
+    assert not main._is_no_machine_fault(record("apache_beam.runners.common", MachineFaultError("the GPU is lost")))
+    assert main._is_no_machine_fault(record("apache_beam.runners.common", ValueError("a mistake")))
+    assert main._is_no_machine_fault(record("transforms.scoring", MachineFaultError("the GPU is lost")))

@@ -11,6 +11,7 @@ from model.logits import concatenate
 from tests.support.scores import FACTS, OPTIONS, PERIOD_OFFSET, chunk, chunks, failure, video
 from transforms.aggregation import aggregate, find_flags
 from transforms.failure_codes import FailureCode, Stage
+from transforms.machine_faults import MachineFaultError
 from transforms.records import Failure, VideoCount, VideoFlag
 
 
@@ -105,6 +106,15 @@ class TestAggregate:
         assert result.code is FailureCode.COUNTING_FAILED
         assert result.message.startswith("RuntimeError: first second xxx")
         assert len(result.message) == 500
+
+    def test_a_machine_without_memory_fails_no_video(self, monkeypatch):
+        def fail(*_):
+            raise MemoryError("Unable to allocate 8 GiB")
+
+        monkeypatch.setattr("transforms.aggregation.count_repetitions", fail)
+
+        with pytest.raises(MachineFaultError, match="^counting 'gs://.*MemoryError: Unable to allocate 8 GiB$"):
+            aggregated(chunks())
 
     def test_a_stride_that_one_chunk_lacks_is_a_failure(self):
         first, *others = chunks()

@@ -5,10 +5,12 @@ import types
 import weakref
 
 import pytest
+import tensorflow as tf
 
 from model.storage import WeightsError
 from tests.support.scorers import POISON, SumScorer, sum_chunk
 from transforms.failure_codes import FailureCode, Stage
+from transforms.machine_faults import MachineFaultError
 from transforms.records import Failure
 from transforms.scoring import ModelConfig, score_or_fail
 
@@ -28,6 +30,40 @@ def test_an_error_is_one_line_in_the_log_and_a_traceback_at_debug_level(caplog):
     assert line.getMessage().startswith("Scoring chunk 3 of 'a.mp4' failed: ArithmeticError: this chunk is poison")
     assert trace.levelname == "DEBUG"
     assert trace.exc_info
+
+
+class FaultyScorer:
+    """Raises an error for every chunk."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def score(self, frames, *, is_last=True):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.InternalError(None, None, "the GPU\nis lost"),
+        tf.errors.ResourceExhaustedError(None, None, "no memory, even for one frame"),
+        MemoryError("no memory"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_fault_of_the_machine_is_raised_and_fails_no_video(error):
+    with pytest.raises(
+        MachineFaultError, match=rf"^scoring 'a.mp4' met a fault of the machine.*{type(error).__name__}: "
+    ) as caught:
+        score_or_fail(sum_chunk(5), FaultyScorer(error))
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is error
+
+
+def test_an_error_that_depends_on_the_chunk_fails_its_video():
+    failure = score_or_fail(sum_chunk(5), FaultyScorer(tf.errors.InvalidArgumentError(None, None, "NaN")))
+    assert isinstance(failure, Failure)
+    assert failure.code is FailureCode.SCORING_FAILED
 
 
 @pytest.fixture

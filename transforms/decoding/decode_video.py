@@ -8,14 +8,18 @@ from typing import BinaryIO
 
 from transforms.decoding.local_copy import check_unchanged, open_video
 from transforms.decoding.options import DecodingOptions
-from transforms.decoding.samples import DecodeError, Samples
+from transforms.decoding.samples import DecodeError, DecoderStartError, Samples
 from transforms.failure_codes import FailureCode, Stage, describe_error
+from transforms.machine_faults import is_machine_fault, machine_fault
 from transforms.records import Failure, FrameChunk, VideoRef
 
 _LOGGER = logging.getLogger(__name__)
 
 Reader = Callable[[BinaryIO, DecodingOptions], Iterator[Samples]]
 """Reads an open file: `DecoderProcess.read`, or `reader.read_video` in this process."""
+
+_START_ATTEMPTS = 3
+"""Times that a decoder may fail to start, one after the other, before the machine is at fault."""
 
 
 def decode_or_fail(video: VideoRef, options: DecodingOptions, read: Reader) -> Generator[FrameChunk | Failure, None, None]:
@@ -28,13 +32,23 @@ def decode_or_fail(video: VideoRef, options: DecodingOptions, read: Reader) -> G
 
     Yields:
       Chunks of `options.chunk_frames` frames, of which the last one may be shorter and carries the facts. If the video fails, a
-      failure follows; no error is raised.
+      failure follows.
+
+    Raises:
+      MachineFaultError: The machine or the store has failed, not the video; see `transforms.machine_faults`.
     """
     try:
         yield from _decode(video, options, read)
+    except DecoderStartError as error:
+        raise machine_fault(f"decoding {video.uri!r}", error) from error
     except DecodeError as error:
+        # A crash also closes connections, so only what could not be read is looked into.
+        if error.code is FailureCode.READ_ERROR and is_machine_fault(error):
+            raise machine_fault(f"reading {video.uri!r}", error.__cause__ or error) from error
         yield Failure(video, Stage.DECODE, error.code, error.message)
     except Exception as error:  # one bad video must not fail the others
+        if is_machine_fault(error):
+            raise machine_fault(f"decoding {video.uri!r}", error) from error
         message = describe_error(error)
         _LOGGER.info("Decoding %r failed: %s", video.uri, message)
         _LOGGER.debug("Traceback of that failure:", exc_info=True)
@@ -43,7 +57,18 @@ def decode_or_fail(video: VideoRef, options: DecodingOptions, read: Reader) -> G
 
 def _decode(video: VideoRef, options: DecodingOptions, read: Reader) -> Iterator[FrameChunk]:
     with open_video(video, options.max_bytes, options.billing_project) as file:
-        for index, samples in enumerate(read(file, options)):
+        for index, samples in enumerate(_read(file, options, read)):
             if samples.facts is not None:
                 check_unchanged(video, file)
             yield FrameChunk(video, index, samples.frames, samples.times_sec, samples.facts)
+
+
+def _read(file: BinaryIO, options: DecodingOptions, read: Reader) -> Iterator[Samples]:
+    """Reads a file; starts the decoder again if it does not start, which happens before it gets the file."""
+    for _ in range(_START_ATTEMPTS - 1):
+        try:
+            yield from read(file, options)
+            return
+        except DecoderStartError:
+            _LOGGER.info("The decoder does not start on this machine; trying again.")
+    yield from read(file, options)

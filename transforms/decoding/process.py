@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from transforms.decoding.channel import Channel, ChannelClosedError, map_memory
 from transforms.decoding.options import DecodingOptions
-from transforms.decoding.samples import DecodeError, Samples
+from transforms.decoding.samples import DecodeError, DecoderStartError, Samples
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode
 
@@ -68,6 +68,7 @@ class DecoderProcess:
 
         Raises:
           DecodeError: As for `read_video`, or DECODER_CRASHED, DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
+          DecoderStartError: No child starts on this machine.
         """
         channel = self._start()
         is_new, is_silent, is_idle = self._num_videos == 1, True, False
@@ -139,7 +140,7 @@ class DecoderProcess:
             channel.receive()
         except (ChannelClosedError, TimeoutError) as error:
             self.close()
-            raise DecodeError(FailureCode.DECODER_CRASHED, "the decoder does not start on this machine") from error
+            raise DecoderStartError from error
         channel.connection.settimeout(None)
 
     def _explain_end(self) -> DecodeError:

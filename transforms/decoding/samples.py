@@ -40,3 +40,14 @@ class DecodeError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+class DecoderStartError(DecodeError):
+    """The decoder does not start on this machine, whatever the video."""
+
+    def __init__(self) -> None:
+        super().__init__(FailureCode.DECODER_CRASHED, "the decoder does not start on this machine")
+
+    def __reduce__(self) -> tuple[type[DecoderStartError], tuple[()]]:
+        """Pickles without arguments; they are always the same."""
+        return DecoderStartError, ()

@@ -13,6 +13,7 @@ from pipeline.main import main
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.options import DecodingOptions
+from transforms.machine_faults import MachineFaultError
 from transforms.scoring import ModelConfig
 
 MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)
@@ -103,6 +104,23 @@ def test_a_model_that_breaks_on_one_video_does_not_stop_the_others(count, tmp_pa
     failed, counted = map(json.loads, capsys.readouterr().out.splitlines())
     assert (failed["code"], failed["message"]) == ("SCORING_FAILED", "RuntimeError: out of memory while scoring")
     assert counted["status"] == "counted"
+
+
+def test_a_machine_that_fails_is_one_line_after_the_counts_so_far(count, tmp_path, capsys, monkeypatch):
+    def lose_gpu(video, counter):
+        if video.uri.endswith("b.mp4"):
+            raise MachineFaultError("scoring 'b.mp4' met a fault of the machine, not of the video: InternalError: lost")
+        return count_video(video, counter)
+
+    for name in "abc":
+        draw_video(tmp_path / f"{name}.mp4", 70)
+    monkeypatch.setattr("pipeline.commands.count.count_video", lose_gpu)
+    assert count("--json", tmp_path) == 1
+    captured = capsys.readouterr()
+    assert [json.loads(line)["status"] for line in captured.out.splitlines()] == ["counted"]
+    assert captured.err.endswith(
+        "repcount count: scoring 'b.mp4' met a fault of the machine, not of the video: InternalError: lost\n"
+    )
 
 
 def test_a_video_that_is_named_twice_is_counted_once(count, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """One video becomes chunks in order; whatever goes wrong becomes one failure, and no file stays open."""
 
 import contextlib
+import errno
 import gc
 import os
 import subprocess
@@ -9,14 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
+from google.api_core import exceptions
 
 from tests.support.decoding import look_up
+from tests.support.samples import make_video
 from tests.support.videos import number_of
+from transforms.decoding import local_copy
 from transforms.decoding.decode_video import decode_or_fail
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.reader import read_video
-from transforms.decoding.samples import Samples
+from transforms.decoding.samples import DecodeError, DecoderStartError, Samples
 from transforms.failure_codes import FailureCode, Stage
+from transforms.machine_faults import MachineFaultError
 from transforms.objects import REPLACED
 from transforms.records import Failure, FrameChunk
 
@@ -121,6 +127,78 @@ def test_an_unexpected_error_is_logged_in_one_line_with_a_traceback_for_debuggin
     assert line.getMessage() == f"Decoding {str(clip)!r} failed: RuntimeError: who knows"
     assert trace.levelname == "DEBUG"
     assert trace.exc_info
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EIO"])
+def test_a_machine_that_runs_out_of_something_fails_no_video(monkeypatch, name):
+    def fail(*args):
+        raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
+
+    monkeypatch.setattr(local_copy, "download", fail)
+    with pytest.raises(
+        MachineFaultError, match=r"^reading 'gs://gym/a.mp4' met a fault of the machine, not of the video: OSError: "
+    ):
+        list(decode_or_fail(make_video("gs://gym/a.mp4"), DecodingOptions(), read_video))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_fault"),
+    [
+        (exceptions.ServiceUnavailable("503"), True),
+        (exceptions.TooManyRequests("429"), True),
+        (requests.ConnectionError("refused"), True),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), True),
+        (exceptions.Forbidden("403"), False),
+        (exceptions.NotFound("404"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_store_that_is_down_fails_no_video_and_an_object_that_is_refused_fails_its_own(monkeypatch, error, is_fault):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(local_copy, "download", fail)
+    items = decode_or_fail(make_video("gs://gym/a.mp4"), DecodingOptions(), read_video)
+    if is_fault:
+        with pytest.raises(MachineFaultError, match=type(error).__name__):
+            list(items)
+    else:
+        (failure,) = items
+        assert failure.code is FailureCode.READ_ERROR
+
+
+def test_a_system_that_starts_no_process_fails_no_video(clip):
+    def read_without_processes(file, options):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with pytest.raises(MachineFaultError, match="Resource temporarily unavailable"):
+        list(decode_or_fail(look_up(clip), DecodingOptions(), read_without_processes))
+
+
+@pytest.mark.parametrize("failed_starts", [0, 2, 3])
+def test_a_decoder_that_does_not_start_three_times_in_a_row_fails_no_video(clip, failed_starts):
+    starts = []
+
+    def read(file, options):
+        starts.append(file)
+        if len(starts) <= failed_starts:
+            raise DecoderStartError
+        yield from read_video(file, options)
+
+    items = decode_or_fail(look_up(clip), DecodingOptions(), read)
+    if failed_starts == 3:
+        with pytest.raises(MachineFaultError, match="the decoder does not start on this machine"):
+            list(items)
+    else:
+        assert [len(chunk.frames) for chunk in items] == [80]
+
+
+def test_a_file_that_crashes_the_decoder_fails_its_video_though_a_connection_broke(clip):
+    def crash(file, options):
+        raise DecodeError(FailureCode.DECODER_CRASHED, "crashed") from ConnectionResetError()
+
+    (failure,) = decode_or_fail(look_up(clip), DecodingOptions(), crash)
+    assert failure.code is FailureCode.DECODER_CRASHED
 
 
 def test_the_parent_of_the_decoder_process_loads_neither_beam_nor_ffmpeg_nor_opencv():

@@ -16,6 +16,7 @@ from transforms.decoding.decode_videos import DecodeVideos
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
 from transforms.failure_codes import FailureCode, Stage
+from transforms.machine_faults import MachineFaultError
 from transforms.records import Failure
 
 SEEN = []
@@ -132,3 +133,11 @@ def test_files_that_crash_or_hang_a_decoder_do_not_harm_other_videos(clip, tmp_p
         ("other.mp4", 0, 90, True),
         ("grow.mp4", Stage.DECODE, FailureCode.DECODE_OUT_OF_MEMORY),
     ]
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_a_machine_on_which_no_decoder_starts_fails_the_run_and_no_video(clip, prefetch):
+    make_decoder = functools.partial(DecoderProcess, "tests.support.no_such_child")
+    with pytest.raises(MachineFaultError, match="the decoder does not start on this machine"):
+        run_decoding([clip], remember_all, prefetch=prefetch, make_decoder=make_decoder)
+    assert SEEN == []

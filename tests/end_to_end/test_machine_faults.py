@@ -1,0 +1,84 @@
+"""A machine that fails records no failure: the run ends with one line and exit code 1, and the next run counts every video."""
+
+import errno
+import shutil
+
+import duckdb
+import pytest
+import tensorflow as tf
+
+from tests.support import fake_run
+from tests.support.scorers import FakeScorer
+from tests.support.videos import draw_video
+from transforms.decoding import decode_video
+from transforms.inference import RepNetModelHandler
+
+NUM_VIDEOS = 100
+
+GOOD_VIDEOS = 40
+"""Videos after which the machine fails."""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs `repcount run` on 100 videos; returns its exit code, output and error output."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    first = draw_video(tmp_path / "videos" / "0.mp4", 40)
+    for number in range(1, NUM_VIDEOS):
+        shutil.copyfile(first, tmp_path / "videos" / f"{number}.mp4")
+
+    def run_once():
+        code = fake_run.run_fake(["run", "--strides", "1,2", "--input", "videos", "--output", "duckdb:c.duckdb"])
+        return code, *capsys.readouterr()
+
+    return run_once
+
+
+def number_of_rows(table):
+    with duckdb.connect("c.duckdb", read_only=True) as database:
+        return database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+
+def failing_after(good, error, function):
+    """Returns `function`, which raises an error after a number of calls."""
+    calls = []
+
+    def call(*args, **kwargs):
+        calls.append(args)
+        if len(calls) > good:
+            raise error
+        return function(*args, **kwargs)
+
+    return call
+
+
+def lose_gpu(patch):
+    error = tf.errors.InternalError(None, None, "CUDA_ERROR_ILLEGAL_ADDRESS:\nan illegal memory access")
+    broken = type("BrokenScorer", (FakeScorer,), {"score": failing_after(GOOD_VIDEOS, error, FakeScorer.score)})
+    patch.setattr(fake_run, "make_fake_handler", lambda config: RepNetModelHandler(broken))
+    return "InternalError: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access"
+
+
+def fill_disk(patch):
+    error = OSError(errno.ENOSPC, "No space left on device")
+    patch.setattr(decode_video, "open_video", failing_after(GOOD_VIDEOS, error, decode_video.open_video))
+    return "OSError: [Errno 28] No space left on device"
+
+
+@pytest.mark.parametrize("break_machine", [lose_gpu, fill_disk])
+def test_a_fault_of_the_machine_fails_no_video_and_the_next_run_counts_all_of_them(run, monkeypatch, break_machine):
+    with monkeypatch.context() as patch:
+        fault = break_machine(patch)
+        code, out, err = run()
+    assert (code, out) == (1, "")
+    *_, line = err.splitlines()
+    assert "Traceback" not in err
+    assert line.startswith("repcount run: run ")
+    assert f"met a fault of the machine, not of the video: {fault}; no video counts as failed" in line
+    assert "the next run takes them up again" in line
+    assert [number_of_rows(table) for table in ("video_counts", "frame_curves", "failures", "runs")] == [0, 0, 0, 0]
+
+    code, out, _ = run()
+    assert code == 0
+    assert "listed 100 = counted 100 + failed 0 + skipped 0" in out

@@ -1,0 +1,87 @@
+"""Tells faults of a machine or a service from faults of a video. Imports neither Beam nor TensorFlow.
+
+A video's fault becomes its `Failure`, and later runs skip the video. A machine's fault says nothing about the video at hand,
+and the machine's next hundred videos would fail, too. So it is raised. Dataflow then tries the bundle again, possibly on another
+worker. A local run ends and records no failure.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from transforms.failure_codes import describe_error
+
+_ERRNOS = frozenset(
+    (
+        errno.EAGAIN,  # no more processes
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ENOSPC,
+        errno.EROFS,
+    )
+)
+"""Errors of the operating system that no video causes: no disk space, descriptors, memory or processes left, a broken disk."""
+
+_TYPES = {
+    "builtins": ("ConnectionError", "MemoryError", "TimeoutError"),
+    "socket": ("gaierror",),
+    # Not InvalidArgumentError, OutOfRangeError or UnimplementedError, which depend on the chunk.
+    "tensorflow": (
+        "AbortedError",
+        "CancelledError",
+        "DeadlineExceededError",
+        "FailedPreconditionError",  # cuDNN cannot be initialised
+        "InternalError",
+        "NotFoundError",  # no algorithm of cuDNN works
+        "ResourceExhaustedError",
+        "UnavailableError",
+        "UnknownError",
+    ),
+    # Not ClientError: a 403 or 404 concerns one object. The clients raise these when their own retries are used up.
+    "google": ("GoogleAuthError", "RetryError", "ServerError", "TooManyRequests", "Unauthorized"),
+    "requests": ("ConnectionError", "Timeout", "ChunkedEncodingError"),
+    "urllib3": ("HTTPError",),
+    "botocore": ("HTTPClientError",),
+}
+"""Types of errors that no video causes, by top-level package; subclasses are included. By name, so that nothing is imported."""
+
+
+class MachineFaultError(RuntimeError):
+    """The machine or a service that it needs has failed, so nothing is known about the video at hand."""
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Returns whether an error, or one that caused it, is a fault of the machine or of a service."""
+    seen: list[BaseException] = []
+    to_check: list[BaseException | None] = [error]
+    while to_check:
+        cause = to_check.pop()
+        if cause is None or cause in seen:
+            continue
+        if _is_fault(cause):
+            return True
+        seen.append(cause)
+        to_check.append(cause.__cause__)
+        details = getattr(cause, "exception_details", None)  # Beam's file systems put the errors of objects here
+        if isinstance(details, dict):
+            to_check += [detail for detail in details.values() if isinstance(detail, BaseException)]
+    return False
+
+
+def machine_fault(action: str, error: BaseException) -> MachineFaultError:
+    """Returns the error to raise in place of `error`.
+
+    Args:
+      action: What was being done, such as "scoring 'a.mp4'".
+      error: Error for which `is_machine_fault` returns True.
+    """
+    return MachineFaultError(f"{action} met a fault of the machine, not of the video: {describe_error(error)}")
+
+
+def _is_fault(error: BaseException) -> bool:
+    if isinstance(error, MachineFaultError) or (isinstance(error, OSError) and error.errno in _ERRNOS):
+        return True
+    return any(base.__name__ in _TYPES.get(base.__module__.partition(".")[0], ()) for base in type(error).__mro__)
