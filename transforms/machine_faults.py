@@ -1,8 +1,8 @@
 """Tells faults of a machine or a service from faults of a video. Imports neither Beam nor TensorFlow.
 
 A video's fault becomes its `Failure`, and later runs skip the video. A machine's fault says nothing about the video at hand,
-and the machine's next hundred videos would fail, too. So it is raised. Dataflow then tries the bundle again, possibly on another
-worker. A local run ends and records no failure.
+and the machine's next hundred videos would fail, too. So it is raised. Dataflow then tries the bundle again, possibly on
+another worker. A local run ends and records no failure.
 """
 
 from __future__ import annotations

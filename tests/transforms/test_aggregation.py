@@ -113,7 +113,7 @@ class TestAggregate:
 
         monkeypatch.setattr("transforms.aggregation.count_repetitions", fail)
 
-        with pytest.raises(MachineFaultError, match="^counting 'gs://.*MemoryError: Unable to allocate 8 GiB$"):
+        with pytest.raises(MachineFaultError, match=r"^counting 'gs://.*MemoryError: Unable to allocate 8 GiB$"):
             aggregated(chunks())
 
     def test_a_stride_that_one_chunk_lacks_is_a_failure(self):
