@@ -8,6 +8,7 @@ import json
 import re
 import threading
 import urllib.parse
+from collections.abc import Callable
 
 _HOP_HEADERS = {"transfer-encoding", "content-length", "connection", "accept-encoding"}
 
@@ -104,9 +105,15 @@ class Proxy:
                 pause.release(forward=False)
             self.requests, self._faults, self._pauses = [], [], []
 
-    def fail(self, matches, *, status=503, reason="backendError", times=1, reset=False):
+    def fail(self, matches, *, status=503, reason="backendError", message="as the test wishes", times=1, reset=False):
         """Answers the next `times` matching requests with an error, or with `reset` drops their connections."""
-        self._faults.append({"matches": matches, "status": status, "reason": reason, "times": times, "reset": reset})
+        fault = {"matches": matches, "status": status, "reason": reason, "message": message, "times": times, "reset": reset}
+        self._faults.append(fault)
+
+    def spoil(self, matches, *, status=503, reason="backendError", times=1):
+        """Forwards the next `times` matching requests and answers them with an error instead of the response."""
+        self.fail(matches, status=status, reason=reason, times=times)
+        self._faults[-1]["after"] = True
 
     def pause(self, matches, *, after=False):
         """Holds the next matching request before it is forwarded or, with `after`, its response."""
@@ -127,11 +134,11 @@ class Proxy:
         kept = [(name, value) for name, value in response.getheaders() if name.lower() not in _HOP_HEADERS]
         return Response(response.status, kept, response.read())
 
-    def _fault(self, request):
-        """Returns the rule that makes a request fail; None if there is none."""
+    def _fault(self, request, after=False):
+        """Returns the rule that makes a request fail before it is forwarded, or after that; None if there is none."""
         with self._lock:
             for fault in self._faults:
-                if fault["times"] and fault["matches"](request):
+                if fault["times"] and fault.get("after", False) == after and fault["matches"](request):
                     fault["times"] -= 1
                     return fault
         return None
@@ -149,11 +156,14 @@ class Proxy:
         self.requests.append(request)
         fault = self._fault(request)
         if fault:
-            return None if fault["reset"] else Response.error(fault["status"], fault["reason"], "as the test wishes")
+            return None if fault["reset"] else Response.error(fault["status"], fault["reason"], fault["message"])
         pause = self._pause(request, after=False)
         if pause and not pause.hold():
             return None
         response = self.answer(request, headers)
+        spoiled = self._fault(request, after=True)
+        if spoiled:
+            return Response.error(spoiled["status"], spoiled["reason"], spoiled["message"])
         pause = self._pause(request, after=True)
         return None if pause and not pause.hold() else response
 
@@ -196,17 +206,63 @@ class Proxy:
         return Handler
 
 
+@dataclasses.dataclass
+class SideBySide:
+    """MERGEs to run side by side.
+
+    Attributes:
+      matches: Filter of the requests that start them.
+      barrier: Where each of them waits for the others.
+      left: Number of MERGEs still to come.
+    """
+
+    matches: Callable[[Request], bool]
+    barrier: threading.Barrier
+    left: int
+
+
 class BigQueryProxy(Proxy):
     """Corrects where the BigQuery emulator differs from the service.
 
     - A job ID can be used once. A second job with it gets a 409.
     - A view has its query.
+    - A test can let MERGEs run side by side, which the emulator runs one after the other.
     """
 
     def __init__(self, upstream):
         super().__init__(upstream)
         self._job_ids = set()
         self._views = {}
+        self._side_by_side = []
+
+    def clear(self):
+        super().clear()
+        self._side_by_side = []
+
+    def merge_side_by_side(self, matches, runs=2, *, timeout_sec=60):
+        """Lets the next `runs` matching MERGEs run side by side, each on the table as it was before all of them.
+
+        Each statement waits until all have arrived, then until all have ended. The table must lack the keys that they merge, so
+        that they only insert: BigQuery runs statements that update or delete rows one after the other.
+        """
+        self._side_by_side.append(SideBySide(matches, threading.Barrier(runs, timeout=timeout_sec), runs))
+
+    def forward(self, method, path, body=b"", headers=()):
+        with self._lock:
+            request = Request(method, path, body)
+            found = next((rule for rule in self._side_by_side if rule.left and rule.matches(request)), None)
+            if found:
+                found.left -= 1
+        if not found:
+            return super().forward(method, path, body, headers)
+        job = json.loads(body)
+        query = job["configuration"]["query"]
+        # On a table without these keys, the condition of the MERGE is false for every row.
+        query["query"] = query["query"].replace("\nON ", "\nON FALSE AND ", 1)
+        found.barrier.wait()
+        response = super().forward(method, path, json.dumps(job).encode(), headers)
+        found.barrier.wait()
+        return response
 
     def answer(self, request, headers):
         path = urllib.parse.urlsplit(request.path).path

@@ -35,6 +35,15 @@ class StrictBigQueryProxy(BigQueryProxy):
         super().__init__(upstream)
         self._objects = objects
         self._failed_jobs = {}
+        self._to_fail = []
+
+    def clear(self):
+        super().clear()
+        self._to_fail = []
+
+    def fail_job(self, matches, *, reason):
+        """Lets the next matching job start and then fail without effect."""
+        self._to_fail.append((matches, reason))
 
     def answer(self, request, headers):
         url = urllib.parse.urlsplit(request.path)
@@ -59,7 +68,7 @@ class StrictBigQueryProxy(BigQueryProxy):
         if not job["configuration"].get("dryRun"):
             if self._is_taken(job):
                 return Response.error(409, "duplicate", f"Already Exists: Job {job['jobReference']['jobId']}")
-            failed = self._fail_load(job, uploaded)
+            failed = self._fail_as_told(job, request) or self._fail_load(job, uploaded)
             if failed:
                 return failed
         return self.forward(request.method, request.path, body, headers)
@@ -88,7 +97,18 @@ class StrictBigQueryProxy(BigQueryProxy):
             if not table and fields and load.get("createDisposition") != "CREATE_NEVER":
                 self._create_table(path, load, fields)
             return None
-        reason, message = error
+        return self._failed(job, *error)
+
+    def _fail_as_told(self, job, request):
+        """Returns the response to a job that a test wants to fail; None if there is no such wish."""
+        with self._lock:
+            found = next((wish for wish in self._to_fail if wish[0](request)), None)
+            if found:
+                self._to_fail.remove(found)
+        return self._failed(job, found[1], "as the test wishes") if found else None
+
+    def _failed(self, job, reason, message):
+        """Returns the response to a job that failed, and keeps it for later questions."""
         detail = {"reason": reason, "message": message}
         reference = {"location": "US", **job["jobReference"]}
         status = {"state": "DONE", "errorResult": detail, "errors": [detail]}

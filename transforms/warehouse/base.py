@@ -14,7 +14,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import datetime
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from model.errors import UserError
@@ -233,11 +233,22 @@ def selection_totals(listed: int, to_do: int, limit: int | None) -> SelectionTot
     return SelectionTotals(listed=listed, skipped=listed - to_do, left=0 if limit is None else max(0, to_do - limit))
 
 
-def check_num_rows(table: str, files: Collection[StagedFile], actual: int) -> None:
-    """Raises WarehouseError unless a table's staged files hold as many rows as were written to them."""
-    expected = sum(file.num_rows for file in files)
+def check_num_rows(table: str, files: Collection[StagedFile], rows: Iterable[tuple[Any, ...]]) -> list[datetime.date]:
+    """Returns the upload dates of a table's staged files.
+
+    Args:
+      table: Name of the table.
+      files: The files.
+      rows: Result of `sql.num_rows_by_date` on them.
+
+    Raises:
+      WarehouseError: The files hold another number of rows than were written to them.
+    """
+    found = dict(rows)
+    actual, expected = sum(found.values()), sum(file.num_rows for file in files)
     if actual != expected:
         raise WarehouseError(f"the files staged for {table} must hold the {expected} rows written to them. Received: {actual}")
+    return list(found)
 
 
 def check_curves(counts: int, curves: int, run_id: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import itertools
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -127,7 +126,8 @@ class Jobs:
     def _run(self, step: str, start: Callable[[str], Any]) -> None:
         """Runs a job whose id is made of run and step, so that it runs once however often the step is tried.
 
-        After a transient error the job is started again under the next id, with growing waits.
+        After a transient error the step is tried again, with growing waits. The next id is used only once the job with this id
+        has failed, and a failed job has changed nothing. While its end is unknown, trying again finds it by its id.
 
         Args:
           step: What the job does, as one word.
@@ -135,15 +135,24 @@ class Jobs:
         """
         from google.api_core.exceptions import Conflict
 
-        numbers = itertools.count()
+        number = 0
 
         def attempt() -> None:
-            job_id = f"repcount_{self.dataset}_{_word(self.run_id)}_{step}_{next(numbers)}"
+            nonlocal number
+            while True:
+                job_id = f"repcount_{self.dataset}_{_word(self.run_id)}_{step}_{number}"
+                try:
+                    job = start(job_id)
+                    break
+                except Conflict:  # an earlier attempt started this job, but its answer was lost
+                    job = self.client.get_job(job_id, location=self.location)
+                    if not job.error_result:
+                        break
+                    number += 1
             try:
-                job = start(job_id)
-            except Conflict:  # an earlier attempt started this job, but its answer was lost
-                job = self.client.get_job(job_id, location=self.location)
-            job.result()
+                job.result()
+            finally:
+                number += bool(job.error_result)
 
         tenacity.Retrying(
             retry=tenacity.retry_if_exception(is_transient),
@@ -195,12 +204,12 @@ def one_line_errors(what: str) -> Iterator[None]:
 
 
 def _to_parameters(values: Mapping[str, Any]) -> list[Any]:
-    """Returns query parameters for texts, whole numbers, dates and lists of texts."""
+    """Returns query parameters for texts, whole numbers, dates, and lists of these with at least one item."""
     from google.cloud import bigquery
 
     types = {str: "STRING", int: "INT64", datetime.date: "DATE"}
     return [
-        bigquery.ArrayQueryParameter(name, "STRING", value)
+        bigquery.ArrayQueryParameter(name, types[type(value[0])], value)
         if isinstance(value, list)
         else bigquery.ScalarQueryParameter(name, types[type(value)], value)
         for name, value in values.items()

@@ -1,8 +1,11 @@
 """Tables in a BigQuery data set: load jobs bring in a run's Parquet files, and one MERGE per table commits them.
 
-Each MERGE is a job of its own, not part of one transaction. Their order lets a run die between any two: curves come before
+Each statement is a job of its own, not part of one transaction. Their order lets a run die between any two: curves come before
 counts, so every count has its curve; a failure is deleted before the count that replaces it is merged, so at worst the video is
 counted once more; the run's own row comes last.
+
+BigQuery enforces no keys, and two MERGEs that only insert do not conflict. So each of two runs may insert a row for the same
+video. After its MERGE, each run deletes all such rows but the latest. The run whose MERGE ends last sees them all.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import functools
 import logging
 import re
 import uuid
@@ -44,6 +48,9 @@ if TYPE_CHECKING:
 _PROJECT = re.compile(r"(?:[a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 _FOLDER = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/.*)?")
+
+MAX_PARTITIONS = 4000
+"""Maximum number of partitions that one job may change, by BigQuery's quotas."""
 
 _EU_OUTSIDE = ("EUROPE-WEST2", "EUROPE-WEST6")
 """Regions in Europe that do not belong to BigQuery's multi-region EU."""
@@ -97,7 +104,7 @@ class BigQueryWarehouse(Warehouse):
             quote="`",
             parameter_sign="@",
             dataset=f"`{self.name}`.",
-            array_items="SELECT item FROM UNNEST({}) AS item",
+            is_in_list="IN UNNEST({})",
             no_texts="ARRAY<STRING>[]",
             epoch_sec="UNIX_MILLIS({}) / 1000",
         )
@@ -160,9 +167,8 @@ class BigQueryWarehouse(Warehouse):
         with one_line_errors(f"new videos cannot be selected from {self.name}"):
             jobs = self._jobs(provenance.run_id)
             source = jobs.load(LISTING, list(files))
-            ((actual, first_date, last_date),) = jobs.query(sql.count_and_dates(source))
-            check_num_rows(LISTING.name, files, actual)
-            parameters = sql.selection_parameters(provenance, selection, UploadDates(first_date, last_date))
+            dates = check_num_rows(LISTING.name, files, jobs.query(sql.num_rows_by_date(source)))
+            parameters = sql.selection_parameters(provenance, selection, dates)
             source = sql.in_slice(source, selection.part)
             ((listed, to_do),) = jobs.query(sql.num_selected(jobs.dialect, source, selection), parameters)
             rows = jobs.query(sql.select_videos(jobs.dialect, source, selection), parameters)
@@ -199,8 +205,8 @@ class BigQueryWarehouse(Warehouse):
                 scored_frames=scored_frames,
                 video_sec=video_sec,
             )
-            dates = UploadDates.around([counts.dates, failures.dates])
-            _merge_run(jobs, run_row(totals, provenance, run_ended, dates))
+            dates = sorted({*counts.dates, *failures.dates})
+            _merge_run(jobs, run_row(totals, provenance, run_ended, UploadDates.around(dates)))
         return totals
 
     def remove_staging(self, run_id: str) -> None:
@@ -221,13 +227,13 @@ class BigQueryWarehouse(Warehouse):
         if before is not None:
             parameters["before"] = before
         with one_line_errors(f"rows of {self.name} cannot be deleted"):
-            jobs = self._jobs()
+            jobs = self._jobs(f"delete-{uuid.uuid4().hex}")
             numbers = {}
             for table in sql.PER_VIDEO_TABLES:
                 query = sql.num_videos_to_delete(jobs.dialect, table, **by)
                 ((numbers[table.name],),) = jobs.query(query, parameters)
                 if numbers[table.name] and not dry_run:
-                    jobs.query(sql.delete_videos(jobs.dialect, table, **by), parameters)
+                    jobs.execute(f"delete_{table.name}", sql.delete_videos(jobs.dialect, table, **by), parameters)
             return numbers
 
     def query(self, statement: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
@@ -333,41 +339,66 @@ class _Staged:
     Attributes:
       source: Name of the run's own table in SQL; "" if there are no rows.
       num_rows: Number of rows.
-      dates: First and last upload date of the rows; None if there are no rows.
+      dates: Upload dates of the rows, in order.
     """
 
     source: str
     num_rows: int
-    dates: UploadDates | None
+    dates: tuple[datetime.date, ...]
 
 
 def _load(jobs: Jobs, table: Table, files: Sequence[StagedFile]) -> _Staged:
     """Loads files, and raises WarehouseError unless all their rows arrived."""
     if not files:
-        return _Staged("", 0, None)
+        return _Staged("", 0, ())
     source = jobs.load(table, files)
-    ((num_rows, first_date, last_date),) = jobs.query(sql.count_and_dates(source))
-    check_num_rows(table.name, files, num_rows)
-    return _Staged(source, num_rows, UploadDates(first_date, last_date) if num_rows else None)
+    dates = check_num_rows(table.name, files, jobs.query(sql.num_rows_by_date(source)))
+    return _Staged(source, sum(file.num_rows for file in files), tuple(dates))
 
 
 def _merge_counts(jobs: Jobs, counts: _Staged, curves: _Staged) -> None:
     """Merges counts and their curves, and deletes the failures of the same videos."""
-    dates = _date_parameters(counts.dates)
     delete_failures = sql.delete_counted_failures(jobs.dialect, counts.source, pruned=True)
-    jobs.execute("merge_frame_curves", sql.merge(jobs.dialect, FRAME_CURVES, curves.source, pruned=True), dates)
-    # Before and after the counts, since a run in which the same videos failed may commit at the same time.
-    jobs.execute("delete_failures", delete_failures, dates)
-    jobs.execute("merge_video_counts", sql.merge(jobs.dialect, VIDEO_COUNTS, counts.source, pruned=True), dates)
-    jobs.execute("delete_failures_again", delete_failures, dates)
+    for part, dates in _parts(counts.dates):
+        _merge(jobs, FRAME_CURVES, curves.source, functools.partial(sql.merge, table=FRAME_CURVES, pruned=True), part, dates)
+        # Before and after the counts, since a run in which the same videos failed may commit at the same time.
+        jobs.execute(f"delete_failures{part}", delete_failures, dates)
+        _merge(jobs, VIDEO_COUNTS, counts.source, functools.partial(sql.merge, table=VIDEO_COUNTS, pruned=True), part, dates)
+        jobs.execute(f"delete_failures_again{part}", delete_failures, dates)
 
 
 def _merge_failures(jobs: Jobs, failures: _Staged) -> None:
     """Merges the failures of videos without a count, and deletes those that another run has counted meanwhile."""
-    dates = _date_parameters(failures.dates)
-    jobs.execute("merge_failures", sql.merge_uncounted_failures(jobs.dialect, failures.source), dates)
-    counts = jobs.dialect.table(VIDEO_COUNTS)
-    jobs.execute("delete_counted_failures", sql.delete_counted_failures(jobs.dialect, counts, pruned=True), dates)
+    delete_failures = sql.delete_counted_failures(jobs.dialect, jobs.dialect.table(VIDEO_COUNTS), pruned=True)
+    for part, dates in _parts(failures.dates):
+        _merge(jobs, FAILURES, failures.source, sql.merge_uncounted_failures, part, dates)
+        jobs.execute(f"delete_counted_failures{part}", delete_failures, dates)
+
+
+def _parts(dates: Sequence[datetime.date]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields upload dates as parameters of statements, as many as one job may change, with a suffix for the job's step."""
+    for first in range(0, len(dates), MAX_PARTITIONS):
+        yield f"_from_{first}" if first else "", {"dates": list(dates[first : first + MAX_PARTITIONS])}
+
+
+def _merge(jobs: Jobs, table: Table, source: str, merge: Callable[..., str], part: str, dates: Mapping[str, Any]) -> None:
+    """Merges staged rows, then deletes all rows but the latest of each key that another run inserted at the same time.
+
+    Args:
+      jobs: Runs jobs for the run.
+      table: The table to merge into.
+      source: SQL for the staged rows.
+      merge: Returns the MERGE for a dialect, a source and `insert_only`.
+      part: Suffix of the jobs' step.
+      dates: Parameters that name the upload dates of the staged rows to merge.
+    """
+    # BigQuery charges a MERGE that may update for whole partitions, so it is used only if there is a row to update.
+    ((has_earlier,),) = jobs.query(sql.has_earlier(jobs.dialect, table, source), dates)
+    statement = merge(jobs.dialect, source=source, insert_only=not has_earlier)
+    jobs.execute(f"merge_{table.name}{part}", statement, dates)
+    doubled = [date for (date,) in jobs.query(sql.doubled_dates(jobs.dialect, table), dates)]
+    if doubled:
+        jobs.execute(f"delete_doubled_{table.name}{part}", sql.delete_doubled(jobs.dialect, table), {"dates": doubled})
 
 
 def _merge_run(jobs: Jobs, row: Row) -> None:
@@ -376,8 +407,4 @@ def _merge_run(jobs: Jobs, row: Row) -> None:
     to_record_batch(row, RUNS)  # raises RowError if the schema does not allow the row
     parameters = [bigquery.ScalarQueryParameter(column.name, column.type.value, row[column.name]) for column in RUNS.columns]
     values = ", ".join(f"@{column.name} AS {jobs.dialect.name(column.name)}" for column in RUNS.columns)
-    jobs.execute("merge_runs", sql.merge(jobs.dialect, RUNS, f"(SELECT {values})"), parameters)
-
-
-def _date_parameters(dates: UploadDates | None) -> dict[str, Any]:
-    return {"first_date": dates.first, "last_date": dates.last} if dates else {}
+    jobs.execute("merge_runs", sql.merge(jobs.dialect, RUNS, f"(SELECT {values})", insert_only=True), parameters)

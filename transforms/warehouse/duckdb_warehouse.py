@@ -46,7 +46,7 @@ DIALECT = Dialect(
     quote='"',
     parameter_sign="$",
     dataset="",
-    array_items="SELECT UNNEST({})",
+    is_in_list="IN (SELECT UNNEST({}))",
     no_texts="CAST([] AS VARCHAR[])",
     epoch_sec="EPOCH({})",
 )
@@ -164,9 +164,7 @@ class DuckDBWarehouse(Warehouse):
 
         def select(connection: duckdb.DuckDBPyConnection) -> tuple[SelectionTotals, pa.Table]:
             listing = {"paths": _patterns(files)}
-            ((actual, first_date, last_date),) = connection.execute(sql.count_and_dates(_FILES), listing).fetchall()
-            check_num_rows(LISTING.name, files, actual)
-            dates = UploadDates(first_date, last_date)
+            dates = _check_staged(connection, LISTING, files)
             parameters = listing | sql.selection_parameters(provenance, selection, dates)
             source = sql.in_slice(_FILES, selection.part)
             query = sql.num_selected(DIALECT, source, selection)
@@ -188,8 +186,8 @@ class DuckDBWarehouse(Warehouse):
 
         def commit(connection: duckdb.DuckDBPyConnection) -> RunTotals:
             upgrade(connection)
-            found = {table: _count_staged(connection, table, staged) for table, staged in by_table.items()}
-            num_rows = {table: number for table, (number, _) in found.items()}
+            found = {table: _check_staged(connection, table, staged) for table, staged in by_table.items()}
+            num_rows = {table: sum(file.num_rows for file in staged) for table, staged in by_table.items()}
             check_curves(num_rows[VIDEO_COUNTS], num_rows[FRAME_CURVES], provenance.run_id)
             scored_frames, video_sec = _frames_and_seconds(connection, by_table[VIDEO_COUNTS])
             totals = RunTotals(
@@ -204,7 +202,7 @@ class DuckDBWarehouse(Warehouse):
                 for group in _groups(staged):
                     _merge(connection, table, _FILES, {"paths": _patterns(group)})
             connection.execute(sql.delete_counted_failures(DIALECT, DIALECT.table(VIDEO_COUNTS)))
-            dates = UploadDates.around(dates for _, dates in found.values())
+            dates = UploadDates.around(set().union(*found.values()))
             row = to_record_batch(run_row(totals, provenance, run_ended, dates), RUNS)
             connection.register("staged_run", pa.Table.from_batches([row]))
             _merge(connection, RUNS, "staged_run", {})
@@ -326,16 +324,12 @@ def _refuse(options: TableOptions) -> None:
         )
 
 
-def _count_staged(
-    connection: duckdb.DuckDBPyConnection, table: Table, files: Sequence[StagedFile]
-) -> tuple[int, UploadDates | None]:
-    """Returns the number of rows staged for a table, and their upload dates; raises WarehouseError if rows are missing."""
+def _check_staged(connection: duckdb.DuckDBPyConnection, table: Table, files: Collection[StagedFile]) -> list[datetime.date]:
+    """Returns the upload dates of the rows staged for a table; raises WarehouseError if rows are missing."""
     if not files:
-        return 0, None
-    query = sql.count_and_dates(_FILES)
-    ((actual, first_date, last_date),) = connection.execute(query, {"paths": _patterns(files)}).fetchall()
-    check_num_rows(table.name, files, actual)
-    return actual, UploadDates(first_date, last_date) if actual else None
+        return []
+    rows = connection.execute(sql.num_rows_by_date(_FILES), {"paths": _patterns(files)}).fetchall()
+    return check_num_rows(table.name, files, rows)
 
 
 def _frames_and_seconds(connection: duckdb.DuckDBPyConnection, files: Sequence[StagedFile]) -> tuple[int, float]:

@@ -9,7 +9,7 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,10 +112,9 @@ class UploadDates:
     last: datetime.date
 
     @classmethod
-    def around(cls, ranges: Iterable[UploadDates | None]) -> UploadDates | None:
-        """Returns the range that spans all ranges, of which None is empty; None if all are empty."""
-        present = [dates for dates in ranges if dates is not None]
-        return cls(min(dates.first for dates in present), max(dates.last for dates in present)) if present else None
+    def around(cls, dates: Collection[datetime.date]) -> UploadDates | None:
+        """Returns the range from the first to the last of some dates; None if there are none."""
+        return cls(min(dates), max(dates)) if dates else None
 
 
 def canonical_json(options: Mapping[str, Any]) -> str:

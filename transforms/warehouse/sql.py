@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Sequence
 from typing import Any
 
 from transforms.records import Selection, Slice
-from transforms.warehouse.rows import Provenance, UploadDates
+from transforms.warehouse.rows import Provenance
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, RUNS, VIDEO_COUNTS, Table
 
 PER_VIDEO_TABLES = (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
@@ -24,7 +25,7 @@ class Dialect:
       quote: Character before and after a column name.
       parameter_sign: Character before a parameter name.
       dataset: Prefix of table names, with its dot and quotes; "" if tables need none.
-      array_items: Subquery that yields the items of an ARRAY parameter, with `{}` in the parameter's place.
+      is_in_list: Condition after a column that its value is in an ARRAY parameter, with `{}` in the parameter's place.
       no_texts: Expression for an empty list of texts.
       epoch_sec: Expression that converts a timestamp to seconds, with `{}` in the timestamp's place.
     """
@@ -32,7 +33,7 @@ class Dialect:
     quote: str
     parameter_sign: str
     dataset: str
-    array_items: str
+    is_in_list: str
     no_texts: str
     epoch_sec: str
 
@@ -52,16 +53,18 @@ class Dialect:
         """Returns a reference to a parameter."""
         return f"{self.parameter_sign}{name}"
 
-    def items(self, name: str) -> str:
-        """Returns a subquery that yields the items of an ARRAY parameter."""
-        return self.array_items.format(self.parameter(name))
+    def in_list(self, name: str) -> str:
+        """Returns the condition after a column that its value is in an ARRAY parameter."""
+        return self.is_in_list.format(self.parameter(name))
 
     def same_key(self, left: str, right: str, names: Sequence[str] = VIDEO_COUNTS.key) -> str:
         """Returns the condition that two rows have the same key."""
         return " AND ".join(f"{left}.{self.name(name)} = {right}.{self.name(name)}" for name in names)
 
 
-def merge(dialect: Dialect, table: Table, source: str, *, condition: str = "TRUE", pruned: bool = False) -> str:
+def merge(
+    dialect: Dialect, table: Table, source: str, *, condition: str = "TRUE", pruned: bool = False, insert_only: bool = False
+) -> str:
     """Returns the MERGE of staged rows into a table. If two rows have the same key, that of the later run wins.
 
     Args:
@@ -69,29 +72,73 @@ def merge(dialect: Dialect, table: Table, source: str, *, condition: str = "TRUE
       table: The table to merge into.
       source: SQL for the staged rows.
       condition: SQL for which rows of `source` to merge.
-      pruned: Whether to look for matching rows only on upload dates from parameter `first_date` to `last_date`.
+      pruned: Whether to merge and look for matching rows only on the upload dates in parameter `dates`.
+      insert_only: Whether to add the row of a later run beside that of an earlier run instead of updating it. `delete_doubled`
+        must follow. BigQuery is paid for whole partitions by a MERGE that may update rows.
     """
     names = [column.name for column in table.columns]
     key = list(table.key)
     others = [name for name in names if name not in key]
-    dates = f" AND {_between_dates(dialect, 'target')}" if pruned else ""
+    dates = f" AND {_on_dates(dialect, 'target')}" if pruned else ""
+    condition = f"{_on_dates(dialect, 'source')} AND {condition}" if pruned else condition
     assignments = ", ".join(f"{dialect.name(name)} = staged.{dialect.name(name)}" for name in others)
+    is_later = _is_later("staged", "target")
+    not_earlier = f" AND NOT {is_later}" if insert_only else ""
+    update = "" if insert_only else f"WHEN MATCHED AND {is_later} THEN UPDATE SET {assignments}\n"
     return f"""\
 MERGE INTO {dialect.table(table)} AS target
 USING (
   SELECT {dialect.names(names)} FROM {source} AS source
   WHERE {condition}
-  QUALIFY ROW_NUMBER() OVER (PARTITION BY {dialect.names(key)} ORDER BY run_started DESC) = 1
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY {dialect.names(key)} ORDER BY run_started DESC, run_id DESC) = 1
 ) AS staged
-ON {dialect.same_key("target", "staged", key)}{dates}
-WHEN MATCHED AND staged.run_started > target.run_started THEN UPDATE SET {assignments}
-WHEN NOT MATCHED THEN INSERT ({dialect.names(names)}) VALUES ({dialect.names(names, "staged")})"""
+ON {dialect.same_key("target", "staged", key)}{dates}{not_earlier}
+{update}WHEN NOT MATCHED THEN INSERT ({dialect.names(names)}) VALUES ({dialect.names(names, "staged")})"""
 
 
-def merge_uncounted_failures(dialect: Dialect, source: str) -> str:
-    """Returns the MERGE of staged failures whose videos have no count, on the dates of `first_date` and `last_date`."""
+def merge_uncounted_failures(dialect: Dialect, source: str, *, insert_only: bool) -> str:
+    """Returns the pruned MERGE of staged failures whose videos have no count: see `merge`."""
     counted = _exists_count(dialect, dialect.table(VIDEO_COUNTS), "source", pruned=True)
-    return merge(dialect, FAILURES, source, condition=f"NOT {counted}", pruned=True)
+    return merge(dialect, FAILURES, source, condition=f"NOT {counted}", pruned=True, insert_only=insert_only)
+
+
+def has_earlier(dialect: Dialect, table: Table, source: str) -> str:
+    """Returns the query for whether staged rows replace rows of earlier runs on the parameters' upload dates."""
+    return (
+        f"SELECT EXISTS (SELECT 1 FROM {dialect.table(table)} AS target JOIN {source} AS staged "
+        f"ON {dialect.same_key('target', 'staged', table.key)} "
+        f"WHERE {_on_dates(dialect, 'target')} AND {_is_later('staged', 'target')})"
+    )
+
+
+def doubled_dates(dialect: Dialect, table: Table) -> str:
+    """Returns the query for those of the parameters' upload dates on which two rows have the same key."""
+    return (
+        f"SELECT DISTINCT upload_date FROM (SELECT upload_date FROM {dialect.table(table)} AS target "
+        f"WHERE {_on_dates(dialect, 'target')} GROUP BY upload_date, {dialect.names(table.key)} HAVING COUNT(*) > 1) "
+        "AS doubled ORDER BY upload_date"
+    )
+
+
+def delete_doubled(dialect: Dialect, table: Table) -> str:
+    """Returns the statement that leaves one row of each key on the parameters' upload dates, that of the latest run.
+
+    Of two runs with the same start, that with the greater id is later. Therefore the same row stays whichever run deletes. No
+    condition tells two copies of one row apart, so the statement deletes all rows of a doubled key and inserts one again.
+    """
+    key, names = dialect.names(table.key), [column.name for column in table.columns]
+    return f"""\
+MERGE INTO {dialect.table(table)} AS target
+USING (
+  SELECT * FROM (
+    SELECT {dialect.names(names)}, COUNT(*) OVER (PARTITION BY {key}) AS copies,
+      ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY run_started DESC, run_id DESC) AS place
+    FROM {dialect.table(table)} AS source WHERE {_on_dates(dialect, "source")}
+  ) AS numbered WHERE copies > 1 AND place <= 2
+) AS doubled
+ON {dialect.same_key("target", "doubled", table.key)} AND {_on_dates(dialect, "target")} AND doubled.place = 2
+WHEN MATCHED THEN DELETE
+WHEN NOT MATCHED AND doubled.place = 1 THEN INSERT ({dialect.names(names)}) VALUES ({dialect.names(names, "doubled")})"""
 
 
 def delete_counted_failures(dialect: Dialect, counts: str, *, pruned: bool = False) -> str:
@@ -100,9 +147,9 @@ def delete_counted_failures(dialect: Dialect, counts: str, *, pruned: bool = Fal
     Args:
       dialect: How the database spells SQL.
       counts: SQL for the counts: `video_counts`, or staged rows of it.
-      pruned: Whether to look only at upload dates from parameter `first_date` to `last_date`.
+      pruned: Whether to look only at the upload dates in parameter `dates`.
     """
-    dates = f"{_between_dates(dialect, 'failed')} AND " if pruned else ""
+    dates = f"{_on_dates(dialect, 'failed')} AND " if pruned else ""
     return (
         f"DELETE FROM {dialect.table(FAILURES)} AS failed "
         f"WHERE {dates}{_exists_count(dialect, counts, 'failed', pruned=pruned)}"
@@ -159,20 +206,20 @@ def num_selected(dialect: Dialect, source: str, selection: Selection) -> str:
     )
 
 
-def selection_parameters(provenance: Provenance, selection: Selection, dates: UploadDates) -> dict[str, Any]:
+def selection_parameters(provenance: Provenance, selection: Selection, dates: Sequence[datetime.date]) -> dict[str, Any]:
     """Returns the parameters of `select_videos` and `num_selected` for a run whose listed videos have these upload dates."""
     parameters: dict[str, Any] = {}
     if selection.new_only:
         parameters |= {"model": provenance.model_key, "options_hash": provenance.options_hash}
-        parameters |= {"first_date": dates.first, "last_date": dates.last}
+        parameters |= {"dates": list(dates)}
     if selection.requeue:
         parameters |= {"requeue": list(selection.requeue)}
     return parameters
 
 
-def count_and_dates(source: str) -> str:
-    """Returns the query for the number of rows, and their first and last upload date."""
-    return f"SELECT COUNT(*), MIN(upload_date), MAX(upload_date) FROM {source} AS source"
+def num_rows_by_date(source: str) -> str:
+    """Returns the query for every upload date of some rows, in order, with the number of rows."""
+    return f"SELECT upload_date, COUNT(*) FROM {source} AS source GROUP BY upload_date ORDER BY upload_date"
 
 
 def frames_and_seconds(source: str) -> str:
@@ -216,7 +263,7 @@ def done_videos(dialect: Dialect, selection: Selection) -> str:
     Its parameters are `model` and `options_hash`, and `requeue` if the selection has one.
     """
     key = f"done.model = {dialect.parameter('model')} AND done.options_hash = {dialect.parameter('options_hash')}"
-    failed = f"{key} AND done.code NOT IN ({dialect.items('requeue')})" if selection.requeue else key
+    failed = f"{key} AND done.code NOT {dialect.in_list('requeue')}" if selection.requeue else key
     return (
         f"SELECT video_uri, video_generation FROM {dialect.table(VIDEO_COUNTS)} AS done WHERE {key}\nUNION ALL\n"
         f"SELECT video_uri, video_generation FROM {dialect.table(FAILURES)} AS done WHERE {failed}"
@@ -248,14 +295,27 @@ def run_times(dialect: Dialect) -> str:
     )
 
 
+def _on_dates(dialect: Dialect, rows: str) -> str:
+    """Returns the condition that rows are of the dates in parameter `dates`, which lets BigQuery skip other partitions."""
+    return f"{rows}.upload_date {dialect.in_list('dates')}"
+
+
 def _between_dates(dialect: Dialect, rows: str) -> str:
     """Returns the condition that rows lie between the parameters' dates, which lets BigQuery skip other partitions."""
     return f"{rows}.upload_date BETWEEN {dialect.parameter('first_date')} AND {dialect.parameter('last_date')}"
 
 
+def _is_later(left: str, right: str) -> str:
+    """Returns the condition that a row is of a later run than another one; the run's id decides between equal starts."""
+    return (
+        f"({left}.run_started > {right}.run_started "
+        f"OR ({left}.run_started = {right}.run_started AND {left}.run_id > {right}.run_id))"
+    )
+
+
 def _exists_count(dialect: Dialect, counts: str, rows: str, *, pruned: bool) -> str:
     """Returns the condition that `counts` has a row with the key of `rows`."""
-    dates = f"{_between_dates(dialect, 'counted')} AND " if pruned else ""
+    dates = f"{_on_dates(dialect, 'counted')} AND " if pruned else ""
     return f"EXISTS (SELECT 1 FROM {counts} AS counted WHERE {dates}{dialect.same_key('counted', rows)})"
 
 
@@ -270,7 +330,7 @@ def _to_do(dialect: Dialect, source: str, selection: Selection) -> str:
         return _distinct(dialect, source)
     conditions = [_is_not_in(dialect, VIDEO_COUNTS), _is_not_in(dialect, FAILURES)]
     if selection.requeue:
-        conditions[1] = _is_not_in(dialect, FAILURES, f" AND done.code NOT IN ({dialect.items('requeue')})")
+        conditions[1] = _is_not_in(dialect, FAILURES, f" AND done.code NOT {dialect.in_list('requeue')}")
     return f"{_distinct(dialect, source)}\nWHERE {' AND '.join(conditions)}"
 
 
@@ -278,12 +338,12 @@ def _is_not_in(dialect: Dialect, table: Table, condition: str = "") -> str:
     return f"""NOT EXISTS (
   SELECT 1 FROM {dialect.table(table)} AS done
   WHERE done.model = {dialect.parameter("model")} AND done.options_hash = {dialect.parameter("options_hash")}
-    AND {_between_dates(dialect, "done")} AND {dialect.same_key("done", "listed", ("video_uri", "video_generation"))}{condition}
+    AND {_on_dates(dialect, "done")} AND {dialect.same_key("done", "listed", ("video_uri", "video_generation"))}{condition}
 )"""
 
 
 def _is_to_delete(dialect: Dialect, by_uri: bool, by_date: bool) -> str:
-    conditions = [f"video_uri IN ({dialect.items('uris')})"] if by_uri else []
+    conditions = [f"video_uri {dialect.in_list('uris')}"] if by_uri else []
     if by_date:
         conditions.append(f"upload_date < {dialect.parameter('before')}")
     # A table with require_partition_filter refuses queries without a condition on upload_date.

@@ -93,6 +93,22 @@ class TestRetries:
         started = {job["jobReference"]["jobId"] for job in jobs(cloud) if step in json.dumps(job)}
         assert len(started) == 1
 
+    @pytest.mark.parametrize("step", ["merge_frame_curves", "merge_video_counts", "merge_failures", "merge_runs"])
+    def test_a_job_that_may_still_run_is_never_started_again_under_another_id(self, prepared, cloud, step):
+        # The service starts the job, and its answer is an error of the kind that is retried.
+        cloud.bigquery.spoil(is_job(f"_{step}_"), times=3)
+        commit(prepared, make_provenance(), *self.OUTCOMES)
+        assert num_rows(prepared) == self.EXPECTED
+        started = {job["jobReference"]["jobId"] for job in jobs(cloud) if f"_{step}_" in json.dumps(job)}
+        assert started == {f"repcount_{cloud.dataset}_run_1_{step}_0"}
+
+    def test_a_job_that_failed_is_started_again_under_the_next_id(self, prepared, cloud):
+        cloud.bigquery.fail_job(is_job("_merge_video_counts_"), reason="jobBackendError")
+        commit(prepared, make_provenance(), *self.OUTCOMES)
+        assert num_rows(prepared) == self.EXPECTED
+        started = [job["jobReference"]["jobId"] for job in jobs(cloud) if "_merge_video_counts_" in json.dumps(job)]
+        assert sorted(set(started)) == [f"repcount_{cloud.dataset}_run_1_merge_video_counts_{number}" for number in (0, 1)]
+
     def test_a_commit_that_failed_halfway_is_completed_by_the_next_attempt(self, prepared, cloud):
         provenance = make_provenance()
         files = stage(prepared, provenance, *self.OUTCOMES)

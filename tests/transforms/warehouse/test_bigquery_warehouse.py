@@ -1,14 +1,17 @@
 """A run in BigQuery checks everything before any work, reports problems in one line, and cleans up after itself."""
 
+import concurrent.futures
+import datetime
 import json
 import pickle
+import re
 
 import pytest
 from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import bigquery, storage
 
-from tests.support.samples import make_failure, make_provenance, make_video_count
-from tests.support.warehouses import commit, is_job, jobs, stage
+from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
+from tests.support.warehouses import commit, contents, is_job, jobs, later_run, num_rows, read, stage
 from transforms.warehouse import bigquery_warehouse
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse, loads_from
@@ -125,11 +128,11 @@ class TestCommit:
         commit(prepared, make_provenance(), *self.OUTCOMES)
         merges = [job["configuration"]["query"] for job in jobs(cloud) if "MERGE INTO" in json.dumps(job)]
         assert len(merges) == 4
-        pruned = [merge for merge in merges if "target.upload_date BETWEEN @first_date AND @last_date" in merge["query"]]
+        pruned = [merge for merge in merges if "target.upload_date IN UNNEST(@dates)" in merge["query"]]
         assert len(pruned) == 3
         for merge in pruned:
-            values = {p["name"]: p["parameterValue"]["value"] for p in merge["queryParameters"]}
-            assert values == {"first_date": "2026-01-01", "last_date": "2026-01-01"}
+            values = {p["name"]: p["parameterValue"] for p in merge["queryParameters"]}
+            assert values == {"dates": {"arrayValues": [{"value": "2026-01-01"}]}}
 
     def test_only_staged_tables_and_files_of_the_run_are_deleted(self, prepared, cloud):
         provenance = make_provenance()
@@ -151,3 +154,85 @@ class TestCommit:
 
 def test_the_test_server_reports_the_location_of_a_bucket(cloud):
     assert storage.Client(project=cloud.project).get_bucket(cloud.bucket).location == "US"
+
+
+class TestRunsSideBySide:
+    """Two runs whose MERGEs overlap leave one row per video, that of the later run."""
+
+    EARLY, LATE = make_provenance("a-early"), later_run("b-late")
+    TABLES = ("frame_curves", "video_counts", "failures")
+
+    def commit_side_by_side(self, warehouse, cloud, first, second, *tables):
+        for table in tables:
+            cloud.bigquery.merge_side_by_side(is_job(f"_merge_{table}_"))
+        cloud.bigquery.requests.clear()
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            outcomes = (make_video_count("gs://b/1"), make_failure("gs://b/2", message=""))
+            for done in [threads.submit(commit, warehouse, provenance, *outcomes) for provenance in (first, second)]:
+                assert done.result().counted == 1
+
+    @pytest.mark.parametrize(
+        ("first", "second", "stays"),
+        [(EARLY, LATE, "b-late"), (make_provenance("a"), make_provenance("b"), "b")],
+        ids=["the later run", "of equal starts the greater id"],
+    )
+    def test_two_merges_that_both_insert_leave_the_row_of_the_later_run(self, prepared, cloud, first, second, stays):
+        self.commit_side_by_side(prepared, cloud, first, second, *self.TABLES)
+        for table in self.TABLES:
+            assert read(prepared, "video_uri, run_id", table) == [("gs://b/2" if table == "failures" else "gs://b/1", stays)]
+            assert any(map(is_job(f"_delete_doubled_{table}_"), cloud.bigquery.requests))
+        assert num_rows(prepared)["runs"] == 2
+
+    def test_a_deletion_reads_only_the_dates_with_doubled_rows(self, prepared, cloud):
+        cloud.bigquery.merge_side_by_side(is_job("_merge_failures_"))
+        later_day = make_failure("gs://b/1", updated=STARTED + datetime.timedelta(days=1))
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            both = ((self.EARLY, [make_failure("gs://b/2")]), (self.LATE, [make_failure("gs://b/2"), later_day]))
+            for done in [threads.submit(commit, prepared, provenance, *outcomes) for provenance, outcomes in both]:
+                done.result()
+        deletions = [job["configuration"]["query"] for job in jobs(cloud) if "_delete_doubled_" in json.dumps(job)]
+        assert deletions
+        for deletion in deletions:
+            assert re.findall(r"(\w+)\.upload_date IN UNNEST\(@dates\)", deletion["query"]) == ["source", "target"]
+            assert deletion["queryParameters"][0]["parameterValue"] == {"arrayValues": [{"value": "2026-01-01"}]}
+
+    def test_copies_of_one_row_become_one_row(self, prepared, cloud):
+        outcomes = (make_video_count("gs://b/1"), make_failure("gs://b/2"))
+        commit(prepared, self.EARLY, *outcomes)
+        before = contents(prepared)
+        for table in self.TABLES:
+            name = f"`{prepared.name}`.{table}"
+            cloud.client().query(f"INSERT INTO {name} SELECT * FROM {name}").result()
+        assert [num_rows(prepared)[table] for table in self.TABLES] == [2, 2, 2]
+        commit(prepared, later_run("next"), make_video_count("gs://b/3"), make_failure("gs://b/4"))
+        for table in self.TABLES:
+            assert [row for row in contents(prepared)[table] if "a-early" in row] == before[table]
+
+    def test_a_later_run_replaces_doubled_rows_with_one(self, prepared, cloud):
+        commit(prepared, self.EARLY, make_video_count("gs://b/1"))
+        name = f"`{prepared.name}`.video_counts"
+        cloud.client().query(f"INSERT INTO {name} SELECT * FROM {name}").result()
+        commit(prepared, self.LATE, make_video_count("gs://b/1"))
+        assert read(prepared, "video_uri, run_id", "video_counts") == [("gs://b/1", "b-late")]
+
+    def test_a_deletion_that_lost_against_another_one_is_retried(self, prepared, cloud):
+        text = "Could not serialize access to table p:d.t due to concurrent update"
+        cloud.bigquery.fail(is_job("_delete_doubled_"), status=400, reason="invalidQuery", message=text, times=2)
+        self.commit_side_by_side(prepared, cloud, self.EARLY, self.LATE, *self.TABLES)
+        assert read(prepared, "run_id", "video_counts") == [("b-late",)]
+
+    def test_a_run_that_replaces_nothing_only_inserts(self, prepared, cloud):
+        def merges():
+            found = [job["configuration"]["query"]["query"] for job in jobs(cloud) if "_merge_" in json.dumps(job)]
+            cloud.bigquery.requests.clear()
+            return ["UPDATE SET" in merge for merge in found]
+
+        outcomes = (make_video_count("gs://b/1"), make_failure("gs://b/2"))
+        cloud.bigquery.clear()
+        commit(prepared, self.LATE, *outcomes)
+        assert merges() == [False] * 4
+        commit(prepared, self.EARLY, *outcomes)
+        assert merges() == [False] * 4
+        commit(prepared, later_run("c", hours=2), *outcomes)
+        assert merges() == [True, True, True, False]
+        assert read(prepared, "run_id", "frame_curves") == [("c",)]
