@@ -31,6 +31,7 @@ from transforms.listing import SKIPPED_PREFIX
 from transforms.machine_faults import MachineFaultError
 from transforms.progress import read_totals
 from transforms.records import METRICS_NAMESPACE
+from transforms.staging import LostVideosError
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.rows import Provenance, RunTotals
 
@@ -178,7 +179,8 @@ def _reason(error: Exception) -> str:
     while cause is not None and cause not in causes:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
-    ours = [cause for cause in causes if isinstance(cause, (TooManyFailuresError, WarehouseError, WorkerLostError))]
+    known = (LostVideosError, TooManyFailuresError, WarehouseError, WorkerLostError)
+    ours = [cause for cause in causes if isinstance(cause, known)]
     if ours:
         return str(ours[0])
     fault = _find_machine_fault(causes)

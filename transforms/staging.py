@@ -25,6 +25,10 @@ from transforms.warehouse.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS, Ta
 _LOGGER = logging.getLogger(__name__)
 
 
+class LostVideosError(Exception):
+    """A run listed other videos than it counted, failed and skipped. All rows that it has are committed nevertheless."""
+
+
 @dataclasses.dataclass(eq=False)
 class StageRows(beam.PTransform):
     """Writes the rows of counted and failed videos to Parquet files.
@@ -56,8 +60,8 @@ class CommitRows(beam.PTransform):
 
     Committing is a step of the pipeline, so rows are committed even if nobody waits for the job. Takes `{"staged": PCollection
     of StagedFile, "totals": PCollection of one SelectionTotals}` and returns a PCollection of one `RunTotals`. A run without
-    videos commits its own row. A run with too many failures fails after its commit. Metrics: distribution `commit_msec`, the
-    wall time of the commit, in the namespace "repcount".
+    videos commits its own row. A run that lost a video or has too many failures fails after its commit, so the job fails even
+    if nobody waits. Metrics: distribution `commit_msec`, the wall time of the commit, in the namespace "repcount".
 
     Attributes:
       warehouse: Tables to commit to.
@@ -87,8 +91,11 @@ class CommitRows(beam.PTransform):
             | "Keep totals" >> beam.Reshuffle()
             | "Remove files" >> beam.Map(_remove_files, self.warehouse, self.provenance)
         )
+        # Files of a run whose check fails are deleted, too, however often the check is retried.
+        kept = totals | "Keep removal" >> beam.Reshuffle()
+        _ = kept | "Check balance" >> beam.Map(check_balance, self.provenance.run_id)
         if self.failure_limit is not None:
-            _ = totals | "Keep removal" >> beam.Reshuffle() | "Check failures" >> beam.Map(self.failure_limit.check)
+            _ = kept | "Check failures" >> beam.Map(self.failure_limit.check)
         return totals
 
 
@@ -154,6 +161,15 @@ def _commit(
     Metrics.distribution(METRICS_NAMESPACE, "commit_msec").update(round(1000 * (time.monotonic() - started_sec)))
     _LOGGER.info("Committed run %s: %s", provenance.run_id, totals)
     return totals
+
+
+def check_balance(totals: RunTotals, run_id: str) -> None:
+    """Raises LostVideosError unless listed = counted + failed + skipped."""
+    if not totals.is_balanced:
+        raise LostVideosError(
+            f"run {run_id} lost videos: listed {totals.listed}, but counted {totals.counted}, failed {totals.failed}, "
+            f"skipped {totals.skipped}"
+        )
 
 
 def _remove_files(totals: RunTotals, warehouse: Warehouse, provenance: Provenance) -> RunTotals:

@@ -83,15 +83,13 @@ class TestPipeline:
         run(warehouse, [], expected=RunTotals(0, 0, 0, 0, 0, 0.0))
         assert warehouse.run_totals("run-1") is not None
 
-    def test_a_lost_video_shows_in_the_totals(self, warehouse):
+    def test_a_run_that_lost_a_video_fails_after_its_commit_even_if_nobody_waits(self, warehouse):
         expected = RunTotals(listed=2, counted=1, failed=0, skipped=0, scored_frames=100, video_sec=10.0)
-        run(
-            warehouse,
-            [make_video_count("gs://b/1")],
-            listed=2,
-            expected=expected,
-        )
-        assert not warehouse.run_totals("run-1").is_balanced
+        with pytest.raises(Exception, match=r"run run-1 lost videos: listed 2, but counted 1, failed 0, skipped 0"):
+            run(warehouse, [make_video_count("gs://b/1")], listed=2, expected=expected)
+        assert warehouse.run_totals("run-1") == expected
+        assert [len(rows) for rows in contents(warehouse, VIDEO_COUNTS)] == [1]
+        assert not os.path.exists(warehouse.staging_folder("run-1"))
 
     def test_a_count_that_the_schema_does_not_allow_fails_its_video_and_no_other(self, warehouse):
         outcomes = [make_video_count("gs://b/1", count=math.nan), make_video_count("gs://b/2")]
