@@ -13,6 +13,7 @@ from tests.support.warehouses import commit, later_run, stage_listing
 from transforms.failure_codes import FailureCode
 from transforms.records import Selection, SelectionTotals
 from transforms.selection import SelectVideos
+from transforms.warehouse import sql
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
@@ -93,6 +94,17 @@ def test_a_listing_with_fewer_rows_than_were_written_is_refused(warehouse):
 def test_an_empty_listing_selects_nothing(warehouse):
     totals, videos = warehouse.select(make_provenance("now"), [], Selection())
     assert (totals, list(videos)) == (SelectionTotals(0, 0, 0), [])
+
+
+def test_a_commit_during_the_selection_does_not_change_its_totals(warehouse, monkeypatch):
+    select_videos = sql.select_videos
+
+    def after_a_commit(*arguments):
+        commit(warehouse, make_provenance("between"), make_video_count("gs://b/4"))
+        return select_videos(*arguments)
+
+    monkeypatch.setattr(sql, "select_videos", after_a_commit)
+    assert select(warehouse, VIDEOS) == (["4", "5"], (5, 3, 0))
 
 
 def test_contradictory_options_are_refused():

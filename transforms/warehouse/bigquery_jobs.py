@@ -94,15 +94,22 @@ class Jobs:
 
         self._run(step, start)
 
+    def create_staging(self, table: Table) -> str:
+        """Creates the run's own table for rows of `table`, which expires by itself, unless it exists; returns its id."""
+        from google.cloud import bigquery
+
+        table_id = self.staging_table(table)
+        staging = bigquery.Table(table_id, [to_field(column) for column in table.columns])
+        staging.expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=STAGING_KEPT_SEC)
+        self.client.create_table(staging, exists_ok=True)
+        return table_id
+
     def load(self, table: Table, files: Sequence[StagedFile]) -> str:
         """Loads files of `table` into the run's own staging table, which expires by itself; returns its name in SQL."""
         from google.cloud import bigquery
 
-        table_id = self.staging_table(table)
+        table_id = self.create_staging(table)
         schema = [to_field(column) for column in table.columns]
-        staging = bigquery.Table(table_id, schema)
-        staging.expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=STAGING_KEPT_SEC)
-        self.client.create_table(staging, exists_ok=True)
         lists = bigquery.format_options.ParquetOptions()
         lists.enable_list_inference = True
         for first in range(0, len(files), _FILES_PER_LOAD):

@@ -38,7 +38,7 @@ from transforms.warehouse.bigquery_jobs import Jobs, one_line_errors
 from transforms.warehouse.bigquery_tables import create_dataset, find_changes
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance, Row, RunTotals, UploadDates, run_row, to_record_batch
-from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, TABLES, VIDEO_COUNTS, Table
+from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, SELECTED, TABLES, VIDEO_COUNTS, Table
 from transforms.warehouse.sql import Dialect
 from transforms.warehouse.views import VIEWS
 
@@ -170,11 +170,15 @@ class BigQueryWarehouse(Warehouse):
             dates = check_num_rows(LISTING.name, files, jobs.query(sql.num_rows_by_date(source)))
             parameters = sql.selection_parameters(provenance, selection, dates)
             source = sql.in_slice(source, selection.part)
-            ((listed, to_do),) = jobs.query(sql.num_selected(jobs.dialect, source, selection), parameters)
-            rows = jobs.query(sql.select_videos(jobs.dialect, source, selection), parameters)
+            ((listed,),) = jobs.query(sql.num_listed(jobs.dialect, source))
+            selected = f"`{jobs.create_staging(SELECTED)}`"
+            to_do = sql.to_do(jobs.dialect, source, selection)
+            jobs.execute("select", sql.insert_rows(jobs.dialect, SELECTED, selected, to_do), parameters)
+            ((num_selected,),) = jobs.query(sql.num_rows(selected))
+            rows = jobs.query(sql.select_videos(selected, selection.limit))
         coder = VideoRefCoder()
         videos = (coder.decode(video.encode("ascii")) for (video,) in rows)
-        return selection_totals(listed, to_do, selection.limit), videos
+        return selection_totals(listed, num_selected, selection.limit), videos
 
     def commit(
         self, provenance: Provenance, files: Collection[StagedFile], *, listed: int, skipped: int, run_ended: datetime.datetime
@@ -214,7 +218,7 @@ class BigQueryWarehouse(Warehouse):
         try:
             with one_line_errors("its staged rows could not be deleted"):
                 jobs = self._jobs(run_id)
-                for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES, LISTING):
+                for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES, LISTING, SELECTED):
                     jobs.client.delete_table(jobs.staging_table(table), not_found_ok=True)
                 self._remove_files(f"{self.staging_folder(run_id)}/", lambda blob: True)
         except WarehouseError as error:

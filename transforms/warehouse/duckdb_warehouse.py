@@ -167,10 +167,11 @@ class DuckDBWarehouse(Warehouse):
             dates = _check_staged(connection, LISTING, files)
             parameters = listing | sql.selection_parameters(provenance, selection, dates)
             source = sql.in_slice(_FILES, selection.part)
-            query = sql.num_selected(DIALECT, source, selection)
-            ((listed, to_do),) = connection.execute(query, parameters).fetchall()
-            query = sql.select_videos(DIALECT, source, selection)
-            videos = connection.sql(query, params=parameters).to_arrow_table()
+            ((listed,),) = connection.execute(sql.num_listed(DIALECT, source), listing).fetchall()
+            query = f"CREATE TEMP TABLE selected AS {sql.to_do(DIALECT, source, selection)}"
+            connection.execute(query, parameters)
+            ((to_do,),) = connection.execute(sql.num_rows("selected")).fetchall()
+            videos = connection.sql(sql.select_videos("selected", selection.limit)).to_arrow_table()
             return selection_totals(listed, to_do, selection.limit), videos
 
         totals, videos = self._connected(select, self.lock_timeout_sec)

@@ -363,3 +363,5 @@ LISTING = Table(
         *_UPLOAD,
     ),
 )
+
+SELECTED = dataclasses.replace(LISTING, name="selected", description="One row per listed video to count. Only during a run.")

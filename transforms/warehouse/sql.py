@@ -9,7 +9,7 @@ from typing import Any
 
 from transforms.records import Selection, Slice
 from transforms.warehouse.rows import Provenance
-from transforms.warehouse.schema import FAILURES, FRAME_CURVES, RUNS, VIDEO_COUNTS, Table
+from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, VIDEO_COUNTS, Table
 
 PER_VIDEO_TABLES = (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
 """Tables whose rows are about one video each."""
@@ -171,20 +171,6 @@ def delete_nothing(dialect: Dialect, table: Table) -> str:
     return f"DELETE FROM {dialect.table(table)} WHERE FALSE"
 
 
-def select_videos(dialect: Dialect, source: str, selection: Selection) -> str:
-    """Returns the query for the listed videos that a selection takes, as column `video` of `schema.LISTING`.
-
-    Args:
-      dialect: How the database spells SQL.
-      source: SQL for the rows of the listing.
-      selection: Which videos to take. The parameters are `selection_parameters`.
-    """
-    query = f"SELECT video FROM {_to_do(dialect, source, selection)}"
-    if selection.limit is None:
-        return query
-    return f"{query}\nORDER BY video_updated, video_uri, video_generation LIMIT {selection.limit}"
-
-
 def in_slice(source: str, part: Slice | None) -> str:
     """Returns SQL for the rows of a listing that are in a slice; `source` itself for None.
 
@@ -195,19 +181,44 @@ def in_slice(source: str, part: Slice | None) -> str:
     return f"(SELECT * FROM {source} AS whole WHERE MOD(slice_hash, {part.total}) = {part.number - 1})"
 
 
-def num_selected(dialect: Dialect, source: str, selection: Selection) -> str:
-    """Returns the query for two numbers: different videos listed, and those of them to count if there were no limit.
+def num_listed(dialect: Dialect, source: str) -> str:
+    """Returns the query for the number of different videos in a listing."""
+    return f"SELECT COUNT(*) FROM {_distinct(dialect, source)}"
 
-    The arguments and parameters are those of `select_videos`.
+
+def to_do(dialect: Dialect, source: str, selection: Selection) -> str:
+    """Returns the query for the listed videos that a selection takes if there were no limit, with the columns of `LISTING`.
+
+    A commit of another run changes its result. Therefore it is run once per selection, and both the number of videos and the
+    videos are read from its result.
+
+    Args:
+      dialect: How the database spells SQL.
+      source: SQL for the rows of the listing.
+      selection: Which videos to take. The parameters are `selection_parameters`.
     """
-    return (
-        f"SELECT (SELECT COUNT(*) FROM {_distinct(dialect, source)}), "
-        f"(SELECT COUNT(*) FROM {_to_do(dialect, source, selection)})"
-    )
+    names = dialect.names([column.name for column in LISTING.columns], "listed")
+    return f"SELECT {names} FROM {_to_do(dialect, source, selection)}"
+
+
+def insert_rows(dialect: Dialect, table: Table, target: str, query: str) -> str:
+    """Returns the INSERT of a query's rows, with the columns of `table`, into the table that SQL `target` names."""
+    return f"INSERT INTO {target} ({dialect.names([column.name for column in table.columns])})\n{query}"
+
+
+def num_rows(source: str) -> str:
+    """Returns the query for the number of rows."""
+    return f"SELECT COUNT(*) FROM {source} AS source"
+
+
+def select_videos(source: str, limit: int | None) -> str:
+    """Returns the query for column `video` of the result of `to_do`; of the oldest `limit` uploads, if there is a limit."""
+    query = f"SELECT video FROM {source} AS source"
+    return query if limit is None else f"{query}\nORDER BY video_updated, video_uri, video_generation LIMIT {limit}"
 
 
 def selection_parameters(provenance: Provenance, selection: Selection, dates: Sequence[datetime.date]) -> dict[str, Any]:
-    """Returns the parameters of `select_videos` and `num_selected` for a run whose listed videos have these upload dates."""
+    """Returns the parameters of `to_do` for a run whose listed videos have these upload dates."""
     parameters: dict[str, Any] = {}
     if selection.new_only:
         parameters |= {"model": provenance.model_key, "options_hash": provenance.options_hash}

@@ -10,8 +10,9 @@ import pytest
 from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import bigquery, storage
 
-from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
-from tests.support.warehouses import commit, contents, is_job, jobs, later_run, num_rows, read, stage
+from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
+from tests.support.warehouses import commit, contents, is_job, jobs, later_run, num_rows, read, stage, stage_listing
+from transforms.records import Selection, SelectionTotals
 from transforms.warehouse import bigquery_warehouse
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse, loads_from
@@ -154,6 +155,33 @@ class TestCommit:
 
 def test_the_test_server_reports_the_location_of_a_bucket(cloud):
     assert storage.Client(project=cloud.project).get_bucket(cloud.bucket).location == "US"
+
+
+class TestSelect:
+    def test_a_commit_during_the_selection_does_not_change_its_totals(self, prepared, cloud):
+        videos = [make_video("gs://b/1"), make_video("gs://b/2")]
+        files = stage_listing(prepared, later_run("now"), videos)
+        pause = cloud.bigquery.pause(lambda request: request.method == "POST" and b"SELECT video FROM" in request.body)
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            selecting = threads.submit(prepared.select, later_run("now"), files, Selection())
+            assert pause.reached.wait(60)
+            commit(prepared, make_provenance("between"), make_video_count("gs://b/1"))
+            pause.release()
+            totals, selected = selecting.result()
+        assert totals == SelectionTotals(listed=2, skipped=0, left=0)
+        assert sorted(selected, key=lambda video: video.uri) == videos
+
+    def test_the_tables_of_a_selection_expire_and_are_deleted(self, prepared, cloud):
+        files = stage_listing(prepared, later_run("now"), [make_video("gs://b/1")])
+        cloud.bigquery.requests.clear()
+        prepared.select(later_run("now"), files, Selection())
+        created = [
+            json.loads(request.body) for request in cloud.bigquery.requests if request.path.split("?")[0].endswith("/tables")
+        ]
+        assert [table["tableReference"]["tableId"] for table in created] == ["staging_now_listing", "staging_now_selected"]
+        assert all("expirationTime" in table for table in created)
+        prepared.remove_staging("now")
+        assert not [name for name in cloud.tables() if name.startswith("staging_")]
 
 
 class TestRunsSideBySide:

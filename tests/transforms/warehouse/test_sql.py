@@ -47,9 +47,9 @@ def test_a_merge_sets_every_column_outside_the_key_and_inserts_all(table):
 def test_a_selection_names_the_parameters_that_it_gets(dialect, new_only, requeue, limit):
     selection = Selection(new_only, requeue, limit)
     given = sql.selection_parameters(make_provenance(), selection, [DAY])
-    for query in (sql.select_videos(dialect, "rows", selection), sql.num_selected(dialect, "rows", selection)):
-        assert set(re.findall(rf"[{dialect.parameter_sign}](\w+)", query)) == set(given)
-    assert ("LIMIT 3" in sql.select_videos(dialect, "rows", selection)) == (limit == 3)
+    query = sql.to_do(dialect, "rows", selection)
+    assert set(re.findall(rf"[{dialect.parameter_sign}](\w+)", query)) == set(given)
+    assert ("LIMIT 3" in sql.select_videos("rows", limit)) == (limit == 3)
 
 
 @pytest.mark.parametrize(
