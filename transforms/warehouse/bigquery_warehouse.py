@@ -235,9 +235,12 @@ class BigQueryWarehouse(Warehouse):
             numbers = {}
             for table in sql.PER_VIDEO_TABLES:
                 query = sql.num_videos_to_delete(jobs.dialect, table, **by)
-                ((numbers[table.name],),) = jobs.query(query, parameters)
-                if numbers[table.name] and not dry_run:
-                    jobs.execute(f"delete_{table.name}", sql.delete_videos(jobs.dialect, table, **by), parameters)
+                by_date = dict(jobs.query(query, parameters))
+                numbers[table.name] = sum(by_date.values())
+                if not dry_run:
+                    statement = sql.delete_videos(jobs.dialect, table, pruned=True, **by)
+                    for part, dates in _parts(list(by_date)):
+                        jobs.execute(f"delete_{table.name}{part}", statement, parameters | dates)
             return numbers
 
     def query(self, statement: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:

@@ -233,7 +233,7 @@ class DuckDBWarehouse(Warehouse):
             numbers = {}
             for table in sql.PER_VIDEO_TABLES:
                 query = sql.num_videos_to_delete(DIALECT, table, **by)
-                ((numbers[table.name],),) = connection.execute(query, parameters).fetchall()
+                numbers[table.name] = sum(number for _, number in connection.execute(query, parameters).fetchall())
                 if not dry_run:
                     connection.execute(sql.delete_videos(DIALECT, table, **by), parameters)
             return numbers

@@ -156,14 +156,26 @@ def delete_counted_failures(dialect: Dialect, counts: str, *, pruned: bool = Fal
     )
 
 
-def delete_videos(dialect: Dialect, table: Table, *, by_uri: bool, by_date: bool) -> str:
-    """Returns the DELETE of rows whose URI is in parameter `uris`, or whose upload date is before parameter `before`."""
-    return f"DELETE FROM {dialect.table(table)} WHERE {_is_to_delete(dialect, by_uri, by_date)}"
+def delete_videos(dialect: Dialect, table: Table, *, by_uri: bool, by_date: bool, pruned: bool = False) -> str:
+    """Returns the DELETE of rows whose URI is in parameter `uris`, or whose upload date is before parameter `before`.
+
+    Args:
+      dialect: How the database spells SQL.
+      table: The table to delete from.
+      by_uri: Whether to delete by `uris`.
+      by_date: Whether to delete by `before`.
+      pruned: Whether to look only at the upload dates in parameter `dates`.
+    """
+    dates = f"{_on_dates(dialect, 'deleted')} AND " if pruned else ""
+    return f"DELETE FROM {dialect.table(table)} AS deleted WHERE {dates}{_is_to_delete(dialect, by_uri, by_date)}"
 
 
 def num_videos_to_delete(dialect: Dialect, table: Table, *, by_uri: bool, by_date: bool) -> str:
-    """Returns the query for the number of rows that `delete_videos` deletes."""
-    return f"SELECT COUNT(*) FROM {dialect.table(table)} WHERE {_is_to_delete(dialect, by_uri, by_date)}"
+    """Returns the query for every upload date on which `delete_videos` deletes rows, in order, with their number."""
+    return (
+        f"SELECT upload_date, COUNT(*) FROM {dialect.table(table)} AS deleted "
+        f"WHERE {_is_to_delete(dialect, by_uri, by_date)} GROUP BY upload_date ORDER BY upload_date"
+    )
 
 
 def delete_nothing(dialect: Dialect, table: Table) -> str:

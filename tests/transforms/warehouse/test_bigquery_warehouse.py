@@ -157,6 +157,54 @@ def test_the_test_server_reports_the_location_of_a_bucket(cloud):
     assert storage.Client(project=cloud.project).get_bucket(cloud.bucket).location == "US"
 
 
+class TestLimits:
+    """No job changes more partitions than BigQuery allows, and none reads days between the videos' dates."""
+
+    def outcomes(self, *days):
+        return [make_failure(f"gs://b/{day}", updated=STARTED + datetime.timedelta(days=day)) for day in days]
+
+    def dates_of(self, cloud, step):
+        found = [job["configuration"]["query"] for job in jobs(cloud) if step in json.dumps(job)]
+        parameters = [parameter for query in found for parameter in query["queryParameters"] if parameter["name"] == "dates"]
+        return [[item["value"] for item in parameter["parameterValue"]["arrayValues"]] for parameter in parameters]
+
+    def test_a_commit_of_more_dates_than_one_job_may_change_is_split(self, prepared, cloud, monkeypatch):
+        monkeypatch.setattr(bigquery_warehouse, "MAX_PARTITIONS", 2)
+        cloud.bigquery.requests.clear()
+        commit(prepared, make_provenance(), *self.outcomes(0, 1, 2, 3, 4))
+        assert [len(dates) for dates in self.dates_of(cloud, "_merge_failures_")] == [2, 2, 1]
+        assert len(read(prepared, "video_uri", "failures")) == 5
+
+    def test_a_video_uploaded_years_before_the_others_makes_a_run_read_one_day_more(self, prepared, cloud):
+        cloud.bigquery.requests.clear()
+        commit(prepared, make_provenance(), *self.outcomes(-4000, 0))
+        assert self.dates_of(cloud, "_merge_failures_") == [["2015-01-20", "2026-01-02"]]
+
+    def test_a_deletion_of_more_dates_than_one_job_may_change_is_split(self, prepared, cloud, monkeypatch):
+        monkeypatch.setattr(bigquery_warehouse, "MAX_PARTITIONS", 2)
+        commit(prepared, make_provenance(), *self.outcomes(0, 1, 2, 3, 4))
+        cloud.bigquery.requests.clear()
+        deleted = prepared.delete_videos([], (STARTED + datetime.timedelta(days=3)).date(), dry_run=False)
+        assert deleted == {"video_counts": 0, "frame_curves": 0, "failures": 3}
+        assert self.dates_of(cloud, "_delete_failures_") == [["2026-01-02", "2026-01-03"], ["2026-01-04"]]
+        assert read(prepared, "video_uri", "failures") == [("gs://b/3",), ("gs://b/4",)]
+
+
+class TestDeleteVideos:
+    def test_a_deletion_that_lost_against_a_commit_is_retried(self, prepared, cloud):
+        commit(prepared, make_provenance(), make_video_count("gs://b/1"))
+        text = "Could not serialize access to table p:d.t due to concurrent update"
+        cloud.bigquery.fail(is_job("DELETE FROM"), status=400, reason="invalidQuery", message=text, times=2)
+        assert prepared.delete_videos(["gs://b/1"], None, dry_run=False)["video_counts"] == 1
+        assert read(prepared, "video_uri", "video_counts") == []
+
+    def test_a_second_deletion_of_the_same_video_deletes_its_new_rows(self, prepared):
+        for run_id in ("first", "second"):
+            commit(prepared, make_provenance(run_id), make_video_count("gs://b/1"))
+            assert prepared.delete_videos(["gs://b/1"], None, dry_run=False)["video_counts"] == 1
+        assert read(prepared, "video_uri", "video_counts") == []
+
+
 class TestSelect:
     def test_a_commit_during_the_selection_does_not_change_its_totals(self, prepared, cloud):
         videos = [make_video("gs://b/1"), make_video("gs://b/2")]
