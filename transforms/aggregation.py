@@ -73,6 +73,7 @@ def find_flags(facts: VideoFacts, counted: Counted) -> tuple[VideoFlag, ...]:
 
     NOT_PERIODIC: The count is 0, because no frame is periodic or the confidence is below the video threshold.
     TRUNCATED: Frames are missing at the end or at a damaged place. The count covers the frames that decoded.
+    TRAILING_DATA: Another file is appended to this one. The count leaves it out, wholly or in part, as players do.
     TOO_SHORT: The video has fewer sampled frames than a window, so the network saw the last frame repeated at every stride.
     PERIOD_AT_LIMIT: The period is the longest that the chosen stride can measure. The true one may be longer.
     AMBIGUOUS_STRIDE: Another stride scores as well and gives another count.
@@ -82,6 +83,7 @@ def find_flags(facts: VideoFacts, counted: Counted) -> tuple[VideoFlag, ...]:
     applies = {
         VideoFlag.NOT_PERIODIC: counted.count == 0,
         VideoFlag.TRUNCATED: facts.truncated,
+        VideoFlag.TRAILING_DATA: facts.trailing_data,
         VideoFlag.TOO_SHORT: len(counted.periodicity) < WINDOW_FRAMES,
         VideoFlag.PERIOD_AT_LIMIT: counted.at_period_limit,
         VideoFlag.AMBIGUOUS_STRIDE: counted.ambiguous_stride,

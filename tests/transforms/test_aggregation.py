@@ -136,6 +136,7 @@ class TestFlags:
         ("facts", "flag"),
         [
             ({"truncated": True}, VideoFlag.TRUNCATED),
+            ({"trailing_data": True}, VideoFlag.TRAILING_DATA),
             ({"variable_frame_rate": True}, VideoFlag.VARIABLE_FRAME_RATE),
             ({"rotation_degrees": 90}, VideoFlag.ROTATED),
         ],

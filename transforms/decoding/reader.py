@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 from model.config import FRAME_SIZE
 from transforms.decoding.clock import FrameSampler, PresentationClock
 from transforms.decoding.container_reader import choose_streams, open_container, open_streams, read_packets, tagged_end_sec
+from transforms.decoding.joined_files import has_second_file
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.pixels import Orientation, orientation_of, resize_frame
 from transforms.decoding.samples import DecodeError, Samples
@@ -81,6 +82,7 @@ def read_video(
       MemoryError: FFmpeg or OpenCV cannot allocate memory.
     """
     cv2.setNumThreads(1)  # more threads do not speed up such small pictures, and runners decode several videos at once
+    trailing_data = has_second_file(file)
     untried: list[list[int]] | None = None
     stills: list[list[int]] = []
     with _translate_errors():
@@ -92,7 +94,7 @@ def read_video(
                     if sum(len(numbers) for numbers in untried) > 1:
                         container = open_container(file, opened)  # choosing may have read it
                 numbers = (untried or stills).pop(0)
-                reading = _Reading(open_streams(file, opened, container, numbers), options, progress)
+                reading = _Reading(open_streams(file, opened, container, numbers), trailing_data, options, progress)
                 is_empty = True
                 for samples in _fill(reading, options, allocate):
                     if samples.facts and samples.facts.decoded_frames == 1 and untried:
@@ -137,13 +139,18 @@ class _Reading:
     """One pass through the streams that make up a video, which stay open: its samples, and then the facts."""
 
     def __init__(
-        self, streams: Iterator[tuple[InputContainer, VideoStream]], options: DecodingOptions, progress: Progress
+        self,
+        streams: Iterator[tuple[InputContainer, VideoStream]],
+        trailing_data: bool,
+        options: DecodingOptions,
+        progress: Progress,
     ) -> None:
         container, stream = next(streams)
         self._container = container
         self._stream = stream
         self._later_streams = streams
         self._num_streams = 1
+        self._trailing_data = trailing_data
         self._options = options
         self._progress = progress
         restart_sec = _APPENDED_RESTART_SEC if container.format.name in _APPENDED_FORMATS else _RESTART_SEC
@@ -181,6 +188,7 @@ class _Reading:
             duration_sec=self._clock.last_sec + self._clock.mean_step_sec,
             truncated=self._is_damaged or self._misses_frames(),
             variable_frame_rate=self._clock.is_variable,
+            trailing_data=self._trailing_data,
         )
 
     def _frames(self) -> Iterator[tuple[float | None, VideoFrame]]:

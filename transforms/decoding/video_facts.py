@@ -19,6 +19,7 @@ class VideoFacts:
       duration_sec: Time from the first frame to the last one, plus one mean frame step.
       truncated: True if the file declares clearly more than was shown, or if a part was damaged or had to be guessed.
       variable_frame_rate: True if the steps between frames differ by more than half a mean step.
+      trailing_data: True if another file is appended to this one, in a format of which players show the first only.
     """
 
     width: int
@@ -30,3 +31,4 @@ class VideoFacts:
     duration_sec: float
     truncated: bool
     variable_frame_rate: bool
+    trailing_data: bool = False
