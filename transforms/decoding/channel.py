@@ -1,16 +1,19 @@
-"""Messages between the decoder process and its parent: JSON over a Unix socket, with open files attached. Imports no Beam.
+"""Messages between the decoder process and its parent: JSON over a Unix socket. Imports no Beam.
 
-A message is a 4-byte length followed by that much JSON, `[number of attached files, content]`. The parent sends
-`{"options": …}` with the open video, and `{"more": true}` each time it wants the next samples. The child sends:
+A message is a 4-byte length followed by that much JSON, `[number of attached files, content]`. Only the parent attaches files.
+It sends `{"options": …}` with the open video and the memory for two chunks, and `{"more": true}` with the memory for another
+chunk each time it wants the next samples. The child sends:
 
-- `{"ready": true}` once, after it has started;
+- `{"ready": true, "layers": […]}` once, after it has started;
 - `{"presented_sec": …}` about twice a second, as progress;
-- `{"num_frames": …, "facts": …}` with the shared memory that holds the samples;
+- `{"num_frames": …, "facts": …}` when it has filled the memory that it got first;
 - `{"code": …, "message": …}` if the video fails.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import mmap
 import os
@@ -32,14 +35,25 @@ _FRAME_BYTES = FRAME_SIZE * FRAME_SIZE * 3
 
 
 class ChannelClosedError(Exception):
-    """The other process has ended, or sends no valid messages."""
+    """The other process has ended."""
+
+
+class InvalidMessageError(Exception):
+    """The other process sent something that is no message of this protocol."""
 
 
 class Channel:
     """One end of the socket."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, takes_files: bool = True) -> None:
+        """Wraps a connected socket.
+
+        Args:
+          connection: Unix socket.
+          takes_files: Whether the other process may attach files. If not, the system discards those that it attaches.
+        """
         self.connection = connection
+        self._takes_files = takes_files
         self._received = b""
         self._files: list[int] = []
 
@@ -57,12 +71,13 @@ class Channel:
         """Waits for a message, and returns it with the attached file descriptors, which the caller must close.
 
         Raises:
-          ChannelClosedError: The other process has ended, or the message is not valid.
+          ChannelClosedError: The other process has ended.
+          InvalidMessageError: It sent something else, or did not attach the files that it announced.
           TimeoutError: The connection has a timeout, and nothing arrived in time. A partial message is kept for the next call.
         """
         while (taken := self._take()) is None:
             try:
-                content, files, _, _ = socket.recv_fds(self.connection, 1 << 16, _MAX_FILES)
+                content, files = self._receive()
             except TimeoutError:
                 raise
             except OSError as error:
@@ -74,7 +89,7 @@ class Channel:
         num_files, message = taken
         files, self._files = self._files[:num_files], self._files[num_files:]
         if len(files) != num_files:
-            raise ChannelClosedError(f"a message announced {num_files} files and came with {len(files)}")
+            raise InvalidMessageError(f"a message announced {num_files} files and came with {len(files)}")
         return message, files
 
     def is_closed(self) -> bool:
@@ -93,39 +108,63 @@ class Channel:
             os.close(file)
         self._files = []
 
+    def _receive(self) -> tuple[bytes, list[int]]:
+        """Returns the next bytes, and the files that came with them."""
+        if not self._takes_files:
+            return self.connection.recv(1 << 16), []
+        content, files, _, _ = socket.recv_fds(self.connection, 1 << 16, _MAX_FILES)
+        return content, files
+
     def _take(self) -> tuple[int, dict[str, Any]] | None:
         """Returns the number of files and the content of the first complete message; None if there is none yet."""
         if len(self._received) < _LENGTH_BYTES:
             return None
         length = int.from_bytes(self._received[:_LENGTH_BYTES], "big")
         if length > _MAX_MESSAGE_BYTES:
-            raise ChannelClosedError(f"a message may have up to {_MAX_MESSAGE_BYTES:,} bytes. Received: {length:,}")
+            raise InvalidMessageError(f"a message may have up to {_MAX_MESSAGE_BYTES:,} bytes. Received: {length:,}")
         end = _LENGTH_BYTES + length
         if len(self._received) < end:
             return None
         content, self._received = self._received[_LENGTH_BYTES:end], self._received[end:]
-        num_files, message = json.loads(content)
+        try:
+            num_files, message = json.loads(content)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InvalidMessageError("a message must be JSON, [number, object]") from error
+        if type(num_files) is not int or not 0 <= num_files <= _MAX_FILES or not isinstance(message, dict):
+            raise InvalidMessageError("a message must be JSON, [number, object]")
         return num_files, message
 
 
 def make_memory(num_frames: int) -> tuple[int, np.ndarray, np.ndarray]:
     """Returns a descriptor of memory that can be sent to another process, and the arrays for frames and times in it.
 
-    The arrays are as in `Samples`.
+    The arrays are as in `Samples`. On Linux, the memory cannot be made shorter or longer. Otherwise the other process could
+    shorten it, which would end this one with SIGBUS.
     """
     if hasattr(os, "memfd_create"):
-        file = os.memfd_create("repcount-frames")
+        file = os.memfd_create("repcount-frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     else:
         with tempfile.TemporaryFile(prefix="repcount-") as unnamed:
             file = os.dup(unnamed.fileno())
-    os.ftruncate(file, num_frames * (_FRAME_BYTES + np.dtype(np.float64).itemsize))
-    return file, *map_memory(file, num_frames)
+    try:
+        os.ftruncate(file, _memory_bytes(num_frames))
+        if hasattr(fcntl, "F_ADD_SEALS"):
+            with contextlib.suppress(OSError):  # not every system can seal: sandboxes that play Linux, for instance
+                fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        return file, *map_memory(file, num_frames)
+    except BaseException:
+        os.close(file)
+        raise
 
 
 def map_memory(file: int, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the arrays for frames and times in memory of `make_memory(num_frames)`; it is freed with the last array."""
-    memory = mmap.mmap(file, num_frames * (_FRAME_BYTES + np.dtype(np.float64).itemsize))
+    memory = mmap.mmap(file, _memory_bytes(num_frames))
     # Times come first, so that the written part of the file has no gap: unwritten pages at its end take no memory.
     times_sec = np.frombuffer(memory, np.float64, num_frames)
     frames = np.frombuffer(memory, np.uint8, num_frames * _FRAME_BYTES, offset=times_sec.nbytes)
     return frames.reshape(num_frames, FRAME_SIZE, FRAME_SIZE, 3), times_sec
+
+
+def _memory_bytes(num_frames: int) -> int:
+    return num_frames * (_FRAME_BYTES + np.dtype(np.float64).itemsize)

@@ -1,13 +1,17 @@
-"""The decoder process: `python -m transforms.decoding.child SOCKET`. It receives open files and returns frames.
+"""The decoder process: `python -m transforms.decoding.child SOCKET BYTES`. It receives open files and returns frames.
 
-It has no credentials and no file names, and decodes any number of videos, one after the other. Whatever a file does to it, only
-this process suffers; see `transforms.decoding.process`.
+SOCKET is the descriptor of its socket, and BYTES the most private memory it may use. Before the first video it enters the
+sandbox. It has no credentials and no file names, and decodes any number of videos, one after the other. Whatever a file does to
+it, only this process suffers; see `transforms.decoding.process`.
 """
 
 from __future__ import annotations
 
+import base64
+import collections
 import contextlib
 import dataclasses
+import io
 import os
 import resource
 import select
@@ -20,18 +24,15 @@ from typing import BinaryIO
 
 import numpy as np
 
-from transforms.decoding.channel import Channel, ChannelClosedError, make_memory
+from transforms.decoding import sandbox
+from transforms.decoding.channel import Channel, ChannelClosedError, map_memory
 from transforms.decoding.options import DecodingOptions
-from transforms.decoding.reader import Allocate, Progress, read_video
+from transforms.decoding.reader import Allocate, Progress, allocate_arrays, read_video
 from transforms.decoding.samples import DecodeError, Samples
 from transforms.failure_codes import FailureCode, describe_error
 
 _PROGRESS_SEC = 0.5
 """Shortest time between two reports of progress."""
-
-_SPARE_BYTES = 512 << 20
-"""Memory that the system grants beyond the limit. The parent then sees the limit exceeded before allocations fail, which FFmpeg
-reports as damage."""
 
 _SPARE_CPU_SEC = 120
 """Processor time beyond what the wall clock allows. Only a process whose parent was killed reaches this limit."""
@@ -40,43 +41,64 @@ Reader = Callable[[BinaryIO, DecodingOptions, Allocate, Progress], Iterator[Samp
 """Reads an open file, as `read_video` does."""
 
 
-class FrameBuffer:
-    """Shared memory for the samples that are being decoded.
+_WARM_UP_VIDEO = base64.b64decode(
+    "AAABsAEAAAG1iRMAAAEAAAABIADEjYgAVQEEBBRDAAABskxhdmM2Mi4yOC4xMDIAAAGzABAHAAABthDAowhtv422/QAAwkYQ238bbfsAAAGwAQAAAbWJ"
+    "EwAAAQAAAAEgAMSNiABVAQQEFEMAAAGyTGF2YzYyLjI4LjEwMgAAAbMAEAcAAAG2EcDjLNv422/fAADDRlm38bbfvw=="
+)
+"""Two pictures of 32×32, MPEG-4. What FFmpeg and OpenCV open or load when they are first used, they cannot in the sandbox."""
+
+
+class FrameBuffers:
+    """Shared memory for samples, as it comes from the parent.
 
     Attributes:
-      file: Descriptor of the memory allocated last; -1 if there is none.
+      files: Descriptors of memory that is not used yet, in the order in which to fill it.
     """
 
-    def __init__(self) -> None:
-        self.file = -1
+    def __init__(self, files: list[int]) -> None:
+        self.files = collections.deque(files)
+        self._arrays: tuple[np.ndarray, np.ndarray] | None = None
 
     def allocate(self, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns new arrays for frames and times; the previous ones now belong to the parent."""
-        self.close()
-        self.file, frames, times_sec = make_memory(num_frames)
-        return frames, times_sec
+        """Returns arrays for frames and times; the same ones again until they were handed over."""
+        if self._arrays is None:
+            file = self.files.popleft()
+            self._arrays = map_memory(file, num_frames)
+            os.close(file)
+        return self._arrays
+
+    def hand_over(self) -> None:
+        """Leaves the arrays of the last call of `allocate` to the parent."""
+        self._arrays = None
 
     def close(self) -> None:
-        """Closes this process's descriptor."""
-        if self.file >= 0:
-            os.close(self.file)
-            self.file = -1
+        """Closes the memory that was not used."""
+        while self.files:
+            os.close(self.files.popleft())
 
 
-def serve(channel: Channel, read: Reader = read_video) -> None:
-    """Decodes the videos that arrive on the channel until it is closed, which may be before the first one."""
+def serve(channel: Channel, layers: list[str], read: Reader = read_video) -> None:
+    """Decodes the videos that arrive on the channel until it is closed, which may be before the first one.
+
+    Args:
+      channel: To the parent.
+      layers: Names of the sandbox's layers, which the parent is told.
+      read: Reads an open file.
+    """
     with contextlib.suppress(ChannelClosedError):
-        channel.send({"ready": True})
+        channel.send({"ready": True, "layers": layers})
         while True:
             request, files = channel.receive()
             if "options" in request:
                 with open(files[0], "rb") as file:
-                    _decode(channel, file, DecodingOptions(**request["options"]), read)
+                    _decode(channel, file, FrameBuffers(files[1:]), DecodingOptions(**request["options"]), read)
+            else:  # the parent wanted more of a video that has failed
+                FrameBuffers(files).close()
 
 
-def _decode(channel: Channel, file: BinaryIO, options: DecodingOptions, read: Reader) -> None:
-    _limit(options)
-    buffer, reported_sec = FrameBuffer(), time.monotonic()
+def _decode(channel: Channel, file: BinaryIO, buffers: FrameBuffers, options: DecodingOptions, read: Reader) -> None:
+    _limit_processor_time(options)
+    reported_sec = time.monotonic()
 
     def report(presented_sec: float) -> None:
         nonlocal reported_sec
@@ -86,12 +108,13 @@ def _decode(channel: Channel, file: BinaryIO, options: DecodingOptions, read: Re
 
     try:
         is_first = True
-        for samples in read(file, options, buffer.allocate, report):
+        for samples in read(file, options, buffers.allocate, report):
             if not is_first:
-                channel.receive()  # the parent has taken the previous samples
+                buffers.files.extend(channel.receive()[1])  # the parent has taken the previous samples
             is_first = False
+            buffers.hand_over()
             facts = dataclasses.asdict(samples.facts) if samples.facts else None
-            channel.send({"num_frames": len(samples.frames), "facts": facts}, (buffer.file,))
+            channel.send({"num_frames": len(samples.frames), "facts": facts})
     except DecodeError as error:
         channel.send({"code": error.code.value, "message": error.message})
     except MemoryError as error:
@@ -99,17 +122,22 @@ def _decode(channel: Channel, file: BinaryIO, options: DecodingOptions, read: Re
     except OSError as error:
         channel.send({"code": FailureCode.READ_ERROR.value, "message": f"{type(error).__name__}: {error.strerror}"})
     finally:
-        buffer.close()
+        buffers.close()
 
 
-def _limit(options: DecodingOptions) -> None:
-    """Sets the system's limits on this process for the next video; values too large for the system are ignored."""
-    with contextlib.suppress(ValueError, OSError, OverflowError):  # not every system has every limit
-        resource.setrlimit(resource.RLIMIT_DATA, (options.max_memory_bytes + _SPARE_BYTES, resource.RLIM_INFINITY))
+def _limit_processor_time(options: DecodingOptions) -> None:
+    """Limits the processor time of this process for the next video; a value too large for the system is ignored."""
     spent_sec = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     allowed_sec = (options.timeout_sec + options.max_sec) * options.decoder_threads * 20 + _SPARE_CPU_SEC
     with contextlib.suppress(ValueError, OSError, OverflowError):
         resource.setrlimit(resource.RLIMIT_CPU, (int(spent_sec + allowed_sec), resource.RLIM_INFINITY))
+
+
+def _warm_up(read: Reader) -> None:
+    """Reads a video and a file that is none."""
+    for content in (_WARM_UP_VIDEO, b"no video"):
+        with contextlib.suppress(DecodeError):
+            list(read(io.BytesIO(content), DecodingOptions(chunk_frames=2), allocate_arrays, lambda presented_sec: None))
 
 
 def _exit_with_parent(connection: socket.socket) -> None:
@@ -121,11 +149,12 @@ def _exit_with_parent(connection: socket.socket) -> None:
 
 
 def main(read: Reader = read_video) -> None:
-    """Serves the socket whose descriptor is the first command-line argument."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """Serves the socket that the command line names."""
     connection = socket.socket(fileno=int(sys.argv[1]))
+    _warm_up(read)
+    layers = sandbox.enter(int(sys.argv[2]))
     threading.Thread(target=_exit_with_parent, args=(connection,), daemon=True).start()
-    serve(Channel(connection), read)
+    serve(Channel(connection), layers, read)
 
 
 if __name__ == "__main__":

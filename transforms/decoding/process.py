@@ -1,14 +1,18 @@
 """Decodes videos in a child process, so that whatever a file does to the decoder fails that video only.
 
 Decoders crash, hang and leak memory on bad files, and strangers upload files. So a child process decodes. It is killed when it
-takes too long or too much memory, and the next video gets a new one. The child receives the open file and nothing else: no
-credentials, no name, no URI.
+takes too long or too much memory, and the next video gets a new one. The child receives the open file and memory for frames,
+and nothing else: no credentials, no name, no URI. A file may even take it over. Then the sandbox holds it (`sandbox`), and
+everything that it sends is checked (`validation`).
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
+import logging
+import math
 import os
 import signal
 import socket
@@ -17,13 +21,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from transforms.decoding.channel import Channel, ChannelClosedError, map_memory
+import numpy as np
+
+from transforms.decoding import sandbox, validation
+from transforms.decoding.channel import Channel, ChannelClosedError, InvalidMessageError, make_memory
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError, DecoderStartError, Samples
-from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode
+
+_LOGGER = logging.getLogger(__name__)
 
 SECONDS_PER_VIDEO_SEC = 20.0
 """Seconds that decoding may take per second of video, in addition to `DecodingOptions.timeout_sec`. 8K may take eight."""
@@ -39,6 +47,10 @@ _END_SEC = 5.0
 
 _POLL_SEC = 0.1
 """Seconds between two checks of the child's time and memory."""
+
+_SPARE_BYTES = 512 << 20
+"""Memory that the system grants beyond the limit. This process then sees the limit exceeded before allocations fail, which
+FFmpeg reports as damage."""
 
 _KEPT_VARIABLES = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 """Environment variables that the child gets; none of them leads to credentials."""
@@ -56,6 +68,7 @@ class DecoderProcess:
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
+        self._max_memory_bytes = 0
         self._num_videos = 0
 
     @property
@@ -69,25 +82,31 @@ class DecoderProcess:
         Raises:
           DecodeError: As for `read_video`, or DECODER_CRASHED, DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
           DecoderStartError: No child starts on this machine.
+          OSError: This process has no descriptors or no memory left.
         """
-        channel = self._start()
+        channel = self._start(options)
         is_new, is_silent, is_idle = self._num_videos == 1, True, False
         try:
             file.seek(0)
-            channel.send({"options": dataclasses.asdict(options)}, (file.fileno(),))
-            watchdog = _Watchdog(self._process.pid if self._process else 0, options)
+            memory = _LentMemory(channel, options)
+            memory.lend(2, {"options": dataclasses.asdict(options)}, file.fileno())
+            watchdog, last_sec = _Watchdog(self._process.pid if self._process else 0, options), -math.inf
             while True:
-                message, files = watchdog.wait(channel)
+                message = watchdog.wait(channel)
                 is_silent = False
                 if "code" in message:
                     is_idle = True
-                    raise DecodeError(FailureCode(str(message["code"])), str(message["message"]))
-                samples = _to_samples(message, files, options)
+                    raise validation.to_error(message)
+                samples = validation.to_samples(message, *memory.take_back(), options, last_sec)
                 is_idle = samples.facts is not None
+                last_sec = samples.times_sec[-1]
                 yield samples
                 if is_idle:
                     return
-                channel.send({"more": True})
+                memory.lend(1, {"more": True})
+        except InvalidMessageError as error:
+            is_idle = False
+            raise DecodeError(FailureCode.DECODER_CRASHED, f"the decoder answered this file with {error}") from error
         except ChannelClosedError as error:
             if is_new or not is_silent:
                 raise self._explain_end() from error
@@ -109,18 +128,19 @@ class DecoderProcess:
         self._process = self._channel = None
         self._num_videos = 0
 
-    def _start(self) -> Channel:
-        """Returns the channel to the child; starts a child if there is none, or if the last one has ended."""
-        if self._channel is not None and self._channel.is_closed():
+    def _start(self, options: DecodingOptions) -> Channel:
+        """Returns the channel to the child; starts a child if there is none, or one that has ended or has another limit."""
+        if self._channel is not None and (self._channel.is_closed() or self._max_memory_bytes != options.max_memory_bytes):
             self.close()
         if self._process is None or self._channel is None:
+            sandbox.hide_this_process()
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             for end in (ours, theirs):
                 end.setblocking(True)  # a default timeout, which Beam's file system sets, makes sockets non-blocking
             with theirs:
                 os.set_inheritable(theirs.fileno(), True)
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", self._module, str(theirs.fileno())],
+                    [sys.executable, "-m", self._module, str(theirs.fileno()), str(options.max_memory_bytes + _SPARE_BYTES)],
                     cwd=os.sep,  # Python would import modules from the current folder, which may be full of uploads
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
@@ -128,7 +148,7 @@ class DecoderProcess:
                     env=_environment(),
                     start_new_session=True,
                 )
-            self._channel = Channel(ours)
+            self._channel, self._max_memory_bytes = Channel(ours, takes_files=False), options.max_memory_bytes
             self._await_start(self._channel)
         self._num_videos += 1
         return self._channel
@@ -137,10 +157,11 @@ class DecoderProcess:
         """Waits until the child is ready, so that its start does not count as a video's time."""
         channel.connection.settimeout(_START_SEC)
         try:
-            channel.receive()
+            message, _ = channel.receive()
         except (ChannelClosedError, TimeoutError) as error:
             self.close()
             raise DecoderStartError from error
+        _LOGGER.debug("A decoder process runs in a sandbox of these layers: %s", ", ".join(message["layers"]))
         channel.connection.settimeout(None)
 
     def _explain_end(self) -> DecodeError:
@@ -148,14 +169,41 @@ class DecoderProcess:
         try:
             status = self._process.wait(_END_SEC) if self._process else 0
         except subprocess.TimeoutExpired:
-            message = "the decoder's frames do not arrive; most likely this process has too many open files"
-            return DecodeError(FailureCode.READ_ERROR, message)
+            return DecodeError(FailureCode.DECODER_CRASHED, "the decoder closed its connection and did not end")
         if status == -signal.SIGKILL:
             return DecodeError(FailureCode.DECODE_OUT_OF_MEMORY, "the system killed the decoder, most likely for its memory")
         if status == -signal.SIGXCPU:
             return DecodeError(FailureCode.DECODE_TIMEOUT, "the decoder took more processor time than any video may")
         how = signal.Signals(-status).name if status < 0 else f"exit code {status}"
         return DecodeError(FailureCode.DECODER_CRASHED, f"the decoder crashed on this file ({how})")
+
+
+class _LentMemory:
+    """Memory for frames and times that the child fills, in the order in which it was lent."""
+
+    def __init__(self, channel: Channel, options: DecodingOptions) -> None:
+        self._channel = channel
+        self._num_frames = options.chunk_frames
+        self._lent: collections.deque[tuple[np.ndarray, np.ndarray]] = collections.deque()
+
+    def lend(self, num_chunks: int, message: dict[str, Any], *files: int) -> None:
+        """Sends a message with files and new memory for chunks; raises ChannelClosedError or OSError."""
+        made: list[int] = []
+        try:
+            for _ in range(num_chunks):
+                file, frames, times_sec = make_memory(self._num_frames)
+                made.append(file)
+                self._lent.append((frames, times_sec))
+            self._channel.send(message, (*files, *made))
+        finally:
+            for file in made:
+                os.close(file)
+
+    def take_back(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the arrays that were lent first; raises InvalidMessageError if none are lent."""
+        if not self._lent:
+            raise InvalidMessageError("more frames than there is memory for")
+        return self._lent.popleft()
 
 
 class _Watchdog:
@@ -167,29 +215,30 @@ class _Watchdog:
         self._waited_sec = 0.0
         self._presented_sec = 0.0
 
-    def wait(self, channel: Channel) -> tuple[dict[str, object], list[int]]:
-        """Returns the child's next message that is not only progress, with its files.
+    def wait(self, channel: Channel) -> dict[str, Any]:
+        """Returns the child's next message that is not only progress.
 
         Only time spent in this call counts: a child that has decoded in advance waits until its samples are taken.
 
         Raises:
           DecodeError: DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
           ChannelClosedError: The child has ended.
+          InvalidMessageError: The child sent something that is no message.
         """
         quiet_since_sec = started_sec = time.monotonic()
         channel.connection.settimeout(_POLL_SEC)
         while True:
             try:
-                message, files = channel.receive()
+                message, _ = channel.receive()
             except TimeoutError:
                 self._check(time.monotonic() - quiet_since_sec, time.monotonic() - started_sec)
                 continue
             if "presented_sec" not in message:
                 self._waited_sec += time.monotonic() - started_sec
                 channel.connection.settimeout(None)
-                return message, files
+                return message
             quiet_since_sec = time.monotonic()
-            self._presented_sec = float(message["presented_sec"])
+            self._presented_sec = validation.to_presented_sec(message, self._options)
             self._check(0.0, time.monotonic() - started_sec)
 
     def _check(self, quiet_sec: float, waiting_sec: float) -> None:
@@ -210,29 +259,21 @@ class _Watchdog:
             )
 
 
-def _to_samples(message: dict[str, object], files: list[int], options: DecodingOptions) -> Samples:
-    """Returns samples in the memory that the child shares, without copying them."""
-    try:
-        frames, times_sec = map_memory(files[0], options.chunk_frames)
-    finally:
-        for file in files:
-            os.close(file)
-    num_frames, facts = int(str(message["num_frames"])), message["facts"]
-    return Samples(frames[:num_frames], times_sec[:num_frames], VideoFacts(**facts) if isinstance(facts, dict) else None)
-
-
 def _memory_bytes(pid: int) -> int:
-    """Returns a process's private memory in bytes; 0 where the system does not report it."""
+    """Returns a process's memory in bytes, its own and shared, but not the code; 0 where the system does not report it."""
     try:
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) << 10
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        pass
-    return 0
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in status if line.startswith(("RssAnon:", "RssShmem:")))
 
 
 def _environment() -> dict[str, str]:
     """Returns the child's environment, in which it imports the same modules as this process."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    return {**kept, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OPENBLAS_NUM_THREADS": "1",  # or NumPy starts threads, which the sandbox would not hold
+    }

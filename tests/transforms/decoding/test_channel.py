@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from transforms.decoding.channel import Channel, ChannelClosedError, make_memory, map_memory
+from transforms.decoding.channel import Channel, ChannelClosedError, InvalidMessageError, make_memory, map_memory
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_the_end_of_the_other_process_is_an_error(channels):
 def test_an_invalid_message_is_refused(channels):
     ours, theirs = channels
     ours.connection.sendall(b"\xff" * 8)
-    with pytest.raises(ChannelClosedError, match="Received: 4,294,967,295"):
+    with pytest.raises(InvalidMessageError, match="Received: 4,294,967,295"):
         theirs.receive()
 
 
@@ -64,3 +64,12 @@ def test_memory_is_shared():
     os.close(file)
     frames[2], times_sec[2] = 7, 0.5
     assert (theirs.shape, theirs[2].min(), their_times_sec[2]) == ((3, 112, 112, 3), 7, 0.5)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs Linux")
+@pytest.mark.parametrize("size", [0, 1, 1 << 20])
+def test_the_size_of_shared_memory_cannot_be_changed(size):
+    file, _, _ = make_memory(3)
+    with pytest.raises(PermissionError):
+        os.ftruncate(file, size)
+    os.close(file)

@@ -1,6 +1,5 @@
 """Whatever a file does to a decoder fails that video only, and the next one is read as usual."""
 
-import contextlib
 import dataclasses
 import os
 import signal
@@ -15,6 +14,7 @@ import pytest
 
 from tests.support.videos import draw_video, number_of
 from transforms.decoding import process as decoder_process
+from transforms.decoding.channel import make_memory
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
 from transforms.decoding.reader import read_video
@@ -41,6 +41,22 @@ def faulty():
     decoder.close()
 
 
+@pytest.fixture
+def hostile():
+    decoder = DecoderProcess("tests.support.hostile_decoder_child")
+    yield decoder
+    decoder.close()
+
+
+def attack(decoder, folder, name, argument=b"", options=OPTIONS):
+    """Returns the error of a video that takes the decoder over; see `tests.support.hostile_decoder_child`."""
+    (folder / "bad.mp4").write_bytes(b"ATTACK " + name + b"\n" + argument)
+    with pytest.raises(DecodeError) as caught:
+        read(decoder, folder / "bad.mp4", options)
+    assert "\n" not in caught.value.message
+    return caught.value
+
+
 def read(decoder, path, options=OPTIONS):
     with open(path, "rb") as file:
         return list(decoder.read(file, options))
@@ -53,14 +69,6 @@ def is_running(pid):
     except FileNotFoundError:
         return False
     return status != "Z"
-
-
-def open_files(pid):
-    found = []
-    for path in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed in the meantime
-            found.append(os.readlink(path))
-    return found
 
 
 def wait_until(condition, timeout_sec=20.0):
@@ -141,6 +149,41 @@ def test_a_fault_is_reported_and_the_next_video_is_read(faulty, clip, tmp_path, 
     assert faulty.pid != pid
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 500_000,
+        b'[4, {"presented_sec": 1.0}]',
+        b'[0, {"presented_sec": NaN}]',
+        b'[0, {"code": ["GONE"], "message": ""}]',
+        b'[0, {"num_frames": 51, "facts": null}]',
+        b'[0, {"surprise": 1}]',
+    ],
+    ids=["no JSON", "files", "no number", "no code", "too many frames", "unknown"],
+)
+def test_an_impossible_answer_fails_its_video_and_ends_the_process(hostile, clip, tmp_path, content):
+    read(hostile, clip)
+    pid = hostile.pid
+    error = attack(hostile, tmp_path, b"send", content)
+    assert (error.code, error.message[:35]) == (FailureCode.DECODER_CRASHED, "the decoder answered this file with")
+    assert not is_running(pid)
+    assert sum(len(samples.frames) for samples in read(hostile, clip)) == 80
+
+
+def test_files_that_the_process_sends_are_not_taken(hostile, clip, tmp_path):
+    read(hostile, clip)
+    before = os.listdir("/proc/self/fd")
+    attack(hostile, tmp_path, b"send_files")
+    assert len(os.listdir("/proc/self/fd")) < len(before) + 50
+
+
+def test_shared_memory_counts_towards_the_limit(hostile, clip, tmp_path):
+    options = dataclasses.replace(OPTIONS, max_memory_bytes=300 << 20)
+    error = attack(hostile, tmp_path, b"take_memory", options=options)
+    assert error.code is FailureCode.DECODE_OUT_OF_MEMORY
+    assert sum(len(samples.frames) for samples in read(hostile, clip, options)) == 80
+
+
 def test_a_process_that_ended_between_two_videos_is_replaced(decoder, clip):
     read(decoder, clip)
     pid = decoder.pid
@@ -168,15 +211,14 @@ def test_the_time_of_the_caller_does_not_count_towards_the_timeout(decoder, clip
     assert total == 80
 
 
-def test_frames_are_decoded_in_advance_within_bounds(decoder, tmp_path):
+def test_memory_for_frames_is_made_for_one_chunk_in_advance(decoder, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(decoder_process, "make_memory", lambda frames: made.append(frames) or make_memory(frames))
     path = draw_video(tmp_path / "long.mp4", 600)
     with open(path, "rb") as file:
-        samples = decoder.read(file, DecodingOptions(chunk_frames=100))
-        next(samples)
-        time.sleep(1.0)
-        maps = Path(f"/proc/{decoder.pid}/maps").read_text()
-        assert maps.count("repcount-frames") <= 3
-        assert len(list(samples)) == 5
+        for number, _ in enumerate(decoder.read(file, DecodingOptions(chunk_frames=100)), start=1):
+            assert made == [100] * (number + 1)
+    assert number == 6
 
 
 @pytest.mark.parametrize("fault", ["HANG", "SPIN"])
@@ -187,7 +229,7 @@ def test_a_process_ends_with_its_parent(tmp_path, fault):
         "from transforms.decoding.process import DecoderProcess\n"
         "from transforms.decoding.options import DecodingOptions\n"
         "decoder = DecoderProcess('tests.support.faulty_decoder_child')\n"
-        "decoder._start(); print(decoder.pid, flush=True)\n"
+        "decoder._start(DecodingOptions()); print(decoder.pid, flush=True)\n"
         "list(decoder.read(open(sys.argv[1], 'rb'), DecodingOptions()))\n"
     )
     parent = subprocess.Popen(
@@ -215,12 +257,11 @@ def test_the_process_imports_nothing_from_the_current_folder(clip, tmp_path):
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "80\n"
 
 
-def test_frames_that_cannot_be_received_fail_the_video_without_a_hang(clip):
+def test_a_process_without_free_descriptors_gets_an_error_and_does_not_hang(clip):
     script = (
         "import os, resource, sys\n"
         "from transforms.decoding.process import DecoderProcess\n"
         "from transforms.decoding.options import DecodingOptions\n"
-        "from transforms.decoding.samples import DecodeError\n"
         "samples = DecoderProcess().read(open(sys.argv[1], 'rb'), DecodingOptions(chunk_frames=20))\n"
         "next(samples)\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
@@ -228,11 +269,11 @@ def test_frames_that_cannot_be_received_fail_the_video_without_a_hang(clip):
         "    while True: os.open(os.devnull, os.O_RDONLY)\n"
         "except OSError: pass\n"
         "try: list(samples)\n"
-        "except DecodeError as error: print(error.code.value)\n"
+        "except OSError as error: print(error.strerror)\n"
     )
     command = [sys.executable, "-c", script, str(clip)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
-    assert ended.stdout == "READ_ERROR\n"
+    assert ended.stdout == "Too many open files\n"
 
 
 def test_infinite_limits_are_accepted(decoder, clip):
@@ -240,15 +281,17 @@ def test_infinite_limits_are_accepted(decoder, clip):
     assert sum(len(samples.frames) for samples in read(decoder, clip, options)) == 80
 
 
-def test_the_process_has_no_credentials_and_no_files_of_its_parent(decoder, clip, monkeypatch):
+def test_the_process_has_no_credentials_and_no_files_of_its_parent(hostile, clip, tmp_path, monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/secret.json")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with open(clip, "rb") as secret:
-        read(decoder, clip)
-        variables = Path(f"/proc/{decoder.pid}/environ").read_bytes().split(b"\0")
-        names = {variable.split(b"=")[0].decode() for variable in variables if variable}
-        assert names <= {*decoder_process._KEPT_VARIABLES, "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
-        wait_until(lambda: secret.name not in open_files(decoder.pid))  # it closes the video after it has sent the last frames
+        read(hostile, clip)
+        names = attack(hostile, tmp_path, b"tell_variables").message.split()
+        assert "PATH" in names
+        assert set(names) <= {*decoder_process._KEPT_VARIABLES, "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "OPENBLAS_NUM_THREADS"}
+        inodes = attack(hostile, tmp_path, b"tell_files").message.split()
+        assert str(os.stat(tmp_path / "bad.mp4").st_ino) in inodes
+        assert str(os.fstat(secret.fileno()).st_ino) not in inodes
 
 
 def test_a_default_socket_timeout_does_not_reach_the_process(decoder, clip):
