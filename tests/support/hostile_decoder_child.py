@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import importlib
 import mmap
 import os
 import resource
@@ -89,6 +90,11 @@ def tell(words):
     raise DecodeError(FailureCode.READ_ERROR, " ".join(map(str, words)))
 
 
+def load(*names):
+    for name in names:
+        importlib.import_module(name)
+
+
 def own_a_terminal():
     if os.fstat(2).st_rdev != os.makedev(1, 3):
         return
@@ -134,6 +140,7 @@ ATTACKS = {
     "own_a_terminal": own_a_terminal,
     "start_thread": start_thread,
     "send_files": send_files,
+    "load": load,
     "tell_variables": lambda: tell(os.environ),
     "tell_files": lambda: tell(os.fstat(number).st_ino for number in open_descriptors()),
 }

@@ -11,8 +11,10 @@ import base64
 import collections
 import contextlib
 import dataclasses
+import importlib
 import io
 import os
+import pkgutil
 import resource
 import select
 import socket
@@ -22,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+import av
 import numpy as np
 
 from transforms.decoding import sandbox
@@ -121,6 +124,10 @@ def _decode(channel: Channel, file: BinaryIO, buffers: FrameBuffers, options: De
         channel.send({"code": FailureCode.DECODE_OUT_OF_MEMORY.value, "message": describe_error(error)})
     except OSError as error:
         channel.send({"code": FailureCode.READ_ERROR.value, "message": f"{type(error).__name__}: {error.strerror}"})
+    except ChannelClosedError:
+        raise
+    except Exception as error:  # nobody sees this process's traceback
+        channel.send({"code": FailureCode.DECODER_CRASHED.value, "message": describe_error(error)})
     finally:
         buffers.close()
 
@@ -134,7 +141,10 @@ def _limit_processor_time(options: DecodingOptions) -> None:
 
 
 def _warm_up(read: Reader) -> None:
-    """Reads a video and a file that is none."""
+    """Loads all of PyAV, which imports parts of itself when a file needs them; then reads a video, and a file that is none."""
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if module.name.rpartition(".")[2] != "__main__":
+            importlib.import_module(module.name)
     for content in (_WARM_UP_VIDEO, b"no video"):
         with contextlib.suppress(DecodeError):
             list(read(io.BytesIO(content), DecodingOptions(chunk_frames=2), allocate_arrays, lambda presented_sec: None))

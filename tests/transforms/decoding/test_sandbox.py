@@ -3,12 +3,14 @@
 import errno
 import logging
 import os
+import pkgutil
 import platform
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import av
 import pytest
 
 from transforms.decoding import sandbox
@@ -111,6 +113,11 @@ class TestInsideTheDecoder:
 
     def test_threads_can_be_started(self, hostile, tmp_path):
         assert attack(hostile, tmp_path / "a.mp4", "start_thread") == "done"
+
+    def test_no_part_of_ffmpegs_binding_is_loaded_later(self, hostile, tmp_path):
+        names = [module.name for module in pkgutil.walk_packages(av.__path__, "av.") if not module.name.endswith("__main__")]
+        assert len(names) > 30
+        assert attack(hostile, tmp_path / "a.mp4", "load", *names) == "done"
 
     def test_a_video_is_decoded_after_all_that(self, hostile, clip):
         with open(clip, "rb") as file:
