@@ -161,7 +161,7 @@ class DecoderProcess:
         except (ChannelClosedError, TimeoutError) as error:
             self.close()
             raise DecoderStartError from error
-        _LOGGER.debug("A decoder process runs in a sandbox of these layers: %s", ", ".join(message["layers"]))
+        _LOGGER.info("A decoder process runs in a sandbox of these layers: %s", ", ".join(message["layers"]))
         channel.connection.settimeout(None)
 
     def _explain_end(self) -> DecodeError:

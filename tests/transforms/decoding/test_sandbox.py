@@ -124,9 +124,9 @@ class TestInsideTheDecoder:
             assert sum(len(samples.frames) for samples in hostile.read(file, OPTIONS)) == 80
 
 
-def test_one_debug_line_names_the_layers(clip, caplog):
+def test_one_line_names_the_layers(clip, caplog):
     decoder = DecoderProcess()
-    with caplog.at_level(logging.DEBUG, "transforms.decoding.process"), open(clip, "rb") as file:
+    with caplog.at_level(logging.INFO, "transforms.decoding.process"), open(clip, "rb") as file:
         list(decoder.read(file, OPTIONS))
         file.seek(0)
         list(decoder.read(file, OPTIONS))
