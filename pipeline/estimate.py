@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -14,9 +15,9 @@ from pipeline.machines import core_count_fps
 from pipeline.run_config import RunConfig, SourceConfig
 from transforms.left_out import LeftOutAccount, left_out_line
 from transforms.matching import batched, match_objects
-from transforms.records import VideoRef
-from transforms.warehouse import sql
-from transforms.warehouse.base import Pace
+from transforms.records import SelectionTotals, VideoRef
+from transforms.warehouse.base import Pace, selection_totals
+from transforms.warehouse.parquet import TableWriter
 from transforms.warehouse.rows import Provenance, listing_batch
 from transforms.warehouse.schema import LISTING
 
@@ -34,9 +35,9 @@ _TYPICAL_FPS = 30.0
 """Frame rate in the estimate of worker-hours."""
 
 _TABLES = """\
-CREATE TABLE done (video_uri VARCHAR, video_generation BIGINT);
 CREATE TABLE known (video_uri VARCHAR, video_generation BIGINT, duration_sec DOUBLE);
-CREATE TABLE listing (video_uri VARCHAR, video_generation BIGINT, video_updated TIMESTAMPTZ, size_bytes BIGINT)"""
+CREATE TABLE listing (video_uri VARCHAR, video_generation BIGINT, video_updated TIMESTAMPTZ, size_bytes BIGINT);
+CREATE TABLE to_do AS FROM listing"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,83 +92,108 @@ class Estimate:
 
 
 def estimate(config: RunConfig, provenance: Provenance) -> Estimate:
-    """Returns the estimate of a run, from a listing of its videos and the rows in the tables; writes nothing.
+    """Returns the estimate of a run, from a listing of its videos and the rows in the tables; changes no table.
+
+    The listing is staged as that of a run is, so that the database joins it with its own rows. It is deleted at the end.
 
     Raises:
       WarehouseError: The tables cannot be read.
       BeamIOError: An input cannot be listed.
     """
-    selection = config.source.selection
-    warehouse = config.warehouse
-    key = {"model": provenance.model_key, "options_hash": provenance.options_hash}
-    requeue = {"requeue": list(selection.requeue)} if selection.requeue else {}
-    pace = Pace(0, 0.0, 0.0, 0.0)
+    account = LeftOutAccount()
+    pace = Pace({}, 0.0, 0.0)
     with duckdb.connect() as database:
         database.execute(_TABLES)
-        if warehouse.is_ready():
-            if selection.new_only:
-                done = warehouse.query(sql.done_videos(warehouse.dialect, selection), key | requeue)
-                _insert(database, "done", done)
-            _insert(database, "known", warehouse.query(sql.durations(warehouse.dialect), {}))
-            pace = warehouse.pace(provenance.model_key)
-        account = LeftOutAccount()
-        _insert_listing(database, config.source, account)
+        if config.warehouse.is_ready():
+            totals = _select_new(database, config, provenance, account)
+            pace = config.warehouse.pace(provenance.model_key)
+        else:
+            totals = _select_all(database, config.source, account)
         for lost in account.lost:
             _LOGGER.error("%s", lost)
-        return dataclasses.replace(_sum_up(database, config, pace), left_out=account.numbers)
+        return dataclasses.replace(_sum_up(database, config, totals, pace), left_out=account.numbers)
 
 
-def _sum_up(database: duckdb.DuckDBPyConnection, config: RunConfig, pace: Pace) -> Estimate:
+def _select_new(
+    database: duckdb.DuckDBPyConnection, config: RunConfig, provenance: Provenance, account: LeftOutAccount
+) -> SelectionTotals:
+    """Fills `to_do` and `known` as the warehouse selects."""
+    warehouse, selection = config.warehouse, config.source.selection
+    writer = TableWriter(warehouse.staging_folder(provenance.run_id), LISTING)
+    try:
+        for listed in batched(_listed(config.source, account), _BATCH_ROWS):
+            writer.write(listing_batch(listed))
+        files = writer.close()
+        totals, videos = warehouse.select(provenance, files, selection)
+        for batch in batched(videos, _BATCH_ROWS):
+            _insert_videos(database, "to_do", batch)
+        if files:
+            for rows in batched(warehouse.durations(provenance, files, selection), _BATCH_ROWS):
+                columns = [pa.array(column) for column in zip(*rows, strict=True)]
+                _append(database, "known", pa.table(columns, names=["video_uri", "video_generation", "duration_sec"]))
+        return totals
+    finally:
+        writer.discard()
+        warehouse.remove_staging(provenance.run_id)
+
+
+def _select_all(database: duckdb.DuckDBPyConnection, source: SourceConfig, account: LeftOutAccount) -> SelectionTotals:
+    """Fills `to_do` with all listed videos up to the limit, since there are no tables that could have some."""
+    for listed in batched(_listed(source, account), _BATCH_ROWS):
+        _insert_videos(database, "listing", listed)
+    database.execute("CREATE TABLE different AS SELECT DISTINCT ON (video_uri, video_generation) * FROM listing")
     database.execute(
-        "CREATE TABLE to_do AS SELECT DISTINCT ON (video_uri, video_generation) * FROM listing "
-        "ANTI JOIN done USING (video_uri, video_generation)"
+        "INSERT INTO to_do FROM different ORDER BY video_updated, video_uri, video_generation LIMIT $limit",
+        {"limit": source.selection.limit or sys.maxsize},
     )
-    ((listed,),) = database.execute("SELECT COUNT(DISTINCT (video_uri, video_generation)) FROM listing").fetchall()
-    ((to_do,),) = database.execute("SELECT COUNT(*) FROM to_do").fetchall()
-    limit = config.source.selection.limit
-    videos = to_do if limit is None else min(to_do, limit)
-    ((size_bytes, known_videos, known_bytes, known_sec),) = database.execute(
-        """
-        SELECT COALESCE(SUM(size_bytes), 0), COUNT(duration_sec),
-          COALESCE(SUM(size_bytes) FILTER (duration_sec IS NOT NULL), 0), COALESCE(SUM(duration_sec), 0)
-        FROM (SELECT * FROM to_do ORDER BY video_updated, video_uri, video_generation LIMIT $limit)
-        LEFT JOIN (SELECT video_uri, video_generation, MAX(duration_sec) AS duration_sec FROM known GROUP BY ALL)
-        USING (video_uri, video_generation)
-        """,
-        {"limit": videos},
+    ((listed_videos,),) = database.execute("SELECT COUNT(*) FROM different").fetchall()
+    return selection_totals(listed_videos, listed_videos, source.selection.limit)
+
+
+def _sum_up(database: duckdb.DuckDBPyConnection, config: RunConfig, totals: SelectionTotals, pace: Pace) -> Estimate:
+    join = "to_do LEFT JOIN known USING (video_uri, video_generation)"
+    ((size_bytes, known_videos, known_sec),) = database.execute(
+        f"SELECT COALESCE(SUM(size_bytes), 0), COUNT(duration_sec), COALESCE(SUM(duration_sec), 0) FROM {join}"
     ).fetchall()
-    bytes_per_sec = pace.size_bytes / pace.duration_sec if pace.duration_sec else _TYPICAL_BYTES_PER_SEC
+    unknown_bytes = database.execute(
+        f"SELECT CAST(FLOOR(LN(size_bytes) / LN(2)) AS BIGINT) AS size_class, SUM(size_bytes) FROM {join} "
+        "WHERE duration_sec IS NULL AND size_bytes > 0 GROUP BY size_class"
+    ).fetchall()
+    unknown_sec = sum(int(total) / _bytes_per_sec(pace, size_class) for size_class, total in unknown_bytes)
     return Estimate(
-        videos=videos,
-        skipped=listed - to_do,
-        left=to_do - videos,
+        videos=totals.selected,
+        skipped=totals.skipped,
+        left=totals.left,
         size_bytes=int(size_bytes),
         known_videos=known_videos,
         known_sec=known_sec,
-        video_sec=known_sec + (int(size_bytes) - int(known_bytes)) / bytes_per_sec,
+        video_sec=known_sec + unknown_sec,
         pace=pace.run_video_sec / pace.run_wall_sec if pace.run_wall_sec else None,
         typical_speed=_WORKER_CORES * core_count_fps(config.model.name) / _TYPICAL_FPS,
     )
 
 
-def _insert(database: duckdb.DuckDBPyConnection, table: str, rows: Iterable[tuple[object, ...]]) -> None:
-    for batch in batched(rows, _BATCH_ROWS):
-        columns = [pa.array(column) for column in zip(*batch, strict=True)]
-        _append(database, table, pa.table(columns, names=[f"column_{number}" for number in range(len(columns))]))
+def _bytes_per_sec(pace: Pace, size_class: int) -> float:
+    """Returns the mean bytes per second of counted videos of a similar size: of the nearest class that has any."""
+    if not pace.bytes_per_sec:
+        return _TYPICAL_BYTES_PER_SEC
+    return pace.bytes_per_sec[min(pace.bytes_per_sec, key=lambda known: (abs(known - size_class), known))]
 
 
-def _insert_listing(database: duckdb.DuckDBPyConnection, source: SourceConfig, account: LeftOutAccount) -> None:
-    listed = itertools.chain.from_iterable(_list(source, pattern, account) for pattern in source.patterns)
-    for videos in batched(listed, _BATCH_ROWS):
-        rows = pa.Table.from_batches([listing_batch(videos)], LISTING.arrow_schema)
-        rows = rows.select(["video_uri", "video_generation", "video_updated"])
-        _append(database, "listing", rows.append_column("size_bytes", pa.array([video.size_bytes for video in videos])))
+def _insert_videos(database: duckdb.DuckDBPyConnection, table: str, videos: Sequence[VideoRef]) -> None:
+    rows = pa.Table.from_batches([listing_batch(videos)], LISTING.arrow_schema)
+    rows = rows.select(["video_uri", "video_generation", "video_updated"])
+    _append(database, table, rows.append_column("size_bytes", pa.array([video.size_bytes for video in videos])))
 
 
 def _append(database: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
     database.register("batch", rows)
     database.execute(f"INSERT INTO {table} SELECT * FROM batch")
     database.unregister("batch")
+
+
+def _listed(source: SourceConfig, account: LeftOutAccount) -> Iterator[VideoRef]:
+    return itertools.chain.from_iterable(_list(source, pattern, account) for pattern in source.patterns)
 
 
 def _list(source: SourceConfig, pattern: str, account: LeftOutAccount) -> Iterator[VideoRef]:

@@ -1,5 +1,6 @@
 """An estimate says what a run would count, from the listing and the tables, and writes nothing."""
 
+import dataclasses
 import datetime
 
 import duckdb
@@ -43,7 +44,8 @@ def estimate_run(folder, warehouse, **selection):
 
 def commit_count(folder, warehouse, name):
     (video,) = list_objects(f"{folder}/{name}")
-    commit(warehouse, make_provenance("before"), make_video_count(video.uri, video.generation))
+    counted = dataclasses.replace(make_video_count(), video=dataclasses.replace(video, size_bytes=12_345))
+    commit(warehouse, make_provenance("before"), counted)
 
 
 def test_without_tables_every_video_would_be_counted_and_no_file_is_created(folder, warehouse):
@@ -79,6 +81,40 @@ def test_the_duration_of_a_video_counted_before_is_known(folder, warehouse):
     commit_count(folder, warehouse, "a.mp4")
     found = estimate_run(folder, warehouse, new_only=False)
     assert (found.videos, found.skipped, found.known_videos, found.known_sec) == (3, 0, 1, 10.0)
+
+
+def test_a_video_takes_as_long_as_counted_videos_of_its_size(folder, warehouse):
+    small, large = make_video_count("small"), make_video_count("large")  # 12,345 bytes and 10 s each
+    large = dataclasses.replace(large, video=dataclasses.replace(large.video, size_bytes=1_000_000))
+    commit(warehouse, make_provenance("before"), small, large)
+    for name in ("a.mp4", "b.mp4"):
+        (folder / name).unlink()
+    (folder / "c.mp4").write_bytes(b"x" * 16_000)
+    assert estimate_run(folder, warehouse).video_sec == pytest.approx(16_000 / (12_345 / 10.0))
+
+
+def test_videos_in_the_tables_that_are_not_listed_are_not_read(folder, warehouse, monkeypatch):
+    commit(warehouse, make_provenance("before"), *(make_video_count(f"old/{number}") for number in range(50)))
+    commit_count(folder, warehouse, "a.mp4")
+    rows = []
+    for name in ("query", "durations"):
+        read = getattr(DuckDBWarehouse, name)
+
+        def record(*arguments, read=read):
+            for row in read(*arguments):
+                rows.append(row)
+                yield row
+
+        monkeypatch.setattr(DuckDBWarehouse, name, record)
+    assert estimate_run(folder, warehouse).skipped == 1
+    assert 0 < len(rows) < 10
+
+
+def test_nothing_stays_staged(folder, warehouse):
+    commit_count(folder, warehouse, "a.mp4")
+    before = sorted(path.name for path in folder.iterdir())
+    estimate_run(folder, warehouse)
+    assert sorted(path.name for path in folder.iterdir()) == before
 
 
 def test_tables_with_outdated_descriptions_are_read_all_the_same(folder, warehouse):

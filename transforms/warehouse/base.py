@@ -37,14 +37,12 @@ class Pace:
     """Sizes of counted videos and speed of earlier runs, from which the next run is estimated.
 
     Attributes:
-      size_bytes: Total size in bytes of all counted videos.
-      duration_sec: Total duration in seconds of all counted videos.
+      bytes_per_sec: Mean bytes per second of all counted videos of a size class. Class n has 2**n to 2**(n + 1) - 1 bytes.
       run_video_sec: Seconds of video counted by all runs with the model.
       run_wall_sec: Wall time in seconds of all runs with the model.
     """
 
-    size_bytes: int
-    duration_sec: float
+    bytes_per_sec: Mapping[int, float]
     run_video_sec: float
     run_wall_sec: float
 
@@ -145,6 +143,21 @@ class Warehouse(abc.ABC):
         """
 
     @abc.abstractmethod
+    def durations(
+        self, provenance: Provenance, files: Collection[StagedFile], selection: Selection
+    ) -> Iterator[tuple[str, int, float]]:
+        """Yields URI, version and seconds of those videos that any model has counted, among those to count without the limit.
+
+        Args:
+          provenance: The run, as in `select`.
+          files: The staged listing, at least one file.
+          selection: Which of the listed videos to count.
+
+        Raises:
+          WarehouseError: The tables cannot be read, or the files lack rows.
+        """
+
+    @abc.abstractmethod
     def commit(
         self, provenance: Provenance, files: Collection[StagedFile], *, listed: int, skipped: int, run_ended: datetime.datetime
     ) -> RunTotals:
@@ -216,9 +229,9 @@ class Warehouse(abc.ABC):
 
     def pace(self, model: str) -> Pace:
         """Returns the sizes of all counted videos, and the speed of earlier runs with a model."""
-        ((size_bytes, duration_sec),) = self.query(sql.sizes(self.dialect), {})
+        rates = {int(size_class): rate for size_class, rate in self.query(sql.bytes_per_sec(self.dialect), {})}
         ((video_sec, wall_sec),) = self.query(sql.run_times(self.dialect), {"model": model})
-        return Pace(int(size_bytes), duration_sec, video_sec, wall_sec)
+        return Pace(rates, video_sec, wall_sec)
 
     def _read_run(self, run_id: str) -> tuple[RunTotals | None, UploadDates | None]:
         rows = list(self.query(sql.run_totals(self.dialect), {"run_id": run_id}))

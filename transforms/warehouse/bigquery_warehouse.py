@@ -166,10 +166,8 @@ class BigQueryWarehouse(Warehouse):
             return SelectionTotals(0, 0, 0), iter(())
         with one_line_errors(f"new videos cannot be selected from {self.name}"):
             jobs = self._jobs(provenance.run_id)
-            source = jobs.load(LISTING, list(files))
-            dates = check_num_rows(LISTING.name, files, jobs.query(sql.num_rows_by_date(source)))
+            source, dates = _load_listing(jobs, files, selection)
             parameters = sql.selection_parameters(provenance, selection, dates)
-            source = sql.in_slice(source, selection.part)
             ((listed,),) = jobs.query(sql.num_listed(jobs.dialect, source))
             selected = f"`{jobs.create_staging(SELECTED)}`"
             to_do = sql.to_do(jobs.dialect, source, selection)
@@ -179,6 +177,16 @@ class BigQueryWarehouse(Warehouse):
         coder = VideoRefCoder()
         videos = (coder.decode(video.encode("ascii")) for (video,) in rows)
         return selection_totals(listed, num_selected, selection.limit), videos
+
+    def durations(
+        self, provenance: Provenance, files: Collection[StagedFile], selection: Selection
+    ) -> Iterator[tuple[str, int, float]]:
+        """Yields what is known of videos to count, by a join in BigQuery: see `Warehouse.durations`."""
+        with one_line_errors(f"durations cannot be read from {self.name}"):
+            jobs = self._jobs(provenance.run_id)
+            source, dates = _load_listing(jobs, files, selection)
+            parameters = sql.selection_parameters(provenance, selection, dates) | {"dates": dates}
+            yield from jobs.query(sql.durations(jobs.dialect, source, selection), parameters)
 
     def commit(
         self, provenance: Provenance, files: Collection[StagedFile], *, listed: int, skipped: int, run_ended: datetime.datetime
@@ -352,6 +360,13 @@ class _Staged:
     source: str
     num_rows: int
     dates: tuple[datetime.date, ...]
+
+
+def _load_listing(jobs: Jobs, files: Collection[StagedFile], selection: Selection) -> tuple[str, list[datetime.date]]:
+    """Loads a staged listing, unless the run has loaded it; returns SQL for the rows of the slice, and all upload dates."""
+    source = jobs.load(LISTING, list(files))
+    dates = check_num_rows(LISTING.name, files, jobs.query(sql.num_rows_by_date(source)))
+    return sql.in_slice(source, selection.part), dates
 
 
 def _load(jobs: Jobs, table: Table, files: Sequence[StagedFile]) -> _Staged:

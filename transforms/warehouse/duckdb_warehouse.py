@@ -177,6 +177,19 @@ class DuckDBWarehouse(Warehouse):
         totals, videos = self._connected(select, self.lock_timeout_sec)
         return totals, _decoded(videos)
 
+    def durations(
+        self, provenance: Provenance, files: Collection[StagedFile], selection: Selection
+    ) -> Iterator[tuple[str, int, float]]:
+        """Yields what is known of videos to count: see `Warehouse.durations`."""
+
+        def read(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int, float]]:
+            dates = _check_staged(connection, LISTING, files)
+            parameters = sql.selection_parameters(provenance, selection, dates) | {"paths": _patterns(files), "dates": dates}
+            query = sql.durations(DIALECT, sql.in_slice(_FILES, selection.part), selection)
+            return connection.execute(query, parameters).fetchall()
+
+        yield from self._connected(read, self.lock_timeout_sec)
+
     def commit(
         self, provenance: Provenance, files: Collection[StagedFile], *, listed: int, skipped: int, run_ended: datetime.datetime
     ) -> RunTotals:

@@ -280,32 +280,24 @@ def num_run_results(dialect: Dialect) -> str:
     return f"SELECT {' + '.join(numbers)}"
 
 
-def done_videos(dialect: Dialect, selection: Selection) -> str:
-    """Returns the query for URI and version of all videos that a selection skips, whenever they were uploaded.
+def durations(dialect: Dialect, source: str, selection: Selection) -> str:
+    """Returns the query for URI, version and seconds of the videos of `to_do` that any model has counted.
 
-    Its parameters are `model` and `options_hash`, and `requeue` if the selection has one.
+    The arguments are those of `to_do`. The parameters are too, and `dates` besides.
     """
-    key = f"done.model = {dialect.parameter('model')} AND done.options_hash = {dialect.parameter('options_hash')}"
-    failed = f"{key} AND done.code NOT {dialect.in_list('requeue')}" if selection.requeue else key
+    key = ("video_uri", "video_generation")
     return (
-        f"SELECT video_uri, video_generation FROM {dialect.table(VIDEO_COUNTS)} AS done WHERE {key}\nUNION ALL\n"
-        f"SELECT video_uri, video_generation FROM {dialect.table(FAILURES)} AS done WHERE {failed}"
+        f"SELECT {dialect.names(key, 'counts')}, MAX(counts.duration_sec) FROM {dialect.table(VIDEO_COUNTS)} AS counts\n"
+        f"JOIN ({to_do(dialect, source, selection)}) AS to_do ON {dialect.same_key('counts', 'to_do', key)}\n"
+        f"WHERE {_on_dates(dialect, 'counts')} AND counts.duration_sec > 0 GROUP BY {dialect.names(key, 'counts')}"
     )
 
 
-def durations(dialect: Dialect) -> str:
-    """Returns the query for URI, version and seconds of every video that any model has counted."""
+def bytes_per_sec(dialect: Dialect) -> str:
+    """Returns the query for the mean bytes per second of the counted videos of each size class: see `Pace`."""
     return (
-        f"SELECT video_uri, video_generation, MAX(duration_sec) FROM {dialect.table(VIDEO_COUNTS)} AS counts "
-        "WHERE duration_sec IS NOT NULL GROUP BY video_uri, video_generation"
-    )
-
-
-def sizes(dialect: Dialect) -> str:
-    """Returns the query for the total bytes and seconds of all counted videos."""
-    return (
-        f"SELECT COALESCE(SUM(size_bytes), 0), COALESCE(SUM(duration_sec), 0.0) FROM {dialect.table(VIDEO_COUNTS)} AS counts "
-        "WHERE duration_sec > 0"
+        f"SELECT CAST(FLOOR(LN(size_bytes) / LN(2)) AS INT64) AS size_class, SUM(size_bytes) / SUM(duration_sec) "
+        f"FROM {dialect.table(VIDEO_COUNTS)} AS counts WHERE duration_sec > 0 AND size_bytes > 0 GROUP BY size_class"
     )
 
 
