@@ -158,6 +158,14 @@ class TestSelection:
         assert self.select(filled, provenance=later_run("c"), limit=1) == ("4", (5, 3, 1))
         assert self.select(filled, provenance=later_run("d", model="repnet-2025")) == ("12345", (5, 0, 0))
 
+    def test_durations_are_read_of_videos_to_count_that_another_model_has_counted(self, filled):
+        for model in ("repnet-2020", "repnet-2025"):
+            commit(filled, later_run(model, model=model), make_video_count("gs://b/1"), make_video_count("gs://b/4"))
+        files = stage_listing(filled, later_run("now"), self.VIDEOS)
+        assert list(filled.durations(later_run("now"), files, Selection())) == [("gs://b/4", 1, 10.0)]
+        found = filled.durations(later_run("now"), files, Selection(new_only=False))
+        assert sorted(found) == [("gs://b/1", 1, 10.0), ("gs://b/4", 1, 10.0)]
+
     def test_a_limit_takes_the_oldest_uploads(self, warehouse):
         videos = [
             make_video(f"gs://b/{number}", updated=STARTED - datetime.timedelta(days=day))
