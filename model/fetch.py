@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,12 @@ URL_VARIABLE = "REPCOUNT_CHECKPOINT_URL"
 
 _ATTEMPTS = 6
 _BLOCK_BYTES = 1 << 16
+_GOT_HASH = re.compile(r"but got ([0-9a-f]{64})")
+"""The hash in pooch's message about a file with another one."""
+
+_PART = re.compile(r"\.(index|data-\d+-of-\d+)$")
+"""What a file's name has after the name of its checkpoint."""
+
 _TIMEOUT_SEC = (10, 60)  # to connect, and between two reads
 _WAIT = tenacity.wait_exponential_jitter(initial=1, max=30, jitter=1)
 
@@ -116,7 +123,8 @@ def _is_current(preset: Preset, path: Path) -> bool:
         metadata, _ = weights_file.read(path)
     except storage.WeightsError:
         return False
-    return metadata.get("source", {}).get("files") == _hashes(preset)
+    made_from: dict[str, str] = metadata.get("source", {}).get("files", {})
+    return _hashes(preset).items() <= made_from.items()  # former versions also fetched a file without variables
 
 
 def _hashes(preset: Preset) -> dict[str, str]:
@@ -207,8 +215,17 @@ def _download(file: RemoteFile, url: str, folder: Path, meter: _Meter, console: 
         reason = "the disk is full" if error.errno in storage.DISK_FULL else f"cannot write to the disk ({error.strerror})"
         raise FetchError(f"{reason}; {file.name} has {file.size_bytes:,} bytes. Received: {str(folder)!r}") from error
     except ValueError as error:
-        expected = f"{file.size_bytes:,} bytes and sha256 {file.sha256}"
-        raise FetchError(f"this is not the published file, which has {expected}. Received: another from {url}") from error
+        raise FetchError(
+            f"this is not the published file, which has {file.size_bytes:,} bytes and sha256 {file.sha256}. To use a "
+            f"checkpoint of your own, download all its files and name them by --model FOLDER/{_PART.sub('', file.name)}. "
+            f"Received: {_received(error)} from {url}"
+        ) from error
+
+
+def _received(error: ValueError) -> str:
+    """Returns what arrived in place of the published file: its hash, if it was downloaded to its end."""
+    found = _GOT_HASH.search(str(error))
+    return f"sha256 {found[1]}" if found else str(error)
 
 
 def _is_passing(error: BaseException) -> bool:

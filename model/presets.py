@@ -50,7 +50,8 @@ class Preset:
       description: One line for people.
       strides: Strides in frames to score at, in order of preference if scores tie.
       counting: How logits become counts.
-      files: Files of the published checkpoint; empty for a model of our own, whose weights come with the program.
+      files: Files of the published checkpoint that hold its variables; empty for a model of our own, whose weights come with
+        the program.
       core_score_fps: Frames that one processor core scores a second, in float32 with AVX2; see docs/performance.md. None: not
         measured.
     """
@@ -104,13 +105,11 @@ _FILES_2020 = _published(
     ("ckpt-88.index", 13_172, "7298925db719060363cda1f6613eb6cd22726fcb74e6aa80dd269dcb137881b2"),
     ("ckpt-88.data-00000-of-00002", 93_435, "18ad640d3c1932514d3b8b08dd1f670c3e65d18d15c5dd11085a0053c77c49d8"),
     ("ckpt-88.data-00001-of-00002", 328_985_260, "6b2b49efead3ba566cf2b1589dd78c79337baee5c99f1b2274636cfc77c044d7"),
-    ("checkpoint", 922, "1a57a2374543cfec1dba8cb721e47bbf466f4a8aea8213af3ae39e4e2ad2a06a"),
 )
 _FILES_2025 = _published(
     "semantic_repetitions/repnet_ckpt",
     ("ckpt-70.index", 10_209, "8b42d3dc13646b1ffe8f6bfa08c93e921566899329123109a30547147ba23967"),
     ("ckpt-70.data-00000-of-00001", 309_204_174, "6caf32eb28e089987ebc3d9ddf5e1e41c45d1c051eed6fd9635f97845956183d"),
-    ("checkpoint", 33, "bb7639ce0ba1adbbc8a3f400e43f9c09a1a89989d8e65ae236648641f8f3d680"),
 )
 
 PRESETS: Mapping[str, Preset] = {

@@ -239,7 +239,10 @@ def test_weights_of_the_previous_format_are_converted_without_a_download(run, pr
     [
         (serve(lambda content: content[:-1] + b"?"), "not the published file, which has [0-9,]+ bytes and sha256 "),
         (serve(lambda content: content[:-1]), "not the published file, which has [0-9,]+ bytes and sha256 "),
-        (serve(lambda content: b"<html>sign in first</html>"), "not the published file, .* Received: another from http"),
+        (
+            serve(lambda content: b"<html>sign in first</html>"),
+            "not the published file, .* Received: sha256 [0-9a-f]{64} from http",
+        ),
         (status(404), "the server refuses: HTTP 404 Not Found"),
         (status(403), "the server refuses: HTTP 403 Forbidden"),
     ],
@@ -251,6 +254,35 @@ def test_a_lasting_fault_is_one_clear_line_and_leaves_nothing_of_the_file(run, s
     assert "\n" not in str(caught.value)
     assert len(server.requests) == 2
     assert files_in(cache) == [f".tiny.download/{INDEX}"]
+
+
+def test_an_unexpected_hash_names_both_hashes_and_the_way_on(run, server, preset):
+    server.faults = {DATA: [serve(lambda content: b"another checkpoint")]}
+    with pytest.raises(FetchError) as caught:
+        run()
+    assert preset.files[1].sha256 in str(caught.value)
+    assert hashlib.sha256(b"another checkpoint").hexdigest() in str(caught.value)
+    assert "--model FOLDER/ckpt-7." in str(caught.value)
+
+
+def test_a_checkpoint_of_ones_own_is_used_without_its_file_named_checkpoint(standin_2025, tmp_path):
+    for path in Path(standin_2025).parent.glob("ckpt-70.*"):
+        (tmp_path / path.name).symlink_to(path)
+    assert presets.load_model(str(tmp_path / "ckpt-70")).preset.config == PRESETS["repnet-2025"].config
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_only_files_with_variables_are_fetched(preset):
+    assert all(file.name.startswith(f"{preset.checkpoint_name}.") for file in preset.files)
+
+
+def test_weights_that_a_former_version_made_with_one_file_more_are_not_fetched_again(run, preset, server, cache):
+    (server.folder / "checkpoint").write_bytes(b"names the newest checkpoint")
+    former = dataclasses.replace(preset, files=published(server.folder, [INDEX, DATA, "checkpoint"], server.url))
+    fetch.fetch(former, console=Console(file=io.StringIO()))
+    server.requests.clear()
+    assert run().was_there
+    assert not server.requests
 
 
 def test_an_endless_file_is_not_downloaded_to_its_end(run, server, cache):
@@ -319,7 +351,7 @@ def test_a_published_checkpoint_is_fetched_whole(standin_2025, cache, monkeypatc
     """With the layout and the size of the network of the published one, over a connection that breaks."""
     folder = Path(standin_2025).parent
     server = FileServer(folder)
-    names = ("ckpt-70.index", "ckpt-70.data-00000-of-00001", "checkpoint")
+    names = ("ckpt-70.index", "ckpt-70.data-00000-of-00001")
     preset = dataclasses.replace(PRESETS["repnet-2025"], files=published(folder, names, server.url))
     monkeypatch.setattr(presets, "PRESETS", {preset.name: preset})
     server.faults = {names[1]: [cut_after(60_000_000)]}
@@ -327,7 +359,7 @@ def test_a_published_checkpoint_is_fetched_whole(standin_2025, cache, monkeypatc
     fetched = fetch.fetch(preset, console=Console(file=shown), wait=tenacity.wait_none())
     server.close()
 
-    assert server.requests == [names[0], names[1], names[1], names[2]]
+    assert server.requests == [names[0], names[1], names[1]]
     assert 103_000_000 < Path(fetched.path).stat().st_size < 104_000_000
     expected = weights_file.model_sha256(preset.config, checkpoint.read_checkpoint(standin_2025))
     assert presets.load_model("repnet-2025").sha256 == expected
