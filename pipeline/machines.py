@@ -46,16 +46,20 @@ class GpuKind:
 GPU_KINDS = {
     "nvidia-l4": GpuKind("g2-standard-8", r"g2-(standard-(4|8|12|16|32)|custom-.*)", "bfloat16", 121.0, 0.67),
     "nvidia-tesla-t4": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16", 65.0),
-    "nvidia-tesla-p100": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16", 18.7),
-    "nvidia-tesla-v100": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16", 125.0),
     "nvidia-tesla-a100": GpuKind("a2-highgpu-1g", "a2-highgpu-1g", "bfloat16", 312.0),
     "nvidia-a100-80gb": GpuKind("a2-ultragpu-1g", "a2-ultragpu-1g", "bfloat16", 312.0),
     "nvidia-h100-80gb": GpuKind("a3-highgpu-1g", "a3-highgpu-1g", "bfloat16", 989.0),
 }
-"""Types of GPU that Dataflow attaches to workers. bfloat16 came with the generation of the A100."""
+"""Types of GPU that Dataflow attaches to workers and that the image supports: the T4 and newer ones. The cuDNN in
+locks/gpu.lock has no code for the P100 and the V100. bfloat16 came with the generation of the A100."""
 
 _CORES = {"a2-highgpu-1g": 12, "a2-ultragpu-1g": 12, "a3-highgpu-1g": 26}
-"""Virtual processors of machine types whose names do not end with the number."""
+"""Virtual processors of machine types whose names do not tell them."""
+
+_CORES_IN_NAME = re.compile(
+    r"(?:[a-z][a-z0-9]*-)?custom-(?P<custom>\d+)-\d+(?:-ext)?"  # such as n2-custom-8-32768-ext: 8 cores, 32,768 MB
+    r"|[a-z][a-z0-9]*-(?!custom)[a-z]+-(?P<predefined>\d+)(?:-[a-z]*lssd|-metal)?"  # such as c3-standard-8-lssd
+)
 
 
 def core_score_fps(model: str) -> float:
@@ -74,6 +78,9 @@ def core_count_fps(model: str) -> float:
 
 
 def cores_of(machine_type: str) -> int | None:
-    """Returns the virtual processors of a machine type, such as 8 of "g2-standard-8"; None if the name does not say."""
-    found = re.search(r"-(\d+)$", machine_type)
-    return _CORES.get(machine_type) or (int(found[1]) if found else None)
+    """Returns the virtual processors of a machine type, such as 8 of "g2-standard-8" or "n1-custom-8-32768".
+
+    Returns None if the name does not say.
+    """
+    found = _CORES_IN_NAME.fullmatch(machine_type)
+    return _CORES.get(machine_type) or (int(found["custom"] or found["predefined"]) if found else None)

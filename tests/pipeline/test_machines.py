@@ -1,6 +1,7 @@
 """GPUs, machine types and processor cores are described consistently."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -22,8 +23,33 @@ def test_the_default_machine_type_has_one_such_gpu_and_names_its_cores(kind):
     assert re.fullmatch(kind.machine_types, kind.machine_type)
 
 
-def test_a_machine_type_whose_name_does_not_tell_its_cores_has_none():
-    assert cores_of("e2-micro") is None
+@pytest.mark.parametrize(
+    ("machine_type", "cores"),
+    [
+        ("g2-standard-8", 8),
+        ("n1-custom-8-32768", 8),
+        ("custom-8-32768", 8),
+        ("n2-custom-16-131072-ext", 16),
+        ("custom-4-65536-ext", 4),
+        ("c3-standard-88-lssd", 88),
+        ("z3-highmem-14-standardlssd", 14),
+        ("c3-highcpu-192-metal", 192),
+        ("a2-highgpu-1g", 12),
+        ("e2-custom-small-2048", None),
+        ("e2-micro", None),
+        ("n2-custom-16", None),
+        ("a3-megagpu-8g", None),
+    ],
+)
+def test_the_cores_of_a_machine_type_are_not_its_memory(machine_type, cores):
+    assert cores_of(machine_type) == cores
+
+
+@pytest.mark.parametrize("dropped", ["nvidia-tesla-p100", "nvidia-tesla-v100"])
+def test_a_gpu_that_the_pinned_cudnn_does_not_support_is_not_offered(dropped):
+    (cudnn,) = re.findall(r"^nvidia-cudnn-cu12==(\d+)\.(\d+)", Path("locks/gpu.lock").read_text(), re.MULTILINE)
+    assert tuple(map(int, cudnn)) >= (9, 11)  # the first version without the generations of both
+    assert dropped not in GPU_KINDS
 
 
 def test_a_gpu_scores_by_its_assumed_share_of_its_peak():
