@@ -41,6 +41,7 @@ Optional:
   MAX_HOURS        hours after which Dataflow ends the job. Default: 12 for nightly, no limit for backfill
   JOB_NAME         job name. Default: repcount-nightly-DAY or repcount-backfill-TIME
   SERVICE_ACCOUNT  e-mail address of the workers' service account. Default: the project's default account
+  LABELS           labels of the job for bills and dashboards, such as team=gym,stage=live. Default: none, beside those of repcount
   SUBNETWORK       regions/REGION/subnetworks/NAME. Workers then have no public addresses. Default: the network "default"
   LAUNCHER_IMAGE   Google's launcher image for Python templates, for build. Default: none; the image is then no template
   REPCOUNT         path of the program repcount. Default: .venv/bin/repcount beside this script
@@ -119,6 +120,9 @@ count() {
     ${SERVICE_ACCOUNT:+--service_account_email "$SERVICE_ACCOUNT"}
     ${SUBNETWORK:+--subnetwork "$SUBNETWORK" --no_use_public_ips}
   )
+  local label labels=()
+  [[ -z "${LABELS:-}" ]] || IFS=, read -ra labels <<<"$LABELS"
+  for label in ${labels[@]+"${labels[@]}"}; do command+=(--labels "$label"); done
   if [[ -n "${IMAGE:-}" ]]; then
     command+=(--sdk_container_image "$IMAGE" --sdk_location container)
   else

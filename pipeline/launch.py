@@ -40,6 +40,9 @@ _STUCK_MINUTES = 360
 """Minutes on one video after which a worker is restarted. Long enough for a video of four hours. Decoding has its own deadline,
 a minute without a frame."""
 
+_MAX_THREADS = 64
+"""Most threads of a worker with a GPU, each of which decodes a video: more than one GPU needs, whatever the machine."""
+
 _GPU_BATCH_FRAMES = 256
 """Smallest batch with a GPU. In 16 bits it takes about 1 GB for the published network; batches shrink where memory runs out."""
 
@@ -55,6 +58,8 @@ _VALID_VALUES = {
     "sdk_container_image": (r"[a-z0-9][a-zA-Z0-9._/:@-]+", "an image name with its tag"),
 }
 """Beam options of a Dataflow job: a regular expression that a value must match, and what to say if it does not."""
+
+_LABEL = r"[a-z][a-z0-9_-]{0,62}(=[a-z0-9_-]{0,63})?"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +166,11 @@ def _check_beam_options(options: PipelineOptions, launch: LaunchConfig) -> None:
                 f"--worker_machine_type must be one that has one {launch.gpu_type}, such as {kind.machine_type}. "
                 f"Received: {machine_type}"
             )
+    for label in given["labels"] or []:
+        if not re.fullmatch(_LABEL, label):
+            raise UsageError(
+                f"--labels must be KEY=VALUE, of up to 63 lower-case letters, digits, - and _ each. Received: {label}"
+            )
     for option in options.view_as(GoogleCloudOptions).dataflow_service_options or []:
         if option.startswith(_ACCELERATOR_OPTION):
             raise UsageError(f"--dataflow_service_options cannot set GPUs: use --gpu and --placement. Received: {option}")
@@ -212,7 +222,8 @@ def set_up_workers(options: PipelineOptions, launch: LaunchConfig) -> None:
         if not debug.lookup_experiment(_ONE_PROCESS):
             debug.add_experiment(_ONE_PROCESS)
         if worker.machine_type and not debug.number_of_worker_harness_threads:
-            debug.number_of_worker_harness_threads = cores_of(worker.machine_type)
+            cores = cores_of(worker.machine_type)
+            debug.number_of_worker_harness_threads = min(cores, _MAX_THREADS) if cores else None
     cloud.dataflow_service_options = service_options or None
     cloud.labels = [*(cloud.labels or []), "app=repcount"]
     worker.disk_size_gb = worker.disk_size_gb or _DISK_GB

@@ -64,6 +64,10 @@ def test_parameters_of_the_template_are_options_of_a_run():
         timeout=120,
     )
     metadata = json.loads((ROOT / "image" / "template_metadata.json").read_text())
+    table = (ROOT / "docs" / "operations.md").read_text().partition("### Settings")[2].partition("### Quotas")[0]
+    documented = re.findall(r"^\|[^|]*\| `--(\w+)` \| `(\w+)` \|", table, re.MULTILINE)
+    names = [name for option, name in documented if option == name]
+    assert sorted(names) == sorted(parameter["name"] for parameter in metadata["parameters"])
     for parameter in metadata["parameters"]:
         assert f"--{parameter['name']} " in finished.stdout
         for regex in parameter.get("regexes", []):

@@ -1,5 +1,6 @@
 """`run_dataflow.sh` turns settings into commands and starts them; a missing setting is one line and exit code 2."""
 
+import itertools
 import os
 import re
 import shlex
@@ -171,6 +172,39 @@ def test_settings_come_from_a_file_unless_the_environment_sets_them(tmp_path):
     assert "--model" not in command
 
 
+SETTINGS = {
+    setting: options
+    for setting, options in re.findall(
+        r"^\| (?:`([A-Z_]+)`)? ?\| (.*?) ?\|", (SCRIPT.parent / "docs" / "operations.md").read_text(), re.MULTILINE
+    )
+    if setting
+}
+"""The options that each setting becomes, from the documented table."""
+
+
+def test_every_setting_is_in_the_documented_table():
+    documented = re.findall(r"^  ([A-Z_]+) ", run("--help").stdout, re.MULTILINE)
+    assert set(documented) - {"REPCOUNT"} == SETTINGS.keys()
+
+
+@pytest.mark.parametrize(("setting", "options"), [(name, re.findall(r"--\w+", text)) for name, text in SETTINGS.items()])
+def test_every_setting_becomes_the_options_that_the_table_names(setting, options):
+    command = dry_run(
+        "backfill", **{**(GPU if setting == "PLACEMENT" else {}), setting: "value1", "MAX_WORKERS": "value1", "IMAGE": "value1"}
+    )
+    assert set(options) <= set(command)
+    assert not options or any(before in options and "value1" in word for before, word in itertools.pairwise(command))
+
+
+def test_labels_are_added_to_that_of_the_command():
+    command = dry_run("nightly", LABELS="team=gym,stage=live")
+    assert [word for before, word in itertools.pairwise(command) if before == "--labels"] == [
+        "team=gym",
+        "stage=live",
+        "kind=nightly",
+    ]
+
+
 def test_the_example_has_every_setting():
     text = (SCRIPT.parent / ".env.example").read_text()
     usage = run("--help").stdout
@@ -235,6 +269,7 @@ def test_a_setting_that_gpus_need_is_named(name):
         ({**GPU, "GPU": "l4"}, "argument --gpu"),
         ({**GPU, "PLACEMENT": "both"}, "argument --placement"),
         ({"MODEL": "repnet-2020"}, "--model must be on gs://"),
+        ({"LABELS": "team=gym,Stage=live"}, "--labels must be KEY=VALUE"),
         ({"IMAGE": "no image"}, "--sdk_container_image must be an image name"),
     ],
 )

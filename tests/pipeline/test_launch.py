@@ -56,6 +56,21 @@ def test_fused_the_whole_job_has_the_gpu():
     assert config.scoring_accelerator == ""
 
 
+@pytest.mark.parametrize(
+    ("machine_type", "threads"),
+    [("g2-standard-32", 32), ("g2-custom-8-32768", 8), ("g2-custom-96-400000", 64), ("g2-custom-x", None)],
+)
+def test_a_worker_has_a_thread_per_core_and_never_thousands(machine_type, threads):
+    _, options = launch("--gpu", "nvidia-l4", beam=[*DATAFLOW, "--worker_machine_type", machine_type])
+    assert options.view_as(DebugOptions).number_of_worker_harness_threads == threads
+
+
+@pytest.mark.parametrize("label", ["Team=gym", "team=Gym", "team=the gym", "=gym", f"team={'x' * 64}"])
+def test_a_label_that_dataflow_refuses_is_named(label):
+    with pytest.raises(UsageError, match=r"--labels must be KEY=VALUE, .* Received: "):
+        launch(beam=[*DATAFLOW, "--labels", label])
+
+
 def test_split_only_the_scoring_step_has_the_gpu():
     beam = [*DATAFLOW, "--worker_machine_type", "n2-standard-16"]
     config, options = launch("--gpu", "nvidia-l4", "--placement", "split", beam=beam)
