@@ -28,10 +28,10 @@ _BATCH_ROWS = 10_000
 _TYPICAL_BYTES_PER_SEC = 750_000
 """Bytes per second of a phone's video, 6 Mbit/s. Used as long as no video has been counted."""
 
-_WORKER_CORES = 2
+WORKER_CORES = 2
 """Number of cores of the worker in the estimate of worker-hours."""
 
-_TYPICAL_FPS = 30.0
+TYPICAL_FPS = 30.0
 """Frame rate in the estimate of worker-hours."""
 
 _TABLES = """\
@@ -159,7 +159,7 @@ def _sum_up(database: duckdb.DuckDBPyConnection, config: RunConfig, totals: Sele
         f"SELECT CAST(FLOOR(LN(size_bytes) / LN(2)) AS BIGINT) AS size_class, SUM(size_bytes) FROM {join} "
         "WHERE duration_sec IS NULL AND size_bytes > 0 GROUP BY size_class"
     ).fetchall()
-    unknown_sec = sum(int(total) / _bytes_per_sec(pace, size_class) for size_class, total in unknown_bytes)
+    unknown_sec = sum(int(total) / bytes_per_sec(pace, size_class) for size_class, total in unknown_bytes)
     return Estimate(
         videos=totals.selected,
         skipped=totals.skipped,
@@ -169,11 +169,16 @@ def _sum_up(database: duckdb.DuckDBPyConnection, config: RunConfig, totals: Sele
         known_sec=known_sec,
         video_sec=known_sec + unknown_sec,
         pace=pace.run_video_sec / pace.run_wall_sec if pace.run_wall_sec else None,
-        typical_speed=_WORKER_CORES * core_count_fps(config.model.name) / _TYPICAL_FPS,
+        typical_speed=WORKER_CORES * core_count_fps(config.model.name) / TYPICAL_FPS,
     )
 
 
-def _bytes_per_sec(pace: Pace, size_class: int) -> float:
+def size_class_of(size_bytes: int) -> int:
+    """Returns the class of a size, as in `Pace.bytes_per_sec`; that of one byte for an empty file."""
+    return max(size_bytes, 1).bit_length() - 1
+
+
+def bytes_per_sec(pace: Pace, size_class: int) -> float:
     """Returns the mean bytes per second of counted videos of a similar size: of the nearest class that has any."""
     if not pace.bytes_per_sec:
         return _TYPICAL_BYTES_PER_SEC

@@ -1,4 +1,4 @@
-"""Execution: runs a pipeline to its end, or submits it."""
+"""Execution: runs a pipeline to its end, slice by slice if it is long, or submits it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipeline.graph import build_pipeline
 from pipeline.interrupts import interrupts_stay_interrupts
+from pipeline.launch import set_up_slice
 from pipeline.local_workers import WorkerLostError, lost_workers_are_errors
-from pipeline.progress_display import show_progress
+from pipeline.progress_display import show_progress, show_status, tell
 from pipeline.results_table import printable
 from pipeline.run_config import RunConfig, is_local_run
+from pipeline.slices import Plan, make_plan
 from transforms.failure_codes import describe_error
 from transforms.failure_limit import TooManyFailuresError
 from transforms.inference import RepNetModelHandler
-from transforms.listing import SKIPPED_PREFIX
 from transforms.machine_faults import MachineFaultError
 from transforms.progress import read_totals
-from transforms.records import METRICS_NAMESPACE
+from transforms.records import METRICS_NAMESPACE, Slice
 from transforms.staging import LostVideosError
 from transforms.warehouse.base import WarehouseError
+from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance, RunTotals
 
 _STAGES = ("decode", "score", "count", "commit")
@@ -41,6 +44,9 @@ _STAGES = ("decode", "score", "count", "commit")
 _REPORTED_FAULT = re.compile(rf"{MachineFaultError.__name__}: (.*?)(?: \[while running|$)", re.MULTILINE)
 """A machine's fault in the text that Beam makes of the error of a worker process."""
 
+_MIN_JOB_SEC = 600.0
+"""Seconds of `--max_hours` below which no further slice is started: its workers would hardly be up."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -48,12 +54,14 @@ class Outcome:
 
     Attributes:
       run_id: Id of the run.
-      totals: Number of videos by what became of them. None if the run is not in the tables.
+      totals: Number of videos by what became of them. None if the run is not in the tables. Of a run in slices, the sums over
+        the slices that are in the tables.
       problem: Why the run failed, one line. "" if it did not fail.
       wall_sec: Seconds from start to end.
       stage_secs: Seconds that workers spent in each stage, summed over all workers, by name of the stage.
       left: Number of videos that `--limit` left to another run.
       left_out: Number of matched names that are not part of the run, by `LeftOut.kind`.
+      slice_ids: Ids of the slices that are in the tables, in order. Empty for a run without slices.
     """
 
     run_id: str
@@ -63,31 +71,53 @@ class Outcome:
     stage_secs: dict[str, float] = dataclasses.field(default_factory=dict)
     left: int = 0
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    slice_ids: tuple[str, ...] = ()
+
+    @property
+    def row_ids(self) -> tuple[str, ...]:
+        """Ids under which the run's rows are in the tables."""
+        return self.slice_ids or (self.run_id,)
 
 
-def execute(config: RunConfig, options: PipelineOptions, handler: RepNetModelHandler) -> Outcome:
+def execute(
+    config: RunConfig, options: PipelineOptions, handler: RepNetModelHandler, max_hours: float | None = None
+) -> Outcome:
     """Creates or updates the tables, runs the pipeline to its end and reads what became of its videos.
 
     Args:
       config: The run.
       options: Beam's options.
       handler: Loads the model on workers and scores with it.
+      max_hours: Hours that all slices may take together. None for no limit. A run without slices leaves this to Dataflow.
 
     Raises:
       WarehouseError: The tables cannot be created or updated. Nothing was run.
     """
     provenance, started_sec = make_provenance(config), time.monotonic()
     config.warehouse.prepare()
+    no_job_is_left = is_local_run(options)  # workers on other machines may outlive this program
     try:
-        outcome = _run_to_end(config, options, handler, provenance)
+        plan = _try_to_plan(config, options, provenance)
+        if isinstance(plan, Outcome):
+            outcome = plan
+        elif len(plan.slices) == 1:
+            outcome = _run_to_end(config, options, handler, provenance, plan.listing)
+        else:
+            until_sec = None if max_hours is None else started_sec + max_hours * 3600
+            outcome = _combine(provenance, plan, list(_run_slices(config, options, handler, provenance, plan, until_sec)))
+            no_job_is_left |= len(outcome.slice_ids) == len(plan.slices)
+        if isinstance(plan, Plan):
+            outcome = dataclasses.replace(outcome, left_out=plan.left_out)
     finally:
-        if is_local_run(options):  # workers on other machines may still run, and remove their files themselves
+        if no_job_is_left:
             config.warehouse.remove_staging(provenance.run_id)
     return dataclasses.replace(outcome, wall_sec=time.monotonic() - started_sec)
 
 
 def submit(config: RunConfig, options: PipelineOptions, handler: RepNetModelHandler) -> int:
     """Creates or updates the tables, hands the pipeline to its runner without waiting, and returns the exit code.
+
+    It is one job without slices, since nobody would start the next one.
 
     Raises:
       WarehouseError: The tables cannot be created or updated. Nothing was submitted.
@@ -120,14 +150,110 @@ def make_provenance(config: RunConfig) -> Provenance:
     )
 
 
-def _run_to_end(config: RunConfig, options: PipelineOptions, handler: RepNetModelHandler, provenance: Provenance) -> Outcome:
+def _try_to_plan(config: RunConfig, options: PipelineOptions, provenance: Provenance) -> Plan | Outcome:
+    """Returns the slices of a run, or its outcome if the videos cannot be listed or selected."""
+    try:
+        with show_status("Listing videos …"), interrupts_stay_interrupts():
+            return make_plan(config, options, provenance)
+    except Exception as error:  # a runner may raise anything; the log has the trace, people get a line
+        logging.getLogger(__name__).debug("The videos could not be listed.", exc_info=True)
+        return Outcome(provenance.run_id, None, f"run {provenance.run_id} failed: {_reason(error)}")
+
+
+def _run_slices(
+    config: RunConfig,
+    options: PipelineOptions,
+    handler: RepNetModelHandler,
+    provenance: Provenance,
+    plan: Plan,
+    until_sec: float | None,
+) -> Iterator[Outcome]:
+    """Runs one slice after another and yields their outcomes.
+
+    A slice that fails does not stop the next one: the cause may be a video that kills its worker. Two in a row do, since the
+    cause is then hardly in a video.
+    """
+    job_name = options.view_as(GoogleCloudOptions).job_name
+    failed_in_a_row = 0
+    for part, num_videos in zip(plan.slices, plan.num_videos, strict=True):
+        left_sec = None if until_sec is None else until_sec - time.monotonic()
+        if failed_in_a_row == 2 or (left_sec is not None and left_sec < _MIN_JOB_SEC and part.number > 1):
+            return
+        run_id = f"{provenance.run_id}-{part.number}of{part.total}"
+        sliced = dataclasses.replace(provenance, run_id=run_id, run_started=datetime.datetime.now(datetime.UTC))
+        tell(f"Slice {part.number} of {part.total}: {f'{num_videos:,} videos' if num_videos else 'nothing to do'}")
+        if num_videos:
+            set_up_slice(options, job_name, part, left_sec)
+            source = dataclasses.replace(config.source, selection=plan.selection(part, config.source.selection))
+            of_slice = dataclasses.replace(config, source=source)
+            try:
+                outcome = _run_to_end(of_slice, options, handler, sliced, plan.listing)
+            finally:
+                if is_local_run(options):
+                    config.warehouse.remove_staging(run_id)
+        else:
+            outcome = _record_idle_slice(config, sliced, plan.listing, part)
+        failed_in_a_row = failed_in_a_row + 1 if outcome.totals is None else 0
+        yield outcome
+
+
+def _record_idle_slice(config: RunConfig, provenance: Provenance, listing: Sequence[StagedFile], part: Slice) -> Outcome:
+    """Commits the row of a slice without videos to count, without starting a job."""
+    warehouse = config.warehouse
+    selection = dataclasses.replace(config.source.selection, part=part, limit=None)
+    try:
+        found, _ = warehouse.select(provenance, listing, selection)
+        now = datetime.datetime.now(datetime.UTC)
+        totals = warehouse.commit(provenance, [], listed=found.skipped, skipped=found.skipped, run_ended=now)
+    except WarehouseError as error:
+        return Outcome(provenance.run_id, None, f"run {provenance.run_id}: {error}")
+    finally:
+        warehouse.remove_staging(provenance.run_id)
+    return Outcome(provenance.run_id, totals, left=found.selected)
+
+
+def _combine(provenance: Provenance, plan: Plan, outcomes: Sequence[Outcome]) -> Outcome:
+    """Returns the outcome of a run from those of the slices that were started."""
+    committed = [outcome.totals for outcome in outcomes if outcome.totals is not None]
+    problems = [
+        outcome.problem or f"run {outcome.run_id} ended" for outcome in outcomes if outcome.problem or not outcome.totals
+    ]
+    missing = len(plan.slices) - len(committed)
+    if len(outcomes) < len(plan.slices):
+        problems.append(f"{len(plan.slices) - len(outcomes)} of {len(plan.slices)} slices were not started")
+    if committed and missing:
+        problems.append(f"{missing} slices are not in the table `runs`, and the next run counts their videos")
+    stages = [outcome.stage_secs for outcome in outcomes]
+    return Outcome(
+        provenance.run_id,
+        sum_totals(committed) if committed else None,
+        "; ".join(problems),
+        stage_secs={name: sum(secs.get(name, 0.0) for secs in stages) for secs in stages for name in secs},
+        left=sum(outcome.left for outcome in outcomes),
+        slice_ids=tuple(outcome.run_id for outcome in outcomes if outcome.totals is not None),
+    )
+
+
+def sum_totals(totals: Sequence[RunTotals]) -> RunTotals:
+    """Returns the sums over several runs."""
+    return RunTotals(*map(sum, zip(*map(dataclasses.astuple, totals), strict=True)))
+
+
+def _run_to_end(
+    config: RunConfig,
+    options: PipelineOptions,
+    handler: RepNetModelHandler,
+    provenance: Provenance,
+    listing: Sequence[StagedFile],
+) -> Outcome:
+    """Runs one job to its end and reads what became of its videos."""
     run_id, result, problem = provenance.run_id, None, ""
     with tempfile.TemporaryDirectory(prefix="repcount-") as folder:
         progress_path = os.path.join(folder, "progress") if is_local_run(options) else None
         try:
             with show_progress(progress_path), lost_workers_are_errors(), interrupts_stay_interrupts():
                 pipeline = beam.Pipeline(options=options)
-                build_pipeline(pipeline, config, provenance, handler, progress_path)
+                build_pipeline(pipeline, config, provenance, handler, progress_path, listing)
                 result = pipeline.run()
                 state = result.wait_until_finish()
             if state != PipelineState.DONE:
@@ -146,7 +272,6 @@ def _run_to_end(config: RunConfig, options: PipelineOptions, handler: RepNetMode
         problem,
         stage_secs=_read_stage_secs(result) if result else {},
         left=selected.left if selected else 0,
-        left_out=_read_left_out(result) if result else {},
     )
 
 
@@ -159,17 +284,6 @@ def _read_stage_secs(result: PipelineResult) -> dict[str, float]:
         if found:
             spent[stage] = sum(distribution.sum for distribution in found) / 1000
     return spent
-
-
-def _read_left_out(result: PipelineResult) -> dict[str, int]:
-    """Returns how many names the listing left out, by kind, from Beam's metrics."""
-    metrics = result.metrics().query(MetricsFilter().with_namespace(METRICS_NAMESPACE))["counters"]
-    left_out: dict[str, int] = {}
-    for metric in metrics:
-        _, prefix, kind = metric.key.metric.name.partition(SKIPPED_PREFIX)
-        if prefix and metric.result:
-            left_out[kind] = left_out.get(kind, 0) + metric.result
-    return left_out
 
 
 def _reason(error: Exception) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import apache_beam as beam
 
-from pipeline.run_config import RunConfig
+from pipeline.run_config import RunConfig, SourceConfig
 from transforms.counting import CountVideos
 from transforms.decoding.decode_videos import DecodeVideos
 from transforms.inference import RepNetModelHandler, ScoreChunks
@@ -12,6 +14,7 @@ from transforms.listing import ListVideos
 from transforms.progress import MarkProgress, WriteTotals
 from transforms.selection import SelectVideos
 from transforms.staging import CommitRows, StageRows
+from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance
 
 
@@ -20,12 +23,18 @@ def make_handler(config: RunConfig) -> RepNetModelHandler:
     return RepNetModelHandler(config.model.load_scorer)
 
 
+def make_listing(source: SourceConfig, folder: str) -> ListVideos:
+    """Returns the step that lists the videos of a run into files in a folder."""
+    return ListVideos(source.patterns, folder, source.suffixes, source.listing_filter, source.billing_project)
+
+
 def build_pipeline(
     pipeline: beam.Pipeline,
     config: RunConfig,
     provenance: Provenance,
     handler: RepNetModelHandler,
     progress_path: str | None = None,
+    listing: Sequence[StagedFile] | None = None,
 ) -> beam.PCollection:
     """Adds the steps of a run to a pipeline.
 
@@ -37,15 +46,17 @@ def build_pipeline(
       provenance: What its rows say about it.
       handler: Loads the model and scores.
       progress_path: Local file for `MarkProgress` and `WriteTotals`. None if the workers are other machines.
+      listing: Files with the listed videos. None if the pipeline lists them.
 
     Returns:
       A PCollection of the run's one `RunTotals`.
     """
     folder = config.warehouse.staging_folder(provenance.run_id)
     source = config.source
-    listed = pipeline | "List videos" >> ListVideos(
-        source.patterns, folder, source.suffixes, source.listing_filter, source.billing_project
-    )
+    if listing is None:
+        listed = pipeline | "List videos" >> make_listing(source, folder)
+    else:
+        listed = pipeline | "Listed videos" >> beam.Create(listing, reshuffle=False).with_output_types(StagedFile)
     selected = listed | "Select videos" >> SelectVideos(config.warehouse, provenance, source.selection)
     totals = selected["totals"]
     if progress_path is not None:

@@ -16,6 +16,7 @@ from pipeline.machines import GPU_KINDS, cores_of
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from transforms.records import Slice
     from transforms.scoring import ModelConfig
 
 FUSED = "fused"
@@ -213,7 +214,7 @@ def set_up_workers(options: PipelineOptions, launch: LaunchConfig) -> None:
     worker, cloud = options.view_as(WorkerOptions), options.view_as(GoogleCloudOptions)
     service_options = list(cloud.dataflow_service_options or [])
     if launch.max_hours is not None:
-        service_options.append(f"{_RUNTIME_OPTION}={round(launch.max_hours * 3600)}")
+        service_options.append(_max_runtime(launch.max_hours * 3600))
     if launch.gpu_type and launch.placement == FUSED:
         service_options.append(f"{_ACCELERATOR_OPTION}={launch.accelerator}")
         worker.machine_type = worker.machine_type or GPU_KINDS[launch.gpu_type].machine_type
@@ -228,6 +229,29 @@ def set_up_workers(options: PipelineOptions, launch: LaunchConfig) -> None:
     cloud.labels = [*(cloud.labels or []), "app=repcount"]
     worker.disk_size_gb = worker.disk_size_gb or _DISK_GB
     worker.element_processing_timeout_minutes = worker.element_processing_timeout_minutes or _STUCK_MINUTES
+
+
+def set_up_slice(options: PipelineOptions, job_name: str | None, part: Slice, left_sec: float | None) -> None:
+    """Sets what differs between the Dataflow jobs of a run's slices.
+
+    Args:
+      options: Beam's options, changed in place.
+      job_name: Job name of the run; None lets Beam choose one.
+      part: The slice.
+      left_sec: Seconds after which Dataflow ends the job; None for no limit.
+    """
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+    cloud = options.view_as(GoogleCloudOptions)
+    if job_name is not None:
+        cloud.job_name = f"{job_name}-{part.number}-of-{part.total}"
+    if left_sec is not None:
+        others = [option for option in cloud.dataflow_service_options or [] if not option.startswith(f"{_RUNTIME_OPTION}=")]
+        cloud.dataflow_service_options = [*others, _max_runtime(left_sec)]
+
+
+def _max_runtime(seconds: float) -> str:
+    return f"{_RUNTIME_OPTION}={round(seconds)}"
 
 
 def check_none_is_active(options: PipelineOptions, prefix: str) -> None:

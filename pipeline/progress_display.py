@@ -26,6 +26,12 @@ def announce(message: str) -> Iterator[None]:
         yield
 
 
+def tell(message: str) -> None:
+    """Prints a line on standard error, unless `--quiet` silences it."""
+    if _is_shown():
+        print(printable(message), file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def show_status(message: str = "") -> Iterator[Callable[[str], None]]:
     """Shows a spinner with a message while the body runs, on a terminal only; yields a function that changes the message."""

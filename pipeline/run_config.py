@@ -64,6 +64,7 @@ class RunConfig:
       warehouse: Tables that get the rows.
       failure_limit: Share of videos that may fail before the run counts as failed.
       accelerator: Beam resource hint for scoring workers. "" for none. See `transforms.inference.ScoreChunks`.
+      slices: Number of jobs that the videos to count are divided among. None: chosen by `pipeline.slices`.
     """
 
     source: SourceConfig
@@ -73,6 +74,7 @@ class RunConfig:
     warehouse: Warehouse
     failure_limit: FailureLimit = dataclasses.field(default_factory=FailureLimit)
     accelerator: str = ""
+    slices: int | None = None
 
     @property
     def options_json(self) -> str:
@@ -110,6 +112,7 @@ def make_config(
     warehouse = make_warehouse(args.output, options.view_as(GoogleCloudOptions).temp_location)
     source = make_source(args)
     failure_limit = make_failure_limit(args)
+    slices = _make_slices(args.slices, launch)
     if not is_local_run(options):
         _check_reachable(options.view_as(StandardOptions).runner, warehouse, source, args.model)
     check_inputs(args.input, args.dates, source)
@@ -128,6 +131,7 @@ def make_config(
         warehouse=warehouse,
         failure_limit=failure_limit,
         accelerator=launch.scoring_accelerator,
+        slices=slices,
     )
 
 
@@ -191,6 +195,17 @@ def make_failure_limit(args: argparse.Namespace) -> FailureLimit:
         return FailureLimit(args.max_failure_ratio)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _make_slices(slices: int | None, launch: LaunchConfig) -> int | None:
+    """Returns the number of slices; raises UsageError."""
+    if slices is not None and slices < 1:
+        raise UsageError(f"--slices must be at least 1. Received: {slices}")
+    if slices is not None and slices > 1 and not launch.wait:
+        raise UsageError(
+            f"--slices runs one job after another, and --no_wait submits a single one. Received: --slices {slices}"
+        )
+    return slices
 
 
 def _check_gpu() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import sys
 from collections.abc import Mapping
 
@@ -25,7 +27,9 @@ def print_report(outcome: Outcome, warehouse: Warehouse, show: int) -> None:
     if totals is None:
         return
     try:
-        results, num_results = warehouse.run_results(outcome.run_id, show), warehouse.num_run_results(outcome.run_id)
+        found = itertools.chain.from_iterable(warehouse.run_results(run_id, show) for run_id in outcome.row_ids)
+        results = heapq.nsmallest(show, found, key=lambda result: result.uri)
+        num_results = sum(map(warehouse.num_run_results, outcome.row_ids))
     except WarehouseError as error:
         _complain(f"the results of run {outcome.run_id} cannot be read: {error}")
         results, num_results = [], 0
@@ -44,6 +48,8 @@ def print_report(outcome: Outcome, warehouse: Warehouse, show: int) -> None:
         print(left_out_line(outcome.left_out))
     if outcome.left:
         print(f"{outcome.left:,} more are left to another run by --limit")
+    if outcome.slice_ids:
+        print(f"slices in the table `runs`: {len(outcome.slice_ids)}, from {outcome.slice_ids[0]} to {outcome.slice_ids[-1]}")
     print(f"tables: {printable(warehouse.name)}")
 
 

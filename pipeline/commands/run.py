@@ -91,7 +91,7 @@ def run(
         check_none_is_active(options, launch.unless_active)
     if not launch.wait:
         return submit(config, options, make_handler(config))
-    outcome = execute(config, options, make_handler(config))
+    outcome = execute(config, options, make_handler(config), launch.max_hours)
     print_report(outcome, config.warehouse, args.show)
     return exit_code(outcome, config.failure_limit)
 
@@ -172,6 +172,13 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
         metavar="0..1",
         help="share of videos that may fail; above it the run ends with exit code 1 after everything is committed. A run of up "
         f"to {FailureLimit.min_videos} videos is exempt. Default: %(default)g",
+    )
+    tables.add_argument(
+        "--slices",
+        type=natural_number,
+        metavar="N",
+        help="divide the videos among N jobs, one after another, each of which commits its own rows: a run that is cut off "
+        "keeps the slices that are done. Default: as many as keep a slice to about an hour; 1 with --no_wait",
     )
     tables.add_argument(
         "--show", type=natural_number, default=50, metavar="N", help="maximum number of videos to print. Default: %(default)s"

@@ -104,10 +104,27 @@ def test_a_job_is_submitted_with_its_code_and_its_graph(cloud, dataflow, tmp_pat
 
     pipeline = staged_pipeline(cloud)
     names = [transform.unique_name for transform in pipeline.components.transforms.values()]
-    for step in ("List videos", "Select videos", "Decode", "Score", "Count", "Stage rows", "Commit rows/Check failures"):
+    for step in ("Listed videos", "Select videos", "Decode", "Score", "Count", "Stage rows", "Commit rows/Check failures"):
         assert any(name.startswith(step) for name in names), step
     assert not any("progress" in name for name in names)
     assert hinted_steps(pipeline) == {}
+
+
+@pytest.mark.slow
+def test_each_slice_is_a_job_of_its_own_within_the_hours_of_the_run(cloud, dataflow):
+    for number in range(16):
+        cloud.upload(f"videos/{number}.mp4", b"x")
+    finished = submit(cloud, dataflow, "--slices", "2")
+    # The stand-in reports the jobs as done, but nothing was counted.
+    assert finished.returncode == 1, finished.stderr
+    assert "it is not in the table `runs`" in said(finished)
+    assert [re.sub(r"\d{8}", "DAY", job["name"]) for job in dataflow.jobs] == [
+        "repcount-nightly-DAY-1-of-2",
+        "repcount-nightly-DAY-2-of-2",
+    ]
+    for job in dataflow.jobs:
+        (limit,) = (option for option in job["environment"]["serviceOptions"] if option.startswith("max_workflow_runtime"))
+        assert 42_000 < int(limit.partition("=")[2]) <= 43_200
 
 
 GPU = {"GPU": "nvidia-l4", "IMAGE": "somewhere/repcount:1", "MAX_WORKERS": "3"}

@@ -1,42 +1,18 @@
 """Several worker processes make the rows that one makes, and what is lost with one that dies, the next run makes up for."""
 
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from demo.draw_videos import draw_videos
-from tests.support.videos import draw_video
-from tests.support.warehouses import read
-from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-from transforms.warehouse.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS
+from tests.support.runs import draw_many, rows, start
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-
 WORKERS = ["--direct_running_mode", "multi_processing", "--direct_num_workers", "2"]
-
-OF_THE_RUN = {"run_id", "run_started", "run_ended"}
-
-
-def start(program, videos, database, *arguments):
-    """Starts a run in a process group of its own."""
-    command = [sys.executable, "-m", program, "run", "--input", str(videos), "--output", f"duckdb:{database}", "--show", "0"]
-    return subprocess.Popen(
-        [*command, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def run(program, videos, database, *arguments):
@@ -46,28 +22,6 @@ def run(program, videos, database, *arguments):
     assert process.returncode == 0, out
     assert "WARNING" not in out
     return rows(database)
-
-
-def rows(database):
-    """Returns all rows by table, less what differs between any two runs."""
-    warehouse = DuckDBWarehouse(str(database))
-    tables = {
-        table.name: ", ".join(column.name for column in table.columns if column.name not in OF_THE_RUN)
-        for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
-    }
-    return {name: read(warehouse, columns, name) for name, columns in tables.items()}
-
-
-def draw_many(folder, num_videos):
-    """Draws a few videos and copies them; every fiftieth file is no video."""
-    folder.mkdir()
-    drawn = [draw_video(folder / f"{number:03d}.mp4", 64 + 20 * number) for number in range(5)]
-    for number in range(5, num_videos):
-        path = folder / f"{number:03d}.mp4"
-        if number % 50:
-            shutil.copy(drawn[number % 5], path)
-        else:
-            path.write_text("not a video")
 
 
 def test_500_videos_have_the_same_rows_from_two_processes_as_from_one(tmp_path):

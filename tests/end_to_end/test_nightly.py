@@ -123,6 +123,17 @@ def test_the_rows_of_a_bucket_are_the_same_in_bigquery_and_in_duckdb(cloud, vide
 
 
 @pytest.mark.slow
+def test_a_run_in_slices_leaves_the_same_rows_and_no_files(cloud, videos, undisturbed):
+    assert "listed 5 = counted 3 + failed 2 + skipped 0" in run(cloud, videos, "--slices", "3")
+    assert rows_of(tables_of(cloud)) == undisturbed
+    slices = "SELECT SUM(listed) AS listed, SUM(counted + failed) AS done, COUNT(*) AS slices FROM runs"
+    assert cloud.rows(slices) == [{"listed": 5, "done": 5, "slices": 3}]
+    assert "Slice" not in run(cloud, videos, "--slices", "3")
+    assert cloud.objects("temp/") == []
+    assert not [name for name in cloud.tables() if name.startswith("staging")]
+
+
+@pytest.mark.slow
 def test_the_next_night_counts_what_is_new(cloud, tmp_path):
     squats = draw_video(tmp_path / "squats.mp4", 100).read_bytes()
     cloud.upload("uploads/squats.mp4", squats)

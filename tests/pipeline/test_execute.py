@@ -1,9 +1,24 @@
-"""Why a run failed is one line, wherever its worker ran."""
+"""A run in slices keeps what is done and accounts for every video, and why a run failed is one line."""
+
+import dataclasses
+import time
 
 import pytest
 
 from pipeline import execute
+from pipeline.execute import Outcome
+from pipeline.run_config import make_pipeline_options
+from tests.support.runs import make_config, rows
+from tests.support.scorers import FakeScorer
+from tests.support.warehouses import read
+from transforms.inference import RepNetModelHandler
 from transforms.machine_faults import MachineFaultError
+from transforms.objects import list_objects
+from transforms.records import slice_hash, slice_number
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+from transforms.warehouse.rows import RunTotals
+
+HANDLER = RepNetModelHandler(FakeScorer)
 
 FAULT = "scoring 'a.mp4' met a fault of the machine, not of the video: InternalError: the GPU is lost"
 
@@ -18,6 +33,162 @@ The above exception was the direct cause of the following exception:
 transforms.machine_faults.MachineFaultError: {FAULT}{STEP}
 
 """
+
+TOTALS = RunTotals(listed=4, counted=3, failed=1, skipped=0, scored_frames=100, video_sec=2.5)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Thirty empty files: enough for some in each of three slices."""
+    for number in range(30):
+        (tmp_path / f"{number}.mp4").touch()
+    return tmp_path
+
+
+def run(config, **options):
+    return execute.execute(config, make_pipeline_options([]), HANDLER, **options)
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """Replaces jobs: each notes its run id, and ends with the outcome that `jobs.results` has for its number."""
+
+    class Jobs:
+        started = ()
+        results = {}  # noqa: RUF012
+
+        def run(self, config, options, handler, provenance, listing):
+            self.started += (provenance.run_id,)
+            number = config.source.selection.part.number
+            result = self.results.get(number, TOTALS)
+            if isinstance(result, BaseException):
+                raise result
+            if isinstance(result, str):
+                return Outcome(provenance.run_id, None, result)
+            return Outcome(provenance.run_id, result, stage_secs={"decode": 1.5}, left=2)
+
+        @property
+        def numbers(self):
+            return [int(run_id.split("-")[-1].partition("of")[0]) for run_id in self.started]
+
+    jobs = Jobs()
+    monkeypatch.setattr(execute, "_run_to_end", jobs.run)
+    return jobs
+
+
+@pytest.fixture
+def five(monkeypatch, folder):
+    """A run in five slices with videos in each."""
+    plan = execute.Plan((), (4, 4, 4, 4, 4))
+    monkeypatch.setattr(execute, "make_plan", lambda config, options, provenance: plan)
+    return make_config(folder, slices=5)
+
+
+def test_slices_leave_the_rows_and_totals_of_a_run_without_them(folder):
+    whole = run(make_config(folder, slices=1))
+    expected = rows(f"{folder}/counts.duckdb")
+    config = dataclasses.replace(make_config(folder, slices=3), warehouse=DuckDBWarehouse(f"{folder}/sliced.duckdb"))
+    outcome = run(config)
+    assert rows(f"{folder}/sliced.duckdb") == expected
+    assert (whole.problem, outcome.problem) == ("", "")
+    assert outcome.totals == whole.totals
+    assert whole.slice_ids == ()
+    assert outcome.slice_ids == tuple(f"{outcome.run_id}-{number}of3" for number in (1, 2, 3))
+    in_runs = read(config.warehouse, "run_id, listed - counted - failed - skipped, listed", "runs")
+    assert [(run_id, lost) for run_id, lost, _ in in_runs] == [(run_id, 0) for run_id in outcome.slice_ids]
+    assert sum(listed for *_, listed in in_runs) == outcome.totals.listed == 30
+    assert sorted(path.name for path in folder.iterdir() if path.suffix != ".mp4") == ["counts.duckdb", "sliced.duckdb"]
+
+
+def test_a_slice_with_nothing_to_do_starts_no_job_and_is_on_record(folder, monkeypatch):
+    config = make_config(folder, slices=3)
+    first = run(config)
+    (folder / "new.mp4").touch()
+    (folder / "newer.mp4").touch()
+    (folder / "newest.mp4").touch()
+    started = []
+    run_to_end = execute._run_to_end
+
+    def spy(config, options, handler, provenance, listing):
+        started.append(config.source.selection.part.number)
+        return run_to_end(config, options, handler, provenance, listing)
+
+    monkeypatch.setattr(execute, "_run_to_end", spy)
+    new = [video for video in list_objects(f"{folder}/*.mp4") if "new" in video.uri]
+    outcome = run(config)
+    assert started == sorted({slice_number(slice_hash(video), 3) for video in new})
+    assert len(outcome.slice_ids) == 3
+    assert outcome.totals == RunTotals(33, 0, 3, first.totals.listed, 0, 0.0)
+    assert outcome.totals.is_balanced
+
+
+def test_a_slice_that_fails_does_not_stop_the_next_ones(five, jobs):
+    jobs.results = {2: "run r-2of5 failed: a worker process died"}
+    outcome = run(five)
+    assert jobs.numbers == [1, 2, 3, 4, 5]
+    assert outcome.totals == RunTotals(16, 12, 4, 0, 400, 10.0)
+    assert outcome.problem == (
+        "run r-2of5 failed: a worker process died; 1 slices are not in the table `runs`, and the next run counts their videos"
+    )
+    assert outcome.stage_secs == {"decode": 6.0}
+    assert outcome.left == 8
+
+
+def test_two_slices_that_fail_in_a_row_end_the_run(five, jobs):
+    jobs.results = {2: "one failed", 3: "two failed"}
+    outcome = run(five)
+    assert jobs.numbers == [1, 2, 3]
+    assert outcome.problem.startswith("one failed; two failed; 2 of 5 slices were not started; 4 slices are not in")
+    assert outcome.totals == TOTALS
+
+
+def test_too_many_failures_in_a_slice_do_not_end_the_run(five, jobs, monkeypatch):
+    run_job = jobs.run
+    monkeypatch.setattr(
+        execute, "_run_to_end", lambda *args: dataclasses.replace(run_job(*args), problem="9 of 10 videos failed")
+    )
+    outcome = run(five)
+    assert len(outcome.slice_ids) == 5
+    assert outcome.problem == "; ".join(["9 of 10 videos failed"] * 5)
+
+
+def test_no_slice_is_started_once_the_hours_are_over(five, jobs, monkeypatch):
+    clock = time.monotonic()
+    monkeypatch.setattr(execute.time, "monotonic", lambda: clock + 3600 * len(jobs.started))
+    outcome = run(five, max_hours=2.0)
+    assert jobs.numbers == [1, 2]
+    assert outcome.problem == (
+        "3 of 5 slices were not started; 3 slices are not in the table `runs`, and the next run counts their videos"
+    )
+
+
+def test_an_interrupt_keeps_the_slices_that_are_done(folder, monkeypatch):
+    config = make_config(folder, slices=3)
+    run_to_end = execute._run_to_end
+
+    def interrupt(config, *rest):
+        if config.source.selection.part.number == 3:
+            raise KeyboardInterrupt
+        return run_to_end(config, *rest)
+
+    monkeypatch.setattr(execute, "_run_to_end", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    ids = [run_id for (run_id,) in read(config.warehouse, "run_id", "runs")]
+    assert [run_id.split("-")[-1] for run_id in ids] == ["1of3", "2of3"]
+    assert len(rows(config.warehouse.path)["failures"]) > 0
+    assert [path.name for path in folder.iterdir() if path.suffix != ".mp4"] == ["counts.duckdb"]
+
+
+def test_a_listing_that_fails_is_the_outcome_of_the_run(folder, monkeypatch):
+    def fail(config, options, provenance):
+        raise OSError("the network is down")
+
+    monkeypatch.setattr(execute, "make_plan", fail)
+    outcome = run(make_config(folder))
+    assert outcome.totals is None
+    assert "failed: " in outcome.problem
+    assert "the network is down" in outcome.problem
 
 
 def raised_by_a_step():

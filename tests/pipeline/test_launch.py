@@ -13,10 +13,12 @@ from pipeline.launch import (
     check_none_is_active,
     for_workers,
     make_launch,
+    set_up_slice,
     set_up_workers,
 )
 from pipeline.run_config import make_pipeline_options
 from tests.google_cloud.dataflow import Dataflow
+from transforms.records import Slice
 from transforms.scoring import ModelConfig
 
 DATAFLOW = ["--runner", "DataflowRunner", "--project", "gym", "--region", "europe-west4"]
@@ -97,6 +99,16 @@ def test_worker_options_on_the_command_line_stay():
     assert options.view_as(DebugOptions).number_of_worker_harness_threads == 5
     assert options.view_as(GoogleCloudOptions).labels == ["team=gym", "app=repcount"]
     assert service_options(options)[:2] == ["enable_prime", "max_workflow_runtime_walltime_seconds=5400"]
+
+
+def test_the_jobs_of_slices_have_their_own_names_and_share_the_hours_of_the_run():
+    _, options = launch(
+        "--max_hours", "2", beam=[*DATAFLOW, "--job_name", "nightly", "--dataflow_service_options", "enable_prime"]
+    )
+    for part, left_sec in ((Slice(1, 2), 7200.0), (Slice(2, 2), 1800.0)):
+        set_up_slice(options, "nightly", part, left_sec)
+        assert options.view_as(GoogleCloudOptions).job_name == f"nightly-{part.number}-of-2"
+        assert service_options(options) == ["enable_prime", f"max_workflow_runtime_walltime_seconds={left_sec:.0f}"]
 
 
 def test_a_stuck_worker_is_restarted_and_its_disk_holds_videos():

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from pipeline.progress_display import announce, show_progress, show_status
+from pipeline.progress_display import announce, show_progress, show_status, tell
 
 
 @pytest.fixture
@@ -24,6 +24,14 @@ def write_totals(path, **totals):
 def test_an_announcement_is_one_line(capsys):
     with announce("Loading model a\nb …"):
         assert capsys.readouterr().err == "Loading model a\ufffdb …\n"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_line_is_told_unless_it_is_quiet(capsys, request):
+    tell("Slice 1 of 2: a\nb")
+    assert capsys.readouterr() == ("", "Slice 1 of 2: a\ufffdb\n")
+    request.getfixturevalue("quiet")
+    tell("Slice 2 of 2")
     assert capsys.readouterr() == ("", "")
 
 

@@ -169,6 +169,18 @@ class TestWhatIsCounted:
         assert self.results(capsys)[3] == "3"
         assert rows("c.duckdb", "SELECT SUM(counted), SUM(failed), COUNT(*) FROM runs") == [(2, 3, 2)]
 
+    def test_a_run_in_slices_prints_one_summary_of_all_videos(self, repcount, videos, capsys):
+        assert repcount(*self.ARGUMENTS, "--slices", "2", "--show", "4") == 0
+        out, err = capsys.readouterr()
+        assert "listed 5 = counted 2 + failed 3 + skipped 0" in out
+        assert "The first 4 of 5 videos." in out
+        assert [line.split("\t")[0] for line in out.splitlines() if "\t" in line] == sorted(
+            str(path) for path in videos.iterdir() if path.suffix != ".txt"
+        )[:4]
+        assert re.search(r"^slices in the table `runs`: 2, from (\S+)-1of2 to \1-2of2$", out, re.MULTILINE)
+        assert re.findall(r"Slice \d of 2", err) == ["Slice 1 of 2", "Slice 2 of 2"]
+        assert rows("c.duckdb", "SELECT SUM(listed), SUM(counted), SUM(failed), COUNT(*) FROM runs") == [(5, 2, 3, 2)]
+
     def test_only_uploads_of_some_days_are_counted(self, repcount, videos, capsys):
         assert repcount(*self.ARGUMENTS, "--updated_before", "2000-01-01") == 0
         assert "nothing to do: no video passes the filters" in capsys.readouterr().out
@@ -320,6 +332,7 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
         ),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--requeue", "WENT"], "must be one of EMPTY_FILE, "),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--limit", "0"], "limit must be a whole number of at least 1"),
+        (["--input", "videos", "--output", "duckdb:c.duckdb", "--slices", "0"], "--slices must be at least 1"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--sample", "2"], "sample must be above 0 and at most 1"),
         (
             ["--input", "videos", "--output", "duckdb:c.duckdb", "--max_failure_ratio", "5"],
@@ -350,6 +363,7 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
             "machines cannot reach",
         ),
         ([*ON_DATAFLOW, "--input", "videos"], "--input must be on gs://"),
+        ([*ON_DATAFLOW, "--input", "gs://gym/**", "--no_wait", "--slices", "2"], "--no_wait submits a single one"),
         ([*ON_DATAFLOW, "--input", "gs://gym/**", "--model", "repnet-2020"], "repnet-2020.safetensors"),
         ([*ON_DATAFLOW, "--input", "gs://gym/**", "--model", "models/ckpt-70"], "Copy its files to a bucket"),
         (
