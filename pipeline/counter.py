@@ -12,7 +12,7 @@ from collections.abc import Generator
 from model.counting_options import CountingOptions
 from model.presets import load_model
 from pipeline.command_line import UsageError
-from pipeline.options import make_counting, make_decoding, make_model
+from pipeline.options import check_sandbox, make_counting, make_decoding, make_model
 from transforms.aggregation import aggregate
 from transforms.decoding.decode_video import Reader, decode_or_fail
 from transforms.decoding.options import DecodingOptions
@@ -45,6 +45,7 @@ def load_counter(args: argparse.Namespace) -> Counter:
       UsageError: An option is invalid.
       WeightsError: The model cannot be loaded.
     """
+    check_sandbox(args)
     loaded = load_model(args.model)
     model = make_model(args, loaded)
     decoding, options = make_decoding(args, model.strides), make_counting(args, loaded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import platform
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from model.logits import chunk_frames
 from model.precision import PRECISIONS, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
 from pipeline.command_line import UsageError, natural_number
+from transforms.decoding import sandbox
 from transforms.decoding.options import DecodingOptions
 from transforms.matching import ALL_SUFFIXES, VIDEO_SUFFIXES
 from transforms.scoring import ModelConfig
@@ -136,6 +138,11 @@ def _add_decoding_options(group: argparse._ArgumentGroup) -> None:
     ):
         default = getattr(DecodingOptions, name)
         group.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=f"{text}. Default: {default:,.12g}")
+    group.add_argument(
+        "--require_sandbox",
+        action="store_true",
+        help="fail where system calls of the decoder cannot be filtered; see docs/security.md. Default: off",
+    )
 
 
 def _add_counting_options(group: argparse._ArgumentGroup) -> None:
@@ -172,12 +179,22 @@ def _add_counting_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def check_sandbox(args: argparse.Namespace) -> None:
+    """Raises UsageError if `--require_sandbox` asks for a sandbox that this machine does not have."""
+    if args.require_sandbox and not sandbox.has_seccomp():
+        raise UsageError(
+            "--require_sandbox needs a system that can filter system calls (seccomp): Linux on x86-64 or ARM64. "
+            f"Received: {platform.system()} on {platform.machine()}, without it"
+        )
+
+
 def make_decoding(args: argparse.Namespace, strides: Sequence[int]) -> DecodingOptions:
     """Returns the decoding options, with chunks that fit the strides; raises UsageError."""
     try:
         names = ("max_fps", "max_bytes", "max_sec", "max_frames", "max_pixels", "timeout_sec", "max_memory_bytes")
         return DecodingOptions(
             chunk_frames=chunk_frames(strides),
+            require_sandbox=args.require_sandbox,
             billing_project=getattr(args, "billing_project", None),  # not for commands that read local files only
             **{name: getattr(args, name) for name in names},
         )

@@ -16,7 +16,7 @@ from model.tensorflow_import import import_tensorflow
 from pipeline.command_line import UsageError, nearest, use_known_spelling
 from pipeline.dates import on_any_day, with_dates
 from pipeline.launch import LaunchConfig, for_workers
-from pipeline.options import make_counting, make_decoding, make_model, make_suffixes, make_warehouse
+from pipeline.options import check_sandbox, make_counting, make_decoding, make_model, make_suffixes, make_warehouse
 from transforms.decoding.options import DecodingOptions
 from transforms.failure_limit import FailureLimit
 from transforms.matching import VIDEO_SUFFIXES, ListingFilter, check_any_matches
@@ -113,7 +113,9 @@ def make_config(
     source = make_source(args)
     failure_limit = make_failure_limit(args)
     slices = _make_slices(args.slices, launch)
-    if not is_local_run(options):
+    if is_local_run(options):
+        check_sandbox(args)
+    else:
         _check_reachable(options.view_as(StandardOptions).runner, warehouse, source, args.model)
     check_inputs(args.input, args.dates, source)
     warehouse.check()

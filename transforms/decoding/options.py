@@ -25,6 +25,7 @@ class DecodingOptions:
         on its total time.
       billing_project: Project that pays for reading from "requester pays" buckets. None for the bucket's own.
       max_memory_bytes: Most memory that the decoder process may use, in bytes.
+      require_sandbox: Whether to decode nothing where system calls cannot be filtered. See `sandbox`.
     """
 
     max_fps: float = 30.0
@@ -37,6 +38,7 @@ class DecodingOptions:
     timeout_sec: float = 60.0
     max_memory_bytes: int = 2 << 30
     billing_project: str | None = None
+    require_sandbox: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value that is not positive, or an infinite `max_fps`."""

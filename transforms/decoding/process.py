@@ -89,7 +89,7 @@ class DecoderProcess:
         try:
             file.seek(0)
             memory = _LentMemory(channel, options)
-            memory.lend(2, {"options": dataclasses.asdict(options)}, file.fileno())
+            memory.lend(2, {"options": dataclasses.asdict(dataclasses.replace(options, billing_project=None))}, file.fileno())
             watchdog, last_sec = _Watchdog(self._process.pid if self._process else 0, options), -math.inf
             while True:
                 message = watchdog.wait(channel)
@@ -149,12 +149,12 @@ class DecoderProcess:
                     start_new_session=True,
                 )
             self._channel, self._max_memory_bytes = Channel(ours, takes_files=False), options.max_memory_bytes
-            self._await_start(self._channel)
+            self._await_start(self._channel, options.require_sandbox)
         self._num_videos += 1
         return self._channel
 
-    def _await_start(self, channel: Channel) -> None:
-        """Waits until the child is ready, so that its start does not count as a video's time."""
+    def _await_start(self, channel: Channel, require_sandbox: bool) -> None:
+        """Waits until the child is ready, so that its start does not count as a video's time; raises DecoderStartError."""
         channel.connection.settimeout(_START_SEC)
         try:
             message, _ = channel.receive()
@@ -162,6 +162,9 @@ class DecoderProcess:
             self.close()
             raise DecoderStartError from error
         _LOGGER.info("A decoder process runs in a sandbox of these layers: %s", ", ".join(message["layers"]))
+        if require_sandbox and "seccomp" not in message["layers"]:
+            self.close()
+            raise DecoderStartError("a sandbox is required, and this machine cannot filter the decoder's system calls")
         channel.connection.settimeout(None)
 
     def _explain_end(self) -> DecodeError:

@@ -45,9 +45,9 @@ class DecodeError(Exception):
 class DecoderStartError(DecodeError):
     """The decoder does not start on this machine, whatever the video."""
 
-    def __init__(self) -> None:
-        super().__init__(FailureCode.DECODER_CRASHED, "the decoder does not start on this machine")
+    def __init__(self, message: str = "the decoder does not start on this machine") -> None:
+        super().__init__(FailureCode.DECODER_CRASHED, message)
 
-    def __reduce__(self) -> tuple[type[DecoderStartError], tuple[()]]:
-        """Pickles without arguments; they are always the same."""
-        return DecoderStartError, ()
+    def __reduce__(self) -> tuple[type[DecoderStartError], tuple[str]]:
+        """Pickles without the code, which is always the same."""
+        return DecoderStartError, (self.message,)

@@ -407,3 +407,12 @@ def test_a_gpu_that_is_required_is_looked_for_before_anything_begins(repcount, v
     assert repcount("--input", videos, "--output", "duckdb:counts.duckdb", "--require_gpu") == 2
     assert "a GPU is required" in capsys.readouterr().err.splitlines()[-1]
     assert not Path("counts.duckdb").exists()
+
+
+def test_a_sandbox_that_is_required_is_looked_for_before_anything_begins(repcount, videos, monkeypatch, capsys):
+    monkeypatch.setattr("transforms.decoding.sandbox.has_seccomp", lambda: False)
+    assert repcount("--input", videos, "--output", "duckdb:counts.duckdb", "--require_sandbox") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "--require_sandbox needs a system that can filter system calls (seccomp)" in line
+    assert "Received: " in line
+    assert not Path("counts.duckdb").exists()

@@ -1,5 +1,6 @@
 """A file that takes the decoder over can do nothing but decode badly. The attacks run inside a decoder process."""
 
+import dataclasses
 import errno
 import logging
 import os
@@ -16,7 +17,7 @@ import pytest
 from transforms.decoding import sandbox
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
-from transforms.decoding.samples import DecodeError
+from transforms.decoding.samples import DecodeError, DecoderStartError
 
 ROOT = Path(__file__).parents[3]
 
@@ -134,6 +135,25 @@ def test_one_line_names_the_layers(clip, caplog):
     (record,) = caplog.records
     assert "limits" in record.getMessage()
     assert ("seccomp" in record.getMessage()) is sandbox.has_seccomp()
+
+
+@needs_seccomp
+def test_a_required_sandbox_that_is_there_lets_videos_through(clip):
+    decoder = DecoderProcess()
+    with open(clip, "rb") as file:
+        found = list(decoder.read(file, dataclasses.replace(OPTIONS, require_sandbox=True)))
+    decoder.close()
+    assert sum(len(samples.frames) for samples in found) == 80
+
+
+def test_without_a_required_sandbox_no_video_is_read(clip):
+    decoder = DecoderProcess("tests.support.unconfined_decoder_child")
+    with open(clip, "rb") as file, pytest.raises(DecoderStartError, match="a sandbox is required, and this machine cannot"):
+        list(decoder.read(file, dataclasses.replace(OPTIONS, require_sandbox=True)))
+    assert decoder.pid is None
+    with open(clip, "rb") as file:
+        assert sum(len(samples.frames) for samples in decoder.read(file, OPTIONS)) == 80
+    decoder.close()
 
 
 def run_script(script, *arguments):
