@@ -134,10 +134,16 @@ def _add_decoding_options(group: argparse._ArgumentGroup) -> None:
         ("max_frames", natural_number, "FRAMES", "most frames of a video to count; a video with more fails as TOO_LONG"),
         ("max_pixels", natural_number, "PIXELS", "largest frame to decode, in pixels; a larger one fails as TOO_LARGE"),
         ("timeout_sec", float, "SEC", "seconds to wait for the next frame; after that the video fails as DECODE_TIMEOUT"),
-        ("max_memory_bytes", natural_number, "BYTES", "memory limit for decoding one video, in bytes"),
     ):
         default = getattr(DecodingOptions, name)
         group.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=f"{text}. Default: {default:,.12g}")
+    group.add_argument(
+        "--max_memory_bytes",
+        type=natural_number,
+        metavar="BYTES",
+        help="memory limit for decoding one video, in bytes. Default: half of the machine's memory divided by its cores, but "
+        "from 1 to 4 GiB",
+    )
     group.add_argument(
         "--require_sandbox",
         action="store_true",

@@ -24,7 +24,8 @@ class DecodingOptions:
       timeout_sec: Seconds without a decoded frame after which a video fails. See `process.SECONDS_PER_VIDEO_SEC` for the limit
         on its total time.
       billing_project: Project that pays for reading from "requester pays" buckets. None for the bucket's own.
-      max_memory_bytes: Most memory that the decoder process may use, in bytes.
+      max_memory_bytes: Most memory that the decoder process may use, in bytes. None: an equal share for each core of the
+        machine; see `memory_limit`.
       require_sandbox: Whether to decode nothing where system calls cannot be filtered. See `sandbox`.
     """
 
@@ -36,7 +37,7 @@ class DecodingOptions:
     max_frames: int = 1_000_000
     max_pixels: int = 40_000_000
     timeout_sec: float = 60.0
-    max_memory_bytes: int = 2 << 30
+    max_memory_bytes: int | None = None
     billing_project: str | None = None
     require_sandbox: bool = False
 
@@ -48,5 +49,5 @@ class DecodingOptions:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be a positive number of seconds. Received: {getattr(self, name)}")
         for name in ("chunk_frames", "decoder_threads", "max_bytes", "max_frames", "max_pixels", "max_memory_bytes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1. Received: {getattr(self, name)}")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1. Received: {value}")

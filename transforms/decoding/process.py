@@ -27,6 +27,7 @@ import numpy as np
 
 from transforms.decoding import sandbox, validation
 from transforms.decoding.channel import Channel, ChannelClosedError, InvalidMessageError, make_memory
+from transforms.decoding.memory_limit import default_memory_bytes
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError, DecoderStartError, Samples
 from transforms.failure_codes import FailureCode
@@ -90,7 +91,8 @@ class DecoderProcess:
             file.seek(0)
             memory = _LentMemory(channel, options)
             memory.lend(2, {"options": dataclasses.asdict(dataclasses.replace(options, billing_project=None))}, file.fileno())
-            watchdog, last_sec = _Watchdog(self._process.pid if self._process else 0, options), -math.inf
+            watchdog = _Watchdog(self._process.pid if self._process else 0, options, self._max_memory_bytes)
+            last_sec = -math.inf
             while True:
                 message = watchdog.wait(channel)
                 is_silent = False
@@ -130,7 +132,8 @@ class DecoderProcess:
 
     def _start(self, options: DecodingOptions) -> Channel:
         """Returns the channel to the child; starts a child if there is none, or one that has ended or has another limit."""
-        if self._channel is not None and (self._channel.is_closed() or self._max_memory_bytes != options.max_memory_bytes):
+        max_memory_bytes = options.max_memory_bytes or default_memory_bytes()
+        if self._channel is not None and (self._channel.is_closed() or self._max_memory_bytes != max_memory_bytes):
             self.close()
         if self._process is None or self._channel is None:
             sandbox.hide_this_process()
@@ -140,7 +143,7 @@ class DecoderProcess:
             with theirs:
                 os.set_inheritable(theirs.fileno(), True)
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", self._module, str(theirs.fileno()), str(options.max_memory_bytes + _SPARE_BYTES)],
+                    [sys.executable, "-m", self._module, str(theirs.fileno()), str(max_memory_bytes + _SPARE_BYTES)],
                     cwd=os.sep,  # Python would import modules from the current folder, which may be full of uploads
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
@@ -148,7 +151,7 @@ class DecoderProcess:
                     env=_environment(),
                     start_new_session=True,
                 )
-            self._channel, self._max_memory_bytes = Channel(ours, takes_files=False), options.max_memory_bytes
+            self._channel, self._max_memory_bytes = Channel(ours, takes_files=False), max_memory_bytes
             self._await_start(self._channel, options.require_sandbox)
         self._num_videos += 1
         return self._channel
@@ -212,8 +215,9 @@ class _LentMemory:
 class _Watchdog:
     """Waits for messages of a child, and enforces the limits on its time and memory."""
 
-    def __init__(self, pid: int, options: DecodingOptions) -> None:
+    def __init__(self, pid: int, options: DecodingOptions, max_memory_bytes: int) -> None:
         self._pid = pid
+        self._max_memory_bytes = max_memory_bytes
         self._options = options
         self._waited_sec = 0.0
         self._presented_sec = 0.0
@@ -255,10 +259,10 @@ class _Watchdog:
                 FailureCode.DECODE_TIMEOUT,
                 f"decoding took more than {allowed_sec:.0f} s for {self._presented_sec:.0f} s of video",
             )
-        if _memory_bytes(self._pid) > options.max_memory_bytes:
+        if _memory_bytes(self._pid) > self._max_memory_bytes:
             raise DecodeError(
                 FailureCode.DECODE_OUT_OF_MEMORY,
-                f"decoding takes more than {options.max_memory_bytes >> 20:,} MiB of memory",
+                f"decoding takes more than {self._max_memory_bytes >> 20:,} MiB of memory",
             )
 
 

@@ -184,6 +184,18 @@ def test_shared_memory_counts_towards_the_limit(hostile, clip, tmp_path):
     assert sum(len(samples.frames) for samples in read(hostile, clip, options)) == 80
 
 
+def test_without_an_option_the_limit_follows_from_the_machine(hostile, tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder_process, "default_memory_bytes", lambda: 300 << 20)
+    error = attack(hostile, tmp_path, b"take_memory")
+    assert (error.code, error.message) == (FailureCode.DECODE_OUT_OF_MEMORY, "decoding takes more than 300 MiB of memory")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+def test_the_system_ends_decoders_first_when_memory_runs_out(decoder, clip):
+    read(decoder, clip)
+    assert Path(f"/proc/{decoder.pid}/oom_score_adj").read_text() == "1000\n"
+
+
 def test_a_process_that_ended_between_two_videos_is_replaced(decoder, clip):
     read(decoder, clip)
     pid = decoder.pid
