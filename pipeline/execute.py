@@ -59,6 +59,7 @@ class Outcome:
       problem: Why the run failed, one line. "" if it did not fail.
       wall_sec: Seconds from start to end.
       stage_secs: Seconds that workers spent in each stage, summed over all workers, by name of the stage.
+      unreadable: Why the tables cannot be read, so that it is unknown whether the run is in them. "" if they were read.
       left: Number of videos that `--limit` left to another run.
       left_out: Number of matched names that are not part of the run, by `LeftOut.kind`.
       slice_ids: Ids of the slices that are in the tables, in order. Empty for a run without slices.
@@ -69,6 +70,7 @@ class Outcome:
     problem: str = ""
     wall_sec: float = 0.0
     stage_secs: dict[str, float] = dataclasses.field(default_factory=dict)
+    unreadable: str = ""
     left: int = 0
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
     slice_ids: tuple[str, ...] = ()
@@ -265,7 +267,7 @@ def _run_to_end(
     try:
         totals = config.warehouse.run_totals(run_id)
     except WarehouseError as error:
-        return Outcome(run_id, None, problem or f"run {run_id}: {error}")
+        return Outcome(run_id, None, problem, unreadable=str(error))
     return Outcome(
         run_id,
         totals,

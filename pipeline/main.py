@@ -8,31 +8,75 @@ import importlib.metadata
 import logging
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model.errors import UserError
 from pipeline.command_line import CommandParser, nearest
 from pipeline.commands import ALIASES, COMMANDS
 from pipeline.extras import explain_missing
+from pipeline.standard_streams import GuardedStream, OutputError, guard_streams
 from transforms.machine_faults import MachineFaultError
 
 _NOISE = ("Resource module is not available", "No semi_persistent_directory found")
 """Warnings that Beam prints on every machine without PyTorch, and in every local worker process."""
 
 
+_NEED_TEMPORARY_FOLDER = ("count", "evaluate", "run")
+"""Commands that copy videos, models or messages to a temporary folder."""
+
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+_BROKEN_PIPE = 141
+"""Exit code of a command whose output nobody reads any more, as of any program that a broken pipe ends."""
+
+
 def main(argv: Sequence[str] | None = None, **injected: Any) -> int:
     """Runs a command and returns its exit code.
 
     Args:
-      argv: Words of the command line. Default: those of this process.
+      argv: Words of the command line. Default: those of this process, whose standard streams are then guarded.
       **injected: Keyword arguments for the command's function. Tests and benchmarks replace its model this way.
+    """
+    if argv is not None:
+        return _run_command(argv, None, injected)
+    output = guard_streams()
+    try:
+        exit_code = _run_command(sys.argv[1:], output, injected)
+    except SystemExit as stop:  # argparse has printed a help text or a mistake
+        exit_code = stop.code if isinstance(stop.code, int) else 0
+    except OutputError:
+        exit_code = 0
+    is_result, output.raises = output.raises, False
+    output.flush()
+    if output.error and not isinstance(output.error, BrokenPipeError):  # a reader such as `head` may leave when it has enough
+        print(f"repcount: cannot write to standard output: {output.error.strerror}", file=sys.stderr)
+    if output.error and is_result:
+        exit_code = exit_code or (_BROKEN_PIPE if isinstance(output.error, BrokenPipeError) else 1)
+    if exit_code == _INTERRUPTED:  # Beam's threads could keep the program from ending
+        os._exit(exit_code)
+    return exit_code
+
+
+def _run_command(words: Sequence[str], output: GuardedStream | None, injected: Mapping[str, Any]) -> int:
+    """Runs a command and returns its exit code; an error is one line on standard error.
+
+    Args:
+      words: Words of the command line.
+      output: Standard output, if it is guarded. Of a command that stores its results, the exit code is about these alone.
+      injected: Keyword arguments for the command's function.
     """
     prog = "repcount"
     try:
-        args = parse(sys.argv[1:] if argv is None else argv)
+        args = parse(words)
         prog = args.prog
+        if output and getattr(args, "stores_results", False) and not getattr(args, "dry_run", False):
+            output.raises = False
         set_up_logging(verbose=getattr(args, "verbose", False), quiet=getattr(args, "quiet", False))
+        if args.command in _NEED_TEMPORARY_FOLDER:
+            _check_temporary_folder()
         exit_code: int = args.run(args, **injected)
     except UserError as error:
         print(f"{prog}: {_one_line(error)}", file=sys.stderr)
@@ -41,15 +85,15 @@ def main(argv: Sequence[str] | None = None, **injected: Any) -> int:
         print(f"{prog}: {_one_line(error)}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
-        print(f"{args.prog}: {explain_missing(error)}", file=sys.stderr)
+        print(f"{prog}: {explain_missing(error)}", file=sys.stderr)
         return 2
+    except OSError as error:
+        logging.getLogger(__name__).info("The command failed.", exc_info=True)
+        print(f"{prog}: {_one_line(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
-        if argv is None:  # as a program; Beam's threads could keep it from ending
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(130)
-        return 130
+        return _INTERRUPTED
     return exit_code
 
 
@@ -121,6 +165,16 @@ def _is_no_machine_fault(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     is_fault = isinstance(error, MachineFaultError) or MachineFaultError.__name__ in record.getMessage()
     return not (is_fault and record.name.startswith("apache_beam."))
+
+
+def _check_temporary_folder() -> None:
+    """Raises UserError if there is no folder for temporary files."""
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise UserError(
+            f"set TMPDIR to a writable folder with free space for temporary files. Received: {error.strerror}"
+        ) from error
 
 
 def _one_line(error: Exception) -> str:

@@ -68,8 +68,7 @@ def exit_code(outcome: Outcome, failure_limit: FailureLimit) -> int:
     """Returns 0 if the run ended well, saw every match, lost no video and not too many failed; else says why, returns 1."""
     totals = outcome.totals
     if outcome.problem or totals is None:
-        missing = "" if totals else "; it is not in the table `runs`, and the next run continues from the rows that are there"
-        _complain(f"{outcome.problem or f'run {outcome.run_id} ended'}{missing}")
+        _complain(f"{outcome.problem or f'run {outcome.run_id} ended'}{_fate(outcome)}")
         return 1
     if not totals.is_balanced:
         _complain(
@@ -87,6 +86,16 @@ def exit_code(outcome: Outcome, failure_limit: FailureLimit) -> int:
         _complain(str(error))
         return 1
     return 0
+
+
+def _fate(outcome: Outcome) -> str:
+    """Returns what became of the rows of a run that failed or whose totals are unknown, as the end of a sentence."""
+    if outcome.totals:
+        return ""
+    if outcome.unreadable:
+        known = "its rows may be committed" if outcome.problem else "its rows are committed"
+        return f"; {known}, but the tables cannot be read: {outcome.unreadable}"
+    return "; it is not in the table `runs`, and the next run continues from the rows that are there"
 
 
 def _complain(message: str) -> None:

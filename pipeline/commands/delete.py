@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     videos.add_argument("--uri", action="append", default=[], metavar="URI", help="URI of a video; may be repeated")
     videos.add_argument("--before", type=parse_day, metavar="DAY", help="all videos uploaded before this day (UTC)")
     parser.add_argument("--dry_run", action="store_true", help="print how many rows would be deleted; delete nothing")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, stores_results=True)
     return parser
 
 

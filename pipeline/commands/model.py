@@ -59,7 +59,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="DIR|gs://…",
         help=f"folder for the weights. Default: ${presets.CACHE_VARIABLE}, else ~/.cache/repcount; --model NAME looks there",
     )
-    fetch.set_defaults(run_model=run_fetch)
+    fetch.set_defaults(run_model=run_fetch, stores_results=True)
 
     list_parser = commands.add_parser(
         "list",

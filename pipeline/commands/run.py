@@ -48,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_table_options(parser)
     add_model_options(parser)
     add_launch_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, stores_results=True)
     return parser
 
 

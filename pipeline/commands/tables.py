@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "Default: unchanged",
     )
     parser.add_argument("--dry_run", action="store_true", help="print what would change; change nothing")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, stores_results=True)
     return parser
 
 

@@ -126,6 +126,28 @@ def log_level():
     logging.getLogger().setLevel(level)
 
 
+@pytest.mark.parametrize("command", [["count", "x.mp4"], ["run", "--input", "x.mp4", "--output", "duckdb:c.duckdb"]])
+def test_no_folder_for_temporary_files_is_one_line_before_anything_is_written(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/nowhere"])
+    assert main.main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (
+        "set TMPDIR to a writable folder with free space for temporary files. Received: No usable temporary directory" in line
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):
+    def fail(args):
+        raise OSError(28, "No space left on device", "counts\n.csv")
+
+    monkeypatch.setattr("pipeline.commands.tables.run", fail)
+    assert main.main(["tables", "--output", "duckdb:c.duckdb"]) == 1
+    assert capsys.readouterr().err == "repcount tables: [Errno 28] No space left on device: 'counts\\n.csv'\n"
+
+
 def test_beams_note_about_memory_is_dropped_and_nothing_else():
     def record(message):
         return logging.LogRecord("root", logging.WARNING, "", 0, message, (), None)

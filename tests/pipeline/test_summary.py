@@ -1,6 +1,12 @@
 """The closing line adds up and says where the time went."""
 
-from pipeline.summary import summary_line
+import re
+
+import pytest
+
+from pipeline.execute import Outcome
+from pipeline.summary import exit_code, summary_line
+from transforms.failure_limit import FailureLimit
 from transforms.warehouse.rows import RunTotals
 
 
@@ -11,3 +17,20 @@ def test_the_line_accounts_for_every_video():
         "run r1: listed 1,234 = counted 1,200 + failed 30 + skipped 4; 90,000 frames of 3,000.0 s video "
         "in 60.0 s, 1,500 frames/s (decode 12.3 s, score 40.0 s)"
     )
+
+
+class TestExitCode:
+    TOTALS = RunTotals(listed=1, counted=1, failed=0, skipped=0, scored_frames=64, video_sec=2.0)
+
+    @pytest.mark.parametrize(
+        ("outcome", "code", "said"),
+        [
+            (Outcome("r1", TOTALS), 0, None),
+            (Outcome("r1", None, "run r1 failed: no disk"), 1, "failed: no disk; it is not in the table `runs`"),
+            (Outcome("r1", None, "run r1 failed", unreadable="busy"), 1, "failed; its rows may be committed, but .*: busy"),
+            (Outcome("r1", None, unreadable="busy"), 1, "ended; its rows are committed, but the tables cannot be read: busy"),
+        ],
+    )
+    def test_the_sentence_is_true_of_what_was_committed(self, outcome, code, said, capsys):
+        assert exit_code(outcome, FailureLimit()) == code
+        assert re.search(said or "^$", capsys.readouterr().err)

@@ -40,7 +40,7 @@ MERGE_BYTES = 128 * 1024 * 1024
 """Maximum bytes of rows in one MERGE, which DuckDB holds in memory. A run with more rows takes several MERGEs per table."""
 
 LAUNCH_TIMEOUT_SEC = 10.0
-"""Seconds to wait, before a run starts, for another process to close the file. A commit takes a few seconds."""
+"""Seconds to wait, before a run or a deletion starts, for another process to close the file. A commit takes a few seconds."""
 
 DIALECT = Dialect(
     quote='"',
@@ -233,7 +233,7 @@ class DuckDBWarehouse(Warehouse):
         except FileNotFoundError:
             pass
         except OSError as error:
-            _LOGGER.warning("The staged files in %s are committed but could not be deleted: %s", folder, error)
+            _LOGGER.warning("The staged files in %s could not be deleted: %s", folder, error)
 
     def delete_videos(self, uris: Collection[str], before: datetime.date | None, dry_run: bool) -> dict[str, int]:
         """Deletes the rows of videos from every table in one transaction: see `Warehouse.delete_videos`."""
@@ -253,7 +253,7 @@ class DuckDBWarehouse(Warehouse):
 
         if not os.path.exists(self.path):
             raise WarehouseError(f"the database must exist. Received: {self.path}")
-        return self._connected(_in_transaction(delete), self.lock_timeout_sec)
+        return self._connected(_in_transaction(delete), LAUNCH_TIMEOUT_SEC)
 
     def query(self, statement: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
         """Yields the rows of a query, all read at once so that the file is free for others."""
