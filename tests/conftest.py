@@ -11,6 +11,16 @@ from tests.reference import checkpoint_layout
 from tests.support.cloud_storage import CloudStorage
 
 
+@pytest.fixture(autouse=True)
+def _logging_levels():
+    """Restores the levels that `repcount` sets for its process, such as `--quiet` does, so that no test changes another."""
+    loggers = [logging.getLogger(), logging.getLogger("urllib3.connectionpool")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
 @pytest.fixture(scope="session")
 def standin_2020(tmp_path_factory):
     """Prefix of a stand-in for `ckpt-88`: its layout, with the values that the golden files were made with (103 MB)."""

@@ -203,7 +203,7 @@ def test_cloud_storage_is_asked_only_for_the_fields_and_pages_that_are_needed(bu
     assert query["fields"] == "items(name,generation,size,timeCreated),nextPageToken"
 
 
-def test_a_video_costs_four_requests_and_its_bucket_none(bucket):
+def test_a_video_costs_three_requests_and_its_bucket_none(bucket):
     names = [f"{number}.mp4" for number in range(20)]
     bucket.contents = {f"gym/{name}": b"12345" for name in names}
     videos = list(list_objects("gs://gym/**"))
