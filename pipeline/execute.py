@@ -221,16 +221,23 @@ def _combine(provenance: Provenance, plan: Plan, outcomes: Sequence[Outcome]) ->
         outcome.problem or f"run {outcome.run_id} ended" for outcome in outcomes if outcome.problem or not outcome.totals
     ]
     missing = len(plan.slices) - len(committed)
+    unreadable = next((outcome.unreadable for outcome in outcomes if outcome.unreadable), "")
     if len(outcomes) < len(plan.slices):
         problems.append(f"{len(plan.slices) - len(outcomes)} of {len(plan.slices)} slices were not started")
     if committed and missing:
-        problems.append(f"{missing} slices are not in the table `runs`, and the next run counts their videos")
+        known = (
+            f"may not be in the table `runs`, which cannot be read: {unreadable}"
+            if unreadable
+            else "are not in the table `runs`"
+        )
+        problems.append(f"{missing} slices {known}, and the next run counts what is missing")
     stages = [outcome.stage_secs for outcome in outcomes]
     return Outcome(
         provenance.run_id,
         sum_totals(committed) if committed else None,
         "; ".join(problems),
         stage_secs={name: sum(secs.get(name, 0.0) for secs in stages) for secs in stages for name in secs},
+        unreadable="" if committed else unreadable,
         left=sum(outcome.left for outcome in outcomes),
         slice_ids=tuple(outcome.run_id for outcome in outcomes if outcome.totals is not None),
     )

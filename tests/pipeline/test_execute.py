@@ -123,15 +123,27 @@ def test_a_slice_with_nothing_to_do_starts_no_job_and_is_on_record(folder, monke
 
 
 def test_a_slice_that_fails_does_not_stop_the_next_ones(five, jobs):
-    jobs.results = {2: "run r-2of5 failed: a worker process died"}
+    jobs.results = {2: "run r-2of5 failed: a worker died"}
     outcome = run(five)
     assert jobs.numbers == [1, 2, 3, 4, 5]
     assert outcome.totals == RunTotals(16, 12, 4, 0, 400, 10.0)
     assert outcome.problem == (
-        "run r-2of5 failed: a worker process died; 1 slices are not in the table `runs`, and the next run counts their videos"
+        "run r-2of5 failed: a worker died; 1 slices are not in the table `runs`, and the next run counts what is missing"
     )
     assert outcome.stage_secs == {"decode": 6.0}
     assert outcome.left == 8
+
+
+def test_slices_whose_row_cannot_be_read_are_not_said_to_be_missing(five, jobs, monkeypatch):
+    run_job = jobs.run
+
+    def run_unread(config, *rest):
+        outcome = run_job(config, *rest)
+        is_second = config.source.selection.part.number == 2
+        return dataclasses.replace(outcome, totals=None, unreadable="the file is busy") if is_second else outcome
+
+    monkeypatch.setattr(execute, "_run_to_end", run_unread)
+    assert "1 slices may not be in the table `runs`, which cannot be read: the file is busy" in run(five).problem
 
 
 def test_two_slices_that_fail_in_a_row_end_the_run(five, jobs):
@@ -158,7 +170,7 @@ def test_no_slice_is_started_once_the_hours_are_over(five, jobs, monkeypatch):
     outcome = run(five, max_hours=2.0)
     assert jobs.numbers == [1, 2]
     assert outcome.problem == (
-        "3 of 5 slices were not started; 3 slices are not in the table `runs`, and the next run counts their videos"
+        "3 of 5 slices were not started; 3 slices are not in the table `runs`, and the next run counts what is missing"
     )
 
 
