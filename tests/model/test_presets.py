@@ -32,7 +32,7 @@ def test_the_published_presets_are_those_of_the_reference():
     assert (old.checkpoint_name, new.checkpoint_name) == ("ckpt-88", "ckpt-70")
     assert old.strides == new.strides == (1, 2, 3, 4)
     assert old.counting == new.counting == CountingOptions(video_threshold=0.2, frame_threshold=0.5)
-    assert [file.size_bytes for file in old.files] == [13_172, 93_435, 328_985_260, 922]
+    assert [file.size_bytes for file in old.files] == [13_172, 93_435, 328_985_260]
     assert old.files[0].url == "https://storage.googleapis.com/repnet_ckpt/ckpt-88.index"
     assert new.files[1].url == "https://storage.googleapis.com/semantic_repetitions/repnet_ckpt/ckpt-70.data-00000-of-00001"
     assert all(len(bytes.fromhex(file.sha256)) == 32 for file in (*old.files, *new.files))
