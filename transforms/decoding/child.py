@@ -11,10 +11,8 @@ import base64
 import collections
 import contextlib
 import dataclasses
-import importlib
 import io
 import os
-import pkgutil
 import resource
 import select
 import socket
@@ -24,13 +22,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-import av
 import numpy as np
 
 from transforms.decoding import sandbox
 from transforms.decoding.channel import Channel, ChannelClosedError, map_memory
 from transforms.decoding.options import DecodingOptions
-from transforms.decoding.reader import Allocate, Progress, allocate_arrays, read_video
+from transforms.decoding.reader import Allocate, Progress, allocate_arrays, load_ffmpeg, read_video
 from transforms.decoding.samples import DecodeError, Samples
 from transforms.failure_codes import FailureCode, describe_error
 
@@ -141,10 +138,8 @@ def _limit_processor_time(options: DecodingOptions) -> None:
 
 
 def _warm_up(read: Reader) -> None:
-    """Loads all of PyAV, which imports parts of itself when a file needs them; then reads a video, and a file that is none."""
-    for module in pkgutil.walk_packages(av.__path__, "av."):
-        if module.name.rpartition(".")[2] != "__main__":
-            importlib.import_module(module.name)
+    """Loads all of the libraries, then reads a video, and a file that is none."""
+    load_ffmpeg()
     for content in (_WARM_UP_VIDEO, b"no video"):
         with contextlib.suppress(DecodeError):
             list(read(io.BytesIO(content), DecodingOptions(chunk_frames=2), allocate_arrays, lambda presented_sec: None))

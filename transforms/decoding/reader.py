@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import importlib
+import pkgutil
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
@@ -52,6 +54,13 @@ Progress = Callable[[float], None]
 def allocate_arrays(num_frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns uninitialised arrays for frames and times in this process's memory; see `Allocate`."""
     return np.empty((num_frames, FRAME_SIZE, FRAME_SIZE, 3), np.uint8), np.empty(num_frames)
+
+
+def load_ffmpeg() -> None:
+    """Imports all of PyAV, which imports parts of itself only when a file needs them. A sandbox would refuse that."""
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if module.name.rpartition(".")[2] != "__main__":
+            importlib.import_module(module.name)
 
 
 def read_video(
