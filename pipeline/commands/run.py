@@ -43,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--dry_run",
         action="store_true",
-        help="print how many videos, bytes, minutes and worker-hours the run would take; write nothing",
+        help="print how many videos, bytes, minutes and worker-hours the run would take; change no table",
     )
     _add_table_options(parser)
     add_model_options(parser)

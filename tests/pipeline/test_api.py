@@ -90,6 +90,7 @@ def run_without_packages(code):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_python_counts_without_beam_and_bigquery(tmp_path):
     video = draw_video(tmp_path / "still.mp4", 70, draw=lambda index: np.zeros((48, 64, 3), np.uint8))
     assert (
@@ -97,6 +98,7 @@ def test_python_counts_without_beam_and_bigquery(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_command_counts_without_beam_and_bigquery(tmp_path):
     video = draw_video(tmp_path / "still.mp4", 70, draw=lambda index: np.zeros((48, 64, 3), np.uint8))
     out = run_without_packages(f"from pipeline.main import main; sys.exit(main(['count', {str(video)!r}]))")

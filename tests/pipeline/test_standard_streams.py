@@ -97,6 +97,7 @@ def test_a_dry_run_is_nothing_but_its_output(shell):
     assert finished.stderr.splitlines()[-1] == f"repcount: {FULL}"
 
 
+@pytest.mark.slow
 def test_what_is_created_or_deleted_counts_not_what_is_printed(shell, tmp_path):
     assert shell(f"{PROGRAM} tables --output duckdb:c.duckdb >&- 2>&-").returncode == 0
     assert committed(tmp_path) == []
