@@ -22,7 +22,7 @@ CODECS = {
     ".webm": "VP80",
     ".wmv": "WMV2",
 }
-"""Codec by suffix, of those that OpenCV's wheels can encode."""
+"""Codec for each suffix that OpenCV's wheels can encode."""
 
 SOUNDS = {".flac": "flac", ".m4a": "aac", ".mka": "flac", ".mp3": "libmp3lame", ".ogg": "libopus", ".wav": "pcm_s16le"}
 """Codec by suffix of sound files."""
