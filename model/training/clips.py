@@ -34,10 +34,12 @@ class Clip:
     Attributes:
       frames: Frames, (num_frames, 112, 112, 3) uint8, RGB. Clips for training have 64.
       timing: When repetitions happen, see `motion.Timing`. Frames covered by a title card are not active.
+      weight: Weight of each frame's label in the loss, (num_frames,) float32 in 0..1; below 1 where people may disagree.
     """
 
     frames: np.ndarray
     timing: motion.Timing
+    weight: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,12 +51,14 @@ class Batch:
       views: Frame that each position of each view shows, numbered across the batch, (clips, views, 64) int32.
       period: Period in positions, (clips, views, 64) float32; 0 where nothing repeats.
       periodic: 1 where something repeats, else 0, (clips, views, 64) float32.
+      weight: Weight of each position in the loss, that of its frame's label, (clips, views, 64) float32.
     """
 
     frames: np.ndarray
     views: np.ndarray
     period: np.ndarray
     periodic: np.ndarray
+    weight: np.ndarray
 
 
 def draw_clip(seed: int, without: frozenset[str] = frozenset()) -> Clip:
@@ -76,7 +80,7 @@ def draw_clip(seed: int, without: frozenset[str] = frozenset()) -> Clip:
         _bars(frames, rng)
     if damage and rng.random() < 0.1:
         _hold_frames(frames, timing, rng)
-    return Clip(frames, dataclasses.replace(timing, active=active))
+    return Clip(frames, dataclasses.replace(timing, active=active), np.ones(len(frames), np.float32))
 
 
 def draw_video(seed: int) -> Clip:
@@ -89,7 +93,7 @@ def draw_video(seed: int) -> Clip:
     frames = _draw_shot(rng, timing, frozenset())
     if rng.random() < 0.1:
         _cut(frames, _draw_shot(rng, timing, frozenset()), rng)
-    return Clip(drawing.degrade(rng, frames), timing)
+    return Clip(drawing.degrade(rng, frames), timing, np.ones(len(frames), np.float32))
 
 
 def draw_batch(first_seed: int, size: int, views_per_clip: int, without: frozenset[str] = frozenset()) -> Batch:
@@ -99,12 +103,14 @@ def draw_batch(first_seed: int, size: int, views_per_clip: int, without: frozens
     timings = [(clip.timing.phase, clip.timing.period_frames, clip.timing.active) for clip in clips]
     views = draw_views(np.random.default_rng([first_seed, size]), timings, views_per_clip)
     shape = (size, views_per_clip, WINDOW_FRAMES)
+    shown = np.stack([view.frames for view in views])
     periodic = np.stack([view.periodic for view in views])
     return Batch(
         frames=np.stack([clip.frames for clip in clips]),
-        views=np.stack([view.frames for view in views]).reshape(shape),
+        views=shown.reshape(shape),
         period=np.where(periodic, np.stack([view.period for view in views]), 0).astype(np.float32).reshape(shape),
         periodic=periodic.astype(np.float32).reshape(shape),
+        weight=np.concatenate([clip.weight for clip in clips])[shown].reshape(shape),
     )
 
 

@@ -88,11 +88,13 @@ class TrainingSettings:
         return frozenset(part for part in self.without.split(",") if part)
 
 
-Example = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
+Example = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def draw_examples(settings: TrainingSettings, first_batch: int, workers: int) -> Iterator[Example]:
-    """Yields `((frames, views), (period, periodic))` of each `Batch`, in order and without end. Other processes prefetch them.
+    """Yields `((frames, views), (period, periodic), (weight, weight))` of each `Batch`, in order and without end.
+
+    Other processes prefetch the batches. Keras multiplies the losses by the weights, position by position.
 
     Args:
       settings: Settings of the run; they determine the seeds of each batch.
@@ -109,7 +111,7 @@ def draw_examples(settings: TrainingSettings, first_batch: int, workers: int) ->
             )
             if len(prefetched) > _PREFETCH_BATCHES * workers:
                 batch = prefetched.popleft().result()
-                yield (batch.frames, batch.views), (batch.period, batch.periodic)
+                yield (batch.frames, batch.views), (batch.period, batch.periodic), (batch.weight, batch.weight)
 
 
 class TrainingModel(keras.Model):
@@ -150,7 +152,12 @@ class PeriodLoss(keras.losses.Loss):
         self.whole_periods = whole_periods
 
     def call(self, period: Tensor, logits: Tensor) -> Tensor:
-        """Returns the mean loss, a scalar, for periods in positions, (B, V, 64), 0 for none, and logits, (B, V, 64, P)."""
+        """Returns each position's part of the mean loss, (B, V, 64).
+
+        Args:
+          period: Periods in positions, (B, V, 64); 0 where nothing repeats.
+          logits: Period logits, (B, V, 64, P).
+        """
         last = logits.shape[-1] - 1
         place = ops.clip(period - self.period_offset, 0.0, float(last))
         lower = ops.minimum(ops.floor(place), float(last - 1))
@@ -161,7 +168,15 @@ class PeriodLoss(keras.losses.Loss):
         upper_log = ops.take_along_axis(likelihoods, index[..., None] + 1, axis=-1)[..., 0]
         repeats = ops.cast(period > 0, logits.dtype)
         losses = -((1.0 - upper_share) * lower_log + upper_share * upper_log) * repeats
-        return ops.sum(losses) / (ops.sum(repeats) + 1.0)
+        return losses / (ops.sum(repeats) + 1.0)
+
+
+class PeriodicityLoss(keras.losses.Loss):
+    """Cross-entropy of the periodicity, averaged over the positions, each times its weight."""
+
+    def call(self, periodic: Tensor, logits: Tensor) -> Tensor:
+        """Returns the loss of each position, (B, V, 64), for 1 where something repeats, else 0, and for logits, (B, V, 64)."""
+        return ops.binary_crossentropy(periodic, logits, from_logits=True)
 
 
 def _finished_epochs(backup: Path) -> int:
@@ -203,7 +218,7 @@ def compile_model(model: TrainingModel, settings: TrainingSettings) -> None:
         ),
         loss=[
             PeriodLoss(model.network.config.period_offset, settings.whole_periods, name="period"),
-            keras.losses.BinaryCrossentropy(from_logits=True, name="periodicity"),
+            PeriodicityLoss(name="periodicity"),
         ],
         loss_weights=[1.0, settings.periodicity_weight],
         jit_compile=True,

@@ -16,7 +16,17 @@ from model.config import LITE
 from model.network import RepNet
 from model.presets import PRESETS, WeightsError
 from model.training import train as training
-from model.training.train import PeriodLoss, TrainingModel, TrainingSettings, assign_matching, draw_examples, export, train
+from model.training.train import (
+    PeriodicityLoss,
+    PeriodLoss,
+    TrainingModel,
+    TrainingSettings,
+    assign_matching,
+    compile_model,
+    draw_examples,
+    export,
+    train,
+)
 from tests.support import checkpoints
 
 SETTINGS = TrainingSettings(steps=2, batch_size=1, warmup_steps=1, steps_per_epoch=1, seed=3)
@@ -211,8 +221,9 @@ def test_a_run_of_another_network_is_not_exported_as_the_preset_s(tmp_path):
 
 
 def test_examples_are_those_of_their_seeds_whichever_comes_first(drawn):
-    (frames, views), (period, periodic) = next(draw_examples(SETTINGS, 1, workers=1))
-    assert (frames.shape, period.shape, periodic.shape) == ((1, 64, 112, 112, 3), (1, 3, 64), (1, 3, 64))
+    (frames, views), (period, periodic), (weight, _) = next(draw_examples(SETTINGS, 1, workers=1))
+    assert frames.shape == (1, 64, 112, 112, 3)
+    assert period.shape == periodic.shape == weight.shape == (1, 3, 64)
     expected = training.draw_batch(FIRST_SEED + 1, 1, 3)
     np.testing.assert_array_equal(frames, expected.frames)
     np.testing.assert_array_equal(views, expected.views)
@@ -265,6 +276,33 @@ class TestPeriodLoss:
 
     def test_where_nothing_repeats_no_period_is_wrong(self):
         assert self.of(0, {5: 1.0}) == 0
+
+
+def test_a_label_of_low_weight_moves_the_loss_and_its_gradient_in_proportion():
+    rng = np.random.default_rng(0)
+    logits = tf.Variable(rng.standard_normal((1, 2, 64)).astype(np.float32))
+    weight = np.ones((1, 2, 64), np.float32)
+    weight[0, 1, 10:] = 0.25
+    with tf.GradientTape(persistent=True) as tape:
+        plain = PeriodicityLoss()(np.zeros((1, 2, 64), np.float32), logits)
+        weighted = PeriodicityLoss()(np.zeros((1, 2, 64), np.float32), logits, sample_weight=weight)
+    np.testing.assert_allclose(tape.gradient(weighted, logits), weight * tape.gradient(plain, logits), rtol=1e-5)
+    assert 0 < float(weighted) < float(plain)
+
+
+def test_fitting_weighs_labels_by_the_weights_of_a_batch(eager):
+    network = RepNet(TINY)
+    model = TrainingModel(network)
+    compile_model(model, SETTINGS)
+    frames = np.random.default_rng(0).integers(0, 256, (1, 64, 112, 112, 3), np.uint8)
+    views = np.arange(64, dtype=np.int32).reshape(1, 1, 64)
+    period, periodic, weight = (np.full((1, 1, 64), value, np.float32) for value in (8, 1, 0.25))
+    full, quarter = (
+        model.evaluate((frames, views), (period, periodic), sample_weight=(given, given), verbose=0, return_dict=True)
+        for given in (np.ones_like(weight), weight)
+    )
+    for name in ("loss", "period_loss", "periodicity_loss"):
+        assert quarter[name] == pytest.approx(full[name] / 4, rel=1e-4)
 
 
 @pytest.fixture
