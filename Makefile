@@ -15,6 +15,8 @@ export DEVICE = $(or $(installed),cpu)
 
 CODE = pipeline transforms model benchmarks demo image
 UV = .venv/bin/uv --quiet pip
+# Extras in the image; `train` is not.
+EXTRAS = --extra beam --extra gcp --extra plot
 LOCK = $(UV) compile --universal --python-version 3.11 --no-emit-index-url --generate-hashes $(ARGS)
 
 .DEFAULT_GOAL := help
@@ -24,7 +26,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # .venv/complete holds the device and is written last: after an interruption, the next start makes .venv from scratch.
-.venv/complete: locks/cpu.lock locks/gpu.lock locks/dev.lock locks/installer.lock pyproject.toml setup.py
+.venv/complete: locks/cpu.lock locks/gpu.lock locks/dev.lock locks/train.lock locks/installer.lock pyproject.toml setup.py
 	@set -eu; \
 	case "$$DEVICE $$(uname -sm)" in \
 	  "cpu "* | "gpu Linux x86_64") ;; \
@@ -49,7 +51,7 @@ help: ## List the targets
 	fi; \
 	echo "Installing dependencies into .venv (once, about 30 s; minutes with DEVICE=gpu) …"; \
 	.venv/bin/python -m pip --disable-pip-version-check -qq install --require-hashes --no-deps -r locks/installer.lock; \
-	$(UV) sync --python .venv --require-hashes locks/$$DEVICE.lock locks/dev.lock locks/installer.lock; \
+	$(UV) sync --python .venv --require-hashes locks/$$DEVICE.lock locks/dev.lock locks/train.lock locks/installer.lock; \
 	$(UV) install --python .venv --no-deps --no-build-isolation --editable .; \
 	echo $$DEVICE > $@
 
@@ -93,8 +95,10 @@ lint: setup ## Check style, formatting, types, the shell scripts and the Dockerf
 	@[ ! -x .venv/bin/hadolint ] || { echo .venv/bin/hadolint Dockerfile; .venv/bin/hadolint Dockerfile; }
 
 lock: setup ## Update locks/ to what pyproject.toml asks for; ARGS=--upgrade takes the newest versions
-	$(LOCK) --all-extras pyproject.toml -o locks/cpu.lock
-	echo tensorflow-cpu | $(LOCK) -c locks/cpu.lock --excludes /dev/stdin --all-extras --group gpu pyproject.toml -o locks/gpu.lock
+	$(LOCK) $(EXTRAS) pyproject.toml -o locks/cpu.lock
+	echo tensorflow-cpu | $(LOCK) -c locks/cpu.lock --excludes /dev/stdin $(EXTRAS) --group gpu pyproject.toml -o locks/gpu.lock
+	echo tensorflow-cpu tensorflow | tr ' ' '\n' | $(LOCK) -c locks/cpu.lock --excludes /dev/stdin --extra train pyproject.toml \
+	  -o locks/train.lock
 	$(LOCK) -c locks/cpu.lock --group dev -o locks/dev.lock
 	$(LOCK) --group servers -o locks/servers.lock
 	$(LOCK) --group installer -o locks/installer.lock

@@ -27,14 +27,21 @@ def test_cpu_and_gpu_have_the_same_versions_and_one_tensorflow_each():
     assert {name: version for name, version in gpu.items() if not name.startswith("nvidia-")} == cpu
 
 
-def test_development_tools_are_not_in_the_image():
-    assert not {"pytest", "mypy", "ruff"} & (pins("cpu").keys() | pins("gpu").keys())
-    assert "dev.lock" not in (ROOT / "Dockerfile").read_text()
+def test_neither_development_tools_nor_what_training_needs_are_in_the_image():
+    assert not {"pytest", "mypy", "ruff", "jax", "scikit-image"} & (pins("cpu").keys() | pins("gpu").keys())
+    for name in ("dev.lock", "train.lock"):
+        assert name not in (ROOT / "Dockerfile").read_text()
 
 
-def test_development_tools_fit_the_versions_of_the_project():
+@pytest.mark.parametrize("name", ["dev", "train"])
+def test_what_is_not_in_the_image_fits_the_versions_of_the_project(name):
     project = pins("cpu")
-    assert {name: version for name, version in pins("dev").items() if project.get(name, version) != version} == {}
+    assert {package: version for package, version in pins(name).items() if project.get(package, version) != version} == {}
+
+
+def test_what_training_needs_brings_no_tensorflow_beside_that_of_the_device():
+    assert {"jax", "scikit-image"} <= pins("train").keys()
+    assert not {"tensorflow", "tensorflow-cpu"} & pins("train").keys()
 
 
 def test_the_image_runs_the_beam_that_is_locked():

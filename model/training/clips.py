@@ -8,6 +8,7 @@ across cuts, as in edited workout videos.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -61,15 +62,21 @@ class Batch:
     weight: np.ndarray
 
 
-def draw_clip(seed: int, without: frozenset[str] = frozenset()) -> Clip:
-    """Returns the clip of a seed, without some of `PARTS`. The same arguments draw the same clip."""
+def draw_clip(seed: int, without: frozenset[str] = frozenset(), photographs: Sequence[np.ndarray] = ()) -> Clip:
+    """Returns the clip of a seed. The same arguments draw the same clip.
+
+    Args:
+      seed: Seed of the clip.
+      without: Those of `PARTS` to leave out.
+      photographs: Photographs of which some textures are parts, see `photographs.load`; none by default.
+    """
     rng = np.random.default_rng(seed)
     edits, damage = "edits" not in without, "damage" not in without
     timing = motion.draw_timing(rng, WINDOW_FRAMES)
-    frames = _draw_shot(rng, timing, without)
+    frames = _draw_shot(rng, timing, without, photographs)
     active = timing.active.copy()
     if edits and rng.random() < 0.15:
-        _cut(frames, _draw_shot(rng, timing, without), rng)
+        _cut(frames, _draw_shot(rng, timing, without, photographs), rng)
     if edits and rng.random() < 0.12:
         active &= ~_insert_card(frames, rng)
     if edits and rng.random() < 0.15:
@@ -96,10 +103,16 @@ def draw_video(seed: int) -> Clip:
     return Clip(drawing.degrade(rng, frames), timing, np.ones(len(frames), np.float32))
 
 
-def draw_batch(first_seed: int, size: int, views_per_clip: int, without: frozenset[str] = frozenset()) -> Batch:
+def draw_batch(
+    first_seed: int,
+    size: int,
+    views_per_clip: int,
+    without: frozenset[str] = frozenset(),
+    photographs: Sequence[np.ndarray] = (),
+) -> Batch:
     """Returns the clips of `size` consecutive seeds, with their views. The same arguments draw the same batch."""
     cv2.setNumThreads(1)
-    clips = [draw_clip(seed, without) for seed in range(first_seed, first_seed + size)]
+    clips = [draw_clip(seed, without, photographs) for seed in range(first_seed, first_seed + size)]
     timings = [(clip.timing.phase, clip.timing.period_frames, clip.timing.active) for clip in clips]
     views = draw_views(np.random.default_rng([first_seed, size]), timings, views_per_clip)
     shape = (size, views_per_clip, WINDOW_FRAMES)
@@ -114,19 +127,21 @@ def draw_batch(first_seed: int, size: int, views_per_clip: int, without: frozens
     )
 
 
-def _draw_shot(rng: np.random.Generator, timing: motion.Timing, without: frozenset[str]) -> np.ndarray:
+def _draw_shot(
+    rng: np.random.Generator, timing: motion.Timing, without: frozenset[str], photographs: Sequence[np.ndarray] = ()
+) -> np.ndarray:
     """Returns a scene from one viewpoint, (num_frames, 112, 112, 3) uint8."""
     num_frames = len(timing.phase)
     bystanders, entrances, fidgets = (part not in without for part in ("bystanders", "entrances", "fidgeting"))
     camera = drawing.fix_camera(num_frames) if "camera" in without else drawing.draw_camera(rng, num_frames)
-    frames = drawing.paint_backgrounds(drawing.draw_background(rng, FRAME_SIZE * 3 // 2), camera)
+    frames = drawing.paint_backgrounds(drawing.draw_background(rng, FRAME_SIZE * 3 // 2, photographs), camera)
     if bystanders and rng.random() < 0.2:
         _paint_bystander(frames, camera, rng)
     kind = rng.random()
     if kind < 0.72:
         _paint_actor(frames, camera, timing, rng, entrances, fidgets)
     elif kind < 0.92:
-        _paint_patches(frames, camera, timing, rng, fidgets)
+        _paint_patches(frames, camera, timing, rng, fidgets, photographs)
     else:
         frames = _move_picture(frames, timing, rng, fidgets)
     if bystanders and rng.random() < 0.1:
@@ -186,7 +201,12 @@ def _change_exercise(first: np.ndarray, second: np.ndarray, rng: np.random.Gener
 
 
 def _paint_patches(
-    frames: np.ndarray, camera: drawing.Camera, timing: motion.Timing, rng: np.random.Generator, fidgets: bool
+    frames: np.ndarray,
+    camera: drawing.Camera,
+    timing: motion.Timing,
+    rng: np.random.Generator,
+    fidgets: bool,
+    photographs: Sequence[np.ndarray],
 ) -> None:
     """Paints one to four textured patches that move, turn and swell together, like objects, close-ups or things from above."""
     num_frames = len(frames)
@@ -202,7 +222,7 @@ def _paint_patches(
             swing = np.array([0.0, 15.0])
         still = motion.smooth_noise(rng, num_frames, float(rng.choice([0.2, 1.0])), 2)
         side = int(rng.integers(8, 80))
-        patch = drawing.draw_background(rng, side)
+        patch = drawing.draw_background(rng, side, photographs)
         mask = np.zeros((side, side), np.uint8)
         cv2.ellipse(mask, (side // 2, side // 2), (side // 2, int(side * rng.uniform(0.15, 0.5))), 0, 0, 360, 255, -1)
         home = rng.uniform(25, FRAME_SIZE - 25, 2)

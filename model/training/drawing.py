@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
 from model.config import FRAME_SIZE
+from model.training import photographs
 from model.training.motion import SEGMENTS, smooth_noise
 
 SUBPIXEL_BITS = 3
@@ -40,9 +41,16 @@ def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.clip((low + max(high - low, 10.0) * out) * tint, 0, 255)
 
 
-def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Returns a background, (size, size, 3) uint8: a wall or sky, a floor and objects; sometimes only texture or one colour."""
-    image = _texture(rng, size).astype(np.uint8)
+def draw_background(rng: np.random.Generator, size: int, pictures: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """Returns a background, (size, size, 3) uint8: a wall or sky, a floor and objects; sometimes only texture or one colour.
+
+    Args:
+      rng: Source of randomness.
+      size: Height and width in pixels.
+      pictures: Photographs of which some textures are parts, see `photographs.load`; none by default.
+    """
+    natural = len(pictures) > 0 and rng.random() < photographs.SHARE
+    image = (photographs.crop(rng, pictures, size) if natural else _texture(rng, size)).astype(np.uint8)
     kind = rng.random()
     if kind < 0.2:
         image[:] = _colour(rng)
