@@ -39,7 +39,6 @@ def submit(cloud, dataflow, *arguments, command="nightly", **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
     )
 
 

@@ -67,14 +67,14 @@ def start(cloud, videos, *arguments, output=None):
 def run(cloud, videos, *arguments, output=None):
     """Runs to the end; returns what was printed."""
     process = start(cloud, videos, *arguments, output=output)
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate()
     assert process.returncode == 0, out
     return out
 
 
 def kill(process):
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate()
     assert process.returncode == -signal.SIGKILL
 
 
@@ -176,7 +176,7 @@ def test_what_is_missing_is_told_before_any_work(cloud, videos, change, message)
     ]
     process = subprocess.run(
         [*PROGRAM, "run", "--quiet", "--strides", "1,2", "--input", pattern, *arguments],
-        cwd=ROOT, env={**os.environ, **cloud.variables}, capture_output=True, text=True, check=False, timeout=120,
+        cwd=ROOT, env={**os.environ, **cloud.variables}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert process.returncode == 2
     (line,) = process.stderr.splitlines()
@@ -205,7 +205,6 @@ KILLS = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("cloud")
 def test_killed_runs_leave_nothing_that_the_next_one_does_not_put_right(cloud_servers, videos, undisturbed, capsys):
     compared = 0
@@ -213,7 +212,7 @@ def test_killed_runs_leave_nothing_that_the_next_one_does_not_put_right(cloud_se
         fresh = Cloud(cloud_servers)  # another data set, the same videos
         pause = stop(fresh)
         process = start(fresh, videos)
-        assert pause.reached.wait(60), f"{point}: {process.communicate()[0]}"
+        assert pause.reached.wait(), f"{point}: {process.communicate()[0]}"
         kill(process)
         pause.release(forward=False)
         assert "listed 5 = " in run(fresh, videos)
@@ -229,10 +228,10 @@ def test_killed_runs_leave_nothing_that_the_next_one_does_not_put_right(cloud_se
 def test_overlapping_runs_leave_the_rows_of_one(cloud, videos, undisturbed, job):
     pause = cloud.bigquery.pause(is_query(job))
     first = start(cloud, videos)
-    assert pause.reached.wait(60)
+    assert pause.reached.wait()
     out = run(cloud, videos)
     pause.release()
-    first_out, _ = first.communicate(timeout=120)
+    first_out, _ = first.communicate()
     assert first.returncode == 0, first_out
     assert "listed 5 = counted 3 + failed 2 + skipped 0" in first_out
     assert "listed 5 = " in out

@@ -12,7 +12,6 @@ FOLDER = Path(__file__).resolve().parents[3] / "shared" / "realset"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
     pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the real clips in ../shared/realset, which are missing"),
 ]
 

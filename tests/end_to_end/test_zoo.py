@@ -116,7 +116,6 @@ def watch_decoders(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_every_file_ends_as_a_count_or_a_coded_failure(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "zoo"
     folder.mkdir()

@@ -72,7 +72,7 @@ class Pause:
     def hold(self):
         """Waits for the release; returns whether to continue."""
         self.reached.set()
-        return self._released.wait(120) and self._forward
+        return self._released.wait(600) and self._forward
 
 
 class Proxy:
@@ -127,7 +127,7 @@ class Proxy:
 
     def forward(self, method, path, body=b"", headers=()):
         """Sends a request to the upstream and returns its response."""
-        connection = http.client.HTTPConnection(self.upstream, timeout=120)
+        connection = http.client.HTTPConnection(self.upstream, timeout=600)
         kept = {name: value for name, value in dict(headers).items() if name.lower() not in _HOP_HEADERS}
         connection.request(method, path, body, {**kept, "Content-Length": str(len(body))})
         response = connection.getresponse()
@@ -239,7 +239,7 @@ class BigQueryProxy(Proxy):
         super().clear()
         self._side_by_side = []
 
-    def merge_side_by_side(self, matches, runs=2, *, timeout_sec=60):
+    def merge_side_by_side(self, matches, runs=2, *, timeout_sec=600):
         """Lets the next `runs` matching MERGEs run side by side, each on the table as it was before all of them.
 
         Each statement waits until all have arrived, then until all have ended. The table must lack the keys that they merge, so

@@ -8,6 +8,7 @@ import glob
 import http.server
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -28,7 +29,8 @@ from tests.google_cloud.strict_bigquery import StrictBigQueryProxy
 PROJECT = "repcount-test"
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-servers"
 
-_START_SEC = 60
+_START_SEC = 240
+"""Seconds that a server may take to start. It takes three, and more on a busy machine."""
 
 _WATCHED = '{ "$@"; kill -KILL 0; } & read -r line; kill -KILL 0'
 """Runs a command until it ends or standard input closes, as when the starting process dies; then kills the process group."""
@@ -155,7 +157,7 @@ def _running(command, port, log, variables):
 
 def _answers(port):
     try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).close()
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).close()
     except urllib.error.HTTPError:
         return True
     except OSError:
@@ -164,9 +166,12 @@ def _answers(port):
 
 
 def _free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+    """Returns a free port below those that the system gives to connections, which could take it before the server does."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_768)  # other test processes choose other ports
+        with socket.socket() as server, contextlib.suppress(OSError):
+            server.bind(("127.0.0.1", port))
+            return port
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ def load(cloud, uris, table, *, job_id=None, **options):
     }
     config = bigquery.LoadJobConfig(**options)
     job = cloud.client().load_table_from_uri(uris, f"{cloud.project}.{cloud.dataset}.{table}", job_id=job_id, job_config=config)
-    return job.result(timeout=60).output_rows
+    return job.result(timeout=300).output_rows
 
 
 def num_rows(cloud, table):
@@ -110,7 +110,7 @@ def test_a_merge_accepts_nested_rows_and_parameters(cloud, notes):
     ]
     config = bigquery.QueryJobConfig(query_parameters=parameters, default_dataset=f"{cloud.project}.{cloud.dataset}")
     job = cloud.client().query(sql, job_config=config)
-    job.result(timeout=60)
+    job.result(timeout=300)
     assert job.num_dml_affected_rows == 2
     assert cloud.rows("SELECT * FROM notes ORDER BY name") == [row("a", at=later, spans=spans), row("b"), row("c")]
 
@@ -170,12 +170,12 @@ def test_a_file_can_be_uploaded_with_its_job(cloud, notes):
     table = f"{cloud.project}.{cloud.dataset}.{notes}"
     config = bigquery.LoadJobConfig(schema=FIELDS)
     job_id = f"{cloud.dataset}-upload"
-    cloud.client().load_table_from_json([{"name": "a"}], table, job_id=job_id, job_config=config).result(timeout=60)
+    cloud.client().load_table_from_json([{"name": "a"}], table, job_id=job_id, job_config=config).result(timeout=300)
     assert num_rows(cloud, notes) == 1
     with pytest.raises(Conflict):
         cloud.client().load_table_from_json([{"name": "a"}], table, job_id=job_id, job_config=config)
     with pytest.raises(BadRequest, match="no such field: more"):
-        cloud.client().load_table_from_json([{"name": "a", "more": 1}], table, job_config=config).result(timeout=60)
+        cloud.client().load_table_from_json([{"name": "a", "more": 1}], table, job_config=config).result(timeout=300)
 
 
 def test_streamed_rows_are_refused_one_by_one(cloud, notes):

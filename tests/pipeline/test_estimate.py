@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def warehouse(folder):
-    return DuckDBWarehouse(str(folder / "counts.duckdb"), lock_timeout_sec=5.0)
+    return DuckDBWarehouse(str(folder / "counts.duckdb"), lock_timeout_sec=60.0)
 
 
 def estimate_run(folder, warehouse, **selection):

@@ -29,7 +29,7 @@ def interrupt(words, ready):
         if re.search(ready, line):
             break
     os.killpg(process.pid, signal.SIGINT)
-    rest = process.communicate(timeout=120)[1]
+    rest = process.communicate()[1]
     return process.returncode, "".join(printed) + rest
 
 

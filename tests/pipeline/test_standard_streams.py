@@ -35,7 +35,6 @@ def shell(tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
         )
         assert "Traceback" not in finished.stderr
         assert "Exception" not in finished.stderr

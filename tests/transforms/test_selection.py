@@ -21,7 +21,7 @@ from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 @pytest.fixture
 def warehouse(tmp_path):
     """Tables with a count of gs://b/1 and failures of gs://b/2 and gs://b/3."""
-    warehouse = DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=5.0)
+    warehouse = DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=60.0)
     commit(
         warehouse,
         make_provenance("before"),

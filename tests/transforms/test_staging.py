@@ -29,7 +29,7 @@ OPTIONS = ["--runner=FnApiRunner"]
 
 @pytest.fixture
 def warehouse(tmp_path):
-    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=5.0)
+    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=60.0)
 
 
 def run(warehouse, outcomes, *, provenance=None, skipped=0, expected, listed=None, failure_limit=None):

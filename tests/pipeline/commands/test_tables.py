@@ -23,7 +23,7 @@ def query(warehouse, sql):
 
 @pytest.fixture
 def warehouse(tmp_path):
-    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=5.0)
+    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=60.0)
 
 
 @pytest.fixture

@@ -30,9 +30,7 @@ def test_two_items_are_fetched_in_advance_and_no_more():
 
     with prefetch(items()) as prefetched:
         assert next(prefetched) == 0
-        deadline_sec = time.monotonic() + 20
         while len(fetched) < 3:
-            assert time.monotonic() < deadline_sec
             time.sleep(0.01)
         time.sleep(0.3)
         assert fetched == [0, 1, 2]
@@ -64,7 +62,7 @@ def test_the_next_source_starts_while_one_is_taken_and_the_one_after_it_does_not
 
     with contextlib.closing(prefetch_each([items(number) for number in range(4)])) as prefetched:
         first = next(prefetched)
-        assert started[1].wait(20)
+        assert started[1].wait()
         assert not started[2].is_set()
         assert list(first) == [0, 0]
         assert [list(source) for source in prefetched] == [[1, 10], [2, 20], [3, 30]]

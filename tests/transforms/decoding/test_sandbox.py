@@ -159,7 +159,7 @@ def test_without_a_required_sandbox_no_video_is_read(clip):
 def run_script(script, *arguments):
     """Runs Python code in a process of its own, and returns what it prints."""
     command = [sys.executable, "-c", f"import os, socket, sys\nfrom transforms.decoding import sandbox\n{script}", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")

@@ -212,7 +212,7 @@ class TestSelect:
         pause = cloud.bigquery.pause(lambda request: request.method == "POST" and b"SELECT video FROM" in request.body)
         with concurrent.futures.ThreadPoolExecutor() as threads:
             selecting = threads.submit(prepared.select, later_run("now"), files, Selection())
-            assert pause.reached.wait(60)
+            assert pause.reached.wait()
             commit(prepared, make_provenance("between"), make_video_count("gs://b/1"))
             pause.release()
             totals, selected = selecting.result()

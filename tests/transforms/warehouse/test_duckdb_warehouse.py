@@ -8,10 +8,11 @@ import multiprocessing
 import os
 import pathlib
 import pickle
+import subprocess
+import sys
 import threading
 import time
 
-import duckdb
 import pytest
 
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
@@ -28,7 +29,7 @@ PROCESSES = multiprocessing.get_context("spawn")
 
 @pytest.fixture
 def warehouse(tmp_path):
-    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=5.0)
+    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=60.0)
 
 
 def query(warehouse, statement):
@@ -249,11 +250,13 @@ class TestReconciliation:
         self.refused(warehouse, files, r"the database cannot be used: .*Received: ")
 
 
-def hold(path, opened, release):
-    """Keeps the database open until `release` is set."""
-    with duckdb.connect(path):
-        opened.set()
-        release.wait(30)
+HOLD = """
+import duckdb, sys
+with duckdb.connect(sys.argv[1]):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+"""A program that keeps a database open until its standard input is closed."""
 
 
 def commit_and_die(warehouse, provenance, files, merges):
@@ -273,24 +276,21 @@ def commit_and_die(warehouse, provenance, files, merges):
 class TestOtherProcesses:
     @pytest.fixture
     def holder(self, warehouse):
-        """The event that makes another process, which has the database open, close it."""
+        """The function that makes another process, which has the database open, close it."""
         warehouse.prepare()
-        opened, release = PROCESSES.Event(), PROCESSES.Event()
-        process = PROCESSES.Process(target=hold, args=(warehouse.path, opened, release))
-        process.start()
-        assert opened.wait(30)
-        yield release
-        release.set()
-        process.join(30)
+        command = [sys.executable, "-c", HOLD, warehouse.path]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == b"open\n"
+            yield process.stdin.close
 
     def test_a_commit_waits_until_the_database_is_closed(self, warehouse, holder):
-        threading.Timer(0.3, holder.set).start()
+        threading.Timer(0.3, holder).start()
         commit(warehouse, make_provenance(), make_video_count())
         assert num_rows(warehouse)["video_counts"] == 1
 
     def test_waiting_is_logged_once_in_plain_words(self, warehouse, holder, caplog):
         caplog.set_level(logging.DEBUG, logger=duckdb_warehouse.__name__)
-        hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=1.5)
+        hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=3.0)
         with pytest.raises(WarehouseError):
             hasty.run_totals("run-1")
         messages = [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
