@@ -14,6 +14,8 @@ installed := $(shell cat .venv/complete 2>/dev/null)
 export DEVICE = $(or $(installed),cpu)
 
 CODE = pipeline transforms model benchmarks demo image
+# One test process a core; more than eight take more memory than they save time. ARGS='-n 0' runs the tests in one process.
+PYTEST = .venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 UV = .venv/bin/uv --quiet pip
 # Extras in the image; `train` is not.
 EXTRAS = --extra beam --extra gcp --extra plot
@@ -82,10 +84,10 @@ demo: setup ## Draw the demo videos into demo/videos
 	@.venv/bin/python -m demo.draw_videos demo/videos
 
 test: setup .venv-servers/complete ## Run all tests except the slow ones; ARGS='-k counting' selects some
-	@set -f; .venv/bin/python -m pytest -m 'not slow' $$ARGS
+	@set -f; $(PYTEST) -m 'not slow' $$ARGS
 
 test-slow: setup .venv-servers/complete ## Run the slow tests: real clips, training, golden files, killed runs, broken videos
-	@set -f; .venv/bin/python -m pytest -m slow $$ARGS
+	@set -f; $(PYTEST) -m slow $$ARGS
 
 lint: setup ## Check style, formatting, types, the shell scripts and the Dockerfile
 	.venv/bin/ruff check .

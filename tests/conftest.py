@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,13 @@ import pytest
 from tests.google_cloud import servers
 from tests.reference import checkpoint_layout
 from tests.support.cloud_storage import CloudStorage
+
+
+def pytest_configure():
+    """Shares the cores among the processes that run tests side by side, before any of them imports TensorFlow."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes > 1:
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
 
 
 @pytest.fixture(autouse=True)
