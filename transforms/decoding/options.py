@@ -27,6 +27,10 @@ class DecodingOptions:
       max_memory_bytes: Most memory that the decoder process may use, in bytes. None: an equal share for each core of the
         machine; see `memory_limit`.
       require_sandbox: Whether to decode nothing where system calls cannot be filtered. See `sandbox`.
+      start_sec: Time of the first frame to keep, in seconds from the video's first frame.
+      end_sec: Time of the first frame not to keep. Decoding ends there.
+      start_frame: Number of the first frame to keep, from 0.
+      end_frame: Number of the first frame not to keep. Decoding ends there. None for no end.
     """
 
     max_fps: float = 30.0
@@ -40,9 +44,13 @@ class DecodingOptions:
     max_memory_bytes: int | None = None
     billing_project: str | None = None
     require_sandbox: bool = False
+    start_sec: float = 0.0
+    end_sec: float = math.inf
+    start_frame: int = 0
+    end_frame: int | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a value that is not positive, or an infinite `max_fps`."""
+        """Raises ValueError for a limit that is not positive, an infinite `max_fps`, or a part that ends before it starts."""
         if not (self.max_fps > 0 and math.isfinite(self.max_fps)):
             raise ValueError(f"max_fps must be a positive number of frames a second. Received: {self.max_fps}")
         for name in ("max_sec", "timeout_sec"):
@@ -51,3 +59,12 @@ class DecodingOptions:
         for name in ("chunk_frames", "decoder_threads", "max_bytes", "max_frames", "max_pixels", "max_memory_bytes"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1. Received: {value}")
+        for start, end in (("start_sec", "end_sec"), ("start_frame", "end_frame")):
+            first, last = getattr(self, start), getattr(self, end)
+            if not 0 <= first < (math.inf if last is None else last):
+                raise ValueError(f"{start} must be at least 0 and below {end}. Received: {first} and {last}")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of a video is decoded, not only a part."""
+        return (self.start_sec, self.end_sec, self.start_frame, self.end_frame) == (0.0, math.inf, 0, None)

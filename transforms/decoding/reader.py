@@ -78,7 +78,7 @@ def read_video(
 
     Args:
       file: Regular file, open at its start.
-      options: How to decode it.
+      options: How to decode it, and which part: frames outside are neither converted nor yielded.
       allocate: Called for the arrays of each `Samples`, with `options.chunk_frames`.
       progress: Called as decoding goes on; see `Progress`.
 
@@ -113,7 +113,8 @@ def read_video(
                     yield samples
                 if not is_empty:
                     return
-    raise DecodeError(FailureCode.NO_FRAMES, "the file opens as a video, but no frame of it decodes")
+    where = "of it" if options.is_whole else "of the part to count"
+    raise DecodeError(FailureCode.NO_FRAMES, f"the file opens as a video, but no frame {where} decodes")
 
 
 @contextlib.contextmanager
@@ -170,6 +171,7 @@ class _Reading:
         self._height = stream.height
         self._last_frame_sec = 0.0
         self._is_damaged = False
+        self._ends_early = False
         self._is_avi = container.format.name == "avi"
 
     def samples(self) -> Iterator[tuple[float, np.ndarray]]:
@@ -179,6 +181,12 @@ class _Reading:
                 self._orientation = orientation_of(frame)
             time_sec = self._clock.present(container_sec)
             self._check_length(time_sec)
+            number = self._clock.num_frames - 1
+            if time_sec >= self._options.end_sec or number == self._options.end_frame:
+                self._ends_early = True
+                return
+            if time_sec < self._options.start_sec or number < self._options.start_frame:
+                continue
             if self._sampler.keeps(time_sec):
                 _check_pixels(frame.width, frame.height, self._options)  # the size may change within a video
                 self._width, self._height = frame.width, frame.height
@@ -262,6 +270,8 @@ class _Reading:
 
     def _misses_frames(self) -> bool:
         """Returns whether the file declares a clearly longer video than was shown."""
+        if self._ends_early:
+            return False
         if self._clock.has_restarted or self._num_streams > 1:
             return False  # the declared duration is then the difference of two unrelated clocks
         declared_sec = self._declared_sec()

@@ -12,6 +12,10 @@ from transforms.decoding.options import DecodingOptions
         ({"max_fps": float("inf")}, "max_fps .* Received: inf"),
         ({"chunk_frames": 0}, "chunk_frames .* Received: 0"),
         ({"decoder_threads": -1}, "decoder_threads .* Received: -1"),
+        ({"start_sec": -1.0}, "start_sec must be at least 0 and below end_sec. Received: -1.0 and inf"),
+        ({"start_sec": 2.0, "end_sec": 2.0}, "start_sec must be at least 0 and below end_sec. Received: 2.0 and 2.0"),
+        ({"start_sec": float("nan")}, "start_sec must be at least 0 and below end_sec. Received: nan and inf"),
+        ({"start_frame": 5, "end_frame": 4}, "start_frame must be at least 0 and below end_frame. Received: 5 and 4"),
     ],
 )
 def test_an_invalid_value_is_refused(options, message):

@@ -428,6 +428,42 @@ def test_a_video_over_a_limit_is_reported(clip, limit, code, message):
 
 
 @pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"start_sec": 0.5, "end_sec": 1.0}, range(15, 30)),
+        ({"end_sec": 1.0}, range(30)),
+        ({"start_sec": 2.0, "end_sec": 99.0}, range(60, 80)),
+        ({"start_frame": 10, "end_frame": 25}, range(10, 25)),
+        ({"start_frame": 70}, range(70, 80)),
+    ],
+    ids=str,
+)
+def test_a_part_of_a_video_has_the_frames_of_that_part_at_their_times(clip, part, expected):
+    frames, times_sec, facts = read_whole(clip, chunk_frames=8, **part)
+    assert [number_of(frame) for frame in frames] == list(expected)
+    np.testing.assert_allclose(times_sec, np.array(expected) / 30, atol=1e-3)
+    assert facts.fps == pytest.approx(30)
+    assert not facts.truncated
+
+
+def test_reading_stops_after_the_part(clip):
+    _, _, facts = read_whole(clip, start_sec=0.5, end_sec=1.0)
+    assert facts.decoded_frames == 31
+
+
+def test_a_part_is_sampled_from_its_start(tmp_path):
+    path = draw_video(tmp_path / "a.mkv", 120, fps=60.0, draw=numbered)
+    frames, _, _ = read_whole(path, start_frame=31, end_frame=61)
+    assert [number_of(frame) for frame in frames] == list(range(31, 61, 2))
+
+
+def test_a_part_beyond_the_end_is_a_part_without_frames(clip):
+    with pytest.raises(DecodeError, match="no frame of the part to count decodes") as caught:
+        read_samples(clip, start_sec=60.0)
+    assert caught.value.code is FailureCode.NO_FRAMES
+
+
+@pytest.mark.parametrize(
     ("suffix", "codec", "name", "pixels"),
     [
         (".mp4", "libx264", "h264", "yuv420p"),
