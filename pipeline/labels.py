@@ -1,10 +1,12 @@
-"""True counts of videos, read from a CSV file."""
+"""True counts of videos and of parts of videos, read from a CSV file."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 import os
+from collections.abc import Iterator, Sequence
 
 from pipeline.command_line import UsageError
 
@@ -12,30 +14,95 @@ MAX_TRUE_COUNT = 1_000_000
 """Largest plausible true count. A larger number is a time or an identifier in the wrong column."""
 
 
-def read_labels(path: str) -> dict[str, float]:
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """The true count of a video, or of a part of it.
+
+    Attributes:
+      file: Path relative to the folder of the videos, without `.` and `..`.
+      true_count: True number of repetitions, fractions included.
+      start_sec: Time of the part's first frame, in seconds from the video's first frame.
+      end_sec: Time of the first frame after the part; infinite for the video's end.
+      start_frame: Number of the part's first frame, from 0.
+      end_frame: Number of the first frame after the part. None for the video's end.
+    """
+
+    file: str
+    true_count: float
+    start_sec: float = 0.0
+    end_sec: float = math.inf
+    start_frame: int = 0
+    end_frame: int | None = None
+
+    @property
+    def part(self) -> str | None:
+        """The part in words; None for the whole video."""
+        if self.start_frame or self.end_frame is not None:
+            return f"frames {self.start_frame} to {'the end' if self.end_frame is None else self.end_frame - 1}"
+        if self.start_sec or self.end_sec < math.inf:
+            return f"{self.start_sec:.6g} s to {'the end' if self.end_sec == math.inf else f'{self.end_sec:.6g} s'}"
+        return None
+
+    @property
+    def name(self) -> str:
+        """The file, with the part if it is not the whole video."""
+        return self.file if self.part is None else f"{self.file} ({self.part})"
+
+
+def read_labels(path: str) -> list[Label]:
     """Reads true counts.
 
     Args:
-      path: CSV file in UTF-8. Its first line names the columns, among them `file` and `count`; other columns and empty lines
-        are ignored.
+      path: CSV file in UTF-8. Its first line names the columns, among them `file` and `count`. The columns `start_sec` and
+        `end_sec` are optional; an empty cell means the start or the end of the video. Other columns and empty lines are
+        ignored.
 
     Returns:
-      {file: true count} in the order of the lines. Files are relative to the folder of the videos, without `.` and `..`.
+      One label for each line, in their order. A file may have several parts.
 
     Raises:
-      UsageError: The file cannot be read, a column is missing, or a line is invalid or repeats a file. The message names the
+      UsageError: The file cannot be read, a column is missing, or a line is invalid or repeats a label. The message names the
         line.
     """
-    labels: dict[str, float] = {}
-    first_lines: dict[str, int] = {}
+    first_places: dict[tuple[str, float, float], str] = {}
+    labels: list[Label] = []
+    for place, row in read_rows(path, ("file", "count")):
+        file = _parse_file(row.get("file", ""), place)
+        start_sec = parse_sec(row.get("start_sec", ""), place, "start_sec", default=0.0)
+        end_sec = parse_sec(row.get("end_sec", ""), place, "end_sec", default=math.inf)
+        check_part(start_sec, end_sec, place)
+        first_place = first_places.setdefault((file, start_sec, end_sec), place)
+        if first_place != place:
+            first_line = first_place.removesuffix(" of the labels")
+            raise UsageError(f"{place}: must not repeat the file of {first_line}. Received: {quote(file)}")
+        labels.append(Label(file, parse_count(row.get("count", ""), place), start_sec, end_sec))
+    return labels
+
+
+def read_rows(path: str, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Reads a CSV file line by line.
+
+    Args:
+      path: CSV file in UTF-8 whose first line names the columns.
+      columns: Columns that it must have, each once.
+
+    Yields:
+      The place of a line for messages, such as "line 2 of the labels", and its cells by column. Cells at the end of a line may
+      be missing. Empty lines are left out.
+
+    Raises:
+      UsageError: The file cannot be read, a column is missing, a line has too many cells, or no line follows the first.
+    """
+    is_empty = True
     try:
         with open(path, encoding="utf-8-sig", newline="") as lines:
             rows = csv.reader(lines, strict=True)
             headings = [heading.strip() for heading in next(rows, [])]
-            if headings.count("file") != 1 or headings.count("count") != 1:
+            if any(headings.count(column) != 1 for column in columns):
+                *first, last = columns
                 raise UsageError(
-                    "the first line of the labels must name the columns file and count, each once, with commas between them. "
-                    f"Received: {quote(','.join(headings))}"
+                    f"the first line of the labels must name the columns {', '.join(first)} and {last}, each once, with commas "
+                    f"between them. Received: {quote(','.join(headings))}"
                 )
             for cells in rows:
                 if not any(cell.strip() for cell in cells):
@@ -46,26 +113,47 @@ def read_labels(path: str) -> dict[str, float]:
                         f"{place}: must have at most {len(headings)} cells; put a cell with a comma in quotation marks. "
                         f"Received: {quote(','.join(cells))}"
                     )
-                row = dict(zip(headings, cells, strict=False))  # a short line lacks its last cells
-                file = _parse_file(row.get("file", ""), place)
-                if file in labels:
-                    raise UsageError(f"{place}: must not repeat the file of line {first_lines[file]}. Received: {quote(file)}")
-                labels[file] = _parse_count(row.get("count", ""), place)
-                first_lines[file] = rows.line_num
+                is_empty = False
+                yield place, dict(zip(headings, cells, strict=False))  # a short line lacks its last cells
     except csv.Error as error:
         raise UsageError(f"the labels must be CSV, but line {rows.line_num} is not: {error}. Received: {path!r}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"the labels must be text in UTF-8: {error}. Received: {path!r}") from error
     except OSError as error:
         raise UsageError(f"the labels must be a readable file: {error.strerror}. Received: {path!r}") from error
-    if not labels:
+    if is_empty:
         raise UsageError(f"the labels must have at least one line below the column names. Received: {path!r}")
-    return labels
 
 
 def quote(text: str) -> str:
     """Returns text in quotation marks for a message, shortened to 100 characters."""
     return repr(text if len(text) <= 100 else f"{text[:99]}…")
+
+
+def parse_count(text: str, place: str) -> float:
+    """Returns a true count; raises UsageError, which begins with `place`, if it is not one."""
+    count = _parse_number(text)
+    if not 0 <= count <= MAX_TRUE_COUNT:
+        raise UsageError(
+            f"{place}: the count must be a number from 0 to {MAX_TRUE_COUNT:,}, such as 8 or 8.5. Received: {quote(text)}"
+        )
+    return count
+
+
+def parse_sec(text: str, place: str, column: str, default: float | None = None) -> float:
+    """Returns seconds, or `default` for an empty cell; raises UsageError, which begins with `place`, if it has none."""
+    if default is not None and not text.strip():
+        return default
+    seconds = _parse_number(text)
+    if not 0 <= seconds < math.inf:
+        raise UsageError(f"{place}: {column} must be seconds of at least 0, such as 3.5. Received: {quote(text)}")
+    return seconds
+
+
+def check_part(start_sec: float, end_sec: float, place: str) -> None:
+    """Raises UsageError, which begins with `place`, if a part ends before it starts."""
+    if not start_sec < end_sec:
+        raise UsageError(f"{place}: the part must end after it starts. Received: {start_sec:g} s to {end_sec:g} s")
 
 
 def _parse_file(text: str, place: str) -> str:
@@ -76,13 +164,9 @@ def _parse_file(text: str, place: str) -> str:
     return file
 
 
-def _parse_count(text: str, place: str) -> float:
+def _parse_number(text: str) -> float:
+    """Returns the number that text stands for; NaN if it is none."""
     try:
-        count = math.nan if "_" in text else float(text)  # Python reads 1_2 as 12; in a label it is a typing error
+        return math.nan if "_" in text else float(text)  # Python reads 1_2 as 12; in a label it is a typing error
     except ValueError:
-        count = math.nan
-    if not 0 <= count <= MAX_TRUE_COUNT:
-        raise UsageError(
-            f"{place}: the count must be a number from 0 to {MAX_TRUE_COUNT:,}, such as 8 or 8.5. Received: {quote(text)}"
-        )
-    return count
+        return math.nan

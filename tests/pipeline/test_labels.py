@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.command_line import UsageError
-from pipeline.labels import quote, read_labels
+from pipeline.labels import Label, quote, read_labels
 
 
 @pytest.fixture
@@ -20,7 +20,20 @@ def write(tmp_path):
 
 def test_labels_are_read_as_people_and_spreadsheets_write_them(write):
     labels = '\ufeffnote, count ,file\r\n"two, and a\r\nhalf",2.5,./sets/lunges.mp4\r\n,,\r\n\r\n, 5,sets/../squats.mp4, ,\r\n'
-    assert read_labels(write(labels)) == {"sets/lunges.mp4": 2.5, "squats.mp4": 5.0}
+    assert read_labels(write(labels)) == [Label("sets/lunges.mp4", 2.5), Label("squats.mp4", 5.0)]
+
+
+def test_a_label_may_be_of_a_part_of_a_video(write):
+    labels = read_labels(write("file,start_sec,end_sec,count\na.mp4,1.5,4,3\na.mp4,4,,2\na.mp4,,1,0\na.mp4,,,9\n"))
+    assert labels == [
+        Label("a.mp4", 3.0, 1.5, 4.0),
+        Label("a.mp4", 2.0, start_sec=4.0),
+        Label("a.mp4", 0.0, end_sec=1.0),
+        Label("a.mp4", 9.0),
+    ]
+    names = ["a.mp4 (1.5 s to 4 s)", "a.mp4 (4 s to the end)", "a.mp4 (0 s to 1 s)", "a.mp4"]
+    assert [label.name for label in labels] == names
+    assert Label("a.avi", 3.0, start_frame=2, end_frame=9).name == "a.avi (frames 2 to 8)"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +72,17 @@ def test_labels_are_read_as_people_and_spreadsheets_write_them(write):
         (
             "file,count\nsquats.mp4,5\nsets/../squats.mp4,6\n",
             "line 3 of the labels: must not repeat the file of line 2. Received: 'squats.mp4'",
+        ),
+        (
+            "file,count,start_sec,end_sec\na.mp4,5,1,2\na.mp4,6,1.0,2.0\n",
+            "line 3 of the labels: must not repeat the file of line 2. Received: 'a.mp4'",
+        ),
+        ("file,count,start_sec\na.mp4,5,-1\n", "line 2 of the labels: start_sec must be seconds of at least 0, such as 3.5."),
+        ("file,count,end_sec\na.mp4,5,1:30\n", "end_sec must be seconds of at least 0, such as 3.5. Received: '1:30'"),
+        ("file,count,end_sec\na.mp4,5,inf\n", "Received: 'inf'"),
+        (
+            "file,count,start_sec,end_sec\na.mp4,5,3,3\n",
+            "line 2 of the labels: the part must end after it starts. Received: 3 s to 3 s",
         ),
         ('file,count\n"squats.mp4,5\nstill.mp4,0\n', "the labels must be CSV, but line 3 is not: "),
         ("file,count\ncafé.mp4,5\n".encode("latin-1"), "the labels must be text in UTF-8: "),

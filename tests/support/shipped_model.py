@@ -23,7 +23,7 @@ def count_against_truth(videos, truth):
     parser = CommandParser()
     add_model_options(parser)
     counter = load_counter(parser.parse_args([]))
-    true_counts = read_labels(str(truth))
+    true_counts = {label.file: label.true_count for label in read_labels(str(truth))}
     counts = {}
     for video in list_videos(str(videos)):
         result = count_video(video, counter)

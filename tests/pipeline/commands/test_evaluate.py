@@ -10,11 +10,10 @@ import pytest
 
 from model.counting_options import CountingOptions
 from model.presets import WeightsError
-from pipeline import evaluation_plot
-from pipeline.command_line import UsageError
-from pipeline.commands import evaluate as evaluate_command
+from pipeline import evaluation_plot, evaluation_report
 from pipeline.counter import Counter
 from pipeline.main import main
+from tests.support.mat_files import write_mat
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.options import DecodingOptions
@@ -84,7 +83,11 @@ def test_json_has_the_measures_the_baseline_and_every_clip(evaluate, capsys):
     assert evaluate(labels, "--json") == 0
     captured = capsys.readouterr()
     report = json.loads(captured.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    measures, baseline, clips = (report.pop(key) for key in ("measures", "baseline", "clips"))
+    measures, published, baseline, clips = (
+        report.pop(key) for key in ("measures", "measures_as_published", "baseline", "clips")
+    )
+    low, high = measures.pop("mae_interval")
+    assert 0 <= low < measures["mae"] < high <= 1
     assert report == {
         "model": "fake",
         "model_sha256": "0" * 64,
@@ -96,17 +99,27 @@ def test_json_has_the_measures_the_baseline_and_every_clip(evaluate, capsys):
     assert measures == {
         "num_clips": 3,
         "obo": pytest.approx(2 / 3),
+        "obo_interval": [0.0, 1.0],
         "num_mae_clips": 2,
         "mae": pytest.approx((0.0 + 3.5 / 7) / 2),
         "bias": pytest.approx((0.0 - 3.5 / 7) / 2),
+        "num_whole_clips": 3,
+        "exact_share": pytest.approx(2 / 3),
         "num_zero_clips": 1,
         "zero_share": 1.0,
+    }
+    assert published == {
+        "num_clips": 3,
+        "obo": pytest.approx(2 / 3),
+        "num_mae_clips": 2,
+        "mae": pytest.approx((0.0 + 4 / 7) / 2),  # 3.5, a little less by rounding of the sum, becomes 3
     }
     assert (baseline["obo"], baseline["zero_share"]) == (pytest.approx(1 / 3), 0.0)
     assert [clip["file"] for clip in clips] == ["sets/lunges.mp4", "squats.mp4", "still.mp4"]
     assert 0.9 < clips[0].pop("confidence") <= 1.0
     assert clips[0] == {
         "file": "sets/lunges.mp4",
+        "part": None,
         "true_count": 7.0,
         "count": pytest.approx(3.5),
         "error": pytest.approx(-3.5),
@@ -128,13 +141,16 @@ def test_the_tables_show_every_clip_and_the_measures(evaluate, capsys):
         ["squats.mp4", "5", "5", "5.0", "+0.0", "1.00", "1"],
         ["still.mp4", "0", "0", "0.0", "+0.0", "0.01", "1", "NOT_PERIODIC"],
     ]
-    assert " ".join(printed[5]) == "fake 66.7 % of 3 26.7 % over 2 -26.7 % 1 of 1"
-    assert " ".join(printed[6]) == "always 5 33.3 % of 3 16.7 % over 2 -16.7 % 0 of 1"
+    assert " ".join(printed[4]) == "OBO MAE bias exact below 1 where true is 0"
+    assert " ".join(printed[5]) == "fake 66.7 % of 3 26.7 % over 2 -26.7 % 2 of 2 1 of 1"
+    assert " ".join(printed[6]) == "95 % interval 0.0 to 100.0 % 0.0 to 53.3 %"
+    assert " ".join(printed[7]) == "always 5 33.3 % of 3 16.7 % over 2 -16.7 % 1 of 2 0 of 1"
+    assert " ".join(printed[8]) == "95 % intervals: 10,000 bootstrap resamples of the clips, seed 0"
 
 
 def test_a_narrow_terminal_gets_the_columns_that_matter(evaluate, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
-    monkeypatch.setattr(evaluate_command, "is_terminal", lambda: True)
+    monkeypatch.setattr(evaluation_report, "is_terminal", lambda: True)
     assert evaluate("file,count\nsets/lunges.mp4,7.5\nstill.mp4,0\n") == 0
     printed = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
     assert printed[0] == ["file", "true", "count", "error", "remark"]
@@ -156,7 +172,7 @@ def test_a_failed_video_is_wrong_by_every_measure_and_sets_exit_code_1(evaluate,
     assert evaluate("file,count\nsquats.mp4,5\nempty.mp4,4\n") == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
     assert lines[1].split()[:8] == ["empty.mp4", "4", "–", "–", "–", "–", "–", "EMPTY_FILE:"]
-    assert " ".join(lines[4].split()) == "fake 50.0 % of 2 50.0 % over 2 -50.0 % –"
+    assert " ".join(lines[4].split()) == "fake 50.0 % of 2 50.0 % over 2 -50.0 % 1 of 2 –"
 
     assert evaluate("file,count\nsquats.mp4,5\nempty.mp4,0\n", "--json") == 1
     report = json.loads(capsys.readouterr().out)
@@ -165,6 +181,7 @@ def test_a_failed_video_is_wrong_by_every_measure_and_sets_exit_code_1(evaluate,
     assert clip.pop("message")
     assert clip == {
         "file": "empty.mp4",
+        "part": None,
         "true_count": 0.0,
         "count": None,
         "error": None,
@@ -280,19 +297,144 @@ def test_results_are_printed_even_if_the_picture_cannot_be_written(evaluate, cap
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".png"]
 
 
-def test_only_the_curves_of_the_worst_clips_are_kept(folder):
-    true_counts = {"squats.mp4": 7.0, "still.mp4": 0.5, "empty.mp4": 9.0, "sets/lunges.mp4": 2.5}
-    labelled = evaluate_command.find_labelled(true_counts, str(folder))
-    clips, worst = evaluate_command.count_labelled(labelled, COUNTER, num_worst=2)
-    assert [clip.file for clip in clips] == ["empty.mp4", "squats.mp4", "sets/lunges.mp4", "still.mp4"]
-    assert [curves.file for curves in worst] == ["squats.mp4", "sets/lunges.mp4"]
-    assert evaluate_command.count_labelled(labelled, COUNTER, num_worst=0)[1] == []
+def test_parts_of_a_video_are_counted_on_their_own(evaluate, capsys):
+    labels = "file,start_sec,end_sec,count\nsquats.mp4,0,2,3\nsquats.mp4,2,,1\nsquats.mp4,,,5\n"
+    assert evaluate(labels, "--json") == 0
+    clips = {clip["part"]: clip for clip in json.loads(capsys.readouterr().out)["clips"]}
+    assert {part: clip["count"] for part, clip in clips.items()} == {
+        "0 s to 2 s": pytest.approx(60 / 20),
+        "2 s to the end": pytest.approx(40 / 20),
+        None: pytest.approx(100 / 20),
+    }
+    assert {clip["file"] for clip in clips.values()} == {"squats.mp4"}
+    assert evaluate(labels) == 0
+    assert "squats.mp4 (2 s to the end)" in capsys.readouterr().out
 
 
-def test_a_labelled_file_that_cannot_be_looked_at_is_named(tmp_path, monkeypatch):
-    def refuse(path):
-        raise PermissionError(13, "Permission denied", path)
+def test_a_part_without_frames_is_a_failed_video(evaluate, capsys):
+    assert evaluate("file,start_sec,count\nsquats.mp4,60,1\nsquats.mp4,0,5\n", "--json") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["clips"][0]["code"] == "NO_FRAMES"
+    assert report["measures"]["obo"] == 0.5
 
-    monkeypatch.setattr(evaluate_command, "find_object", refuse)
-    with pytest.raises(UsageError, match=r"must be readable: Permission denied\. Received: .*a\.mp4"):
-        evaluate_command.find_labelled({"a.mp4": 1.0}, str(tmp_path))
+
+@pytest.fixture
+def loaded(loader):
+    """Replaces the loader by one that doubles every count with the model `double`; returns the arguments that it gets."""
+    calls = []
+
+    def load(args):
+        calls.append(args)
+        scale = 2 if args.model == "double" else 1
+        model = dataclasses.replace(MODEL, name=args.model, period_offset=1 - 10 * (scale - 1))
+        return dataclasses.replace(COUNTER, model=model)
+
+    loader["load_counter"] = load
+    return calls
+
+
+def test_another_model_is_compared_clip_by_clip(evaluate, capsys, loaded):
+    labels = "file,count\nsquats.mp4,10\nsets/lunges.mp4,3.5\nstill.mp4,0\n"
+    assert evaluate(labels, "--model", "single", "--compare", "double") == 0
+    printed = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
+    assert printed[:4] == [
+        ["file", "true", "count", "exact", "error", "confidence", "stride", "other", "change", "remark"],
+        ["squats.mp4", "10", "5", "5.0", "-5.0", "1.00", "1", "10.0", "-5.0"],
+        ["sets/lunges.mp4", "3.5", "3", "3.5", "+0.0", "1.00", "1", "7.0", "+3.5"],
+        ["still.mp4", "0", "0", "0.0", "+0.0", "0.01", "1", "0.0", "+0.0", "NOT_PERIODIC"],
+    ]
+    assert " ".join(printed[5]).startswith("single 66.7 % of 3 25.0 % over 2 ")
+    assert " ".join(printed[7]).startswith("double 66.7 % of 3 50.0 % over 2 ")
+    assert printed[10] == ["OBO", "MAE", "better", "worse", "same"]
+    assert " ".join(printed[11]) == "double against single +0.0 % +25.0 % 1 1 1"
+    assert " ".join(printed[12]) == "95 % interval -100.0 to +100.0 % -50.0 to +100.0 %"
+
+
+def test_json_has_both_counters_and_the_comparison(evaluate, capsys, loaded):
+    labels = "file,count\nsquats.mp4,10\nsets/lunges.mp4,3.5\n"
+    assert evaluate(labels, "--json", "--compare", "double") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["model"], report["other"]["model"]) == ("lite", "double")
+    assert [clip["count"] for clip in report["other"]["clips"]] == [pytest.approx(7.0), pytest.approx(10.0)]
+    comparison = report["comparison"]
+    assert (comparison["num_better"], comparison["num_worse"], comparison["num_same"]) == (1, 1, 0)
+    assert comparison["mae_difference"] == pytest.approx(0.25)
+
+
+def test_the_compared_options_are_those_of_the_command_line_where_none_are_named(evaluate, loaded):
+    options = ["--model", "single", "--video_threshold", "0.3", "--strides", "1,2", "--max_fps", "15"]
+    assert evaluate("file,count\nsquats.mp4,5\n", *options, "--compare", "double --strides 1 --max-fps=20") == 0
+    first, other = loaded
+    assert (first.model, first.strides, first.max_fps, first.video_threshold) == ("single", (1, 2), 15.0, 0.3)
+    assert (other.model, other.strides, other.max_fps, other.video_threshold) == ("double", (1,), 20.0, 0.3)
+    loaded.clear()
+    assert evaluate("file,count\nsquats.mp4,5\n", "--compare=--peak_share=0.3") == 0
+    assert [(args.model, args.peak_share) for args in loaded] == [("lite", None), ("lite", 0.3)]
+
+
+@pytest.mark.parametrize(
+    ("compared", "said"),
+    [
+        ("lite", "--compare must name another model, or an option with another value. Received: 'lite'"),
+        ("", "--compare must name another model, or an option with another value. Received: ''"),
+        ("'lite", '--compare must be a model and options in one argument: No closing quotation. Received: "\'lite"'),
+        ("lite --peak_shares 0.3", "repcount evaluate --compare: unrecognized arguments: --peak_shares 0.3."),
+        ("lite --peak_share x", "repcount evaluate --compare: argument --peak_share: invalid float value: 'x'."),
+        ("lite other", "repcount evaluate --compare: unrecognized arguments: other."),
+    ],
+)
+def test_a_comparison_that_is_none_is_refused_before_a_model_is_loaded(evaluate, no_model, capsys, compared, said):
+    no_model()
+    try:
+        code = evaluate("file,count\nsquats.mp4,5\n", "--compare", compared)
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = error_lines(captured.err)
+    assert said in line
+
+
+def test_a_video_that_only_the_other_model_cannot_count_sets_exit_code_1(evaluate, capsys, loader):
+    def load(args):
+        decoding = dataclasses.replace(COUNTER.decoding, max_sec=3.0 if args.model == "short" else 60.0)
+        return dataclasses.replace(COUNTER, decoding=decoding)
+
+    loader["load_counter"] = load
+    assert evaluate("file,count\nsquats.mp4,5\nsets/lunges.mp4,3.5\n", "--compare", "short") == 1
+    printed = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
+    assert ["squats.mp4", "5", "5", "5.0", "+0.0", "1.00", "1", "–", "–"] in printed
+
+
+def test_a_public_set_is_shown_beside_what_papers_report(evaluate, capsys):
+    labels = "type,name,count\nsquat,squats.mp4,6\nlunge,lunges.mp4,7\nlunge,gone.mp4,2\n"
+    assert evaluate(labels, "--labels_format", "repcount") == 0
+    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
+    assert printed[4:11] == [
+        "fake 50.0 % of 2 33.3 % over 2 -33.3 % 0 of 2 –",
+        "95 % interval 0.0 to 100.0 % 16.7 to 50.0 %",
+        "always 5 50.0 % of 2 22.6 % over 2 -22.6 % 0 of 2 –",
+        "fake, rounded 50.0 % of 2 36.9 % over 2",
+        "TransRAC (CVPR 2022) 29.1 % 44.3 %",
+        "RepNet, by TransRAC's authors 1.3 % 99.5 %",
+        "95 % intervals: 10,000 bootstrap resamples of the clips, seed 0",
+    ]
+    assert printed[11] == "labels without a video, which are left out: 1"
+
+    assert evaluate(labels, "--labels_format", "repcount", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["num_missing"] == 1
+    assert report["published"][0] == {"name": "TransRAC (CVPR 2022)", "obo": 0.2913, "mae": 0.4431}
+
+
+def test_a_part_in_frames_is_counted_whatever_the_frame_rate(evaluate, capsys, folder, tmp_path):
+    draw_video(folder / "v_Squat_g01_c01.avi", 100, fps=24.0)
+    annotations = tmp_path / "val"
+    annotations.mkdir()
+    fields = {"temporal_bound": [21.0, 41.0, 61.0, 81.0], "start_frame": [21.0], "end_frame": [80.0]}
+    (annotations / "v_Squat_g01_c01.mat").write_bytes(write_mat("label", fields))
+    assert main(["evaluate", "--labels", str(annotations), "--labels_format", "ucfrep", "--videos", str(folder), "--json"],
+                load_counter=lambda args: COUNTER) == 0  # fmt: skip
+    (clip,) = json.loads(capsys.readouterr().out)["clips"]
+    assert (clip["part"], clip["true_count"], clip["count"]) == ("frames 20 to 79", 3.0, pytest.approx(60 / 20))
