@@ -6,6 +6,8 @@ import http.client
 import http.server
 import json
 import re
+import socket
+import struct
 import threading
 import urllib.parse
 from collections.abc import Callable
@@ -30,11 +32,19 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Response:
-    """The response to a client."""
+    """The response to a client.
+
+    Attributes:
+      status: HTTP status.
+      headers: Names and values, without the length.
+      body: Bytes of the body.
+      cut_at: Number of bytes of the body after which the connection is reset; None sends them all.
+    """
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+    cut_at: int | None = None
 
     @classmethod
     def error(cls, status, reason, message):
@@ -81,11 +91,14 @@ class Proxy:
     Attributes:
       url: URL of the proxy.
       requests: Requests since the last `clear`.
+      intercept: Called with each request and a function that answers one. Returns the response, or None to drop the
+        connection. None for no interception.
     """
 
     def __init__(self, upstream):
         self.upstream = upstream
         self.requests = []
+        self.intercept = None
         self._faults = []
         self._pauses = []
         self._lock = threading.Lock()
@@ -100,6 +113,7 @@ class Proxy:
 
     def clear(self):
         """Removes all rules and recorded requests, and drops held ones, so that no test affects the next."""
+        self.intercept = None
         with self._lock:
             for pause in self._pauses:
                 pause.release(forward=False)
@@ -154,6 +168,12 @@ class Proxy:
     def _handle(self, request, headers):
         """Returns the response, or None to drop the connection."""
         self.requests.append(request)
+        intercept = self.intercept
+        if intercept is None:
+            return self._answer_by_rules(request, headers)
+        return intercept(request, lambda changed: self._answer_by_rules(changed, headers))
+
+    def _answer_by_rules(self, request, headers):
         fault = self._fault(request)
         if fault:
             return None if fault["reset"] else Response.error(fault["status"], fault["reason"], fault["message"])
@@ -186,9 +206,19 @@ class Proxy:
                     self.send_header("Content-Length", str(len(response.body)))
                     self.end_headers()
                     if self.command != "HEAD":
-                        self.wfile.write(response.body)
+                        self.wfile.write(response.body[: response.cut_at])
+                if response.cut_at is not None:
+                    self.reset()
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815
+
+            def reset(self):
+                """Closes the connection as when a machine fails: what is still to be sent is lost."""
+                self.close_connection = True
+                with contextlib.suppress(OSError):
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.rfile.close()
+                    self.connection.close()
 
             def read_body(self):
                 if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
