@@ -311,10 +311,13 @@ class BigQueryWarehouse(Warehouse):
             )
 
     def _check_folder_is_writable(self) -> None:
+        from google.api_core.exceptions import NotFound
+
         bucket_name, name = split_uri(f"{self._staging_root}/probe-{uuid.uuid4().hex}")
         probe = self._storage().bucket(bucket_name).blob(name)
         probe.upload_from_string(b"")
-        probe.delete()
+        with contextlib.suppress(NotFound):  # an earlier attempt deleted it, but its answer was lost
+            probe.delete()
 
     def _remove_old_files(self) -> None:
         oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=STAGING_KEPT_SEC)

@@ -78,6 +78,11 @@ class TestCheck:
         with pytest.raises(WarehouseError, match=r"files cannot be staged in gs://"):
             warehouse.prepare()
 
+    def test_a_lost_answer_to_the_deletion_of_the_probe_refuses_no_run(self, warehouse, cloud):
+        cloud.storage.spoil(lambda request: request.method == "DELETE" and "probe-" in request.path)
+        warehouse.prepare()
+        assert cloud.objects("temp/") == []
+
     def test_missing_credentials_are_reported(self, warehouse, monkeypatch):
         def refuse(**kwargs):
             raise DefaultCredentialsError("long\nstory")
