@@ -106,7 +106,8 @@ def _read_countix(path: str) -> Iterator[tuple[Label, ...]]:
     times are seconds in the YouTube video. A video may be there whole, as ID, or cut to the ten seconds of Kinetics, as
     ID_START_END with six digits each. Only the part from repetition_start to repetition_end is counted, as in the paper.
 
-    Source: https://sites.google.com/view/repnet/countix and the README of https://github.com/cvdfoundation/kinetics-dataset.
+    Source: the copy `countix/countix_test.csv` in https://github.com/confifu/RepNet-Pytorch. The set is linked from
+    https://github.com/cvdfoundation/kinetics-dataset.
     """
     columns = ("video_id", "kinetics_start", "kinetics_end", "repetition_start", "repetition_end", "count")
     for place, row in read_rows(path, columns):
@@ -124,8 +125,9 @@ def _read_repcount(path: str) -> Iterator[tuple[Label, ...]]:
     Columns: type, name, count, L1, L2, …, with a number of the line before them in some files. L1 and L2 are the frames where
     the first repetition starts and ends, and so on. The whole video is counted, so only name and count are used.
 
-    Source: https://svip-lab.github.io/dataset/RepCount_dataset.html and `dataset/RepCountA_raw_Loader.py` of
-    https://github.com/SvipRepetitionCounting/TransRAC.
+    Source: `dataset/RepCountA_raw_Loader.py` and `open_set/new_test.csv` of the authors' code,
+    https://github.com/SvipRepetitionCounting/TransRAC. The set is at
+    https://svip-lab.github.io/dataset/RepCount_dataset.html.
     """
     for place, row in read_rows(path, ("name", "count")):
         yield (Label(_stem(row.get("name", "").strip()), parse_count(row.get("count", ""), place)),)
@@ -138,7 +140,7 @@ def _read_ucfrep(path: str) -> Iterator[tuple[Label, ...]]:
     n − 1 repetitions start and end. `start_frame` and `end_frame` are the first and the last. Only the frames from one to the
     other are counted, as in the paper.
 
-    Source: `datasets/ucf_aug.py` and `utils/label_interpolation_v1.m` of
+    Source: `datasets/ucf_aug.py` and `utils/label_interpolation_v1.m` of the authors' code,
     https://github.com/Xiaodomgdomg/Deep-Temporal-Repetition-Counting.
     """
     for name, content in _read_folder(path, ".mat"):
@@ -162,7 +164,8 @@ def _read_quva(path: str) -> Iterator[tuple[Label, ...]]:
 
     Each holds the frames at which repetitions end, so there are as many repetitions as frames. The whole video is counted.
 
-    Source: `README.txt` in https://tomrunia.github.io/projects/repetition/.
+    Source: the set's README, as copied to `data/README.txt` in https://github.com/dylan-plummer/speed-counting. The set is at
+    https://tomrunia.github.io/projects/repetition/.
     """
     for name, content in _read_folder(path, ".npy"):
         try:
