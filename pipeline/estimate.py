@@ -6,13 +6,19 @@ import dataclasses
 import itertools
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
 
+from pipeline.durations import Basis, SizeClass, choose_headers, estimate_durations, is_known
 from pipeline.machines import core_count_fps
+from pipeline.progress_display import announce
 from pipeline.run_config import RunConfig, SourceConfig
+from transforms.coders import VideoRefCoder
+from transforms.decoding.header_sample import read_headers
+from transforms.decoding.process import DecoderProcess
+from transforms.decoding.video_facts import VideoHeader
 from transforms.left_out import LeftOutAccount, left_out_line
 from transforms.matching import batched, match_objects
 from transforms.records import SelectionTotals, VideoRef
@@ -25,9 +31,6 @@ _LOGGER = logging.getLogger(__name__)
 
 _BATCH_ROWS = 10_000
 
-_TYPICAL_BYTES_PER_SEC = 750_000
-"""Bytes per second of a phone's video, 6 Mbit/s. Used as long as no video has been counted."""
-
 WORKER_CORES = 2
 """Number of cores of the worker in the estimate of worker-hours."""
 
@@ -36,8 +39,14 @@ TYPICAL_FPS = 30.0
 
 _TABLES = """\
 CREATE TABLE known (video_uri VARCHAR, video_generation BIGINT, duration_sec DOUBLE);
-CREATE TABLE listing (video_uri VARCHAR, video_generation BIGINT, video_updated TIMESTAMPTZ, size_bytes BIGINT);
+CREATE TABLE listing (video_uri VARCHAR, video_generation BIGINT, video_updated TIMESTAMPTZ, video VARCHAR,
+  size_bytes BIGINT);
 CREATE TABLE to_do AS FROM listing"""
+
+_UNKNOWN = """\
+SELECT to_do.*, CAST(FLOOR(LN(size_bytes) / LN(2)) AS BIGINT) AS size_class
+FROM to_do LEFT JOIN known USING (video_uri, video_generation) WHERE duration_sec IS NULL AND size_bytes > 0"""
+"""The videos to do whose duration the tables do not know; empty files have none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +58,8 @@ class Estimate:
       skipped: Number of listed videos that the tables already have.
       left: Number of listed videos beyond the limit, left to later runs.
       size_bytes: Total size in bytes of the videos to count.
-      known_videos: Number of videos to count whose duration the tables know from another count.
-      known_sec: Total duration in seconds of the videos with known duration.
-      video_sec: Total duration in seconds of the videos to count; estimated from the size where it is unknown.
+      video_sec: Total duration in seconds of the videos to count; estimated where it is unknown.
+      basis: What this duration rests on.
       pace: Seconds of video that earlier runs with this model counted per second; None if there were none.
       typical_speed: Seconds of video that a worker with two cores counts per second.
       left_out: Number of matched names that are no part of the run, by `LeftOut.kind`.
@@ -61,9 +69,8 @@ class Estimate:
     skipped: int
     left: int
     size_bytes: int
-    known_videos: int
-    known_sec: float
     video_sec: float
+    basis: Basis
     pace: float | None
     typical_speed: float
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -74,12 +81,11 @@ class Estimate:
         others += [f"{self.left:,} are left to another run"] if self.left else []
         lines = ["; ".join([f"would count {self.videos:,} videos", *others])]
         if self.videos:
-            known = f"of {self.known_videos:,} videos known, {self.known_sec / 60:,.1f} min; the others from their size"
-            source = known if self.known_videos else "from their size"
+            source = f" ({self.basis})" if str(self.basis) else ""
             worker_sec = self.video_sec / self.typical_speed
             lines += [
                 f"bytes: {self.size_bytes:,}",
-                f"minutes of video: about {self.video_sec / 60:,.1f} ({source})",
+                f"minutes of video: about {self.video_sec / 60:,.1f}{source}",
                 f"worker-hours: about {worker_sec / 3600:,.2f} "
                 f"(two cores each, {self.typical_speed:.1f} s of 1080p video a second)",
             ]
@@ -91,17 +97,25 @@ class Estimate:
         return lines
 
 
-def estimate(config: RunConfig, provenance: Provenance) -> Estimate:
+def estimate(
+    config: RunConfig, provenance: Provenance, make_decoder: Callable[[], DecoderProcess] = DecoderProcess
+) -> Estimate:
     """Returns the estimate of a run, from a listing of its videos and the rows in the tables; changes no table.
 
+    Where the tables know too few videos of similar size, it reads the headers of some videos to count, in decoder processes.
     The listing is staged as that of a run is, so that the database joins it with its own rows. It is deleted at the end.
+
+    Args:
+      config: The run.
+      provenance: What its rows would say about it.
+      make_decoder: Returns a new decoder; tests pass one that a file takes over.
 
     Raises:
       WarehouseError: The tables cannot be read.
       BeamIOError: An input cannot be listed.
     """
     account = LeftOutAccount()
-    pace = Pace({}, 0.0, 0.0)
+    pace = Pace({}, {}, 0.0, 0.0)
     with duckdb.connect() as database:
         database.execute(_TABLES)
         if config.warehouse.is_ready():
@@ -111,7 +125,7 @@ def estimate(config: RunConfig, provenance: Provenance) -> Estimate:
             totals = _select_all(database, config.source, account)
         for lost in account.lost:
             _LOGGER.error("%s", lost)
-        return dataclasses.replace(_sum_up(database, config, totals, pace), left_out=account.numbers)
+        return dataclasses.replace(_sum_up(database, config, totals, pace, make_decoder), left_out=account.numbers)
 
 
 def _select_new(
@@ -150,44 +164,64 @@ def _select_all(database: duckdb.DuckDBPyConnection, source: SourceConfig, accou
     return selection_totals(listed_videos, listed_videos, source.selection.limit)
 
 
-def _sum_up(database: duckdb.DuckDBPyConnection, config: RunConfig, totals: SelectionTotals, pace: Pace) -> Estimate:
+def _sum_up(
+    database: duckdb.DuckDBPyConnection,
+    config: RunConfig,
+    totals: SelectionTotals,
+    pace: Pace,
+    make_decoder: Callable[[], DecoderProcess],
+) -> Estimate:
     join = "to_do LEFT JOIN known USING (video_uri, video_generation)"
     ((size_bytes, known_videos, known_sec),) = database.execute(
         f"SELECT COALESCE(SUM(size_bytes), 0), COUNT(duration_sec), COALESCE(SUM(duration_sec), 0) FROM {join}"
     ).fetchall()
-    unknown_bytes = database.execute(
-        f"SELECT CAST(FLOOR(LN(size_bytes) / LN(2)) AS BIGINT) AS size_class, SUM(size_bytes) FROM {join} "
-        "WHERE duration_sec IS NULL AND size_bytes > 0 GROUP BY size_class"
-    ).fetchall()
-    unknown_sec = sum(int(total) / bytes_per_sec(pace, size_class) for size_class, total in unknown_bytes)
+    classes = {
+        size_class: SizeClass(videos, int(class_bytes))
+        for size_class, videos, class_bytes in database.execute(
+            f"SELECT size_class, COUNT(*), SUM(size_bytes) FROM ({_UNKNOWN}) GROUP BY size_class"
+        ).fetchall()
+    }
+    sample = _sample(database, {number: found.videos for number, found in classes.items() if not is_known(pace, number)})
+    headers: Mapping[VideoRef, VideoHeader] = {}
+    if sample:
+        with announce(f"Reading the headers of {len(sample):,} videos …"):
+            headers = read_headers(sample, config.decoding, make_decoder)
+    # A run gives up a video at its longest duration.
+    durations = [(video.size_bytes, min(header.duration_sec, config.decoding.max_sec)) for video, header in headers.items()]
+    unknown_sec, basis = estimate_durations(classes, pace, durations, Basis(known_videos, known_sec, tried_headers=len(sample)))
     return Estimate(
         videos=totals.selected,
         skipped=totals.skipped,
         left=totals.left,
         size_bytes=int(size_bytes),
-        known_videos=known_videos,
-        known_sec=known_sec,
         video_sec=known_sec + unknown_sec,
+        basis=basis,
         pace=pace.run_video_sec / pace.run_wall_sec if pace.run_wall_sec else None,
         typical_speed=WORKER_CORES * core_count_fps(config.model.name) / TYPICAL_FPS,
     )
 
 
-def size_class_of(size_bytes: int) -> int:
-    """Returns the class of a size, as in `Pace.bytes_per_sec`; that of one byte for an empty file."""
-    return max(size_bytes, 1).bit_length() - 1
+def _sample(database: duckdb.DuckDBPyConnection, videos: Mapping[int, int]) -> list[VideoRef]:
+    """Returns videos of unknown duration whose headers to read: of each size class, by a hash of their names.
 
-
-def bytes_per_sec(pace: Pace, size_class: int) -> float:
-    """Returns the mean bytes per second of counted videos of a similar size: of the nearest class that has any."""
-    if not pace.bytes_per_sec:
-        return _TYPICAL_BYTES_PER_SEC
-    return pace.bytes_per_sec[min(pace.bytes_per_sec, key=lambda known: (abs(known - size_class), known))]
+    Args:
+      database: Database with `to_do` and `known`.
+      videos: Number of videos in each class to look at.
+    """
+    coder, sample = VideoRefCoder(), []
+    for size_class, num_headers in choose_headers(videos).items():
+        rows = database.execute(
+            f"SELECT video FROM ({_UNKNOWN}) WHERE size_class = $size_class "
+            "ORDER BY MD5(video_uri), video_uri, video_generation LIMIT $num_headers",
+            {"size_class": size_class, "num_headers": num_headers},
+        ).fetchall()
+        sample += [coder.decode(video.encode("ascii")) for (video,) in rows]
+    return sample
 
 
 def _insert_videos(database: duckdb.DuckDBPyConnection, table: str, videos: Sequence[VideoRef]) -> None:
     rows = pa.Table.from_batches([listing_batch(videos)], LISTING.arrow_schema)
-    rows = rows.select(["video_uri", "video_generation", "video_updated"])
+    rows = rows.select(["video_uri", "video_generation", "video_updated", "video"])
     _append(database, table, rows.append_column("size_bytes", pa.array([video.size_bytes for video in videos])))
 
 

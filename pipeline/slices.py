@@ -15,7 +15,8 @@ from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, WorkerOptions
 from apache_beam.runners.runner import PipelineResult
 
-from pipeline.estimate import TYPICAL_FPS, WORKER_CORES, bytes_per_sec, size_class_of
+from pipeline.durations import bytes_per_sec, size_class_of
+from pipeline.estimate import TYPICAL_FPS, WORKER_CORES
 from pipeline.graph import make_listing
 from pipeline.machines import CORE_DECODE_FPS, core_count_fps, cores_of
 from pipeline.run_config import LOCAL_RUNNER, RunConfig, SourceConfig, is_local_run

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import glob
+import io
 import itertools
 import os
 import re
@@ -47,6 +48,9 @@ REPLACED = "the video was replaced after it was listed; the next run counts the 
 
 _REMOTE = re.compile(r"\s*[a-zA-Z][-a-zA-Z0-9+.]*://")
 """Beam's rule for what is not a path on this machine."""
+
+_RANGE_SEC = 10.0
+"""Seconds that Cloud Storage may take to answer when only a part of an object is read, all attempts together."""
 
 _PLACEHOLDERS = ("/", "_$folder$")
 """Ends of the names of empty objects that programs store to show a folder."""
@@ -163,6 +167,41 @@ def download(video: VideoRef, file: BinaryIO, max_bytes: int, billing_project: s
     file.seek(0)
 
 
+def copy_ends(
+    video: VideoRef, file: BinaryIO, head_bytes: int, tail_bytes: int, max_bytes: int, billing_project: str | None = None
+) -> None:
+    """Copies the start and the end of the listed version of a remote object into an open file and rewinds the file.
+
+    The file gets the object's size and reads as zeros between the two, where the disk stores nothing.
+
+    Args:
+      video: Object to copy, as it was listed.
+      file: Empty file, open for writing.
+      head_bytes: Bytes to copy from the start.
+      tail_bytes: Bytes to copy from the end.
+      max_bytes: Most bytes that the object may have.
+      billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
+
+    Raises:
+      ObjectGoneError: the object was deleted or replaced after it was listed, before or during the copy.
+      ObjectTooLargeError: the object is larger than that.
+      Exception: any other error of the store's client or of the local disk.
+    """
+    size = video.size_bytes
+    if size > max_bytes:
+        raise ObjectTooLargeError(f"the file has {size:,} bytes, more than {max_bytes:,}")
+    file.truncate(size)
+    for start, end in [(0, size)] if size <= head_bytes + tail_bytes else [(0, head_bytes), (size - tail_bytes, size)]:
+        file.seek(start)
+        if video.uri.startswith(SCHEME):
+            file.write(_read_blob_range(video, start, end, billing_project))
+        else:
+            file.write(_read_stream_range(video, start, end))
+    if not video.uri.startswith(SCHEME):
+        check_listed(video)
+    file.seek(0)
+
+
 def is_local(uri: str) -> bool:
     """Returns whether a name is a path on this machine."""
     return _REMOTE.match(uri) is None
@@ -267,6 +306,39 @@ def _copy_blob(video: VideoRef, file: BinaryIO, billing_project: str | None) -> 
         open_bucket(bucket_name, billing_project).blob(name, generation=video.generation).download_to_file(file)
     except NotFound as error:
         raise ObjectGoneError(REPLACED) from error
+
+
+def _read_blob_range(video: VideoRef, start: int, end: int, billing_project: str | None) -> bytes:
+    """Returns the bytes from `start` to before `end` of one generation of an object, as they are stored."""
+    from google.api_core.exceptions import NotFound
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    bucket_name, name = split_uri(video.uri)
+    blob = open_bucket(bucket_name, billing_project).blob(name, generation=video.generation)
+    content = io.BytesIO()
+    try:
+        blob.download_to_file(
+            _BoundedFile(content, end - start),  # a server may ignore the range
+            start=start,
+            end=end - 1,
+            raw_download=True,
+            checksum=None,
+            timeout=_RANGE_SEC,
+            retry=DEFAULT_RETRY.with_timeout(_RANGE_SEC),
+        )
+    except NotFound as error:
+        raise ObjectGoneError(REPLACED) from error
+    return content.getvalue()
+
+
+def _read_stream_range(video: VideoRef, start: int, end: int) -> bytes:
+    """Returns the bytes from `start` to before `end` of an object in Beam's file system."""
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+    with FileSystems.open(video.uri, compression_type=CompressionTypes.UNCOMPRESSED) as source:
+        source.seek(start)
+        return source.read(end - start)
 
 
 def _copy_stream(video: VideoRef, file: BinaryIO) -> None:

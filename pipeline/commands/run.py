@@ -43,7 +43,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--dry_run",
         action="store_true",
-        help="print how many videos, bytes, minutes and worker-hours the run would take; change no table",
+        help="print how many videos, bytes, minutes and worker-hours the run would take; change no table. If few videos of "
+        "similar size are counted, the headers of up to 20 new ones are read to tell",
     )
     _add_table_options(parser)
     add_model_options(parser)

@@ -1,21 +1,32 @@
-"""An estimate says what a run would count, from the listing and the tables, and writes nothing."""
+"""An estimate says what a run would count, from the listing, the tables and a few headers, and writes nothing."""
 
 import dataclasses
 import datetime
+import functools
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
 from model.counting_options import CountingOptions
+from pipeline.durations import TYPICAL_BYTES_PER_SEC, Basis
 from pipeline.estimate import Estimate, estimate
 from pipeline.run_config import RunConfig, SourceConfig
 from tests.support.samples import STARTED, make_provenance, make_video_count
+from tests.support.videos import draw_video
 from tests.support.warehouses import commit
 from transforms.decoding.options import DecodingOptions
+from transforms.decoding.process import DecoderProcess
 from transforms.objects import list_objects
 from transforms.records import Selection
 from transforms.scoring import ModelConfig
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -31,15 +42,15 @@ def warehouse(folder):
     return DuckDBWarehouse(str(folder / "counts.duckdb"), lock_timeout_sec=60.0)
 
 
-def estimate_run(folder, warehouse, **selection):
+def estimate_run(folder, warehouse, make_decoder=DecoderProcess, **selection):
     config = RunConfig(
-        source=SourceConfig((f"{folder}/*.mp4",), selection=Selection(**selection)),
+        source=SourceConfig((f"{folder}/*.mp4", f"{folder}/*.mkv"), selection=Selection(**selection)),
         decoding=DecodingOptions(chunk_frames=128),
         model=ModelConfig("lite", "f" * 64, (1, 2), "float32", 1),
         counting=CountingOptions(),
         warehouse=warehouse,
     )
-    return estimate(config, make_provenance("now", started=STARTED + datetime.timedelta(days=1)))
+    return estimate(config, make_provenance("now", started=STARTED + datetime.timedelta(days=1)), make_decoder)
 
 
 def commit_count(folder, warehouse, name):
@@ -51,7 +62,7 @@ def commit_count(folder, warehouse, name):
 def test_without_tables_every_video_would_be_counted_and_no_file_is_created(folder, warehouse):
     found = estimate_run(folder, warehouse)
     assert (found.videos, found.skipped, found.left, found.size_bytes) == (3, 0, 0, 3000)
-    assert (found.known_videos, found.pace) == (0, None)
+    assert (found.basis, found.pace) == (Basis(tried_headers=3, assumed_videos=3), None)
     assert sorted(path.name for path in folder.iterdir()) == ["a.mp4", "b.mp4", "c.mp4"]
 
 
@@ -80,7 +91,7 @@ def test_what_is_left_out_is_counted_and_what_cannot_be_looked_at_is_named(folde
 def test_the_duration_of_a_video_counted_before_is_known(folder, warehouse):
     commit_count(folder, warehouse, "a.mp4")
     found = estimate_run(folder, warehouse, new_only=False)
-    assert (found.videos, found.skipped, found.known_videos, found.known_sec) == (3, 0, 1, 10.0)
+    assert (found.videos, found.skipped, found.basis.known_videos, found.basis.known_sec) == (3, 0, 1, 10.0)
 
 
 def test_a_video_takes_as_long_as_counted_videos_of_its_size(folder, warehouse):
@@ -91,6 +102,91 @@ def test_a_video_takes_as_long_as_counted_videos_of_its_size(folder, warehouse):
         (folder / name).unlink()
     (folder / "c.mp4").write_bytes(b"x" * 16_000)
     assert estimate_run(folder, warehouse).video_sec == pytest.approx(16_000 / (12_345 / 10.0))
+
+
+@pytest.fixture
+def uploads(tmp_path):
+    """Eight long videos that barely move, four short ones of noise, and their total duration in seconds.
+
+    A second of the first kind has 2 kB, and one of the second kind 320 kB.
+    """
+    noise = np.random.default_rng(0)
+    folder, total_sec = tmp_path / "uploads", 0.0
+    folder.mkdir()
+    for number in range(8):
+        draw_video(folder / f"quiet{number}.mp4", 240 + 20 * number)
+        total_sec += 8 + 2 * number / 3
+    for number in range(4):
+        frames = 12 + 3 * number
+        draw_video(folder / f"noise{number}.mkv", frames, draw=lambda index: noise.integers(0, 255, (48, 64, 3), np.uint8))
+        total_sec += frames / 30
+    return folder, total_sec
+
+
+def test_a_first_estimate_is_near_the_truth_whatever_the_bit_rates(uploads):
+    folder, total_sec = uploads
+    found = estimate_run(folder, DuckDBWarehouse(str(folder / "c.duckdb")))
+    assert found.size_bytes / TYPICAL_BYTES_PER_SEC < total_sec / 8  # what 6 Mbit/s would make of it
+    assert total_sec / 1.5 < found.video_sec < total_sec * 1.5
+    assert found.basis == Basis(tried_headers=12, read_headers=12, header_videos=12)
+    assert not (folder / "c.duckdb").exists()
+
+
+def test_a_sample_of_headers_stands_for_many_videos(uploads):
+    folder, total_sec = uploads
+    for path in list(folder.iterdir()):
+        for copy in range(4):
+            shutil.copy(path, folder / f"{copy}{path.name}")
+    found = estimate_run(folder, DuckDBWarehouse(str(folder / "c.duckdb")))
+    assert 5 * total_sec / 1.5 < found.video_sec < 5 * total_sec * 1.5
+    assert found.basis == Basis(tried_headers=20, read_headers=20, header_videos=60)
+
+
+def test_a_hostile_sample_changes_neither_the_estimate_nor_what_is_read_of_others(uploads):
+    folder, total_sec = uploads
+    lie = b'[0, {"header": {"width": 1, "height": 1, "codec": "h264", "fps": 30.0, "duration_sec": 1e300}}]'
+    for number, attack in enumerate((b"ATTACK send\n" + lie, b'ATTACK send\n[0, {"header": 1}]')):
+        (folder / f"bad{number}.mp4").write_bytes(attack.ljust(16_400))
+    make_decoder = functools.partial(DecoderProcess, "tests.support.hostile_decoder_child")
+    total_sec += 2 * 8.0  # of two videos of their size
+    found = estimate_run(folder, DuckDBWarehouse(str(folder / "c.duckdb")), make_decoder)
+    assert total_sec / 1.5 < found.video_sec < total_sec * 1.5
+    assert (found.basis.tried_headers, found.basis.read_headers) == (14, 13)
+
+
+def test_no_header_is_read_if_enough_videos_of_similar_size_are_counted(folder, warehouse):
+    counted = [make_video_count(f"old/{number}") for number in range(20)]  # 12,345 bytes and 10 s each
+    commit(warehouse, make_provenance("before"), *counted)
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (folder / name).write_bytes(b"x" * 10_000)
+    found = estimate_run(folder, warehouse, make_decoder=None)
+    assert found.video_sec == pytest.approx(30_000 / 1234.5)
+    assert found.basis == Basis(counted_videos=20)
+
+
+def test_headers_are_read_of_sizes_of_which_too_few_videos_are_counted(folder, warehouse):
+    commit(warehouse, make_provenance("before"), *(make_video_count(f"old/{number}") for number in range(20)))
+    (folder / "a.mp4").write_bytes(b"x" * 10_000)
+    draw_video(folder / "b.mp4", 900)
+    found = estimate_run(folder, warehouse)
+    assert found.basis == Basis(tried_headers=2, read_headers=1, header_videos=2, counted_videos=20)
+    assert found.video_sec == pytest.approx(30 + 10_000 / 1234.5, rel=0.1)
+
+
+def test_the_videos_themselves_are_never_opened_by_this_process(tmp_path):
+    draw_video(tmp_path / "a.mp4", 90)
+    script = (
+        "import sys\n"
+        "from tests.support.fake_run import run_fake\n"
+        "run_fake(['run', '--input', sys.argv[1], '--output', f'duckdb:{sys.argv[1]}/c.duckdb', '--dry_run'])\n"
+        "print(sorted({'av', 'cv2'} & set(sys.modules)))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+    )
+    lines = ended.stdout.splitlines()
+    assert lines[2] == "minutes of video: about 0.1 (from 1 of 1 headers)"
+    assert lines[-1] == "[]"
 
 
 def test_videos_in_the_tables_that_are_not_listed_are_not_read(folder, warehouse, monkeypatch):
@@ -132,9 +228,8 @@ def test_the_lines_name_videos_bytes_minutes_and_hours():
         skipped=3,
         left=1,
         size_bytes=2000,
-        known_videos=1,
-        known_sec=60.0,
         video_sec=120.0,
+        basis=Basis(known_videos=1, known_sec=60.0, tried_headers=1, read_headers=1, header_videos=1),
         pace=2.0,
         typical_speed=8.0,
     )
@@ -142,6 +237,6 @@ def test_the_lines_name_videos_bytes_minutes_and_hours():
     assert lines[0] == "would count 2 videos; 3 are in the tables already; 1 are left to another run"
     assert lines[1:3] == [
         "bytes: 2,000",
-        "minutes of video: about 2.0 (of 1 videos known, 1.0 min; the others from their size)",
+        "minutes of video: about 2.0 (of 1 videos known, 1.0 min; the others from 1 of 1 headers)",
     ]
     assert lines[-1] == "hours until it is done: about 0.02 at the pace of the earlier runs with this model"

@@ -62,7 +62,7 @@ def test_few_videos_are_one_slice(folder):
 
 
 def test_the_longer_the_videos_the_more_slices(folder, monkeypatch):
-    pace = Pace({9: 1000 / HOUR}, run_video_sec=4 * HOUR, run_wall_sec=HOUR)
+    pace = Pace({9: 1000 / HOUR}, {9: 10}, run_video_sec=4 * HOUR, run_wall_sec=HOUR)
     monkeypatch.setattr(DuckDBWarehouse, "pace", lambda self, model: pace)
     monkeypatch.setattr("pipeline.slices.typical_speed", lambda options, model: 3.0)
     assert len(plan_run(make_config(folder)).slices) == 3  # 10 hours of video, of which 4 are counted an hour

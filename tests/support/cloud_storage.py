@@ -22,6 +22,7 @@ class CloudStorage:
       page_objects: Number of objects on one page of a list.
       queries: Parameters of each list request so far.
       requests: What each read request so far asked for: "bucket", "list", "object" or "content".
+      sent_bytes: Bytes of contents sent so far.
       requester_pays: Whether requests must name the project that pays for them.
     """
 
@@ -34,6 +35,7 @@ class CloudStorage:
         self.page_objects = 1000
         self.queries = []
         self.requests = []
+        self.sent_bytes = 0
         self.requester_pays = False
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -113,7 +115,14 @@ class CloudStorage:
 
             def answer_media(self, path):
                 content = cloud.contents[path]
-                if path not in cloud.encoded:
+                wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+                cloud.sent_bytes += len(content)
+                if path not in cloud.encoded and wanted and int(wanted[1]) < len(content):
+                    first, last = int(wanted[1]), min(int(wanted[2]), len(content) - 1)
+                    cloud.sent_bytes += last + 1 - first - len(content)
+                    span = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
+                    self.answer(content[first : last + 1], status=206, headers=span)
+                elif path not in cloud.encoded:
                     self.answer(content)
                 elif "gzip" in (self.headers.get("Accept-Encoding") or ""):
                     self.answer(content, headers={"Content-Encoding": "gzip", "X-Goog-Stored-Content-Encoding": "gzip"})

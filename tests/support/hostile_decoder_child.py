@@ -18,6 +18,7 @@ import threading
 import time
 
 from transforms.decoding import child as decoder_child
+from transforms.decoding.reader import read_header as read_header_of_video
 from transforms.decoding.reader import read_video
 from transforms.decoding.samples import DecodeError
 from transforms.failure_codes import FailureCode
@@ -157,21 +158,32 @@ def take_memory():
 
 def read(file, options, allocate, progress):
     """Reads a video, unless the file starts with "ATTACK " and the name of an attack or a message."""
+    attack_if_asked(file, lambda: allocate(options.chunk_frames))
+    yield from read_video(file, options, allocate, progress)
+
+
+def read_header(file):
+    """Reads a header, unless the file starts as `read` says."""
+    attack_if_asked(file, lambda: None)
+    return read_header_of_video(file)
+
+
+def attack_if_asked(file, allocate):
+    """Does what a file says that starts with "ATTACK ", and reports how that ended; `allocate` maps memory for frames."""
     if file.read(7) == b"ATTACK ":
         name, _, argument = file.read().partition(b"\n")
         if name == b"send":
             send(argument)
         elif name == b"take_memory":
             take_memory()
-        allocate(options.chunk_frames)
+        allocate()
         try:
             ATTACKS[name.decode()](*argument.decode().split())
         except OSError as error:
             raise DecodeError(FailureCode.READ_ERROR, errno.errorcode[error.errno]) from error
         raise DecodeError(FailureCode.READ_ERROR, "done")
     file.seek(0)
-    yield from read_video(file, options, allocate, progress)
 
 
 if __name__ == "__main__":
-    decoder_child.main(read)
+    decoder_child.main(read, read_header)

@@ -19,6 +19,7 @@ from transforms.objects import (
     ObjectTooLargeError,
     check_listed,
     check_readable,
+    copy_ends,
     download,
     find_object,
     list_objects,
@@ -361,3 +362,50 @@ def test_a_generation_that_is_gone_from_cloud_storage_is_not_found(bucket, monke
     del bucket.contents["gym/a.mp4"]
     with pytest.raises(ObjectGoneError, match="replaced"):
         download(video, io.BytesIO(), max_bytes=5)
+
+
+def test_only_the_two_ends_of_a_large_object_are_read(bucket):
+    content = bytes(range(1, 251)) * 40
+    bucket.contents["gym/a.mp4"] = content
+    video, file = find_object("gs://gym/a.mp4"), io.BytesIO()
+    copy_ends(video, file, head_bytes=100, tail_bytes=300, max_bytes=10_000)
+    assert file.tell() == 0
+    assert file.getvalue() == content[:100] + bytes(9600) + content[-300:]
+    assert bucket.sent_bytes == 400
+
+
+@pytest.mark.parametrize("size", [1, 400])
+def test_a_small_object_is_copied_whole(bucket, size):
+    bucket.contents["gym/a.mp4"] = b"x" * size
+    file = io.BytesIO()
+    copy_ends(find_object("gs://gym/a.mp4"), file, head_bytes=100, tail_bytes=300, max_bytes=10_000)
+    assert file.getvalue() == b"x" * size
+    assert bucket.requests.count("content") == 1
+
+
+def test_the_ends_of_an_object_of_another_store_are_read(monkeypatch):
+    monkeypatch.setattr(InMemoryFileSystem, "files", {"memory://gym/a.mp4": (b"abcdefghij", 7.0)})
+    file = io.BytesIO()
+    copy_ends(find_object("memory://gym/a.mp4"), file, head_bytes=2, tail_bytes=3, max_bytes=10)
+    assert file.getvalue() == b"ab\0\0\0\0\0hij"
+
+
+def test_the_ends_of_an_object_that_is_gone_replaced_or_too_large_are_not_read(bucket, monkeypatch):
+    video = find_object("gs://gym/a.mp4")
+    with pytest.raises(ObjectTooLargeError, match="5 bytes, more than 4"):
+        copy_ends(video, io.BytesIO(), 1, 1, max_bytes=4)
+    del bucket.contents["gym/a.mp4"]
+    with pytest.raises(ObjectGoneError):
+        copy_ends(video, io.BytesIO(), 1, 1, max_bytes=10)
+    monkeypatch.setattr(InMemoryFileSystem, "files", {"memory://gym/a.mp4": (b"abcde", 7.0)})
+    video = find_object("memory://gym/a.mp4")
+    InMemoryFileSystem.files["memory://gym/a.mp4"] = (b"other", 8.0)
+    with pytest.raises(ObjectGoneError):
+        copy_ends(video, io.BytesIO(), 1, 1, max_bytes=10)
+
+
+def test_a_packed_object_is_neither_unpacked_nor_read_beyond_its_ends(bucket):
+    bucket.contents["gym/packed.mp4"] = gzip.compress(os.urandom(1000))
+    bucket.encoded.add("gym/packed.mp4")
+    with pytest.raises(ObjectTooLargeError, match="more than 10"):
+        copy_ends(find_object("gs://gym/packed.mp4"), io.BytesIO(), 10, 10, max_bytes=10_000)

@@ -2,11 +2,13 @@
 
 A message is a 4-byte length followed by that much JSON, `[number of attached files, content]`. Only the parent attaches files.
 It sends `{"options": …}` with the open video and the memory for two chunks, and `{"more": true}` with the memory for another
-chunk each time it wants the next samples. The child sends:
+chunk each time it wants the next samples. For the header alone it sends `{"options": …, "header_only": true}` with the open
+video and no memory. The child sends:
 
 - `{"ready": true, "layers": […]}` once, after it has started;
 - `{"presented_sec": …}` about twice a second, as progress;
 - `{"num_frames": …, "facts": …}` when it has filled the memory that it got first;
+- `{"header": …}` if it was asked for the header alone;
 - `{"code": …, "message": …}` if the video fails.
 """
 

@@ -27,8 +27,9 @@ import numpy as np
 from transforms.decoding import sandbox
 from transforms.decoding.channel import Channel, ChannelClosedError, map_memory
 from transforms.decoding.options import DecodingOptions
-from transforms.decoding.reader import Allocate, Progress, allocate_arrays, load_ffmpeg, read_video
+from transforms.decoding.reader import Allocate, Progress, allocate_arrays, load_ffmpeg, read_header, read_video
 from transforms.decoding.samples import DecodeError, Samples
+from transforms.decoding.video_facts import VideoHeader
 from transforms.failure_codes import FailureCode, describe_error
 
 _PROGRESS_SEC = 0.5
@@ -39,6 +40,9 @@ _SPARE_CPU_SEC = 120
 
 Reader = Callable[[BinaryIO, DecodingOptions, Allocate, Progress], Iterator[Samples]]
 """Reads an open file, as `read_video` does."""
+
+HeaderReader = Callable[[BinaryIO], VideoHeader]
+"""Reads the header of an open file, as `reader.read_header` does."""
 
 
 _WARM_UP_VIDEO = base64.b64decode(
@@ -77,27 +81,37 @@ class FrameBuffers:
             os.close(self.files.popleft())
 
 
-def serve(channel: Channel, layers: list[str], read: Reader = read_video) -> None:
+def serve(channel: Channel, layers: list[str], read: Reader = read_video, read_header: HeaderReader = read_header) -> None:
     """Decodes the videos that arrive on the channel until it is closed, which may be before the first one.
 
     Args:
       channel: To the parent.
       layers: Names of the sandbox's layers, which the parent is told.
       read: Reads an open file.
+      read_header: Reads the header of an open file.
     """
     with contextlib.suppress(ChannelClosedError):
         channel.send({"ready": True, "layers": layers})
         while True:
             request, files = channel.receive()
             if "options" in request:
+                options = DecodingOptions(**request["options"])
+                _limit_processor_time(options)
                 with open(files[0], "rb") as file:
-                    _decode(channel, file, FrameBuffers(files[1:]), DecodingOptions(**request["options"]), read)
+                    if "header_only" in request:
+                        _send_header(channel, file, read_header)
+                    else:
+                        _decode(channel, file, FrameBuffers(files[1:]), options, read)
             else:  # the parent wanted more of a video that has failed
                 FrameBuffers(files).close()
 
 
+def _send_header(channel: Channel, file: BinaryIO, read_header: HeaderReader) -> None:
+    with _errors_are_sent(channel):
+        channel.send({"header": dataclasses.asdict(read_header(file))})
+
+
 def _decode(channel: Channel, file: BinaryIO, buffers: FrameBuffers, options: DecodingOptions, read: Reader) -> None:
-    _limit_processor_time(options)
     reported_sec = time.monotonic()
 
     def report(presented_sec: float) -> None:
@@ -107,14 +121,24 @@ def _decode(channel: Channel, file: BinaryIO, buffers: FrameBuffers, options: De
             channel.send({"presented_sec": presented_sec})
 
     try:
-        is_first = True
-        for samples in read(file, options, buffers.allocate, report):
-            if not is_first:
-                buffers.files.extend(channel.receive()[1])  # the parent has taken the previous samples
-            is_first = False
-            buffers.hand_over()
-            facts = dataclasses.asdict(samples.facts) if samples.facts else None
-            channel.send({"num_frames": len(samples.frames), "facts": facts})
+        with _errors_are_sent(channel):
+            is_first = True
+            for samples in read(file, options, buffers.allocate, report):
+                if not is_first:
+                    buffers.files.extend(channel.receive()[1])  # the parent has taken the previous samples
+                is_first = False
+                buffers.hand_over()
+                facts = dataclasses.asdict(samples.facts) if samples.facts else None
+                channel.send({"num_frames": len(samples.frames), "facts": facts})
+    finally:
+        buffers.close()
+
+
+@contextlib.contextmanager
+def _errors_are_sent(channel: Channel) -> Iterator[None]:
+    """Sends an error of the body to the parent as a failure code with a message."""
+    try:
+        yield
     except DecodeError as error:
         channel.send({"code": error.code.value, "message": error.message})
     except MemoryError as error:
@@ -125,8 +149,6 @@ def _decode(channel: Channel, file: BinaryIO, buffers: FrameBuffers, options: De
         raise
     except Exception as error:  # nobody sees this process's traceback
         channel.send({"code": FailureCode.DECODER_CRASHED.value, "message": describe_error(error)})
-    finally:
-        buffers.close()
 
 
 def _limit_processor_time(options: DecodingOptions) -> None:
@@ -153,13 +175,13 @@ def _exit_with_parent(connection: socket.socket) -> None:
     os._exit(1)
 
 
-def main(read: Reader = read_video) -> None:
+def main(read: Reader = read_video, read_header: HeaderReader = read_header) -> None:
     """Serves the socket that the command line names."""
     connection = socket.socket(fileno=int(sys.argv[1]))
     _warm_up(read)
     layers = sandbox.enter(int(sys.argv[2]))
     threading.Thread(target=_exit_with_parent, args=(connection,), daemon=True).start()
-    serve(Channel(connection), layers, read)
+    serve(Channel(connection), layers, read, read_header)
 
 
 if __name__ == "__main__":

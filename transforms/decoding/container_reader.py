@@ -93,14 +93,14 @@ def choose_streams(container: InputContainer, progress: Callable[[], None]) -> l
     Raises:
       DecodeError: NO_VIDEO_STREAM or NO_FRAMES if there is none.
     """
-    numbers = [stream.index for stream in sorted(_decodable_streams(container), key=_preference)]
+    numbers = [stream.index for stream in decodable_streams(container)]
     if container.format.name == "mpegts" and len(numbers) > 1:
         return _join_consecutive(container, numbers, progress)
     return [[number] for number in numbers]
 
 
-def _decodable_streams(container: InputContainer) -> list[VideoStream]:
-    """Returns the streams that can be decoded; raises DecodeError NO_VIDEO_STREAM or NO_FRAMES if there is none."""
+def decodable_streams(container: InputContainer) -> list[VideoStream]:
+    """Returns the streams that can be decoded, best first; raises DecodeError NO_VIDEO_STREAM or NO_FRAMES if there is none."""
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     streams = [stream for stream in container.streams.video if not stream.disposition & pictures]
     if not streams:
@@ -110,7 +110,7 @@ def _decodable_streams(container: InputContainer) -> list[VideoStream]:
     decodable = [stream for stream in streams if stream.codec_context is not None]
     if not decodable:
         raise DecodeError(FailureCode.NO_FRAMES, "the file has a video in it, but no decoder is known for it")
-    return decodable
+    return sorted(decodable, key=_preference)
 
 
 def _preference(stream: VideoStream) -> tuple[bool, bool, float, int]:
@@ -126,8 +126,12 @@ def _preference(stream: VideoStream) -> tuple[bool, bool, float, int]:
 
 def _declared_frames(stream: VideoStream) -> float:
     """Returns the number of frames that a file declares for a stream, estimated from its duration if need be; 0 if unknown."""
-    duration_sec = float((stream.duration or 0) * (stream.time_base or 0)) or tagged_end_sec(stream) or 0.0
-    return stream.frames or duration_sec * float(stream.guessed_rate or 0)
+    return stream.frames or declared_sec(stream) * float(stream.guessed_rate or 0)
+
+
+def declared_sec(stream: VideoStream) -> float:
+    """Returns the duration in seconds that a file declares for a stream; 0 if it declares none."""
+    return float((stream.duration or 0) * (stream.time_base or 0)) or tagged_end_sec(stream) or 0.0
 
 
 def tagged_end_sec(stream: VideoStream) -> float | None:

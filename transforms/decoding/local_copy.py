@@ -15,13 +15,32 @@ from typing import BinaryIO
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError
 from transforms.failure_codes import FailureCode, describe_error
-from transforms.objects import DELETED, REPLACED, ObjectGoneError, ObjectTooLargeError, check_listed, download, is_local
+from transforms.objects import (
+    DELETED,
+    REPLACED,
+    ObjectGoneError,
+    ObjectTooLargeError,
+    check_listed,
+    copy_ends,
+    download,
+    is_local,
+)
 from transforms.records import VideoRef
+
+_HEAD_BYTES = 512 << 10
+"""Bytes copied from the start of a remote object for its header."""
+
+_TAIL_BYTES = 2 << 20
+"""Bytes copied from its end, where cameras write the index of an MP4 or MOV: enough for that of an hour."""
 
 
 @contextlib.contextmanager
 def open_video(
-    video: VideoRef, max_bytes: int = DecodingOptions.max_bytes, billing_project: str | None = None
+    video: VideoRef,
+    max_bytes: int = DecodingOptions.max_bytes,
+    billing_project: str | None = None,
+    *,
+    header_only: bool = False,
 ) -> Iterator[BinaryIO]:
     """Opens the listed version of a video.
 
@@ -32,6 +51,7 @@ def open_video(
       video: Video to open, as listed.
       max_bytes: Largest file to open, in bytes.
       billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
+      header_only: Whether to copy only the start and the end of a remote object; the copy reads as zeros between them.
 
     Yields:
       The file, open for reading at its start.
@@ -46,7 +66,10 @@ def open_video(
                 path = video.uri
             else:
                 copy = stack.enter_context(tempfile.TemporaryFile(prefix="repcount-"))
-                download(video, copy, max_bytes, billing_project)
+                if header_only:
+                    copy_ends(video, copy, _HEAD_BYTES, _TAIL_BYTES, max_bytes, billing_project)
+                else:
+                    download(video, copy, max_bytes, billing_project)
                 path = f"/dev/fd/{copy.fileno()}"  # opened again, so that the decoder cannot write to it
         with _as_decode_errors(OSError), open(path, "rb", opener=_open_without_waiting) as file:
             _check_content(file, max_bytes)

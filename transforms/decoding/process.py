@@ -30,6 +30,7 @@ from transforms.decoding.channel import Channel, ChannelClosedError, InvalidMess
 from transforms.decoding.memory_limit import default_memory_bytes
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError, DecoderStartError, Samples
+from transforms.decoding.video_facts import VideoHeader
 from transforms.failure_codes import FailureCode
 
 _LOGGER = logging.getLogger(__name__)
@@ -90,8 +91,8 @@ class DecoderProcess:
         try:
             file.seek(0)
             memory = _LentMemory(channel, options)
-            memory.lend(2, {"options": dataclasses.asdict(dataclasses.replace(options, billing_project=None))}, file.fileno())
-            watchdog = _Watchdog(self._process.pid if self._process else 0, options, self._max_memory_bytes)
+            memory.lend(2, {"options": _options_to_send(options)}, file.fileno())
+            watchdog = self._watchdog(options)
             last_sec = -math.inf
             while True:
                 message = watchdog.wait(channel)
@@ -118,6 +119,32 @@ class DecoderProcess:
                 self.close()
         # The child may have been ending when it received this file. A new one shows whether the file is to blame.
         yield from self.read(file, options)
+
+    def read_header(self, file: BinaryIO, options: DecodingOptions) -> VideoHeader:
+        """Reads a file's header as `reader.read_header` does.
+
+        Raises:
+          DecodeError: As for `reader.read_header`, or DECODER_CRASHED, DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
+          DecoderStartError: No child starts on this machine.
+          OSError: This process has no descriptors or no memory left.
+        """
+        channel, is_idle = self._start(options), False
+        try:
+            file.seek(0)
+            channel.send({"options": _options_to_send(options), "header_only": True}, (file.fileno(),))
+            message = self._watchdog(options).wait(channel)
+            is_idle = True
+            if "code" in message:
+                raise validation.to_error(message)
+            return validation.to_header(message)
+        except InvalidMessageError as error:
+            is_idle = False
+            raise DecodeError(FailureCode.DECODER_CRASHED, f"the decoder answered this file with {error}") from error
+        except ChannelClosedError as error:
+            raise self._explain_end() from error
+        finally:
+            if not is_idle or self._num_videos >= VIDEOS_PER_PROCESS:
+                self.close()
 
     def close(self) -> None:
         """Kills the child, if there is one."""
@@ -169,6 +196,9 @@ class DecoderProcess:
             self.close()
             raise DecoderStartError("a sandbox is required, and this machine cannot filter the decoder's system calls")
         channel.connection.settimeout(None)
+
+    def _watchdog(self, options: DecodingOptions) -> _Watchdog:
+        return _Watchdog(self._process.pid if self._process else 0, options, self._max_memory_bytes)
 
     def _explain_end(self) -> DecodeError:
         """Returns why the child has ended or cannot be reached."""
@@ -264,6 +294,11 @@ class _Watchdog:
                 FailureCode.DECODE_OUT_OF_MEMORY,
                 f"decoding takes more than {self._max_memory_bytes >> 20:,} MiB of memory",
             )
+
+
+def _options_to_send(options: DecodingOptions) -> dict[str, Any]:
+    """Returns the options that the child gets: without the project that pays, which is none of its business."""
+    return dataclasses.asdict(dataclasses.replace(options, billing_project=None))
 
 
 def _memory_bytes(pid: int) -> int:

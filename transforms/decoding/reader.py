@@ -24,12 +24,20 @@ from av.video.stream import VideoStream
 
 from model.config import FRAME_SIZE
 from transforms.decoding.clock import FrameSampler, PresentationClock
-from transforms.decoding.container_reader import choose_streams, open_container, open_streams, read_packets, tagged_end_sec
+from transforms.decoding.container_reader import (
+    choose_streams,
+    declared_sec,
+    decodable_streams,
+    open_container,
+    open_streams,
+    read_packets,
+    tagged_end_sec,
+)
 from transforms.decoding.joined_files import has_second_file
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.pixels import Orientation, orientation_of, resize_frame
 from transforms.decoding.samples import DecodeError, Samples
-from transforms.decoding.video_facts import VideoFacts
+from transforms.decoding.video_facts import VideoFacts, VideoHeader
 from transforms.failure_codes import FailureCode, describe_error
 
 _APPENDED_FORMATS = ("mpeg", "mpegts")
@@ -115,6 +123,29 @@ def read_video(
                     return
     where = "of it" if options.is_whole else "of the part to count"
     raise DecodeError(FailureCode.NO_FRAMES, f"the file opens as a video, but no frame {where} decodes")
+
+
+def read_header(file: BinaryIO) -> VideoHeader:
+    """Returns what a file declares about the stream that `read_video` tries first. Decodes no more than FFmpeg needs to tell.
+
+    Args:
+      file: Regular file. It may have zeros in place of its middle.
+
+    Raises:
+      DecodeError: NOT_A_VIDEO, NO_VIDEO_STREAM or NO_FRAMES; READ_ERROR if FFmpeg cannot read it.
+      OSError: The file cannot be read.
+      MemoryError: FFmpeg cannot allocate memory.
+    """
+    with _translate_errors(), contextlib.ExitStack() as opened:
+        container = open_container(file, opened)
+        stream = decodable_streams(container)[0]
+        return VideoHeader(
+            width=stream.width,
+            height=stream.height,
+            codec=stream.codec.canonical_name,
+            fps=float(stream.guessed_rate or 0),
+            duration_sec=max(declared_sec(stream) or (container.duration or 0) / av.time_base, 0.0),
+        )
 
 
 @contextlib.contextmanager

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from transforms.decoding.channel import InvalidMessageError
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError, Samples
-from transforms.decoding.video_facts import VideoFacts
+from transforms.decoding.video_facts import VideoFacts, VideoHeader
 from transforms.failure_codes import FailureCode
 
 _MAX_WHOLE_NUMBER = 2**31 - 1
@@ -20,6 +20,8 @@ _MAX_TEXT_CHARS = 64
 """Longest text among the facts: the name of a codec."""
 
 _MAX_MESSAGE_CHARS = 500
+
+_Record = TypeVar("_Record", VideoFacts, VideoHeader)
 
 
 def to_error(message: dict[str, Any]) -> DecodeError:
@@ -61,15 +63,20 @@ def to_samples(
     steps = np.diff(times_sec, prepend=last_sec)
     if not (np.isfinite(times_sec).all() and times_sec[0] >= 0 and (steps >= 0).all()):
         raise InvalidMessageError("frame times that are not in order")
-    return Samples(frames[:num_frames], times_sec, None if facts is None else _to_facts(facts))
+    return Samples(frames[:num_frames], times_sec, None if facts is None else _to_record(VideoFacts, facts))
 
 
-def _to_facts(facts: object) -> VideoFacts:
-    fields = {field.name: str(field.type) for field in dataclasses.fields(VideoFacts)}
+def to_header(message: dict[str, Any]) -> VideoHeader:
+    """Returns the header that `{"header": …}` carries; raises InvalidMessageError for an impossible number or text."""
+    return _to_record(VideoHeader, message.get("header"))
+
+
+def _to_record(kind: type[_Record], facts: object) -> _Record:
+    fields = {field.name: str(field.type) for field in dataclasses.fields(kind)}
     if not isinstance(facts, dict) or facts.keys() != fields.keys():
         raise InvalidMessageError("facts that are not those of a video")
-    checked: dict[str, Any] = {name: _CHECKS[kind](facts[name], name) for name, kind in fields.items()}
-    return VideoFacts(**checked)
+    checked: dict[str, Any] = {name: _CHECKS[type_name](facts[name], name) for name, type_name in fields.items()}
+    return kind(**checked)
 
 
 def _whole_number(value: object, name: str) -> int:

@@ -1,8 +1,27 @@
-"""What decoding learns about a video. Imports no Beam."""
+"""What a video's header declares, and what decoding learns about a video. Imports no Beam."""
 
 from __future__ import annotations
 
 import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoHeader:
+    """What a file declares about its video before any frame is decoded. Files may lie, or say nothing.
+
+    Attributes:
+      width: Width in pixels as stored, before rotation; 0 if unknown.
+      height: Height in pixels as stored, before rotation; 0 if unknown.
+      codec: FFmpeg's name of the codec, such as "h264"; "" if unknown.
+      fps: Frames per second; 0 if unknown.
+      duration_sec: Duration in seconds; 0 if unknown.
+    """
+
+    width: int
+    height: int
+    codec: str
+    fps: float
+    duration_sec: float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,11 +38,13 @@ class Pace:
 
     Attributes:
       bytes_per_sec: Mean bytes per second of all counted videos of a size class. Class n has 2**n to 2**(n + 1) - 1 bytes.
+      num_videos: Number of counted videos in each of those size classes.
       run_video_sec: Seconds of video counted by all runs with the model.
       run_wall_sec: Wall time in seconds of all runs with the model.
     """
 
     bytes_per_sec: Mapping[int, float]
+    num_videos: Mapping[int, int]
     run_video_sec: float
     run_wall_sec: float
 
@@ -229,9 +231,11 @@ class Warehouse(abc.ABC):
 
     def pace(self, model: str) -> Pace:
         """Returns the sizes of all counted videos, and the speed of earlier runs with a model."""
-        rates = {int(size_class): rate for size_class, rate in self.query(sql.bytes_per_sec(self.dialect), {})}
+        classes = list(self.query(sql.bytes_per_sec(self.dialect), {}))
+        rates = {int(size_class): rate for size_class, rate, _ in classes}
+        num_videos = {int(size_class): int(number) for size_class, _, number in classes}
         ((video_sec, wall_sec),) = self.query(sql.run_times(self.dialect), {"model": model})
-        return Pace(rates, video_sec, wall_sec)
+        return Pace(rates, num_videos, video_sec, wall_sec)
 
     def _read_run(self, run_id: str) -> tuple[RunTotals | None, UploadDates | None]:
         rows = list(self.query(sql.run_totals(self.dialect), {"run_id": run_id}))

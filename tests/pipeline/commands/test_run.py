@@ -214,9 +214,11 @@ class TestWhatIsCounted:
     def test_a_dry_run_tells_what_there_is_to_do_and_writes_nothing(self, repcount, videos, tmp_path, capsys):
         assert repcount(*self.ARGUMENTS, "--dry_run") == 0
         size = sum(path.stat().st_size for path in videos.iterdir() if path.suffix != ".txt")
-        lines = capsys.readouterr().out.splitlines()
+        out, err = capsys.readouterr()
+        lines = out.splitlines()
         assert lines[:2] == ["would count 5 videos", f"bytes: {size:,}"]
-        assert re.fullmatch(r"minutes of video: about 0\.\d \(from their size\)", lines[2])
+        assert lines[2] == "minutes of video: about 0.1 (from 2 of 4 headers, 2 more could not be read)"
+        assert err.splitlines()[1:] == ["Reading the headers of 4 videos …"]
         assert re.fullmatch(r"worker-hours: about 0\.00 \(two cores each, 5\.5 s of 1080p video a second\)", lines[3])
         assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
@@ -300,6 +302,7 @@ def test_the_billing_project_pays_for_listing_and_reading(repcount, videos, clou
     assert repcount(*arguments) == 2
     assert "--billing_project must name a project that pays" in capsys.readouterr().err
     assert repcount(*arguments, "--billing_project", "payer", "--dry_run") == 0
+    assert "(from 2 of 4 headers, 2 more could not be read)" in capsys.readouterr().out
     assert repcount(*arguments, "--billing_project", "payer") == 0
     assert rows("c.duckdb", "SELECT counted, failed FROM runs") == [(2, 3)]
     assert "bucket" not in cloud_storage.requests

@@ -17,7 +17,7 @@ from tests.support.videos import number_of, numbered
 from transforms.decoding import local_copy
 from transforms.decoding.local_copy import open_video
 from transforms.decoding.options import DecodingOptions
-from transforms.decoding.reader import read_video
+from transforms.decoding.reader import read_header, read_video
 from transforms.decoding.samples import DecodeError
 from transforms.failure_codes import FailureCode
 from transforms.records import VideoRef
@@ -274,3 +274,22 @@ def test_an_object_that_unpacks_beyond_the_limit_is_too_large_and_leaves_the_dis
     assert message.endswith("more than 1,000,000")
     assert written[0].closed  # it has no name, so its bytes are free again
     assert list(tmp_path.iterdir()) == []
+
+
+def test_for_its_header_only_the_ends_of_a_remote_object_are_copied(cloud_storage, clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    data = clip.read_bytes()
+    start, end = data.index(b"mdat") - 4, data.index(b"moov") - 4
+    frames = (end - start + 20_000_000).to_bytes(4, "big") + data[start + 4 : end] + os.urandom(20_000_000)
+    cloud_storage.contents["gym/a.mp4"] = data[:start] + frames + data[end:]
+    with open_video(look_up("gs://gym/a.mp4"), header_only=True) as file:
+        header = read_header(file)
+        assert os.fstat(file.fileno()).st_blocks * 512 < 4_000_000
+    assert header.duration_sec == pytest.approx(80 / 30)
+    assert cloud_storage.sent_bytes < 3_000_000
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_for_its_header_a_local_file_is_opened_in_place(clip):
+    with open_video(look_up(clip), header_only=True) as file:
+        assert file.name == str(clip)

@@ -62,6 +62,11 @@ def read(decoder, path, options=OPTIONS):
         return list(decoder.read(file, options))
 
 
+def read_header(decoder, path, options=OPTIONS):
+    with open(path, "rb") as file:
+        return decoder.read_header(file, options)
+
+
 def is_running(pid):
     """Returns whether a process exists and is not a zombie."""
     try:
@@ -146,6 +151,45 @@ def test_a_fault_is_reported_and_the_next_video_is_read(faulty, clip, tmp_path, 
     assert not is_running(pid)
     assert sum(len(samples.frames) for samples in read(faulty, clip)) == 80
     assert faulty.pid != pid
+
+
+def test_headers_are_read_in_the_process_that_decodes(decoder, clip):
+    header = read_header(decoder, clip)
+    assert (header.width, header.height, header.codec, header.fps) == (64, 48, "mpeg4", 30.0)
+    assert header.duration_sec == pytest.approx(80 / 30)
+    pid = decoder.pid
+    assert sum(len(samples.frames) for samples in read(decoder, clip)) == 80
+    assert read_header(decoder, clip) == header
+    assert decoder.pid == pid
+
+
+def test_a_file_without_a_header_does_not_end_the_process(decoder, clip, tmp_path):
+    (tmp_path / "text.mp4").write_text("not a video")
+    with pytest.raises(DecodeError) as caught:
+        read_header(decoder, tmp_path / "text.mp4")
+    assert caught.value.code is FailureCode.NOT_A_VIDEO
+    pid = decoder.pid
+    assert read_header(decoder, clip).duration_sec > 2
+    assert decoder.pid == pid
+
+
+@pytest.mark.parametrize(("fault", "code"), [("CRASH", FailureCode.DECODER_CRASHED), ("HANG", FailureCode.DECODE_TIMEOUT)])
+def test_a_fault_in_a_header_is_reported_and_the_next_one_is_read(faulty, clip, tmp_path, fault, code):
+    (tmp_path / "bad.mp4").write_text(f"{fault}\n")
+    with pytest.raises(DecodeError) as caught:
+        read_header(faulty, tmp_path / "bad.mp4", DecodingOptions(timeout_sec=1.0))
+    assert caught.value.code is code
+    assert read_header(faulty, clip).duration_sec > 2
+
+
+def test_an_impossible_header_fails_its_video_and_ends_the_process(hostile, clip, tmp_path):
+    for answer in (b'[0, {"header": {}}]', b'[0, {"code": 1}]', b'[0, {"num_frames": 1, "facts": null}]'):
+        read_header(hostile, clip)
+        pid = hostile.pid
+        (tmp_path / "bad.mp4").write_bytes(b"ATTACK send\n" + answer)
+        with pytest.raises(DecodeError, match="the decoder answered this file with"):
+            read_header(hostile, tmp_path / "bad.mp4")
+        assert not is_running(pid)
 
 
 @pytest.mark.parametrize(

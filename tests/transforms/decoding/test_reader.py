@@ -31,6 +31,7 @@ from tests.support.videos import (
 )
 from transforms.decoding import reader
 from transforms.decoding.samples import DecodeError
+from transforms.decoding.video_facts import VideoHeader
 from transforms.failure_codes import FailureCode
 
 ROOT = Path(__file__).parents[3]
@@ -52,6 +53,44 @@ def test_all_frames_arrive_in_order(clip):
     assert facts.duration_sec == pytest.approx(80 / 30)
     assert not facts.truncated
     assert not facts.variable_frame_rate
+
+
+@pytest.mark.parametrize("suffix", sorted(CODECS))
+def test_the_header_tells_size_codec_rate_and_duration(tmp_path, suffix):
+    path = draw_video(tmp_path / f"a{suffix}", 120)
+    _, _, facts = read_whole(path)
+    with open(path, "rb") as file:
+        header = reader.read_header(file)
+    assert header == VideoHeader(64, 48, facts.codec, 30.0, pytest.approx(4.0, abs=0.3))
+
+
+def test_the_header_is_that_of_the_stream_that_is_read(tmp_path):
+    path = encode_streams(tmp_path / "a.mp4", [[5], range(90), range(30)], "mpeg4", default=1)
+    with open(path, "rb") as file:
+        assert reader.read_header(file).duration_sec == pytest.approx(3.0, abs=0.1)
+
+
+def test_no_frame_behind_the_header_is_needed(clip, tmp_path):
+    data = bytearray(clip.read_bytes())
+    start, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
+    data[start:end] = bytes(end - start)
+    (tmp_path / "a.mp4").write_bytes(data)
+    with open(tmp_path / "a.mp4", "rb") as file:
+        assert reader.read_header(file).duration_sec == pytest.approx(80 / 30)
+
+
+def test_a_file_that_declares_no_duration_has_a_header_without_one(tmp_path):
+    path = encode_streams(tmp_path / "a.m4v", [range(30)], "mpeg4", container_format="m4v")
+    with open(path, "rb") as file:
+        assert reader.read_header(file).duration_sec == 0.0
+
+
+@pytest.mark.parametrize(("content", "code"), [(b"no video", FailureCode.NOT_A_VIDEO), (b"fLaC", FailureCode.NO_VIDEO_STREAM)])
+def test_a_file_without_a_video_has_no_header(tmp_path, content, code):
+    (tmp_path / "a.mp4").write_bytes(content)
+    with open(tmp_path / "a.mp4", "rb") as file, pytest.raises(DecodeError) as caught:
+        reader.read_header(file)
+    assert caught.value.code is code
 
 
 def test_a_frame_is_resized_as_the_authors_of_repnet_do(tmp_path):

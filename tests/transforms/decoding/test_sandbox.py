@@ -120,6 +120,11 @@ class TestInsideTheDecoder:
         assert len(names) > 30
         assert attack(hostile, tmp_path / "a.mp4", "load", *names) == "done"
 
+    def test_a_file_whose_header_is_read_can_do_no_more(self, hostile, tmp_path):
+        (tmp_path / "a.mp4").write_text(f"ATTACK read\n/proc/{os.getpid()}/environ")
+        with open(tmp_path / "a.mp4", "rb") as file, pytest.raises(DecodeError, match=r"EPERM|EACCES"):
+            hostile.read_header(file, OPTIONS)
+
     def test_a_video_is_decoded_after_all_that(self, hostile, clip):
         with open(clip, "rb") as file:
             assert sum(len(samples.frames) for samples in hostile.read(file, OPTIONS)) == 80
@@ -150,6 +155,8 @@ def test_without_a_required_sandbox_no_video_is_read(clip):
     decoder = DecoderProcess("tests.support.unconfined_decoder_child")
     with open(clip, "rb") as file, pytest.raises(DecoderStartError, match="a sandbox is required, and this machine cannot"):
         list(decoder.read(file, dataclasses.replace(OPTIONS, require_sandbox=True)))
+    with open(clip, "rb") as file, pytest.raises(DecoderStartError, match="a sandbox is required"):
+        decoder.read_header(file, dataclasses.replace(OPTIONS, require_sandbox=True))
     assert decoder.pid is None
     with open(clip, "rb") as file:
         assert sum(len(samples.frames) for samples in decoder.read(file, OPTIONS)) == 80

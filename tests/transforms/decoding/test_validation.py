@@ -8,12 +8,19 @@ import pytest
 
 from transforms.decoding.channel import InvalidMessageError
 from transforms.decoding.options import DecodingOptions
-from transforms.decoding.validation import to_error, to_presented_sec, to_samples
-from transforms.decoding.video_facts import VideoFacts
+from transforms.decoding.validation import to_error, to_header, to_presented_sec, to_samples
+from transforms.decoding.video_facts import VideoFacts, VideoHeader
 from transforms.failure_codes import FailureCode
 
 OPTIONS = DecodingOptions(chunk_frames=4, max_sec=100.0)
 FACTS = VideoFacts(64, 48, "h264", 0, 30.0, 9, 1.0, truncated=False, variable_frame_rate=True)
+HEADER = VideoHeader(64, 48, "h264", 30.0, 1.0)
+IMPOSSIBLE = {
+    "int": [-1, 2**31, 1.0, True, "1", None, [1]],
+    "float": [-1, math.nan, math.inf, 10**400, True, "1", None, {}],
+    "bool": [0, 1, "true", None],
+    "str": [1, None, "x" * 65, "a\nb", "\x1b[31m", "\ud800", "é"],
+}
 FRAMES = np.zeros((4, 112, 112, 3), np.uint8)
 TIMES_SEC = np.arange(4) / 30
 
@@ -63,15 +70,26 @@ def test_times_before_those_of_the_last_chunk_are_refused():
 
 @pytest.mark.parametrize("field", dataclasses.fields(VideoFacts), ids=lambda field: field.name)
 def test_every_fact_is_checked(field):
-    wrong = {
-        "int": [-1, 2**31, 1.0, True, "1", None, [1]],
-        "float": [-1, math.nan, math.inf, 10**400, True, "1", None, {}],
-        "bool": [0, 1, "true", None],
-        "str": [1, None, "x" * 65, "a\nb", "\x1b[31m", "\ud800", "é"],
-    }
-    for value in wrong[field.type]:
+    for value in IMPOSSIBLE[field.type]:
         with pytest.raises(InvalidMessageError, match=field.name):
             samples(**{field.name: value})
+
+
+def test_a_possible_header_is_taken_as_it_is():
+    assert to_header({"header": dataclasses.asdict(HEADER)}) == HEADER
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(VideoHeader), ids=lambda field: field.name)
+def test_everything_in_a_header_is_checked(field):
+    for value in IMPOSSIBLE[field.type]:
+        with pytest.raises(InvalidMessageError, match=field.name):
+            to_header({"header": dataclasses.asdict(HEADER) | {field.name: value}})
+
+
+@pytest.mark.parametrize("message", [{}, {"header": None}, {"header": {}}, {"num_frames": 1, "facts": None}])
+def test_a_message_without_a_header_is_refused(message):
+    with pytest.raises(InvalidMessageError, match="not those of a video"):
+        to_header(message)
 
 
 @pytest.mark.parametrize("facts", [{}, {"width": 1}, [], 1, dataclasses.asdict(FACTS) | {"more": 1}])
