@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from tests.support.cloud_storage import CloudStorage
 
 
 def pytest_configure():
-    """Shares the cores among the processes that run tests side by side, before any of them imports TensorFlow."""
+    """Shares the cores among the processes that run tests side by side, and makes signals do what they do at a prompt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's background job; programs would inherit that
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if processes > 1:
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
