@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demo.draw_videos import draw_videos
+from demo.draw_videos import CLIPS, draw_clip
 from pipeline import api
 from pipeline.command_line import UsageError
 from tests.support.videos import draw_video
@@ -31,9 +31,9 @@ sys.meta_path.insert(0, Blocker())
 
 @pytest.fixture(scope="module")
 def squats(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("videos")
-    draw_videos(folder)
-    return folder / "squats.mp4"
+    path = tmp_path_factory.mktemp("videos") / "squats.mp4"
+    draw_clip(next(clip for clip in CLIPS if clip.file == path.name), path)
+    return path
 
 
 @pytest.fixture(scope="module")

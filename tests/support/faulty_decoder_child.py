@@ -40,10 +40,8 @@ def fail_if_asked(file, progress):
     elif word == "KILLED":
         os.kill(os.getpid(), signal.SIGKILL)
     elif word == "GROW":
-        hoard = []
-        while True:
-            hoard.append(bytearray(b"x" * (8 << 20)))
-            time.sleep(0.005)
+        _hoard = b"x" * (500 << 20)
+        time.sleep(600)
     elif word == "DRIP":
         while True:
             time.sleep(0.05)

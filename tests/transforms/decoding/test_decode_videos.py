@@ -123,7 +123,7 @@ def test_files_that_crash_or_hang_a_decoder_do_not_harm_other_videos(clip, tmp_p
     paths = [clip, tmp_path / "crash.mp4", tmp_path / "hang.mp4", draw_video(tmp_path / "other.mp4", 90), tmp_path / "grow.mp4"]
     for name in ("crash", "hang", "grow"):
         (tmp_path / f"{name}.mp4").write_text(f"{name.upper()}\n")
-    options = DecodingOptions(chunk_frames=200, timeout_sec=3.0, max_memory_bytes=300 << 20)
+    options = DecodingOptions(chunk_frames=200, timeout_sec=5.0, max_memory_bytes=300 << 20)
     make_decoder = functools.partial(DecoderProcess, "tests.support.faulty_decoder_child")
     run_decoding(paths, remember_all, options=options, prefetch=prefetch, make_decoder=make_decoder)
     assert SEEN == [

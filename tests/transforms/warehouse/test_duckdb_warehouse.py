@@ -290,7 +290,7 @@ class TestOtherProcesses:
 
     def test_waiting_is_logged_once_in_plain_words(self, warehouse, holder, caplog):
         caplog.set_level(logging.DEBUG, logger=duckdb_warehouse.__name__)
-        hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=3.0)
+        hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=1.0)
         with pytest.raises(WarehouseError):
             hasty.run_totals("run-1")
         messages = [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
