@@ -1,9 +1,11 @@
 """Compares counting options on drawn videos, whose true counts are known.
 
-    python -m benchmarks.drawn_videos [--videos 120] [--weights FILE]
+    python -m benchmarks.drawn_videos [--videos 300] [--weights FILE]
 
 The generator of the training clips draws the videos, with other seeds and as long as real ones. Options chosen here are
-therefore not fitted to anybody's real videos; `repcount evaluate` tells whether they suit those.
+therefore not fitted to anybody's real videos; `repcount evaluate` tells whether they suit those. Each video has a kind, such as
+"several exercises", see `model.training.videos.KINDS`. For the default options, the accuracy is also printed by kind, and each
+count that is off by more than one is listed.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from model.counting import count_repetitions
 from model.counting_options import CountingOptions
 from model.presets import PRESETS, load_model, load_weights
 from model.scoring import Scorer
-from model.training.clips import draw_video
+from model.training.videos import KINDS, draw_video
 
 OTHERS: tuple[dict[str, Any], ...] = (
     {},
@@ -39,28 +41,73 @@ OTHERS: tuple[dict[str, Any], ...] = (
 def main(argv: Sequence[str] | None = None) -> None:
     """Draws each video, scores it once, counts it with each set of options, and prints the measures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, default=120, help="number of videos to draw. Default: 120")
+    parser.add_argument("--videos", type=int, default=300, help="number of videos to draw. Default: 300")
     parser.add_argument("--weights", type=Path, help="weights file in our own format. Default: that of lite")
     args = parser.parse_args(argv)
     loaded = load_weights(args.weights) if args.weights else load_model("lite")
     scorer, offset = Scorer(loaded.network, loaded.preset.strides), loaded.network.config.period_offset
     variants: list[CountingOptions] = [dataclasses.replace(PRESETS["lite"].counting, **change) for change in OTHERS]
     true, counted = np.zeros(args.videos), np.zeros((len(variants), args.videos))
+    kinds = []
     for seed in range(args.videos):
         video = draw_video(seed)
-        true[seed] = (video.timing.active / video.timing.period_frames).sum()
+        true[seed] = video.count
+        kinds.append(video.kind)
         logits = scorer.score(video.frames)
         counted[:, seed] = [count_repetitions(logits, len(video.frames), offset, options).count for options in variants]
-    repeats = true > 1
     results: list[dict[str, object]] = []
     for change, counts in zip(OTHERS, counted, strict=True):
-        obo = float(np.mean(np.abs(counts - true) <= 1))
-        mae = float(np.mean(np.abs(counts - true)[repeats] / true[repeats]))
-        zeros = int((counts[~repeats] < 1).sum())
+        measures = measure(true, counts)
         named = ", ".join(f"{name} {value}" for name, value in change.items()) or "defaults"
-        print(f"{named}: OBO {obo:.3f}, MAE {mae:.3f}, {zeros} of {int((~repeats).sum())} without repetitions count below 1")
-        results.append({"change": change, "obo": round(obo, 3), "mae": round(mae, 3), "zeros": zeros})
-    print_result("drawn_videos", videos=args.videos, results=results)
+        print(f"{named}: {describe(measures)}")
+        results.append({"change": change, **measures})
+    print("\nWith the defaults, by kind:")
+    by_kind = {}
+    for kind in KINDS:
+        chosen = np.array([other == kind for other in kinds])
+        if chosen.any():
+            by_kind[kind] = measure(true[chosen], counted[0, chosen])
+            print(f"  {kind}: {describe(by_kind[kind])}")
+    errors = [
+        {"seed": seed, "kind": kinds[seed], "true": round(true[seed], 2), "count": round(counted[0, seed], 2)}
+        for seed in np.flatnonzero(np.abs(counted[0] - true) > 1).tolist()
+    ]
+    print("\nOff by more than one (seed, kind, true count, count):")
+    for error in errors:
+        print(f"  {error['seed']:4} {error['kind']:17} {error['true']:7} {error['count']:7}")
+    print_result("drawn_videos", videos=args.videos, results=results, by_kind=by_kind, errors=errors)
+
+
+def measure(true: np.ndarray, counts: np.ndarray) -> dict[str, float | int | None]:
+    """Returns the accuracy of counts.
+
+    Args:
+      true: True counts, (num_videos,).
+      counts: Counts of the same videos, (num_videos,).
+
+    Returns:
+      `videos`: how many there are. `obo`: share off by at most one. `mae`: mean of |count − true| / true where something
+      repeats, None if nothing does. `zeros`: videos without repetitions counted below 1, of `without_repetitions`.
+    """
+    repeats = true > 1
+    errors = np.abs(counts - true)
+    return {
+        "videos": len(true),
+        "obo": round(float(np.mean(errors <= 1)), 3),
+        "mae": round(float(np.mean(errors[repeats] / true[repeats])), 3) if repeats.any() else None,
+        "zeros": int((counts[~repeats] < 1).sum()),
+        "without_repetitions": int((~repeats).sum()),
+    }
+
+
+def describe(measures: dict[str, float | int | None]) -> str:
+    """Returns a line for people with what `measure` returned."""
+    parts = [f"{measures['videos']} videos", f"OBO {measures['obo']:.3f}"]
+    if measures["mae"] is not None:
+        parts.append(f"MAE {measures['mae']:.3f}")
+    if measures["without_repetitions"]:
+        parts.append(f"{measures['zeros']} of {measures['without_repetitions']} without repetitions count below 1")
+    return ", ".join(parts)
 
 
 if __name__ == "__main__":

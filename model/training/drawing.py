@@ -1,4 +1,4 @@
-"""Draws the parts of clips: backgrounds, figures, title cards and text, cameras, and damage to the picture."""
+"""Draws the parts of clips: backgrounds, title cards and text, cameras, and damage to the picture."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ import numpy as np
 
 from model.config import FRAME_SIZE
 from model.training import photographs
-from model.training.motion import SEGMENTS, smooth_noise
-
-SUBPIXEL_BITS = 3
-"""Fractional bits of OpenCV's coordinates: units of 1/8 pixel, so that slow movements do not jump."""
+from model.training.timing import smooth_noise
 
 _HALF = FRAME_SIZE / 2
 
 
-def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
+def draw_colour(rng: np.random.Generator) -> tuple[float, float, float]:
     """Returns a colour, from grey to bright; most are muted, as in rooms and gyms."""
     bright = rng.uniform(0, 255, 3)
     red, green, blue = bright.mean() + (bright - bright.mean()) * rng.beta(0.6, 1.2)
@@ -53,15 +50,17 @@ def draw_background(rng: np.random.Generator, size: int, pictures: Sequence[np.n
     image = (photographs.crop(rng, pictures, size) if natural else _texture(rng, size)).astype(np.uint8)
     kind = rng.random()
     if kind < 0.2:
-        image[:] = _colour(rng)
+        image[:] = draw_colour(rng)
     if kind < 0.7:
         floor = int(size * rng.uniform(0.45, 0.85))
-        image[floor:] = (0.5 * image[floor:] + 0.5 * np.array(_colour(rng))).astype(np.uint8)
-        cv2.line(image, (0, floor), (size, floor + int(rng.normal(0, 8))), _colour(rng), int(rng.integers(1, 4)), cv2.LINE_AA)
+        image[floor:] = (0.5 * image[floor:] + 0.5 * np.array(draw_colour(rng))).astype(np.uint8)
+        cv2.line(
+            image, (0, floor), (size, floor + int(rng.normal(0, 8))), draw_colour(rng), int(rng.integers(1, 4)), cv2.LINE_AA
+        )
     for _ in range(int(rng.integers(0, 12))):
         corners = rng.integers(0, size, (4, 2)).astype(np.int32)
         form = rng.random()
-        colour = _colour(rng)
+        colour = draw_colour(rng)
         if form < 0.5:
             x, y = (int(v) for v in corners[0])
             w, h = (int(v) for v in rng.integers(3, size // 2 + 2, 2))
@@ -80,86 +79,16 @@ def draw_background(rng: np.random.Generator, size: int, pictures: Sequence[np.n
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Look:
-    """Clothes and build of a figure.
-
-    Attributes:
-      colours: RGB colour of each segment, 0..255.
-      thickness: Thickness of each segment in body heights, (10,) float32.
-      head_radius: Radius of the head in body heights.
-      head_colour: RGB colour of the head, 0..255.
-      order: Segments in drawing order, (10,).
-      holds_bar: Whether the figure holds a bar in its hands.
-      bar_colour: RGB colour of the bar, 0..255.
-    """
-
-    colours: list[tuple[float, float, float]]
-    thickness: np.ndarray
-    head_radius: float
-    head_colour: tuple[float, float, float]
-    order: np.ndarray
-    holds_bar: bool
-    bar_colour: tuple[float, float, float]
-
-
-def draw_look(rng: np.random.Generator) -> Look:
-    """Returns a random look."""
-    skin, top, bottom = _colour(rng), _colour(rng), _colour(rng)
-    long_sleeves, long_trousers = rng.random() < 0.5, rng.random() < 0.5
-    colours = [top, skin, top, top if long_sleeves else skin, top, top if long_sleeves else skin]
-    colours += [bottom, bottom if long_trousers else skin] * 2
-    if rng.random() < 0.3:  # a darker shade on the far side of the body
-        for i in (4, 5, 8, 9):
-            red, green, blue = colours[i]
-            colours[i] = (0.75 * red, 0.75 * green, 0.75 * blue)
-    build = rng.uniform(0.7, 1.5)
-    thickness = np.array([0.17, 0.07, 0.065, 0.055, 0.065, 0.055, 0.09, 0.07, 0.09, 0.07], np.float32) * build
-    thickness *= rng.uniform(0.8, 1.25, len(SEGMENTS)).astype(np.float32)
-    order = np.array([4, 5, 8, 9, 0, 1, 6, 7, 2, 3]) if rng.random() < 0.7 else rng.permutation(len(SEGMENTS))
-    return Look(colours, thickness, 0.07 * rng.uniform(0.8, 1.3), skin, order, rng.random() < 0.2, _colour(rng))
-
-
-def paint_figure(image: np.ndarray, places: np.ndarray, look: Look, scale: float) -> None:
-    """Paints one figure onto `image`.
-
-    Args:
-      image: Image to paint on, (112, 112, 3) uint8; changed in place.
-      places: Joints in pixels, (11, 2).
-      look: Clothes and build.
-      scale: Pixels per body height.
-    """
-    fixed = np.round(np.clip(places, -400, 500) * (1 << SUBPIXEL_BITS)).astype(int)
-    if look.holds_bar:
-        middle = (fixed[4] + fixed[6]) // 2
-        reach = int(scale * 0.35 * (1 << SUBPIXEL_BITS))
-        start, end = (int(middle[0]) - reach, int(middle[1])), (int(middle[0]) + reach, int(middle[1]))
-        cv2.line(image, start, end, look.bar_colour, max(1, round(scale * 0.03)), cv2.LINE_AA, SUBPIXEL_BITS)
-    for i in look.order:
-        start, end = fixed[SEGMENTS[i][0] + 1], fixed[i + 1]
-        width = max(1, round(float(look.thickness[i]) * scale))
-        cv2.line(
-            image,
-            (int(start[0]), int(start[1])),
-            (int(end[0]), int(end[1])),
-            look.colours[i],
-            width,
-            cv2.LINE_AA,
-            SUBPIXEL_BITS,
-        )
-        if i == 1:
-            radius = max(1, round(look.head_radius * scale * (1 << SUBPIXEL_BITS)))
-            cv2.circle(image, (int(end[0]), int(end[1])), radius, look.head_colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Camera:
     """A camera, fixed or moving.
 
     Attributes:
       maps: Affine maps from scene pixels to picture pixels, (num_frames, 2, 3) float32.
+      background: The same for what is far behind; it passes by while the camera follows the actor.
     """
 
     maps: np.ndarray
+    background: np.ndarray
 
     def place(self, points: np.ndarray) -> np.ndarray:
         """Returns points of the scene, (num_frames, K, 2), in picture pixels."""
@@ -168,11 +97,19 @@ class Camera:
 
 def fix_camera(num_frames: int) -> Camera:
     """Returns a fixed camera."""
-    return Camera(np.tile(np.eye(2, 3, dtype=np.float32), (num_frames, 1, 1)))
+    maps = np.tile(np.eye(2, 3, dtype=np.float32), (num_frames, 1, 1))
+    return Camera(maps, maps)
 
 
-def draw_camera(rng: np.random.Generator, num_frames: int) -> Camera:
-    """Returns a random camera: fixed, hand-held, panning, zooming, turning or trembling."""
+def draw_camera(rng: np.random.Generator, num_frames: int, kind: str | None = None) -> Camera:
+    """Returns a random camera.
+
+    Args:
+      rng: Source of randomness.
+      num_frames: Number of frames.
+      kind: "stand" may be fixed, panning, zooming, turning or trembling. "hand" is held by somebody who stands, "walk" by
+        somebody who walks. Default: any of them.
+    """
     shift = np.zeros((num_frames, 2), np.float32)
     turn = np.zeros((num_frames, 1), np.float32)
     log_zoom = np.zeros((num_frames, 1), np.float32)
@@ -188,29 +125,82 @@ def draw_camera(rng: np.random.Generator, num_frames: int) -> Camera:
         log_zoom += np.linspace(-0.5, 0.5, num_frames)[:, None].astype(np.float32) * float(rng.normal(0, 0.35))
     if rng.random() < 0.2:
         shift += rng.standard_normal((num_frames, 2)).astype(np.float32) * float(rng.uniform(0.2, 1.0))
-    zoom = np.exp(log_zoom[:, 0])
-    cos, sin = np.cos(turn[:, 0]) * zoom, np.sin(turn[:, 0]) * zoom
+    kind = kind or str(rng.choice(["stand", "hand", "walk"], p=[0.7, 0.2, 0.1]))
+    if kind != "stand":
+        shift += smooth_noise(rng, num_frames, float(rng.uniform(0.3, 1.2)), 2, knot_frames=float(rng.uniform(3, 8)))
+        shift += smooth_noise(rng, num_frames, float(rng.uniform(0.5, 3.5)), 2, knot_frames=float(rng.uniform(10, 40)))
+        turn += smooth_noise(rng, num_frames, float(rng.uniform(0.003, 0.02)), knot_frames=float(rng.uniform(8, 25)))
+        log_zoom += smooth_noise(rng, num_frames, float(rng.uniform(0.0, 0.03)), knot_frames=float(rng.uniform(15, 60)))
+    maps = _maps(shift, turn[:, 0], log_zoom[:, 0])
+    if kind != "walk":
+        return Camera(maps, maps)
+    shift += _draw_steps(rng, num_frames)
+    # The camera stays with the actor, but for what the hand lags behind; the room passes by and comes closer.
+    path = smooth_noise(rng, num_frames, float(rng.uniform(6, 16)), 2, knot_frames=float(rng.uniform(40, 120)))
+    closer = smooth_noise(rng, num_frames, float(rng.uniform(0.02, 0.12)), knot_frames=float(rng.uniform(40, 120)))
+    near, far = float(rng.uniform(0, 0.3)), path * np.array([1.0, 0.3], np.float32)
+    maps = _maps(shift + near * far, turn[:, 0], log_zoom[:, 0] + closer[:, 0])
+    return Camera(maps, _maps(shift + far, turn[:, 0], log_zoom[:, 0] + 0.5 * closer[:, 0]))
+
+
+def _draw_steps(rng: np.random.Generator, num_frames: int) -> np.ndarray:
+    """Returns how steps shift a camera, (num_frames, 2) float32: down with each step, sideways and back with every two."""
+    uneven = np.exp(smooth_noise(rng, num_frames, 0.12, knot_frames=20))[:, 0]
+    steps = np.cumsum(uneven / rng.uniform(8, 18)) + rng.random()
+    size = float(rng.uniform(0.4, 2.5)) * np.exp(smooth_noise(rng, num_frames, 0.4, knot_frames=15))[:, 0]
+    down, aside = np.abs(np.sin(np.pi * steps)), rng.uniform(0.3, 0.8) * np.sin(np.pi * steps)
+    return (np.stack([aside, down], axis=-1) * size[:, None]).astype(np.float32)
+
+
+def _maps(shift: np.ndarray, turn: np.ndarray, log_zoom: np.ndarray) -> np.ndarray:
+    """Returns affine maps about the middle of the picture, (num_frames, 2, 3) float32."""
+    zoom = np.exp(log_zoom)
+    cos, sin = np.cos(turn) * zoom, np.sin(turn) * zoom
     rotation = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], 1)
     middle = np.array([_HALF, _HALF], np.float32)
     offset = middle - rotation @ middle + shift
-    return Camera(np.concatenate([rotation, offset[..., None]], axis=-1).astype(np.float32))
+    return np.concatenate([rotation, offset[..., None]], axis=-1).astype(np.float32)
 
 
 def paint_backgrounds(image: np.ndarray, camera: Camera) -> np.ndarray:
     """Returns the background as the camera sees it, (num_frames, 112, 112, 3) uint8."""
     margin = (image.shape[0] - FRAME_SIZE) / 2
-    out = np.empty((len(camera.maps), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-    for t, matrix in enumerate(camera.maps):
-        matrix = matrix.copy()  # noqa: PLW2901
-        matrix[:, 2] -= matrix[:, :2] @ np.array([margin, margin], np.float32)
+    maps = camera.background.copy()
+    maps[:, :, 2] -= maps[:, :, :2] @ np.array([margin, margin], np.float32)
+    out = np.empty((len(maps), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    for t, matrix in enumerate(maps):
         cv2.warpAffine(image, matrix, (FRAME_SIZE, FRAME_SIZE), dst=out[t], borderMode=cv2.BORDER_REFLECT)
     return out
+
+
+def paste(frames: np.ndarray, patch: np.ndarray, cover: np.ndarray, maps: np.ndarray) -> None:
+    """Pastes a patch onto each frame.
+
+    Args:
+      frames: Frames to paint on, (num_frames, 112, 112, 3) uint8; changed in place.
+      patch: Patch, (H, W, 3) uint8.
+      cover: 255 where the patch covers what is behind, else 0, (H, W) uint8.
+      maps: Affine maps from the patch's pixels to the picture's, (num_frames, 2, 3).
+    """
+    height, width = cover.shape
+    corners = maps[:, :, :2] @ np.array([[0, width, width, 0], [0, 0, height, height]]) + maps[:, :, 2:]
+    # Only the part of the frame around the patch is computed.
+    lowest = np.clip(np.floor(corners.min(axis=2)), 0, FRAME_SIZE).astype(int)
+    highest = np.clip(np.ceil(corners.max(axis=2)) + 1, 0, FRAME_SIZE).astype(int)
+    local = maps.astype(np.float64)
+    local[:, :, 2] -= lowest
+    for frame, matrix, (left, top), (right, bottom) in zip(frames, local, lowest.tolist(), highest.tolist(), strict=True):
+        size = (right - left, bottom - top)
+        if min(size) > 0:
+            seen = cv2.warpAffine(patch, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+            covered = cv2.warpAffine(cover, matrix, size, flags=cv2.INTER_NEAREST)
+            cv2.copyTo(seen, covered, frame[top:bottom, left:right])
 
 
 def draw_card(rng: np.random.Generator) -> np.ndarray:
     """Returns a title card with lines of text, (112, 112, 3) uint8."""
     card = np.empty((FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-    card[:] = _colour(rng) if rng.random() < 0.6 else (0, 0, 0)
+    card[:] = draw_colour(rng) if rng.random() < 0.6 else (0, 0, 0)
     for _ in range(int(rng.integers(0, 5))):
         write(card, rng, "".join(rng.choice(list("ABCDEFGHIKLMNOPRSTUVWabcdefgh 0123456789"), int(rng.integers(3, 12)))))
     return card
@@ -225,7 +215,7 @@ def write(image: np.ndarray, rng: np.random.Generator, text: str) -> None:
         place,
         int(rng.integers(0, 4)),
         float(rng.uniform(0.3, 1.2)),
-        _colour(rng),
+        draw_colour(rng),
         int(rng.integers(1, 3)),
         cv2.LINE_AA,
     )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.config import WINDOW_FRAMES
-from model.training.motion import runs_of_two_cycles
+from model.training.timing import runs_of_two_cycles
 
 LONGEST_PERIOD = 32.5
 """Longest period in positions that a window can show; frames with a longer one count as not periodic."""

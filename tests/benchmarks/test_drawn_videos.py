@@ -1,10 +1,13 @@
-"""The benchmark on drawn videos reports the accuracies that docs/lite.md quotes."""
+"""The benchmark on drawn videos reports the accuracy of each variant, and the errors by kind of video."""
+
+import numpy as np
 
 from benchmarks import drawn_videos
+from model.training.videos import KINDS
 from tests.support.benchmarks import run_benchmark
 
 
-def test_a_small_run_reports_each_variant(capsys):
+def test_a_small_run_reports_each_variant_and_each_kind(capsys):
     result = run_benchmark(drawn_videos, capsys, "--videos", "2")
     assert result["videos"] == 2
     assert result["results"][0]["change"] == {}
@@ -12,3 +15,17 @@ def test_a_small_run_reports_each_variant(capsys):
         assert 0 <= variant["obo"] <= 1
         assert variant["mae"] >= 0
         assert variant["zeros"] >= 0
+    assert list(result["by_kind"]) == list(KINDS[:2])
+    for error in result["errors"]:
+        assert error["kind"] == KINDS[error["seed"]]
+        assert abs(error["true"] - error["count"]) > 1
+
+
+def test_the_measures_are_those_of_the_documentation():
+    measures = drawn_videos.measure(np.array([10, 5, 0, 0]), np.array([11, 8, 0.4, 3]))
+    assert measures == {"videos": 4, "obo": 0.5, "mae": 0.35, "zeros": 1, "without_repetitions": 2}
+    assert drawn_videos.describe(measures) == "4 videos, OBO 0.500, MAE 0.350, 1 of 2 without repetitions count below 1"
+
+
+def test_without_repetitions_there_is_no_relative_error():
+    assert drawn_videos.measure(np.zeros(2), np.zeros(2))["mae"] is None

@@ -1,10 +1,13 @@
 """Drawn clips: the same for the same seed, with the timing of what repeats in them; batches label views of them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from model.config import WINDOW_FRAMES
-from model.training.clips import PARTS, draw_batch, draw_clip, draw_video
+from model.training import clips as clips_module
+from model.training.clips import PARTS, STROKES_WEIGHT, draw_batch, draw_clip
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +73,22 @@ def test_without_a_moving_camera_what_stands_still_is_the_same_in_every_frame():
     assert np.median(still) > 0.3
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_video_to_measure_with_has_a_known_count_and_is_the_same_again(seed):
-    video = draw_video(seed)
-    num_frames = len(video.frames)
-    assert 240 <= num_frames < 700
-    assert video.frames.shape == (num_frames, 112, 112, 3)
-    assert len(video.timing.active) == num_frames
-    repetitions = (video.timing.active / video.timing.period_frames).sum()
-    assert repetitions == 0 or repetitions > 1.5
-    np.testing.assert_array_equal(draw_video(seed).frames, video.frames)
+def test_labels_of_fine_strokes_have_a_low_weight_and_all_others_full_weight():
+    strokes = [clip for clip in map(draw_clip, range(60)) if clip.weight.max() < 1]
+    assert strokes
+    for clip in strokes:
+        assert (clip.weight == np.float32(STROKES_WEIGHT)).all()
+        assert not clip.timing.active.any()
+    plain = [draw_clip(seed, frozenset(["strokes"])) for seed in range(10)]
+    assert all((clip.weight == 1).all() for clip in plain)
+
+
+def test_a_batch_weighs_each_position_by_the_frame_it_shows(monkeypatch):
+    def draw(seed, *args):
+        return dataclasses.replace(draw_clip(seed), weight=np.full(WINDOW_FRAMES, (seed + 1) / 10, np.float32))
+
+    monkeypatch.setattr(clips_module, "draw_clip", draw)
+    batch = draw_batch(first_seed=0, size=4, views_per_clip=6)
+    assert batch.weight.shape == batch.views.shape
+    np.testing.assert_allclose(batch.weight, (batch.views // WINDOW_FRAMES + 1) / 10)
+    assert any(len(set(row)) == 2 for row in batch.weight.reshape(-1, WINDOW_FRAMES).tolist())  # one clip after another
