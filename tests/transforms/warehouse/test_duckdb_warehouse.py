@@ -330,7 +330,7 @@ class TestOtherProcesses:
 
         process = PROCESSES.Process(target=commit_and_die, args=(disturbed, run, files, merges))
         process.start()
-        process.join(60)
+        process.join()
         assert process.exitcode == 9
         if merges < 4:
             assert contents(disturbed) == before
