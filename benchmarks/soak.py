@@ -51,14 +51,17 @@ _SLOTS = 2
 _MAX_PHASE_SEC = 60.0
 """Most seconds for which runs write to DuckDB before they change to BigQuery, to which they write twice as long."""
 
-_KILLED_SHARE = 0.45
+_KILLED_SHARE = 0.6
 
 _FAULT_SHARE = 0.03
 
 _LAGGING_SHARE = 0.3
 
-_MAX_HOLD_SEC = 4.0
+_MAX_HOLD_SEC = 6.0
 """Most seconds for which a MERGE is under way."""
+
+_MAX_WAIT_SEC = 10.0
+"""Most seconds for which a run that has ended waits for the other, so that the next two start together with the same videos."""
 
 _MAX_RUN_SEC = 280.0
 """Seconds after which a run counts as hung."""
@@ -301,7 +304,7 @@ def soak(
     targets: Sequence[Target], bucket: Bucket, runs: Runs, seed: int, until_sec: float, report: collections.Counter[str]
 ) -> None:
     """Changes the bucket, and starts and kills runs, until a time of the monotonic clock."""
-    began, stopped = time.monotonic(), threading.Event()
+    began, stopped, both = time.monotonic(), threading.Event(), threading.Barrier(_SLOTS)
     phase_sec = min(_MAX_PHASE_SEC, (until_sec - began) / 3)
 
     def use_slot(number: int) -> None:
@@ -309,10 +312,17 @@ def soak(
         while time.monotonic() < until_sec and not stopped.is_set():
             target = targets[int((time.monotonic() - began) // phase_sec) % 3 // 2]
             pattern, *options = chance.choice(_OPTIONS)
-            kill_after = runs.typical_sec(target.output) * chance.uniform(0.1, 1.1) if chance.random() < _KILLED_SHARE else None
+            kill_after = (
+                runs.typical_sec(target.output) * chance.uniform(0.05, 1.0) if chance.random() < _KILLED_SHARE else None
+            )
             ended = runs.run(
                 ["--input", f"{bucket.uri}/{pattern}", *options, *target.arguments], target.output, kill_after_sec=kill_after
             )
+            if not ended.was_killed:
+                try:
+                    both.wait(_MAX_WAIT_SEC)
+                except threading.BrokenBarrierError:
+                    both.reset()
             if ended.problem:
                 print(f"A run with {pattern} {' '.join(options)} {ended.problem}:\n{ended.printed}", flush=True)
 
