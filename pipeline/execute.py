@@ -22,7 +22,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from pipeline.graph import build_pipeline
 from pipeline.interrupts import interrupts_stay_interrupts
 from pipeline.launch import set_up_slice
-from pipeline.local_workers import WorkerLostError, lost_workers_are_errors
+from pipeline.local_workers import WorkerLostError, end_workers, lost_workers_are_errors
 from pipeline.progress_display import show_progress, show_status, tell
 from pipeline.results_table import printable
 from pipeline.run_config import RunConfig, is_local_run
@@ -260,7 +260,7 @@ def _run_to_end(
     with tempfile.TemporaryDirectory(prefix="repcount-") as folder:
         progress_path = os.path.join(folder, "progress") if is_local_run(options) else None
         try:
-            with show_progress(progress_path), lost_workers_are_errors(), interrupts_stay_interrupts():
+            with show_progress(progress_path), lost_workers_are_errors(), interrupts_stay_interrupts(end_workers):
                 pipeline = beam.Pipeline(options=options)
                 build_pipeline(pipeline, config, provenance, handler, progress_path, listing)
                 result = pipeline.run()

@@ -6,14 +6,17 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def interrupts_stay_interrupts() -> Iterator[None]:
+def interrupts_stay_interrupts(end_workers: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Raises KeyboardInterrupt at the end of the body, whatever it raises, if SIGINT came; from then on nothing is logged.
 
     Does nothing unless the main thread runs the body, since Python hands signals to that one.
+
+    Args:
+      end_workers: Called when SIGINT comes: ends processes for which the body would wait.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -25,6 +28,7 @@ def interrupts_stay_interrupts() -> Iterator[None]:
         came = True
         logging.disable(logging.CRITICAL)
         threading.excepthook = lambda error: None
+        end_workers()
         raise KeyboardInterrupt
 
     report, before = threading.excepthook, signal.signal(signal.SIGINT, interrupt)

@@ -1,8 +1,9 @@
-"""Detects worker processes of a local run that die. Beam's runner would wait for them forever."""
+"""Worker processes of a local run: those that die are noticed, since Beam's runner would wait forever, and Ctrl-C ends all."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -11,6 +12,9 @@ from collections.abc import Iterator
 
 _WATCHER = "run_worker"
 """Name of the Beam thread that waits for a worker process, and raises an error if the process fails."""
+
+_END_SEC = 5.0
+"""Seconds to wait for those threads after the worker processes were killed."""
 
 _PROGRAM = "apache_beam.runners.worker.sdk_worker_main"
 """Module that a worker process runs; its parent process is a shell."""
@@ -24,12 +28,16 @@ class WorkerLostError(RuntimeError):
 def lost_workers_are_errors() -> Iterator[None]:
     """Raises WorkerLostError in the body if a worker process dies, and kills the other workers.
 
+    Worker processes that start in the body ignore SIGINT. A terminal sends it to them as well, and each would print a
+    traceback. `end_workers` ends them.
+
     Does nothing unless the body runs in the main thread: only a signal interrupts a thread that waits for a lock, and Python
     delivers signals to the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    _let_workers_ignore_interrupts()
     lost: list[BaseException] = []
     report = threading.excepthook
 
@@ -51,6 +59,26 @@ def lost_workers_are_errors() -> Iterator[None]:
     finally:
         threading.excepthook = report
         signal.signal(signal.SIGUSR1, before)
+
+
+def end_workers() -> None:
+    """Kills the worker processes of this process, and waits for Beam's threads to notice."""
+    watchers = [thread for thread in threading.enumerate() if thread.name == _WATCHER]
+    if watchers:
+        _kill_workers()
+    for thread in watchers:
+        thread.join(_END_SEC)
+
+
+@functools.cache
+def _let_workers_ignore_interrupts() -> None:
+    """Replaces how Beam starts worker processes. They inherit from the shell that SIGINT is ignored."""
+    from apache_beam.portability import python_urns
+    from apache_beam.runners.portability.fn_api_runner.worker_handlers import SubprocessSdkWorkerHandler, WorkerHandler
+
+    @WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)
+    def start(command: bytes, *others: object) -> SubprocessSdkWorkerHandler:
+        return SubprocessSdkWorkerHandler(b"trap '' INT; exec " + command, *others)
 
 
 def _kill_workers() -> None:

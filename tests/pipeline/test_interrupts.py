@@ -55,6 +55,34 @@ def test_run_says_in_one_line_that_it_was_interrupted_and_cleans_up(tmp_path):
     assert [path.name for path in out.iterdir()] == ["c.duckdb"]
 
 
+@pytest.mark.slow
+def test_a_run_with_worker_processes_says_in_one_line_that_it_was_interrupted_and_ends_them(tmp_path):
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    videos.mkdir()
+    copies(videos, 300)
+    words = ["tests.support.fake_run", "run", "--input", videos, "--output", f"duckdb:{out}/c.duckdb", "--strides", "1,2"]
+    words += ["--direct_running_mode", "multi_processing", "--direct_num_workers", "2"]
+    code, error = interrupt(words, "Counting 300 videos")
+    assert (code, error) == (130, "Loading model lite …\nCounting 300 videos …\nrepcount run: interrupted\n")
+    assert [path.name for path in out.iterdir()] == ["c.duckdb"]
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "args="], capture_output=True, text=True, check=True).stdout
+    assert str(out) not in listed
+
+
+def test_workers_are_ended_when_the_interrupt_comes():
+    ended = []
+
+    @interrupts_stay_interrupts(lambda: ended.append(True))
+    def run_a_step():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            assert ended == [True]
+
+    with pytest.raises(KeyboardInterrupt):
+        run_a_step()
+
+
 def test_an_interrupt_that_became_another_error_is_an_interrupt_again():
     @interrupts_stay_interrupts()
     def run_a_step():

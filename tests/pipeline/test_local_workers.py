@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pipeline.local_workers import WorkerLostError, lost_workers_are_errors
+from pipeline.local_workers import WorkerLostError, end_workers, lost_workers_are_errors
 
 WORKER = "apache_beam.runners.worker.sdk_worker_main"
 
@@ -71,3 +71,18 @@ def test_outside_the_main_thread_nothing_is_changed():
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_workers_are_killed_and_the_threads_that_wait_for_them_end(monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda error: None)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", WORKER]) as worker:
+        watcher = threading.Thread(target=worker.wait, name="run_worker")
+        watcher.start()
+        end_workers()
+        assert not watcher.is_alive()
+        assert worker.wait() == -signal.SIGKILL
+
+
+def test_without_workers_there_is_nothing_to_end(monkeypatch):
+    monkeypatch.setattr("pipeline.local_workers._kill_workers", None)
+    end_workers()
