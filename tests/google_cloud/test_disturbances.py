@@ -71,13 +71,13 @@ def test_a_connection_is_reset_in_the_middle_of_the_body():
     proxy = Proxy(server.url.removeprefix("http://"))
     try:
         url = f"{proxy.url}/b/gym/o/a.mp4?alt=media"
-        assert len(requests.get(url, timeout=10).content) == 100_000
+        assert len(requests.get(url, timeout=300).content) == 100_000
         faults = RandomFaults(1, 1.0)
         seen = collections.Counter()
         proxy.intercept = faults
         for _ in range(40):
             try:
-                response = requests.get(url, timeout=10)
+                response = requests.get(url, timeout=300)
                 seen[response.status_code] += 1
                 assert len(response.content) == 100_000 or response.status_code >= 400
             except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError) as error:
@@ -86,7 +86,7 @@ def test_a_connection_is_reset_in_the_middle_of_the_body():
         assert sum(seen.values()) - seen[200] == faults.numbers.total() == 30
         assert seen["ChunkedEncodingError"]
         proxy.clear()
-        assert requests.get(url, timeout=10).ok
+        assert requests.get(url, timeout=300).ok
     finally:
         proxy.close()
         server.close()
@@ -125,7 +125,7 @@ def test_merges_into_several_tables_or_one_after_the_other_do_not_overlap():
     merges = OverlappingMerges(lambda: None)
     for run in ("a", "b"):
         assert merges(merge_request(run), lambda same: same) == merge_request(run)
-    barrier = threading.Barrier(2, timeout=30)
+    barrier = threading.Barrier(2, timeout=300)
     merges = OverlappingMerges(barrier.wait)
     wanted = [merge_request("a", table="`p.d.counts`"), merge_request("b", table="`p.d.curves`")]
     with ThreadPoolExecutor(2) as threads:
@@ -144,7 +144,7 @@ def test_merges_that_overlap_do_not_see_the_rows_of_each_other(cloud):
         cloud.client().query(job["query"]["query"], job_config=config, job_retry=None).result()
 
     merge("Run-0", key=2)
-    cloud.bigquery.intercept = OverlappingMerges(threading.Barrier(2, timeout=60).wait)
+    cloud.bigquery.intercept = OverlappingMerges(threading.Barrier(2, timeout=300).wait)
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(merge, ("Run-1", "Run-2")))
         list(threads.map(merge, ("Run-3", "Run-4"), (1, 2)))
