@@ -2,19 +2,23 @@
 
 `python -m model.training train FOLDER` trains weights, or resumes an interrupted run.
 `python -m model.training export FOLDER WEIGHTS` writes the weights of a run, finished or not, with their record.
+
+It trains with TensorFlow, or with JAX where TensorFlow is not installed. KERAS_BACKEND=jax asks for JAX where both are.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
+import os
 import typing
 from pathlib import Path
 
 from model.config import LITE, RepNetConfig
 from model.presets import PRESETS
 from model.storage import WeightsError
-from model.training.train import TrainingSettings, export, train
+from model.training.settings import TrainingSettings
 
 _NETWORK_FIELDS = ("similarity", "similarity_rows", "layout_channels", "similarity_channels")
 """Fields of the network that the command line can change, for ablation."""
@@ -28,14 +32,13 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     train_parser = commands.add_parser("train", help="train weights, or resume an interrupted run")
     train_parser.add_argument("folder", type=Path, help="folder of the run; an interrupted run in it is resumed")
-    train_parser.add_argument("--workers", type=int, default=1, help="processes that draw clips. Default: 1")
+    train_parser.add_argument("--workers", type=int, help="processes that draw clips. Default: as many as there are cores")
     for field in dataclasses.fields(TrainingSettings):
+        kind: dict[str, typing.Any] = {"type": type(field.default)}
         if isinstance(field.default, bool):
-            train_parser.add_argument(f"--{field.name}", action="store_true", help=f"Default: {field.default}")
-        else:
-            train_parser.add_argument(
-                f"--{field.name}", type=type(field.default), default=field.default, help=f"Default: {field.default or 'none'}"
-            )
+            kind = {"action": argparse.BooleanOptionalAction if field.default else "store_true"}
+        default = "none" if field.default == "" else field.default
+        train_parser.add_argument(f"--{field.name}", **kind, default=field.default, help=f"Default: {default}")
     network = train_parser.add_argument_group("network", "change parts of lite's network, for ablation; see RepNetConfig")
     kinds = typing.get_type_hints(RepNetConfig)
     for name in _NETWORK_FIELDS:
@@ -49,7 +52,11 @@ def main() -> None:
     export_parser.add_argument("--preset", choices=own, default="lite", help="preset that the weights are of. Default: lite")
     args = vars(parser.parse_args())
     command, folder = args.pop("command"), args.pop("folder")
+    if not importlib.util.find_spec("tensorflow"):
+        os.environ.setdefault("KERAS_BACKEND", "jax")
     try:
+        from model.training.train import export, train
+
         if command == "export":
             print(export(folder, args["weights"], args["preset"]))
         else:

@@ -1,242 +1,109 @@
-"""Trains the network of configuration `LITE` on drawn clips, with `keras.Model.fit`.
+"""Trains the network of configuration `LITE` on drawn clips, from random numbers to weights.
 
-Every batch has its own seeds. So the settings alone determine a run, and a resumed run continues with the clips that the
-interrupted one would have seen; only its dropout masks differ. Besides the weights, a run keeps its settings and a CSV log.
+Every group of clips has its own seeds, and every step its own groups. So a run by steps is determined by its settings, and a
+resumed run continues as if it had not been interrupted. It draws again what was waiting to be shown.
 """
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import dataclasses
 import importlib.metadata
 import itertools
 import json
-import multiprocessing
-import shutil
+import time
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from model import weights_file
-from model.config import FRAME_SIZE, LITE, WINDOW_FRAMES, RepNetConfig
+from model.config import LITE, RepNetConfig
 from model.network import RepNet, Tensor
 from model.presets import PRESETS, save_weights
-from model.training.clips import PARTS, Batch, draw_batch
+from model.training import backends, checkpoints, photographs
+from model.training.checkpoints import Progress
+from model.training.learner import Learner, frame_policy
+from model.training.processes import available_cores, draw_groups
+from model.training.replay import Group, Plan, assemble, keep
+from model.training.settings import TrainingSettings
 
-_SEED_STRIDE = 10_000_000
-"""Runs with different seeds share no clip if they draw fewer clips than this."""
+CHECKPOINT_SEC = 120.0
+"""Seconds between checkpoints, and so the most that an interruption loses."""
 
-_PREFETCH_BATCHES = 4
-"""Batches to prefetch per drawing process; one is 38 MB."""
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingSettings:
-    """Settings that determine a training run.
-
-    Attributes:
-      steps: Total number of batches; a multiple of `steps_per_epoch`.
-      batch_size: Clips per batch.
-      views_per_clip: Windows shown of every clip, see `model.training.views`.
-      learning_rate: Peak learning rate, reached after `warmup_steps`; it then falls to 1 % of the peak along a cosine.
-      warmup_steps: Batches over which the learning rate rises.
-      weight_decay: Weight decay of AdamW.
-      periodicity_weight: Weight of the periodicity loss; the period loss has 1.
-      average_decay: Decay of the running average of the weights, which is what is saved.
-      seed: Seed of the initial weights, the dropout and the clips.
-      steps_per_epoch: Batches per line of the log and per checkpoint.
-      frame_policy: Keras dtype policy of the encoder and the taps. "mixed_bfloat16" is faster than "float32" on machines that
-        multiply bfloat16 matrices, and several times slower on others.
-      initial_weights: Path of a weights file to start from. Variables with the same name and shape are taken from it. Empty:
-        start from random numbers.
-      without: Parts of `clips.PARTS` to leave out of the clips, separated by commas, for ablation.
-      whole_periods: Whether to teach only the class nearest to the period instead of two, for ablation.
-      frozen_encoder: Whether to keep the encoder and the taps of `initial_weights` fixed; a step is then three times as fast.
-    """
-
-    steps: int = 6000
-    batch_size: int = 16
-    views_per_clip: int = 3
-    learning_rate: float = 1.5e-3
-    warmup_steps: int = 200
-    weight_decay: float = 1e-4
-    periodicity_weight: float = 2.0
-    average_decay: float = 0.998
-    seed: int = 0
-    steps_per_epoch: int = 100
-    frame_policy: str = "float32"
-    initial_weights: str = ""
-    without: str = ""
-    whole_periods: bool = False
-    frozen_encoder: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises ValueError if the run is not a whole number of epochs, or `without` has unknown parts."""
-        if self.steps < 1 or self.steps % self.steps_per_epoch:
-            raise ValueError(f"steps must be a positive multiple of {self.steps_per_epoch}. Received: {self.steps}")
-        if unknown := self.parts_left_out - frozenset(PARTS):
-            raise ValueError(f"without must list any of {', '.join(PARTS)}. Received: {', '.join(sorted(unknown))}")
-
-    @property
-    def parts_left_out(self) -> frozenset[str]:
-        """The parts in `without`."""
-        return frozenset(part for part in self.without.split(",") if part)
+_LOG_STEPS = 50
+_STEPS_AHEAD = 4
+"""Steps that a GPU may be behind this process. More would keep groups of clips in its memory that no longer wait."""
 
 
-Example = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
+class Clock:
+    """Tells how far a run is, by its steps or by its time, over all interruptions."""
 
-
-def draw_examples(settings: TrainingSettings, first_batch: int, workers: int) -> Iterator[Example]:
-    """Yields `((frames, views), (period, periodic), (weight, weight))` of each `Batch`, in order and without end.
-
-    Other processes prefetch the batches. Keras multiplies the losses by the weights, position by position.
-
-    Args:
-      settings: Settings of the run; they determine the seeds of each batch.
-      first_batch: Index of the first batch to yield.
-      workers: Number of drawing processes.
-    """
-    # Spawned, not forked: the parent runs threads of TensorFlow.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        prefetched: deque[Future[Batch]] = deque()
-        for number in itertools.count(first_batch):
-            first_seed = settings.seed * _SEED_STRIDE + number * settings.batch_size
-            prefetched.append(
-                pool.submit(draw_batch, first_seed, settings.batch_size, settings.views_per_clip, settings.parts_left_out)
-            )
-            if len(prefetched) > _PREFETCH_BATCHES * workers:
-                batch = prefetched.popleft().result()
-                yield (batch.frames, batch.views), (batch.period, batch.periodic), (batch.weight, batch.weight)
-
-
-class TrainingModel(keras.Model):
-    """A network that scores views of clips: maps frames, (B, 64, 112, 112, 3), and views, (B, V, 64), to logits, (B, V, 64, …).
-
-    Attributes:
-      network: The network to train.
-    """
-
-    def __init__(self, network: RepNet, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
-        self.network = network
-        self.built = True
-
-    def call(self, inputs: tuple[Tensor, Tensor], training: bool = False) -> tuple[Tensor, Tensor]:
-        """Returns period logits, (B, V, 64, num_periods), and periodicity logits, (B, V, 64)."""
-        frames, views = inputs
-        features = self.network.encode(ops.reshape(frames, (-1, FRAME_SIZE, FRAME_SIZE, 3)), training=training)
-        shown = ops.take(self.network.taps(features), ops.reshape(views, (-1, WINDOW_FRAMES)), axis=0)
-        period, periodicity = self.network.heads(self.network.embed(shown, training=training), training=training)
-        per_clip = views.shape[1]
-        return (
-            ops.reshape(period, (-1, per_clip, WINDOW_FRAMES, period.shape[-1])),
-            ops.reshape(periodicity, (-1, per_clip, WINDOW_FRAMES)),
-        )
-
-
-class PeriodLoss(keras.losses.Loss):
-    """Cross-entropy of the period where something repeats. The target is split between the two classes nearest to the period.
-
-    So the mean over the most likely classes is the period itself, fractions included, which counting uses. With `whole_periods`
-    the target is the nearest class.
-    """
-
-    def __init__(self, period_offset: int, whole_periods: bool = False, **kwargs: Any) -> None:
-        super().__init__(reduction="sum", **kwargs)
-        self.period_offset = period_offset
-        self.whole_periods = whole_periods
-
-    def call(self, period: Tensor, logits: Tensor) -> Tensor:
-        """Returns each position's part of the mean loss, (B, V, 64).
+    def __init__(self, settings: TrainingSettings, done: Progress, now: Callable[[], float] = time.monotonic) -> None:
+        """Continues a run.
 
         Args:
-          period: Periods in positions, (B, V, 64); 0 where nothing repeats.
-          logits: Period logits, (B, V, 64, P).
+          settings: Settings of the run.
+          done: How far it was before.
+          now: Returns the time in seconds.
         """
-        last = logits.shape[-1] - 1
-        place = ops.clip(period - self.period_offset, 0.0, float(last))
-        lower = ops.minimum(ops.floor(place), float(last - 1))
-        upper_share = ops.round(place - lower) if self.whole_periods else place - lower
-        likelihoods = ops.log_softmax(logits, axis=-1)
-        index = ops.cast(lower, "int32")
-        lower_log = ops.take_along_axis(likelihoods, index[..., None], axis=-1)[..., 0]
-        upper_log = ops.take_along_axis(likelihoods, index[..., None] + 1, axis=-1)[..., 0]
-        repeats = ops.cast(period > 0, logits.dtype)
-        losses = -((1.0 - upper_share) * lower_log + upper_share * upper_log) * repeats
-        return losses / (ops.sum(repeats) + 1.0)
+        self._settings = settings
+        self._done = done
+        self._now = now
+        self._start = now()
+        self._first_step: float | None = None
+
+    def begin(self) -> None:
+        """Marks the end of the first step, which compiles and so takes long: the schedule by time goes on from here."""
+        self._first_step = self._now()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far."""
+        return self._done.seconds + self._now() - self._start
+
+    def share(self, step: int) -> float:
+        """Returns the share of the run, 0..1, that is done once `step` steps are."""
+        if not self._settings.minutes:
+            return min(step / self._settings.steps, 1.0)
+        if self._first_step is None:
+            return self._done.share
+        spent = self._done.seconds + self._first_step - self._start
+        left = max(60 * self._settings.minutes - spent, 1e-9)
+        return min(self._done.share + (1.0 - self._done.share) * (self._now() - self._first_step) / left, 1.0)
 
 
-class PeriodicityLoss(keras.losses.Loss):
-    """Cross-entropy of the periodicity, averaged over the positions, each times its weight."""
+class _Losses:
+    """The losses of the steps since the last line of the log; those of the last few may still be computed."""
 
-    def call(self, periodic: Tensor, logits: Tensor) -> Tensor:
-        """Returns the loss of each position, (B, V, 64), for 1 where something repeats, else 0, and for logits, (B, V, 64)."""
-        return ops.binary_crossentropy(periodic, logits, from_logits=True)
+    def __init__(self) -> None:
+        self._computed: deque[tuple[int, Tensor]] = deque()
+        self._known: list[np.ndarray] = []
 
+    def add(self, step: int, losses: Tensor) -> None:
+        """Adds the losses of a step, (2,); waits for the one a few steps before."""
+        self._computed.append((step, losses))
+        self.wait(_STEPS_AHEAD)
 
-def _finished_epochs(backup: Path) -> int:
-    """Returns how many epochs an interrupted run has finished; `BackupAndRestore` resumes there."""
-    metadata = backup / "training_metadata.json"
-    return int(json.loads(metadata.read_text())["epoch"]) if metadata.exists() else 0
+    def wait(self, ahead: int = 0) -> None:
+        """Waits until at most `ahead` steps are still computed; raises RuntimeError if a loss is not finite."""
+        while len(self._computed) > ahead:
+            step, losses = self._computed.popleft()
+            known = ops.convert_to_numpy(losses)
+            if not np.isfinite(known).all():
+                raise RuntimeError(f"the loss must be finite: lower learning_rate. Received: {known.tolist()} at step {step}")
+            self._known.append(known)
 
-
-def _read_log(folder: Path) -> list[dict[str, str]]:
-    """Returns the lines of a run's log, each by column."""
-    log = folder / "log.csv"
-    if not log.exists():
-        return []
-    with log.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _is_logged(folder: Path, epochs: int) -> bool:
-    """Returns whether the log has the run's last epoch. It is written after everything else of the epoch."""
-    return any(int(line["epoch"]) == epochs - 1 for line in _read_log(folder))
-
-
-def compile_model(model: TrainingModel, settings: TrainingSettings) -> None:
-    """Sets the losses and the optimizer of a training model."""
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=settings.learning_rate / 100,
-        decay_steps=settings.steps - settings.warmup_steps,
-        warmup_target=settings.learning_rate,
-        warmup_steps=settings.warmup_steps,
-        alpha=0.01,
-    )
-    model.compile(
-        optimizer=keras.optimizers.AdamW(
-            schedule,
-            weight_decay=settings.weight_decay,
-            global_clipnorm=1.0,
-            use_ema=True,
-            ema_momentum=settings.average_decay,
-        ),
-        loss=[
-            PeriodLoss(model.network.config.period_offset, settings.whole_periods, name="period"),
-            PeriodicityLoss(name="periodicity"),
-        ],
-        loss_weights=[1.0, settings.periodicity_weight],
-        jit_compile=True,
-    )
-
-
-def assign_matching(network: RepNet, path: Path) -> int:
-    """Assigns the variables of a weights file that the network has with the same name and shape; returns how many.
-
-    Raises:
-      WeightsError: The file cannot be read.
-    """
-    variables, assigned = network.variables_by_name(), 0
-    for name, array in weights_file.read(path)[1].items():
-        if name in variables and tuple(variables[name].shape) == array.shape:
-            variables[name].assign(array)
-            assigned += 1
-    return assigned
+    def mean(self) -> tuple[float, float]:
+        """Waits for all steps; returns the mean losses of period and periodicity, and starts anew."""
+        self.wait()
+        period, periodicity = np.mean(self._known, axis=0)
+        self._known.clear()
+        return float(period), float(periodicity)
 
 
 def describe_initial(settings: TrainingSettings) -> dict[str, Any]:
@@ -250,71 +117,129 @@ def describe_initial(settings: TrainingSettings) -> dict[str, Any]:
     return {"file": path.name, "sha256": metadata["sha256"], "training": metadata.get("training", {})}
 
 
-def train(settings: TrainingSettings, folder: Path, config: RepNetConfig = LITE, workers: int = 1) -> RepNet:
+def train(
+    settings: TrainingSettings,
+    folder: Path,
+    config: RepNetConfig = LITE,
+    workers: int | None = None,
+    checkpoint_sec: float = CHECKPOINT_SEC,
+) -> RepNet:
     """Trains a network and returns it with averaged weights.
 
     An interrupted run in the same folder is resumed. A finished one is only loaded.
 
     Args:
       settings: Settings of the run.
-      folder: Folder of the run. It gets `settings.json`, `initial.json` if the run starts from weights, `log.csv`, the last two
-        epochs' checkpoints while the run lasts, and the averaged weights, `averaged.weights.h5` in Keras' format, after each
-        epoch.
+      folder: Folder of the run. It gets `settings.json`, `initial.json` if the run starts from weights, `machine.json`,
+        `log.csv`, and `checkpoint.safetensors`, which `export` reads.
       config: Configuration of the network.
-      workers: Number of drawing processes.
+      workers: Number of drawing processes. Default: as many as there are cores.
+      checkpoint_sec: Seconds between checkpoints.
 
     Raises:
-      ValueError: The folder has a run with other settings, or from other weights of the same name.
+      ValueError: The folder has a run with other settings, or from other weights of the same name; or photographs are wanted
+        and scikit-image is missing.
       WeightsError: The weights to start from cannot be read.
-      RuntimeError: The loss is NaN. The last epoch before that is kept.
+      RuntimeError: The loss is not finite. The last checkpoint before that is kept.
     """
+    pictures = photographs.load() if settings.photographs else ()
     folder.mkdir(parents=True, exist_ok=True)
-    record = folder / "settings.json"
-    described = json.dumps({"settings": dataclasses.asdict(settings), "network": dataclasses.asdict(config)}, indent=2)
-    if record.exists() and json.loads(record.read_text()) != json.loads(described):
-        raise ValueError(f"{folder} has a run with other settings: choose another folder. Received: {settings}")
-    backup = folder / "backup"
-    epochs = settings.steps // settings.steps_per_epoch
-    begins = not (_finished_epochs(backup) or _is_logged(folder, epochs))
-    if settings.initial_weights and begins:
-        initial, known = folder / "initial.json", describe_initial(settings)
-        if initial.exists() and json.loads(initial.read_text()) != known:
-            raise ValueError(f"{folder} has a run from other weights: choose another folder. Received: {known['file']}")
-        initial.write_text(json.dumps(known, indent=2) + "\n")
-    record.write_text(described + "\n")
+    _check_record(settings, folder, config)
+    found = checkpoints.read(folder)
+    if settings.initial_weights and not found:
+        _record_initial(settings, folder)
+    (folder / "settings.json").write_text(_describe(settings, config) + "\n")
 
-    keras.utils.set_random_seed(settings.seed)
-    network = RepNet(config, settings.frame_policy)
-    if settings.initial_weights and begins:
-        assign_matching(network, Path(settings.initial_weights))
-    if settings.frozen_encoder:
-        network.encoder.trainable = network.temporal.trainable = False
-    model = TrainingModel(network)
-    averaged = folder / "averaged.weights.h5"
-    if _is_logged(folder, epochs):
-        model.load_weights(averaged)
-        return network
-    compile_model(model, settings)
-    model.fit(
-        draw_examples(settings, _finished_epochs(backup) * settings.steps_per_epoch, workers),
-        steps_per_epoch=settings.steps_per_epoch,
-        epochs=epochs,
-        verbose=2,
-        callbacks=[
-            keras.callbacks.TerminateOnNaN(raise_error=True),  # before any weights of the epoch are saved
-            # Two checkpoints, since a run killed while writing one leaves it incomplete.
-            keras.callbacks.BackupAndRestore(str(backup), double_checkpoint=True, delete_checkpoint=False),
-            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-            keras.callbacks.ModelCheckpoint(str(averaged), save_weights_only=True),
-            keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True),
-        ],
-    )
-    if _is_logged(folder, epochs):
-        shutil.rmtree(backup)
-    else:  # the run was killed after its last checkpoint, before the files that follow
-        model.optimizer.finalize_variable_values(model.trainable_variables)
-        model.save_weights(averaged)
-    return network
+    learner = Learner(settings, config)
+    done = Progress()
+    if found:
+        done, values = found
+        learner.restore(values)
+    elif settings.initial_weights:
+        learner.start_from(weights_file.read(Path(settings.initial_weights))[1])
+    if done.share < 1:
+        _record_machine(settings, folder, workers := workers or available_cores())
+        _continue(learner, settings, folder, done, pictures, workers, checkpoint_sec)
+    return learner.take_averages()
+
+
+def _continue(
+    learner: Learner,
+    settings: TrainingSettings,
+    folder: Path,
+    done: Progress,
+    pictures: Sequence[np.ndarray],
+    workers: int,
+    checkpoint_sec: float,
+) -> None:
+    """Trains from where a run was to its end."""
+    checkpoints.cut_log(folder, done.step)
+    plan = Plan(settings)
+    for _ in range(done.step):
+        plan.next_step()
+    clock, losses = Clock(settings, done), _Losses()
+    step, share, saved_sec = done.step, done.share, done.seconds
+    numbers = itertools.chain(list(plan.waiting), itertools.count(plan.drawn))
+    with contextlib.closing(draw_groups(numbers, settings, pictures, workers)) as drawn:
+
+        def take(number: int) -> Group:
+            batch = next(drawn)
+            return keep(backends.to_device(batch.frames), batch, number, settings)
+
+        buffer = {number: take(number) for number in plan.waiting}
+        while share < 1:
+            fresh, showings = plan.next_step()
+            buffer |= {number: take(number) for number in fresh}
+            example = assemble(
+                [buffer[showing.group] for showing in showings], [showing.times_before for showing in showings], settings
+            )
+            buffer = {number: buffer[number] for number in plan.waiting}
+            rate = settings.rate_at(clock.share(step + 1))
+            losses.add(step, learner.step(example, rate, settings.decay_at(step)))
+            step += 1
+            if step == done.step + 1:
+                losses.wait()
+                clock.begin()
+            share = clock.share(step)
+            is_due = share >= 1 or clock.seconds - saved_sec >= checkpoint_sec
+            if is_due or step % _LOG_STEPS == 0:
+                clips = plan.drawn * settings.group_clips
+                progress = Progress(step, share, round(clock.seconds, 1), clips, rate, *losses.mean())
+                checkpoints.append_log(folder, progress)
+                print(progress, flush=True)
+                if is_due:
+                    checkpoints.write(folder, progress, learner.values())
+                    saved_sec = clock.seconds
+
+
+def _check_record(settings: TrainingSettings, folder: Path, config: RepNetConfig) -> None:
+    """Raises ValueError if the folder has a run with other settings."""
+    record = folder / "settings.json"
+    if record.exists() and json.loads(record.read_text()) != json.loads(_describe(settings, config)):
+        raise ValueError(f"{folder} has a run with other settings: choose another folder. Received: {settings}")
+
+
+def _describe(settings: TrainingSettings, config: RepNetConfig) -> str:
+    return json.dumps({"settings": dataclasses.asdict(settings), "network": dataclasses.asdict(config)}, indent=2)
+
+
+def _record_initial(settings: TrainingSettings, folder: Path) -> None:
+    """Writes which weights a run starts from; raises ValueError if it already began from others of the same name."""
+    initial, known = folder / "initial.json", describe_initial(settings)
+    if initial.exists() and json.loads(initial.read_text()) != known:
+        raise ValueError(f"{folder} has a run from other weights: choose another folder. Received: {known['file']}")
+    initial.write_text(json.dumps(known, indent=2) + "\n")
+
+
+def _record_machine(settings: TrainingSettings, folder: Path, workers: int) -> None:
+    """Writes what trains; after a resumption, what trained last."""
+    machine = {
+        "device": backends.device_name(),
+        "backend": keras.backend.backend(),
+        "frame_policy": frame_policy(settings),
+        "drawing_processes": workers,
+    }
+    (folder / "machine.json").write_text(json.dumps(machine, indent=2) + "\n")
 
 
 def export(folder: Path, path: Path, preset: str = "lite") -> str:
@@ -329,18 +254,35 @@ def export(folder: Path, path: Path, preset: str = "lite") -> str:
       The hash of the model.
 
     Raises:
+      ValueError: The run has no checkpoint yet, or a damaged one.
       WeightsError: The file cannot be written, or the run trained another network than the preset's.
     """
     record = json.loads((folder / "settings.json").read_text())
-    network = RepNet(RepNetConfig.from_json(record["network"]))
-    TrainingModel(network).load_weights(folder / "averaged.weights.h5")
-    last = _read_log(folder)[-1]
+    found = checkpoints.read(folder)
+    if not found:
+        raise ValueError(f"the run must have a checkpoint; the first comes after two minutes. Received: {str(folder)!r}")
+    progress, values = found
+    settings = TrainingSettings(**record["settings"])
+    learner = Learner(dataclasses.replace(settings, frame_policy="float32"), RepNetConfig.from_json(record["network"]))
+    learner.restore(values)
     initial = folder / "initial.json"
     training = {
         "settings": {name: value for name, value in record["settings"].items() if name != "initial_weights"},
         "initial": json.loads(initial.read_text()) if initial.exists() else None,
-        "steps_done": max(int(last["epoch"]) + 1, _finished_epochs(folder / "backup")) * record["settings"]["steps_per_epoch"],
-        "last_losses": {name: float(last[name]) for name in ("period_loss", "periodicity_loss")},
-        "code_version": importlib.metadata.version("repcount"),
+        "machine": json.loads((folder / "machine.json").read_text()),
+        "steps_done": progress.step,
+        "clips_drawn": progress.clips_drawn,
+        "minutes": round(progress.seconds / 60, 1),
+        "last_losses": {"period_loss": progress.period_loss, "periodicity_loss": progress.periodicity_loss},
+        "code_version": _code_version(),
     }
-    return save_weights(path, network, PRESETS[preset], {"made_by": "model.training, on drawn clips"}, training)
+    made_by = {"made_by": "model.training, on drawn clips"}
+    return save_weights(path, learner.take_averages(), PRESETS[preset], made_by, training)
+
+
+def _code_version() -> str:
+    """Returns the version of the program, or "unknown" where only its files are."""
+    try:
+        return importlib.metadata.version("repcount")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,20 +1,25 @@
 """Errors of the training command are one line with exit code 2."""
 
 import dataclasses
+import os
 import sys
 
 import pytest
 
 from model.config import LITE
 from model.training import __main__ as command
+from model.training import train as training
+from model.training.settings import TrainingSettings
+
+TRAIN = ("train", "{folder}", "--no-photographs")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "{folder}", "--steps", "150"], "steps must be a positive multiple of 100. Received: 150"),
-        (["train", "{folder}", "--initial_weights", "{folder}/none.safetensors"], "cannot read the weights: No such file"),
-        (["train", "{folder}", "--initial_weights", "{folder}/none.weights.h5"], "weights are two files"),
+        (["train", "{folder}", "--steps", "0"], "steps must be at least 1. Received: 0"),
+        ([*TRAIN, "--initial_weights", "{folder}/none.safetensors"], "cannot read the weights: No such file"),
+        ([*TRAIN, "--initial_weights", "{folder}/none.weights.h5"], "weights are two files"),
         (["train", "{folder}", "--similarity", "relative"], "layout_channels needs similarity 'kernels'"),
         (["export", "{folder}", "{folder}/x.safetensors"], "No such file"),
     ],
@@ -32,7 +37,7 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys
 
 def test_damaged_weights_to_start_from_are_one_line_and_leave_no_run(tmp_path, monkeypatch, capsys):
     (tmp_path / "bad.safetensors").write_bytes(b"junk")
-    words = ["train", str(tmp_path / "run"), "--initial_weights", str(tmp_path / "bad.safetensors")]
+    words = ["train", str(tmp_path / "run"), "--no-photographs", "--initial_weights", str(tmp_path / "bad.safetensors")]
     monkeypatch.setattr(sys, "argv", ["training", *words])
     with pytest.raises(SystemExit) as stopped:
         command.main()
@@ -43,21 +48,21 @@ def test_damaged_weights_to_start_from_are_one_line_and_leave_no_run(tmp_path, m
 
 def test_switches_are_off_unless_given(tmp_path, monkeypatch):
     taken = []
-    monkeypatch.setattr(command, "train", lambda *args, workers: taken.append((args[0], args[2], workers)))
+    monkeypatch.setattr(training, "train", lambda *args, workers: taken.append((args[0], args[2], workers)))
     monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path), "--seed", "4"])
     command.main()
-    monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path), "--frozen_encoder", "--workers", "2"])
+    monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path), "--frozen_encoder", "--no-augment", "--workers", "2"])
     command.main()
-    assert [(settings.seed, settings.frozen_encoder, workers) for settings, _, workers in taken] == [
-        (4, False, 1),
-        (0, True, 2),
+    assert [(settings.seed, settings.frozen_encoder, settings.augment, workers) for settings, _, workers in taken] == [
+        (4, False, True, None),
+        (0, True, False, 2),
     ]
     assert [config for _, config, _ in taken] == [LITE, LITE]
 
 
 def test_parts_of_the_network_can_be_left_out(tmp_path, monkeypatch):
     taken = []
-    monkeypatch.setattr(command, "train", lambda *args, workers: taken.append(args[2]))
+    monkeypatch.setattr(training, "train", lambda *args, workers: taken.append(args[2]))
     words = ["--similarity", "relative", "--layout_channels", "0", "--similarity_rows", "absolute"]
     monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path), *words])
     command.main()
@@ -65,8 +70,26 @@ def test_parts_of_the_network_can_be_left_out(tmp_path, monkeypatch):
     assert taken == [dataclasses.replace(LITE, **changes)]
 
 
+@pytest.mark.parametrize(("installed", "backend"), [(True, None), (False, "jax")])
+def test_jax_trains_where_tensorflow_is_not_installed(installed, backend, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "train", lambda *args, workers: None)
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path)])
+    command.main()
+    assert os.environ.get("KERAS_BACKEND") == backend
+
+
+def test_every_default_is_that_of_the_settings(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(training, "train", lambda *args, workers: taken.append(args[0]))
+    monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path)])
+    command.main()
+    assert taken == [TrainingSettings()]
+
+
 def test_weights_are_exported_as_those_of_a_preset_of_our_own(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "export", lambda *args: f"{args[1].name} of {args[2]}")
+    monkeypatch.setattr(training, "export", lambda *args: f"{args[1].name} of {args[2]}")
     for words in (["a.safetensors"], ["a.safetensors", "--preset", "lite"]):
         monkeypatch.setattr(sys, "argv", ["training", "export", str(tmp_path), *words])
         command.main()

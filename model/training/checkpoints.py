@@ -1,0 +1,101 @@
+"""What a run leaves in its folder while it lasts: one checkpoint, always whole, and a CSV log."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import safetensors
+from safetensors.numpy import save
+
+_CHECKPOINT = "checkpoint.safetensors"
+_LOG = "log.csv"
+_METADATA_KEY = "progress"
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+      step: Steps done.
+      share: Share of the run that is done, of its steps or of its time, 0..1.
+      seconds: Seconds of training until then, without what an interruption lost.
+      clips_drawn: Clips drawn so far.
+      learning_rate: Learning rate of the last step.
+      period_loss: Mean period loss since the line of the log before.
+      periodicity_loss: Mean periodicity loss since the line of the log before.
+    """
+
+    step: int = 0
+    share: float = 0.0
+    seconds: float = 0.0
+    clips_drawn: int = 0
+    learning_rate: float = 0.0
+    period_loss: float = 0.0
+    periodicity_loss: float = 0.0
+
+    def __str__(self) -> str:
+        """Returns one line for people."""
+        return (
+            f"step {self.step} ({self.share:.1%}, {self.seconds / 60:.1f} min): period {self.period_loss:.3f}, "
+            f"periodicity {self.periodicity_loss:.3f}, {self.clips_drawn} clips drawn, rate {self.learning_rate:.1e}"
+        )
+
+
+def write(folder: Path, progress: Progress, values: Mapping[str, np.ndarray]) -> None:
+    """Writes a run's checkpoint; the one before is replaced once the new one is complete.
+
+    Raises:
+      OSError: The disk is full or refuses.
+    """
+    arrays = {name: np.array(value, order="C") for name, value in values.items()}
+    partial = folder / f".{os.getpid()}.{_CHECKPOINT}"
+    try:
+        partial.write_bytes(save(arrays, {_METADATA_KEY: json.dumps(dataclasses.asdict(progress))}))
+        os.replace(partial, folder / _CHECKPOINT)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read(folder: Path) -> tuple[Progress, dict[str, np.ndarray]] | None:
+    """Returns progress and values of a run's checkpoint, or None if there is none yet.
+
+    Raises:
+      ValueError: The checkpoint is damaged.
+    """
+    path = folder / _CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            progress = Progress(**json.loads(file.metadata()[_METADATA_KEY]))
+            return progress, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the checkpoint is damaged ({error}): delete it to start anew. Received: {str(path)!r}") from error
+
+
+def append_log(folder: Path, progress: Progress) -> None:
+    """Adds a line to a run's log, with the fields of `Progress` as columns."""
+    line = dataclasses.asdict(progress)
+    is_new = not (folder / _LOG).exists()
+    with (folder / _LOG).open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(line))
+        if is_new:
+            writer.writeheader()
+        writer.writerow(line)
+
+
+def cut_log(folder: Path, step: int) -> None:
+    """Removes the lines after a step, which a resumed run writes anew."""
+    if not (folder / _LOG).exists():
+        return
+    with (folder / _LOG).open(newline="") as file:
+        header, *lines = file.readlines()
+    kept = [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) <= step]
+    (folder / _LOG).write_text("".join([header, *kept]), newline="")

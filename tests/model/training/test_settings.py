@@ -1,0 +1,48 @@
+"""Settings fit each other; the learning rate rises and falls; the average forgets the initial weights soon."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from model.training.settings import TrainingSettings
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1. Received: 0"),
+        ({"minutes": -1.0}, "minutes must not be negative. Received: -1.0"),
+        ({"minutes": float("nan")}, "minutes must not be negative. Received: nan"),
+        ({"batch_size": 40}, "batch_size must be a multiple of group_clips, 16. Received: 40"),
+        ({"buffer_clips": 100}, "buffer_clips must be a multiple of group_clips, 16. Received: 100"),
+        ({"buffer_clips": 32}, "buffer_clips must be at least batch_size, 64. Received: 32"),
+        ({"views_per_showing": 13}, "views_per_showing must be at most views_per_clip, 12. Received: 13"),
+        ({"replay": 0.5}, "replay must be at least 1. Received: 0.5"),
+        ({"warmup": 1.0}, "warmup must be at least 0 and below 1. Received: 1.0"),
+        ({"average_decay": 1.0}, "average_decay must be at least 0 and below 1. Received: 1.0"),
+        ({"without": "camera,cats"}, "without must list any of .* Received: cats"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_with_the_value(changes, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingSettings(**changes)
+
+
+def test_the_rate_rises_to_its_peak_and_falls_along_a_cosine_to_half_a_percent():
+    settings = TrainingSettings(learning_rate=2.0, warmup=0.04)
+    assert settings.rate_at(0.0) == 0
+    assert settings.rate_at(0.02) == pytest.approx(1.0)
+    assert settings.rate_at(0.04) == pytest.approx(2.0)
+    assert settings.rate_at(0.52) == pytest.approx(1.005)
+    assert settings.rate_at(1.0) == pytest.approx(0.01)
+    rates = [settings.rate_at(share) for share in np.linspace(0.04, 1, 50)]
+    assert rates == sorted(rates, reverse=True)
+    assert dataclasses.replace(settings, warmup=0.0).rate_at(0.0) == 2.0
+
+
+def test_the_average_forgets_the_initial_weights_soon():
+    settings = TrainingSettings()
+    share_of_initial = np.prod([settings.decay_at(step) for step in range(200)])
+    assert share_of_initial < 1e-6
+    assert settings.decay_at(100_000) == settings.average_decay
