@@ -104,9 +104,13 @@ def _known_options():
     of_beam = re.findall(r"--[\w-]+", Path(pipeline_options.__file__).read_text(encoding="utf-8"))
     scripts = [ROOT / "run_dataflow.sh", *ROOT.glob("benchmarks/*.py")]
     of_scripts = [option for script in scripts for option in re.findall(r"--[\w-]+", script.read_text(encoding="utf-8"))]
-    settings = [ROOT / "model" / "training" / "settings.py", ROOT / "model" / "config.py"]  # whose fields are options of training
+    settings = [
+        ROOT / "model" / "training" / "settings.py",
+        ROOT / "model" / "config.py",
+    ]  # whose fields are options of training
     of_training = [field for file in settings for field in re.findall(r"^    (\w+): ", _text(file), flags=re.MULTILINE)]
-    return of_commands | {_spelled(option) for option in (*of_beam, *of_scripts, *(f"--{field}" for field in of_training))}
+    of_training = [f"--{no}{field}" for field in of_training for no in ("", "no-")]
+    return of_commands | {_spelled(option) for option in (*of_beam, *of_scripts, *of_training)}
 
 
 LINKS, QUERIES, COMMANDS = list(_links()), list(_queries()), sorted(set(_commands()))
