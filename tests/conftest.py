@@ -97,6 +97,15 @@ def cloud(cloud_servers, monkeypatch):
         proxy.clear()
 
 
+@pytest.fixture
+def patient_header_sample(monkeypatch):
+    """Lets the headers of a sample take the time that they need on a busy machine."""
+    from transforms.decoding import header_sample
+
+    monkeypatch.setattr(header_sample, "_HEADER_SEC", 600.0)
+    monkeypatch.setattr(header_sample, "_SAMPLE_SEC", 600.0)
+
+
 @pytest.fixture(scope="session")
 def golden():
     """Reads a golden file by its name without `golden_` and the suffix, such as "model_2020"."""

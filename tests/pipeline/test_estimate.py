@@ -26,6 +26,8 @@ from transforms.records import Selection
 from transforms.scoring import ModelConfig
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
+pytestmark = pytest.mark.usefixtures("patient_header_sample")
+
 ROOT = Path(__file__).parents[2]
 
 

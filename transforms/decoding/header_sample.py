@@ -35,7 +35,6 @@ def read_headers(
     videos: Sequence[VideoRef],
     options: DecodingOptions,
     make_decoder: Callable[[], DecoderProcess] = DecoderProcess,
-    max_sec: float = _SAMPLE_SEC,
 ) -> dict[VideoRef, VideoHeader]:
     """Returns the headers that can be read and name a duration. One that cannot be read is missing, and a log line says why.
 
@@ -45,11 +44,10 @@ def read_headers(
       videos: Videos to look at, as listed.
       options: Limits on files, on memory and on the sandbox, and the project that pays.
       make_decoder: Returns a new decoder; tests pass one that a file takes over.
-      max_sec: Seconds after which no further header is read.
     """
     options = dataclasses.replace(options, timeout_sec=min(options.timeout_sec, _HEADER_SEC))
     headers: dict[VideoRef, VideoHeader] = {}
-    until_sec, stopped = time.monotonic() + max_sec, threading.Event()
+    until_sec, stopped = time.monotonic() + _SAMPLE_SEC, threading.Event()
     waiting: queue.SimpleQueue[VideoRef] = queue.SimpleQueue()
     for video in videos:
         waiting.put(video)

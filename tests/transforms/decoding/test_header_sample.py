@@ -9,10 +9,12 @@ import pytest
 from tests.support.decoding import look_up
 from tests.support.in_memory_fs import InMemoryFileSystem
 from tests.support.videos import draw_video, encode_streams
-from transforms.decoding import sandbox
+from transforms.decoding import header_sample, sandbox
 from transforms.decoding.header_sample import read_headers
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
+
+pytestmark = pytest.mark.usefixtures("patient_header_sample")
 
 OPTIONS = DecodingOptions()
 
@@ -49,7 +51,7 @@ def test_a_broken_or_missing_video_costs_only_itself(videos, tmp_path, caplog):
 @pytest.mark.parametrize("fault", ["CRASH", "HANG", "EXIT"])
 def test_a_video_that_ends_or_stops_its_decoder_costs_only_itself(videos, tmp_path, fault):
     (tmp_path / "bad.mp4").write_text(f"{fault}\n")
-    options = dataclasses.replace(OPTIONS, timeout_sec=1.0)
+    options = dataclasses.replace(OPTIONS, timeout_sec=5.0 if fault == "HANG" else 60.0)
     headers = read_headers([look_up(tmp_path / "bad.mp4"), *videos], options, make_faulty)
     assert seconds(headers) == {f"{number}.mp4": number for number in range(1, 7)}
 
@@ -76,8 +78,9 @@ def test_a_header_without_a_duration_is_not_read(tmp_path, caplog):
     assert "a.m4v' cannot be read: it names no duration" in caplog.text
 
 
-def test_no_header_is_read_after_the_time_is_over(videos):
-    assert read_headers(videos, OPTIONS, max_sec=0.0) == {}
+def test_no_header_is_read_after_the_time_is_over(videos, monkeypatch):
+    monkeypatch.setattr(header_sample, "_SAMPLE_SEC", 0.0)
+    assert read_headers(videos, OPTIONS) == {}
 
 
 def test_each_header_gets_a_process_of_its_own_and_none_stays(videos):
