@@ -90,8 +90,11 @@ _STANDING = np.array(
     ],
     np.float32,
 )
-_LEAST_MOVEMENT = 0.3
-"""Least distance between the poses of an exercise, see `_distance`; a smaller movement is lost among the swaying."""
+_LEAST_MOVEMENTS = (0.4, 0.8, 0.8)
+"""Least distances between the poses of an exercise, one of which is drawn, see `_distance`.
+
+A curl of both forearms has 0.5, a squat 1.0, a jumping jack 1.5. Smaller movements are lost among the swaying.
+"""
 
 _SIDE = np.array([0, 0, -0.11, 0, 0.11, 0, -0.06, 0, 0.06, 0], np.float32)
 """Distance of a limb's root from the body's middle along x, in body heights."""
@@ -169,9 +172,10 @@ def draw_exercise(rng: np.random.Generator, sides: str | None = None, holds: boo
         sides = str(rng.choice(SIDES, p=[0.7, 0.1, 0.08, 0.12]))
     symmetric = sides in ("turns", "swing") or rng.random() < 0.7
     rest = _draw_pose(rng, _STANDING, rng.choice([0.2, 0.6, 1.4]), symmetric)
-    for _ in range(8):  # until it can be seen
+    least = rng.choice(_LEAST_MOVEMENTS)
+    for _ in range(12):  # until it can be seen
         goal = _draw_pose(rng, rest, rng.uniform(0.5, 2.4), symmetric and sides in ("", "stride"))
-        if _distance(goal, _mirror(goal) if sides in ("turns", "swing") else rest) > _LEAST_MOVEMENT:
+        if _distance(goal, _mirror(goal) if sides in ("turns", "swing") else rest) > least:
             break
     detour = _draw_pose(rng, rest, 1.0, symmetric) if sides in ("", "turns") and rng.random() < 0.25 else rest
     wave, lag = draw_wave(rng, holds), np.zeros(len(SEGMENTS), np.float32)

@@ -80,12 +80,19 @@ def draw_shot(rng: np.random.Generator, timing: Timing, scene: Scene = ANYTHING,
     return frames
 
 
-def _place(rng: np.random.Generator, seen: np.ndarray, scale: float, stray: float) -> np.ndarray:
-    """Returns joints in scene pixels, (num_frames, K, 2), near the middle, squeezed as non-square videos are."""
+def _place(rng: np.random.Generator, seen: np.ndarray, scale: float, stray: float, active: np.ndarray) -> np.ndarray:
+    """Returns joints in scene pixels, (num_frames, K, 2), squeezed as non-square videos are.
+
+    What moves while the set lasts is near the middle, as people aim a camera.
+    """
     squeeze = float(rng.choice([0.56, 0.56, 0.75, 1.0, 1.78]))
     middle = seen.reshape(-1, 2).mean(axis=0)
+    if active.any() and rng.random() < 0.8:
+        during = seen[active]
+        moved = during.std(axis=0).sum(axis=-1) + 1e-3
+        middle = (during.mean(axis=0) * moved[:, None]).sum(axis=0) / moved.sum()
     size = np.array([scale * np.sqrt(squeeze), scale / np.sqrt(squeeze)], np.float32)
-    return (seen - middle) * size + FRAME_SIZE / 2 + rng.uniform(-stray, stray, 2).astype(np.float32)
+    return ((seen - middle) * size + FRAME_SIZE / 2 + rng.uniform(-stray, stray, 2)).astype(np.float32)
 
 
 def _paint_people(
@@ -103,7 +110,7 @@ def _paint_people(
     sets = len(timing.sets()) if rng.random() < 0.8 else 1  # mostly another exercise in each set
     exercises = [motion.draw_exercise(rng, scene.sides, holds) for _ in range(min(max(sets, 1), 5))]
     viewpoint = motion.draw_viewpoint(rng)
-    scale = FRAME_SIZE * float(np.exp(rng.normal(-0.15, 0.35))) * (1.0 if people == 1 else float(rng.uniform(0.5, 0.8)))
+    scale = FRAME_SIZE * float(np.exp(rng.normal(-0.15, 0.35))) * (1.0 if people == 1 else float(rng.uniform(0.6, 0.9)))
     apart = float(rng.uniform(22, 45))
     for i in range(people):
         own = scale if people == 1 else scale * float(rng.uniform(0.85, 1.15))
@@ -142,7 +149,7 @@ def _move_person(
     away = motion.draw_absences(rng, timing.active) if given.has("entrances") and rng.random() < 0.4 else []
     for absence in away:
         joints = motion.change_posture(rng, joints, absence)
-    places = _place(rng, viewpoint.see(joints), scale, FRAME_SIZE * 0.2)
+    places = _place(rng, viewpoint.see(joints), scale, FRAME_SIZE * 0.2, timing.active)
     for absence in away:
         places = _approach(places, absence, rng)
     idle = 1.0 - motion.blend_weights(rng, timing.active)
@@ -216,7 +223,7 @@ def _paint_bystander(frames: np.ndarray, camera: drawing.Camera, rng: np.random.
     talks = given.has("talking") and rng.random() < 0.3
     joints = motion.move_figure(rng, [motion.draw_exercise(rng)], nothing, talks=talks)
     scale = FRAME_SIZE * float(rng.uniform(0.2, 0.9))
-    places = _place(rng, motion.draw_viewpoint(rng).see(joints), scale, FRAME_SIZE * 0.5)
+    places = _place(rng, motion.draw_viewpoint(rng).see(joints), scale, FRAME_SIZE * 0.5, nothing.active)
     if rng.random() < 0.5:
         places += np.linspace(-0.5, 0.5, num_frames)[:, None, None].astype(np.float32) * rng.normal(0, 80, 2).astype(np.float32)
     figures.paint_figure(frames, camera.place(places), figures.draw_look(rng, given.has("volume"), given.photographs), scale)

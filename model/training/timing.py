@@ -116,7 +116,7 @@ def draw_set(
     return _timing(rng, np.full(num_frames, base), active, jitter_share, rests)
 
 
-def draw_sets(rng: np.random.Generator, num_frames: int, number: int, shortest: float = 9.0, longest: float = 45.0) -> Timing:
+def draw_sets(rng: np.random.Generator, num_frames: int, number: int, shortest: float = 10.0, longest: float = 60.0) -> Timing:
     """Returns the timing of several sets, each with its own speed and three repetitions or more, and short transitions."""
     shares = np.cumsum(rng.dirichlet(np.full(number, 8.0)))
     bounds = np.concatenate([[0], np.round(shares * num_frames)]).astype(int)
@@ -124,7 +124,7 @@ def draw_sets(rng: np.random.Generator, num_frames: int, number: int, shortest: 
     for start, end in itertools.pairwise(bounds):
         gap = int(rng.integers(4, 40))
         slowest = float(np.clip((end - start - gap) / 3.2, shortest, longest))
-        base[start:end] = np.exp(rng.uniform(np.log(shortest), np.log(slowest)))
+        base[start:end] = np.exp(rng.uniform(np.log(max(shortest, slowest / 3)), np.log(slowest)))
         active[start + gap // 2 : end - (gap - gap // 2)] = True
     return _timing(rng, base, active, jitter_share=0.3, rests=rng.random() < 0.8)
 

@@ -92,20 +92,21 @@ def draw_video(seed: int) -> Video:
 def _draw_timing(rng: np.random.Generator, kind: str) -> Timing:
     """Returns the timing of a video of a kind."""
     num_frames = int(rng.integers(240, 700))
-    base = float(np.exp(rng.uniform(np.log(9), np.log(min(150, num_frames / 3)))))
+    base = float(np.exp(rng.uniform(np.log(10), np.log(150))))
     before, after = (float(share) for share in rng.uniform(0.0, 0.35, 2) * (rng.random(2) < 0.8))
     rests = bool(rng.random() < 0.7)
     if kind in ("no repetition", "strokes"):
         return no_set(num_frames)
-    if kind == "whole video":
-        return draw_set(rng, num_frames, base)
     if kind == "several exercises":
         number = int(rng.integers(2, 6))
         return draw_sets(rng, max(num_frames, 110 * number), number)
-    if kind == "after talking":
+    if kind == "whole video":
+        before = after = 0.0
+    elif kind == "after talking":
         before = float(rng.uniform(0.25, 0.6))
-        base = min(base, (1 - before - after) * num_frames / 3)
     elif kind == "long holds":
-        base = float(np.exp(rng.uniform(np.log(60), np.log(240))))
-        num_frames = int(np.clip(base * rng.uniform(2.6, 6) / (1 - before - after), 240, 900))
+        base = float(np.exp(rng.uniform(np.log(60), np.log(180))))
+        num_frames = int(np.clip(base * rng.uniform(3.5, 7) / (1 - before - after), 240, 900))
+    # Three repetitions or more.
+    base = min(base, (1 - before - after) * num_frames / 3.4)
     return draw_set(rng, num_frames, base, before, after, rests=rests)

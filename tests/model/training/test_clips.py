@@ -1,6 +1,7 @@
 """Drawn clips: the same for the same seed, with the timing of what repeats in them; batches label views of them."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -62,8 +63,7 @@ def test_a_batch_is_told_by_its_seeds():
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_can_be_left_out(clips, part):
-    poorer = [draw_clip(seed, frozenset([part])) for seed in range(40)]
-    assert any((clip.frames != other.frames).any() for clip, other in zip(poorer, clips, strict=True))
+    assert any((clip.frames != draw_clip(seed, frozenset([part])).frames).any() for seed, clip in enumerate(clips))
 
 
 def test_without_a_moving_camera_what_stands_still_is_the_same_in_every_frame():
@@ -74,8 +74,8 @@ def test_without_a_moving_camera_what_stands_still_is_the_same_in_every_frame():
 
 
 def test_labels_of_fine_strokes_have_a_low_weight_and_all_others_full_weight():
-    strokes = [clip for clip in map(draw_clip, range(60)) if clip.weight.max() < 1]
-    assert strokes
+    strokes = list(itertools.islice((clip for clip in map(draw_clip, range(200)) if clip.weight.max() < 1), 2))
+    assert len(strokes) == 2
     for clip in strokes:
         assert (clip.weight == np.float32(STROKES_WEIGHT)).all()
         assert not clip.timing.active.any()
