@@ -9,7 +9,7 @@ from benchmarks.soak_rows import Version, compare
 from tests.support.samples import UPDATED, make_failure, make_provenance, make_video_count
 from transforms.failure_codes import FailureCode
 from transforms.staging import to_batches
-from transforms.warehouse.rows import RunTotals, UploadDates, run_row
+from transforms.warehouse.rows import RunTotals, run_row
 from transforms.warehouse.schema import TABLES
 
 LONG, SHORT, BAD = ("gs://bucket/long.mp4", 2), ("gs://bucket/short.mp4", 1), ("gs://bucket/bad.mp4", 1)
@@ -37,7 +37,7 @@ def make_tables(run_id, *outcomes, listed=3, counted=2, failed=1):
             tables[table.name] += batch.to_pylist()
     totals = RunTotals(listed=listed, counted=counted, failed=failed, skipped=0, scored_frames=200, video_sec=20.0)
     ended = datetime.datetime(2026, 1, 3, tzinfo=datetime.UTC)
-    tables["runs"].append(run_row(totals, provenance, ended, UploadDates.around(DAYS)))
+    tables["runs"].append(run_row(totals, provenance, ended, DAYS))
     return tables
 
 

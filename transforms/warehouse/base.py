@@ -21,7 +21,7 @@ from model.errors import UserError
 from transforms.records import Selection, SelectionTotals, VideoRef, VideoResult
 from transforms.warehouse import sql
 from transforms.warehouse.parquet import StagedFile
-from transforms.warehouse.rows import Provenance, RunTotals, UploadDates
+from transforms.warehouse.rows import Provenance, RunTotals
 from transforms.warehouse.sql import Dialect
 
 STAGING_KEPT_SEC = 7 * 24 * 3600.0
@@ -210,9 +210,9 @@ class Warehouse(abc.ABC):
         row, and the failure of a video that has a count is not stored. Reads only the partitions that the run wrote to.
         """
         _, dates = self._read_run(run_id)
-        if dates is None:
+        if not dates:
             return []
-        parameters = {"run_id": run_id, "limit": limit, "first_date": dates.first, "last_date": dates.last}
+        parameters = {"run_id": run_id, "limit": limit, "dates": dates}
         return [
             VideoResult(uri, count, confidence, duration_sec, tuple(flags), code, message)
             for uri, count, confidence, duration_sec, flags, code, message in self.query(
@@ -223,9 +223,9 @@ class Warehouse(abc.ABC):
     def num_run_results(self, run_id: str) -> int:
         """Returns the number of results that `run_results` returns without a limit."""
         _, dates = self._read_run(run_id)
-        if dates is None:
+        if not dates:
             return 0
-        parameters = {"run_id": run_id, "first_date": dates.first, "last_date": dates.last}
+        parameters = {"run_id": run_id, "dates": dates}
         ((num_results,),) = self.query(sql.num_run_results(self.dialect), parameters)
         return int(num_results)
 
@@ -237,12 +237,16 @@ class Warehouse(abc.ABC):
         ((video_sec, wall_sec),) = self.query(sql.run_times(self.dialect), {"model": model})
         return Pace(rates, num_videos, video_sec, wall_sec)
 
-    def _read_run(self, run_id: str) -> tuple[RunTotals | None, UploadDates | None]:
+    def _read_run(self, run_id: str) -> tuple[RunTotals | None, list[datetime.date]]:
+        """Returns a run's totals and the upload dates of its rows; None and no date if it is not in the tables."""
         rows = list(self.query(sql.run_totals(self.dialect), {"run_id": run_id}))
         if not rows:
-            return None, None
-        ((*totals, first_date, last_date),) = rows
-        return RunTotals(*totals), None if first_date is None else UploadDates(first_date, last_date)
+            return None, []
+        ((*totals, first_date, last_date, dates),) = rows
+        if not dates and first_date is not None:  # a version that did not note them
+            days = (last_date - first_date).days
+            dates = [first_date + datetime.timedelta(day) for day in range(days + 1)]
+        return RunTotals(*totals), list(dates or ())
 
 
 def selection_totals(listed: int, to_do: int, limit: int | None) -> SelectionTotals:

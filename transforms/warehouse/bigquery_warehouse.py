@@ -37,8 +37,8 @@ from transforms.warehouse.base import (
 from transforms.warehouse.bigquery_jobs import Jobs, one_line_errors
 from transforms.warehouse.bigquery_tables import create_dataset, find_changes
 from transforms.warehouse.parquet import StagedFile
-from transforms.warehouse.rows import Provenance, Row, RunTotals, UploadDates, run_row, to_record_batch
-from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, SELECTED, TABLES, VIDEO_COUNTS, Table
+from transforms.warehouse.rows import Provenance, Row, RunTotals, run_row, to_record_batch
+from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, SELECTED, TABLES, VIDEO_COUNTS, Mode, Table
 from transforms.warehouse.sql import Dialect
 from transforms.warehouse.views import VIEWS
 
@@ -218,7 +218,7 @@ class BigQueryWarehouse(Warehouse):
                 video_sec=video_sec,
             )
             dates = sorted({*counts.dates, *failures.dates})
-            _merge_run(jobs, run_row(totals, provenance, run_ended, UploadDates.around(dates)))
+            _merge_run(jobs, run_row(totals, provenance, run_ended, dates))
         return totals
 
     def remove_staging(self, run_id: str) -> None:
@@ -430,6 +430,11 @@ def _merge_run(jobs: Jobs, row: Row) -> None:
     from google.cloud import bigquery
 
     to_record_batch(row, RUNS)  # raises RowError if the schema does not allow the row
-    parameters = [bigquery.ScalarQueryParameter(column.name, column.type.value, row[column.name]) for column in RUNS.columns]
+    parameters = [
+        (bigquery.ArrayQueryParameter if column.mode is Mode.REPEATED else bigquery.ScalarQueryParameter)(
+            column.name, column.type.value, row[column.name]
+        )
+        for column in RUNS.columns
+    ]
     values = ", ".join(f"@{column.name} AS {jobs.dialect.name(column.name)}" for column in RUNS.columns)
     jobs.execute("merge_runs", sql.merge(jobs.dialect, RUNS, f"(SELECT {values})", insert_only=True), parameters)

@@ -32,7 +32,7 @@ from transforms.warehouse.base import (
 )
 from transforms.warehouse.duckdb_tables import create_file, find_changes, upgrade
 from transforms.warehouse.parquet import StagedFile
-from transforms.warehouse.rows import Provenance, RunTotals, UploadDates, run_row, to_record_batch
+from transforms.warehouse.rows import Provenance, RunTotals, run_row, to_record_batch
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, TABLES, VIDEO_COUNTS, Table
 from transforms.warehouse.sql import Dialect
 
@@ -216,8 +216,7 @@ class DuckDBWarehouse(Warehouse):
                 for group in _groups(staged):
                     _merge(connection, table, _FILES, {"paths": _patterns(group)})
             connection.execute(sql.delete_counted_failures(DIALECT, DIALECT.table(VIDEO_COUNTS)))
-            dates = UploadDates.around(set().union(*found.values()))
-            row = to_record_batch(run_row(totals, provenance, run_ended, dates), RUNS)
+            row = to_record_batch(run_row(totals, provenance, run_ended, set().union(*found.values())), RUNS)
             connection.register("staged_run", pa.Table.from_batches([row]))
             _merge(connection, RUNS, "staged_run", {})
             return totals

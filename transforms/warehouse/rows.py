@@ -104,19 +104,6 @@ class RunTotals:
         return self.listed == self.counted + self.failed + self.skipped
 
 
-@dataclasses.dataclass(frozen=True)
-class UploadDates:
-    """First and last upload date (UTC) of some rows."""
-
-    first: datetime.date
-    last: datetime.date
-
-    @classmethod
-    def around(cls, dates: Collection[datetime.date]) -> UploadDates | None:
-        """Returns the range from the first to the last of some dates; None if there are none."""
-        return cls(min(dates), max(dates)) if dates else None
-
-
 def canonical_json(options: Mapping[str, Any]) -> str:
     """Returns options as JSON, with sorted names so that equal options give equal text.
 
@@ -222,7 +209,7 @@ def failure_row(failure: Failure, provenance: Provenance) -> Row:
 
 
 def run_row(
-    totals: RunTotals, provenance: Provenance, run_ended: datetime.datetime, upload_dates: UploadDates | None = None
+    totals: RunTotals, provenance: Provenance, run_ended: datetime.datetime, upload_dates: Collection[datetime.date] = ()
 ) -> Row:
     """Returns the row of `runs` for a run.
 
@@ -230,7 +217,7 @@ def run_row(
       totals: How many videos the run listed, counted, failed and skipped.
       provenance: The run.
       run_ended: Time of the commit, with its time zone.
-      upload_dates: First and last upload date of the run's rows; None if it has no rows.
+      upload_dates: Upload dates (UTC) of the run's rows.
     """
     return {
         "run_id": provenance.run_id,
@@ -240,8 +227,9 @@ def run_row(
         "model": provenance.model_key,
         "options_hash": provenance.options_hash,
         **_how(provenance),
-        "first_upload_date": upload_dates.first if upload_dates else None,
-        "last_upload_date": upload_dates.last if upload_dates else None,
+        "first_upload_date": min(upload_dates, default=None),
+        "last_upload_date": max(upload_dates, default=None),
+        "upload_dates": sorted(upload_dates),
     }
 
 

@@ -348,6 +348,12 @@ RUNS = Table(
         Column(
             "last_upload_date", ColumnType.DATE, "Latest upload date (UTC) among the run's rows. NULL if the run has no rows."
         ),
+        Column(
+            "upload_dates",
+            ColumnType.DATE,
+            "Upload dates (UTC) of the run's rows, in order. Empty also for runs of versions that did not note them.",
+            Mode.REPEATED,
+        ),
     ),
 )
 

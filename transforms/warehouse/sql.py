@@ -253,28 +253,28 @@ def frames_and_seconds(source: str) -> str:
 def run_totals(dialect: Dialect) -> str:
     """Returns the query for the totals and upload dates of the run in parameter `run_id`."""
     return (
-        f"SELECT {', '.join(_TOTALS)}, first_upload_date, last_upload_date FROM {dialect.table(RUNS)} "
+        f"SELECT {', '.join(_TOTALS)}, first_upload_date, last_upload_date, upload_dates FROM {dialect.table(RUNS)} "
         f"WHERE run_id = {dialect.parameter('run_id')}"
     )
 
 
 def run_results(dialect: Dialect) -> str:
-    """Returns the query for a run's counts and failures; parameters `run_id`, `limit`, `first_date` and `last_date`."""
+    """Returns the query for a run's counts and failures; parameters `run_id`, `limit` and `dates`."""
     run_id = dialect.parameter("run_id")
     return f"""\
 SELECT video_uri, count, confidence, duration_sec, flags, CAST(NULL AS STRING) AS code, CAST(NULL AS STRING) AS message
-FROM {dialect.table(VIDEO_COUNTS)} AS counts WHERE run_id = {run_id} AND {_between_dates(dialect, "counts")}
+FROM {dialect.table(VIDEO_COUNTS)} AS counts WHERE run_id = {run_id} AND {_on_dates(dialect, "counts")}
 UNION ALL
 SELECT video_uri, NULL, NULL, NULL, {dialect.no_texts}, code, message
-FROM {dialect.table(FAILURES)} AS failures WHERE run_id = {run_id} AND {_between_dates(dialect, "failures")}
+FROM {dialect.table(FAILURES)} AS failures WHERE run_id = {run_id} AND {_on_dates(dialect, "failures")}
 ORDER BY video_uri LIMIT {dialect.parameter("limit")}"""
 
 
 def num_run_results(dialect: Dialect) -> str:
-    """Returns the query for a run's number of counts and failures; parameters `run_id`, `first_date` and `last_date`."""
+    """Returns the query for a run's number of counts and failures; parameters `run_id` and `dates`."""
     numbers = (
         f"(SELECT COUNT(*) FROM {dialect.table(table)} AS results "
-        f"WHERE run_id = {dialect.parameter('run_id')} AND {_between_dates(dialect, 'results')})"
+        f"WHERE run_id = {dialect.parameter('run_id')} AND {_on_dates(dialect, 'results')})"
         for table in (VIDEO_COUNTS, FAILURES)
     )
     return f"SELECT {' + '.join(numbers)}"
@@ -313,11 +313,6 @@ def run_times(dialect: Dialect) -> str:
 def _on_dates(dialect: Dialect, rows: str) -> str:
     """Returns the condition that rows are of the dates in parameter `dates`, which lets BigQuery skip other partitions."""
     return f"{rows}.upload_date {dialect.in_list('dates')}"
-
-
-def _between_dates(dialect: Dialect, rows: str) -> str:
-    """Returns the condition that rows lie between the parameters' dates, which lets BigQuery skip other partitions."""
-    return f"{rows}.upload_date BETWEEN {dialect.parameter('first_date')} AND {dialect.parameter('last_date')}"
 
 
 def _is_later(left: str, right: str) -> str:

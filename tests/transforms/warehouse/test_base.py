@@ -1,5 +1,6 @@
 """Tables keep the same promises in DuckDB and in BigQuery."""
 
+import dataclasses
 import datetime
 
 import pytest
@@ -8,6 +9,7 @@ from tests.support.samples import STARTED, make_failure, make_provenance, make_v
 from tests.support.warehouses import commit, contents, later_run, make_warehouse, num_rows, read, stage, stage_listing
 from transforms.failure_codes import FailureCode
 from transforms.records import Selection, SelectionTotals, Slice, VideoResult, slice_hash, slice_number
+from transforms.warehouse import rows
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.rows import RunTotals
 
@@ -45,6 +47,38 @@ def test_counts_curves_failures_and_the_run_are_in_the_tables(warehouse):
     points = read(warehouse, "frame, count", "frame_curve_points", "WHERE video_uri = 'gs://b/1' AND frame = 50")
     assert points == [(50, pytest.approx(1.3))]
     assert read(warehouse, "counted, failed", "daily_summary") == [(2, 1)]
+
+
+def on_day(days, outcome):
+    """Returns an outcome whose video was uploaded so many days later."""
+    video = dataclasses.replace(outcome.video, updated=outcome.video.updated + datetime.timedelta(days))
+    return dataclasses.replace(outcome, video=video)
+
+
+def test_results_are_read_on_the_upload_dates_of_the_run_and_not_between_them(warehouse, monkeypatch):
+    outcomes = [on_day(0, make_video_count("gs://b/1")), on_day(400, make_video_count("gs://b/2"))]
+    commit(warehouse, make_provenance(), *outcomes, on_day(900, make_failure("gs://b/3")))
+    asked, query = [], type(warehouse).query
+    monkeypatch.setattr(
+        type(warehouse), "query", lambda self, *words: (asked.append(words[1].get("dates")), query(self, *words))[1]
+    )
+    assert [result.uri for result in warehouse.run_results("run-1", limit=10)] == ["gs://b/1", "gs://b/2", "gs://b/3"]
+    assert warehouse.num_run_results("run-1") == 3
+    first = outcomes[0].video.updated.date()
+    days = [first + datetime.timedelta(day) for day in (0, 400, 900)]
+    assert [dates for dates in asked if dates] == [days, days]
+
+
+def test_results_of_a_run_that_did_not_note_its_upload_dates_are_found(warehouse, monkeypatch):
+    outcomes = [on_day(0, make_video_count("gs://b/1")), on_day(3, make_failure("gs://b/2"))]
+    with monkeypatch.context() as older:
+        for module in ("duckdb_warehouse", "bigquery_warehouse"):
+            older.setattr(
+                f"transforms.warehouse.{module}.run_row", lambda *values: rows.run_row(*values) | {"upload_dates": []}
+            )
+        commit(warehouse, make_provenance(), *outcomes)
+    assert [result.uri for result in warehouse.run_results("run-1", limit=10)] == ["gs://b/1", "gs://b/2"]
+    assert warehouse.num_run_results("run-1") == 2
 
 
 def test_a_run_without_a_video_leaves_its_row(warehouse):

@@ -75,9 +75,9 @@ class TestPrepare:
         client.delete_table(table_id)
         runs = next(table for table in TABLES if table.name == "runs")
         own = bigquery.SchemaField("note", "STRING", "NULLABLE", "Ours.")
-        fields = [to_field(column) for column in runs.columns if column.name != "last_upload_date"]
+        fields = [to_field(column) for column in runs.columns if column.name != "upload_dates"]
         client.create_table(bigquery.Table(table_id, [own, *fields]))
-        assert prepared.changes() == ["add column runs.last_upload_date"]
+        assert prepared.changes() == ["add column runs.upload_dates"]
         cloud.bigquery.clear()
         prepared.prepare()
         (patch, *views) = (request for request in cloud.bigquery.requests if request.method == "PATCH")
