@@ -19,7 +19,7 @@ from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from pipeline.graph import build_pipeline
+from pipeline.graph import build_pipeline, make_attempts
 from pipeline.interrupts import interrupts_stay_interrupts
 from pipeline.launch import set_up_slice
 from pipeline.local_workers import WorkerLostError, end_workers, lost_workers_are_errors
@@ -256,7 +256,7 @@ def _run_to_end(
     listing: Sequence[StagedFile],
 ) -> Outcome:
     """Runs one job to its end and reads what became of its videos."""
-    run_id, result, problem = provenance.run_id, None, ""
+    run_id, result, problem, worker_died = provenance.run_id, None, "", False
     with tempfile.TemporaryDirectory(prefix="repcount-") as folder:
         progress_path = os.path.join(folder, "progress") if is_local_run(options) else None
         try:
@@ -270,6 +270,10 @@ def _run_to_end(
         except Exception as error:  # a runner may raise anything; the log has the trace, people get a line
             logging.getLogger(__name__).debug("The run failed.", exc_info=True)
             problem = f"run {run_id} failed: {_reason(error)}"
+            worker_died = any(isinstance(cause, WorkerLostError) for cause in _causes(error))
+        finally:
+            if progress_path and not worker_died:  # what was in flight was interrupted, not deadly
+                make_attempts(config, provenance).forget()
         selected = read_totals(progress_path) if progress_path else None
     try:
         totals = config.warehouse.run_totals(run_id)
@@ -297,17 +301,23 @@ def _read_stage_secs(result: PipelineResult) -> dict[str, float]:
 
 def _reason(error: Exception) -> str:
     """Returns why a run failed, in one line. A runner may wrap the error of a step into a text of many lines."""
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
+    causes = _causes(error)
     known = (LostVideosError, TooManyFailuresError, WarehouseError, WorkerLostError)
     ours = [cause for cause in causes if isinstance(cause, known)]
     if ours:
         return str(ours[0])
     fault = _find_machine_fault(causes)
     return f"{fault}; no video counts as failed, and the next run takes them up again" if fault else describe_error(error)
+
+
+def _causes(error: Exception) -> list[BaseException]:
+    """Returns an error and what caused it, the last first."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return causes
 
 
 def _find_machine_fault(causes: list[BaseException]) -> str:

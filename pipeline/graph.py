@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from pipeline.run_config import RunConfig, SourceConfig
+from transforms.attempts import Attempts
 from transforms.counting import CountVideos
 from transforms.decoding.decode_videos import DecodeVideos
 from transforms.inference import RepNetModelHandler, ScoreChunks
@@ -26,6 +27,12 @@ def make_handler(config: RunConfig) -> RepNetModelHandler:
 def make_listing(source: SourceConfig, folder: str) -> ListVideos:
     """Returns the step that lists the videos of a run into files in a folder."""
     return ListVideos(source.patterns, folder, source.suffixes, source.listing_filter, source.billing_project)
+
+
+def make_attempts(config: RunConfig, provenance: Provenance) -> Attempts:
+    """Returns what notes which videos of a run are in flight."""
+    counted_with = f"{provenance.model_key}#{provenance.options_hash}"
+    return Attempts(config.warehouse.attempts_folder, provenance.run_id, counted_with)
 
 
 def build_pipeline(
@@ -61,8 +68,13 @@ def build_pipeline(
     totals = selected["totals"]
     if progress_path is not None:
         totals |= "Write totals" >> WriteTotals(progress_path)
-    # The runner here does one thing at a time; elsewhere, a worker has threads.
-    decoded = selected["videos"] | "Decode" >> DecodeVideos(config.decoding, prefetch=progress_path is not None)
+    attempts = make_attempts(config, provenance)
+    decoded = selected["videos"] | "Decode" >> DecodeVideos(
+        config.decoding,
+        prefetch=progress_path is not None,  # the runner here does one thing at a time; elsewhere, a worker has threads
+        attempts=attempts,
+        load_scorer=None if config.accelerator else handler.load_scorer,
+    )
     scored = decoded | "Score" >> ScoreChunks(handler, config.accelerator)
     if progress_path is not None:
         scored |= "Mark progress" >> MarkProgress(progress_path)
@@ -71,4 +83,4 @@ def build_pipeline(
     committed = {"staged": staged, "totals": totals}
     # Here, who waits sees the failures; elsewhere, the job itself must end as failed.
     failure_limit = config.failure_limit if progress_path is None else None
-    return committed | "Commit rows" >> CommitRows(config.warehouse, provenance, failure_limit)
+    return committed | "Commit rows" >> CommitRows(config.warehouse, provenance, failure_limit, attempts)

@@ -15,9 +15,6 @@ from transforms.packing import PackChunks, UnpackChunks
 from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, FrameChunk
 from transforms.scoring import ChunkScorer, score_or_fail
 
-_BATCH_CHUNKS = 1
-"""Chunks in a batch of RunInference. One chunk has hundreds of frames and fills the device."""
-
 
 class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failure, ChunkScorer]):
     """Loads a RepNet and scores chunks for RunInference.
@@ -38,19 +35,23 @@ class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failur
             references, as instances of ordinary classes do and tuples, lists and dicts do not.
           clock: Returns the time in seconds.
         """
-        super().__init__(min_batch_size=_BATCH_CHUNKS, max_batch_size=_BATCH_CHUNKS)
-        self._load_scorer = load_scorer
+        super().__init__()
+        self.load_scorer = load_scorer
         self._clock = clock
 
     def load_model(self) -> ChunkScorer:
         """Returns the loaded model."""
-        return self._load_scorer()
+        return self.load_scorer()
 
     def run_inference(
         self, batch: Sequence[FrameChunk | Failure], model: ChunkScorer, inference_args: dict[str, Any] | None = None
     ) -> Iterable[ChunkScores | Failure]:
         """Returns the scores of each chunk and the failures unchanged, in the order of the batch."""
         return [item if isinstance(item, Failure) else self._score(item, model) for item in batch]
+
+    def should_skip_batching(self) -> bool:
+        """Returns True: one chunk fills the device, and RunInference would hold it until the next one comes."""
+        return True
 
     def get_num_bytes(self, batch: Sequence[FrameChunk | Failure]) -> int:
         """Returns the size of a batch's frames in bytes. The inherited method would pickle them to measure it."""
@@ -93,7 +94,7 @@ class ScoreChunks(beam.PTransform):
     def expand(self, decoded: beam.PCollection) -> beam.PCollection:
         """Scores in one step, which runners fuse with decoding unless there is an accelerator."""
         if not self.accelerator:
-            return decoded | "Score" >> RunInference(self.handler)
+            return _score(decoded, self.handler)
         # Without a shuffle, a runner may fuse the steps and run both on one machine, whatever their resource hints.
         packed = decoded | "Pack" >> PackChunks() | "Send" >> beam.Reshuffle()
         return packed | "On accelerators" >> _ScorePacked(self.handler).with_resource_hints(accelerator=self.accelerator)
@@ -107,4 +108,17 @@ class _ScorePacked(beam.PTransform):
         self._handler = handler
 
     def expand(self, packed: beam.PCollection) -> beam.PCollection:
-        return packed | "Unpack" >> UnpackChunks() | "Score" >> RunInference(self._handler)
+        return _score(packed | "Unpack" >> UnpackChunks(), self._handler)
+
+
+def _score(chunks: beam.PCollection, handler: RepNetModelHandler) -> beam.PCollection:
+    """Scores each chunk as soon as it comes, so that its video is done with its last chunk."""
+    return (
+        chunks
+        | "Each alone" >> beam.Map(_in_list).with_output_types(list[FrameChunk | Failure])
+        | "Score" >> RunInference(handler)
+    )
+
+
+def _in_list(item: FrameChunk | Failure) -> list[FrameChunk | Failure]:
+    return [item]

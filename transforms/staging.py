@@ -14,6 +14,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
+from transforms.attempts import Attempts
 from transforms.failure_codes import FailureCode, Stage
 from transforms.failure_limit import FailureLimit
 from transforms.records import METRICS_NAMESPACE, Failure, SelectionTotals, VideoCount
@@ -56,7 +57,7 @@ def _now() -> datetime.datetime:
 
 @dataclasses.dataclass(eq=False)
 class CommitRows(beam.PTransform):
-    """Commits a run's files once all of them are written, then deletes them.
+    """Commits a run's files once all of them are written, then deletes them and the run's notes on attempts.
 
     Committing is a step of the pipeline, so rows are committed even if nobody waits for the job. Takes `{"staged": PCollection
     of StagedFile, "totals": PCollection of one SelectionTotals}` and returns a PCollection of one `RunTotals`. A run without
@@ -67,12 +68,14 @@ class CommitRows(beam.PTransform):
       warehouse: Tables to commit to.
       provenance: The run, as in `StageRows`.
       failure_limit: How many videos may fail; None if the caller checks that.
+      attempts: The run's notes. Default: there are none.
       clock: Returns the time at which the run ends, with its time zone. Default: the clock of the machine that commits.
     """
 
     warehouse: Warehouse
     provenance: Provenance
     failure_limit: FailureLimit | None = None
+    attempts: Attempts = dataclasses.field(default_factory=Attempts)
     clock: Callable[[], datetime.datetime] = _now
 
     def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
@@ -89,7 +92,7 @@ class CommitRows(beam.PTransform):
             )
             # A retried commit needs the files, so they are deleted only after its result is stored.
             | "Keep totals" >> beam.Reshuffle()
-            | "Remove files" >> beam.Map(_remove_files, self.warehouse, self.provenance)
+            | "Remove files" >> beam.Map(_remove_files, self.warehouse, self.provenance, self.attempts)
         )
         # Files of a run whose check fails are deleted, too, however often the check is retried.
         kept = totals | "Keep removal" >> beam.Reshuffle()
@@ -172,6 +175,7 @@ def check_balance(totals: RunTotals, run_id: str) -> None:
         )
 
 
-def _remove_files(totals: RunTotals, warehouse: Warehouse, provenance: Provenance) -> RunTotals:
+def _remove_files(totals: RunTotals, warehouse: Warehouse, provenance: Provenance, attempts: Attempts) -> RunTotals:
     warehouse.remove_staging(provenance.run_id)
+    attempts.forget()
     return totals

@@ -12,7 +12,9 @@ import urllib.parse
 
 
 class CloudStorage:
-    """Serves lists, reads and small uploads of the objects in `contents`, {"bucket/name": bytes}, with their `metadata`.
+    """Serves lists, reads, small uploads and deletions of objects.
+
+    These are the objects in `contents`, {"bucket/name": bytes}, with their `metadata`.
 
     Attributes:
       encoded: "bucket/name" of the objects whose contents are gzip, stored with `Content-Encoding: gzip`; they are unpacked
@@ -112,6 +114,11 @@ class CloudStorage:
                 cloud.contents[path] = content.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
                 cloud.metadata[path] = resource.get("metadata")
                 self.answer(cloud.describe(path))
+
+            def do_DELETE(self):
+                bucket, _, name = urllib.parse.urlsplit(self.path).path.split("/b/", 1)[1].partition("/o/")
+                found = cloud.contents.pop(f"{bucket}/{urllib.parse.unquote(name)}", None)
+                self.answer(b"", status=404 if found is None else 204)
 
             def answer_media(self, path):
                 content = cloud.contents[path]

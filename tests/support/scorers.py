@@ -1,9 +1,13 @@
 """Fake models for tests of everything around the model."""
 
+import os
+import signal
+
 import numpy as np
 
 from model.logits import StrideLogits, window_frames
 from tests.support.samples import make_video
+from tests.support.videos import draw_video
 from transforms.records import FrameChunk
 
 PERIOD_FRAMES = 20
@@ -25,6 +29,20 @@ class FakeScorer:
             periodicity = np.full(num_positions, 9.0 / stride if frames.mean() > 5 else -9.0, np.float32)
             logits[stride] = StrideLogits(period, periodicity)
         return logits
+
+
+class DeadlyScorer(FakeScorer):
+    """Scores as `FakeScorer` does, but the frames of `draw_deadly` kill its process."""
+
+    def score(self, frames, *, is_last=True):
+        if abs(frames.mean() - 128) < 5 and frames.std() < 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().score(frames, is_last=is_last)
+
+
+def draw_deadly(path):
+    """Draws a grey video, which `DeadlyScorer` does not survive; returns its path."""
+    return draw_video(path, 70, draw=lambda index: np.full((48, 64, 3), 128, np.uint8))
 
 
 POISON = 13

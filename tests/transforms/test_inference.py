@@ -22,6 +22,10 @@ VIDEO = make_video("a.mp4")
 FACTS = VideoFacts(64, 48, "h264", 0, 30.0, 7, 0.2, False, False)
 
 
+NOTED = []
+"""What pipelines in this process have done, in order."""
+
+
 class StepClock:
     """Advances by 100 ms at each call."""
 
@@ -81,8 +85,25 @@ def test_the_size_of_a_batch_is_the_size_of_its_frames():
     assert handler.get_num_bytes([sum_chunk(1), failure, sum_chunk(2, num_frames=5)]) == 8 * 2 * 2 * 3
 
 
-def test_a_batch_is_one_chunk():
-    assert RepNetModelHandler(SumScorer).batch_elements_kwargs() == {"min_batch_size": 1, "max_batch_size": 1}
+class NotingScorer(SumScorer):
+    def score(self, frames, *, is_last=True):
+        NOTED.append(f"scored {frames.sum()}")
+        return super().score(frames, is_last=is_last)
+
+
+def make_chunks(_):
+    for total in (1, 2):
+        NOTED.append(f"made {total}")
+        yield sum_chunk(total)
+    NOTED.append("all made")
+
+
+def test_a_chunk_is_scored_before_the_next_one_is_made():
+    NOTED.clear()
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    _ = pipeline | beam.Create([0]) | beam.FlatMap(make_chunks) | ScoreChunks(RepNetModelHandler(NotingScorer))
+    pipeline.run()
+    assert NOTED == ["made 1", "scored 1", "made 2", "scored 2", "all made"]
 
 
 def test_inference_args_are_refused():

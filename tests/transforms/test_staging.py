@@ -44,7 +44,7 @@ def run(warehouse, outcomes, *, provenance=None, skipped=0, expected, listed=Non
             | "Stage" >> StageRows(warehouse.staging_folder(provenance.run_id), provenance)
         )
         inputs = {"staged": files, "totals": pipeline | "Selected" >> beam.Create([selected])}
-        totals = inputs | "Commit rows" >> CommitRows(warehouse, provenance, failure_limit, lambda: ENDED)
+        totals = inputs | "Commit rows" >> CommitRows(warehouse, provenance, failure_limit, clock=lambda: ENDED)
         assert_that(totals, equal_to([expected]))
 
 

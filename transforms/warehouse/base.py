@@ -129,6 +129,11 @@ class Warehouse(abc.ABC):
     def staging_folder(self, run_id: str) -> str:
         """Returns the folder for a run's staged files, which holds nothing else."""
 
+    @property
+    @abc.abstractmethod
+    def attempts_folder(self) -> str:
+        """Folder in which all runs note which videos are in flight: see `transforms.attempts`."""
+
     @abc.abstractmethod
     def select(
         self, provenance: Provenance, files: Collection[StagedFile], selection: Selection

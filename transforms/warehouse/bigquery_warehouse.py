@@ -158,6 +158,11 @@ class BigQueryWarehouse(Warehouse):
         """Returns a folder below `temp_location`."""
         return f"{self._staging_root}/{run_id}"
 
+    @property
+    def attempts_folder(self) -> str:
+        """Folder below `temp_location`, apart from staged files, which are deleted sooner."""
+        return f"{self.temp_location}/repcount-attempts/{self.name}"
+
     def select(
         self, provenance: Provenance, files: Collection[StagedFile], selection: Selection
     ) -> tuple[SelectionTotals, Iterator[VideoRef]]:

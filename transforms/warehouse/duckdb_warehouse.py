@@ -155,6 +155,11 @@ class DuckDBWarehouse(Warehouse):
         """Returns the folder beside the file, PATH.staging-RUN."""
         return f"{self.path}{_STAGING_INFIX}{run_id}"
 
+    @property
+    def attempts_folder(self) -> str:
+        """Folder beside the file, PATH.attempts."""
+        return f"{self.path}.attempts"
+
     def select(
         self, provenance: Provenance, files: Collection[StagedFile], selection: Selection
     ) -> tuple[SelectionTotals, Iterator[VideoRef]]:

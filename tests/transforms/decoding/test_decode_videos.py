@@ -1,6 +1,9 @@
 """Videos become chunks in order, and a video that fails becomes one failure and harms no other."""
 
 import functools
+import multiprocessing
+import signal
+import time
 from pathlib import Path
 
 import apache_beam as beam
@@ -10,14 +13,17 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, is_empty
 
 from tests.support.decoding import look_up
+from tests.support.samples import UPDATED
+from tests.support.scorers import DeadlyScorer, draw_deadly
 from tests.support.videos import draw_video, numbered
+from transforms.attempts import Attempts
 from transforms.decoding import decode_videos
 from transforms.decoding.decode_videos import DecodeVideos
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
 from transforms.failure_codes import FailureCode, Stage
 from transforms.machine_faults import MachineFaultError
-from transforms.records import Failure
+from transforms.records import Failure, VideoRef
 
 SEEN = []
 """Items that a pipeline in this process has output, in order."""
@@ -89,7 +95,7 @@ def test_good_videos_become_chunks_and_bad_ones_failures(clip, tmp_path):
 
 def test_the_time_of_the_next_steps_does_not_count_as_decoding(clip):
     clock = StepClock()
-    decode_fn = decode_videos._DecodeFn(DecodingOptions(chunk_frames=40), DecoderProcess, clock)
+    decode_fn = decode_videos._DecodeFn(DecodingOptions(chunk_frames=40), DecoderProcess, clock, Attempts(), None)
     decode_fn.setup()
     measured_msec = []
     decode_fn._decode_msec = type("Distribution", (), {"update": staticmethod(measured_msec.append)})
@@ -141,3 +147,71 @@ def test_a_machine_on_which_no_decoder_starts_fails_the_run_and_no_video(clip, p
     with pytest.raises(MachineFaultError, match="the decoder does not start on this machine"):
         run_decoding([clip], remember_all, prefetch=prefetch, make_decoder=make_decoder)
     assert SEEN == []
+
+
+def work_on_bundle(paths, folder, output):
+    """Does what a worker of the run `job` does with one bundle."""
+    attempts = Attempts(str(folder), "job", "lite")
+    decode_fn = decode_videos._DecodeFn(DecodingOptions(), DecoderProcess, time.monotonic, attempts, DeadlyScorer)
+    decode_fn.setup()
+    decode_fn.start_bundle()
+    videos = [look_up(path) for path in paths]
+    with open(output, "w") as lines:
+        for first in range(0, len(videos), 3):
+            for item in decode_fn.process(videos[first : first + 3]):
+                if not isinstance(item, Failure):
+                    DeadlyScorer().score(item.frames)
+                lines.write(f"{outline(item)}\n")
+    decode_fn.teardown()
+
+
+@pytest.mark.slow
+def test_a_bundle_that_kills_its_worker_fails_only_the_video_to_blame_when_beam_tries_it_the_third_time(tmp_path):
+    paths = [draw_video(tmp_path / f"{number}.mp4", 70 + number) for number in range(5)]
+    paths.insert(1, draw_deadly(tmp_path / "deadly.mp4"))
+    bundle = paths, tmp_path / "attempts", tmp_path / "output"
+    codes = []
+    for _ in range(3):
+        worker = multiprocessing.get_context("spawn").Process(target=work_on_bundle, args=bundle)
+        worker.start()
+        worker.join()
+        codes.append(worker.exitcode)
+    assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0]
+    expected = [(f"{number}.mp4", 0, 70 + number, True) for number in range(5)]
+    expected.append(("deadly.mp4", Stage.DECODE, FailureCode.WORKER_DIED))
+    assert sorted((tmp_path / "output").read_text().splitlines()) == sorted(map(str, expected))
+
+
+def left_note(folder, path, attempt):
+    Attempts(str(folder), "job", "lite")._write(attempt, [Attempts(counted_with="lite")._hash(look_up(path))])
+
+
+def test_a_video_whose_workers_were_killed_by_something_else_is_tried_and_decoded(clip, tmp_path):
+    left_note(tmp_path / "attempts", clip, 2)
+    attempts = Attempts(str(tmp_path / "attempts"), "job", "lite")
+    run_decoding([clip], remember_all, attempts=attempts, load_scorer=DeadlyScorer)
+    assert SEEN == [("clip.mp4", 0, 80, True)]
+
+
+def test_the_third_death_is_the_last(clip, tmp_path):
+    left_note(tmp_path / "attempts", clip, 3)
+    attempts = Attempts(str(tmp_path / "attempts"), "job", "lite")
+    run_decoding([clip], remember_all, attempts=attempts, load_scorer=DeadlyScorer)
+    assert [("clip.mp4", Stage.DECODE, FailureCode.WORKER_DIED)] == SEEN
+
+
+def remember_sizes(batch):
+    SEEN.append([video.size_bytes >> 20 for video in batch])
+
+
+@pytest.mark.parametrize(
+    ("prefetch", "expected"),
+    [(False, [[1, 2, 3, 4], [5, 30], [30], [900], [1, 1]]), (True, [[1, 2, 3, 4], [5, 30, 30, 900], [1, 1]])],
+)
+def test_small_videos_share_a_note_and_large_ones_leave_the_next_to_other_threads(prefetch, expected):
+    megabytes = (1, 2, 3, 4, 5, 30, 30, 900, 1, 1)
+    videos = [VideoRef(f"gs://gym/{number}.mp4", 1, size << 20, UPDATED) for number, size in enumerate(megabytes)]
+    SEEN.clear()
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        _ = pipeline | beam.Create(videos, reshuffle=False) | decode_videos.batch_videos(prefetch) | beam.Map(remember_sizes)
+    assert expected == SEEN

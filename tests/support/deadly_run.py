@@ -1,0 +1,16 @@
+"""`repcount run` with a fake model that some videos kill, as a program: `python -m tests.support.deadly_run`."""
+
+import sys
+
+from pipeline.main import main
+from tests.support.fake_run import load_fake_model
+from tests.support.scorers import DeadlyScorer
+from transforms.inference import RepNetModelHandler
+
+
+def make_deadly_handler(config):
+    return RepNetModelHandler(DeadlyScorer)
+
+
+if __name__ == "__main__":
+    sys.exit(main(load_model=load_fake_model, make_handler=make_deadly_handler))
