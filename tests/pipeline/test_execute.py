@@ -1,12 +1,16 @@
 """A run in slices keeps what is done and accounts for every video, and why a run failed is one line."""
 
+import contextlib
 import dataclasses
+import os
 import time
 
 import pytest
 
 from pipeline import execute
 from pipeline.execute import Outcome
+from pipeline.graph import make_attempts
+from pipeline.local_workers import WorkerLostError
 from pipeline.run_config import make_pipeline_options
 from tests.support.runs import make_config, rows
 from tests.support.scorers import FakeScorer
@@ -201,6 +205,27 @@ def test_a_listing_that_fails_is_the_outcome_of_the_run(folder, monkeypatch):
     assert outcome.totals is None
     assert "failed: " in outcome.problem
     assert "the network is down" in outcome.problem
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (MachineFaultError("no space"), False),
+        (KeyboardInterrupt(), False),
+        (WorkerLostError("a worker process died"), True),
+        (RuntimeError("in Beam"), True),
+    ],
+)
+def test_only_a_worker_that_died_leaves_a_note_of_what_it_had_in_flight(folder, monkeypatch, error, kept):
+    def build(pipeline, config, provenance, *rest):
+        make_attempts(config, provenance)._write(1, ["0" * 16])
+        raise error from (WorkerLostError("a worker process died") if str(error) == "in Beam" else None)
+
+    monkeypatch.setattr(execute, "build_pipeline", build)
+    config = make_config(folder)
+    with pytest.raises(KeyboardInterrupt) if isinstance(error, KeyboardInterrupt) else contextlib.nullcontext():
+        run(config)
+    assert os.path.exists(config.warehouse.attempts_folder) is kept
 
 
 def raised_by_a_step():
