@@ -20,6 +20,9 @@ from transforms.scoring import ChunkScorer, score_or_fail
 
 _LOGGER = logging.getLogger(__name__)
 
+_FROM_OUTSIDE = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+"""Signals by which people and services end programs, so no video is to blame."""
+
 
 def find_death(
     video: VideoRef,
@@ -47,7 +50,7 @@ def find_death(
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         check=False,
     ).returncode
-    return signal.Signals(-code).name if code < 0 else ""
+    return signal.Signals(-code).name if code < 0 and -code not in _FROM_OUTSIDE else ""
 
 
 def main() -> None:

@@ -1,5 +1,8 @@
 """A process for one video shows whether the video kills it."""
 
+import os
+import signal
+
 import pytest
 
 from tests.support.decoding import look_up
@@ -33,6 +36,14 @@ def test_a_process_that_ends_by_itself_says_nothing_against_a_video(clip, tmp_pa
     assert trial.find_death(clip, OPTIONS, DecoderProcess, DeadlyScorer) == ""
     assert trial.find_death(look_up(tmp_path / "text.mp4"), OPTIONS, DecoderProcess, DeadlyScorer) == ""
     assert trial.find_death(clip, OPTIONS, DecoderProcess, refuse_to_load) == ""
+
+
+def be_interrupted():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_who_ends_the_process_from_outside_says_nothing_against_a_video(clip):
+    assert trial.find_death(clip, OPTIONS, DecoderProcess, be_interrupted) == ""
 
 
 def test_modules_in_the_current_folder_are_not_imported(clip, tmp_path, monkeypatch):
