@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import inspect
 import os
+import re
 import typing
 from pathlib import Path
 
@@ -24,6 +26,13 @@ _NETWORK_FIELDS = ("similarity", "similarity_rows", "layout_channels", "similari
 """Fields of the network that the command line can change, for ablation."""
 
 
+def _describe_settings() -> dict[str, str]:
+    """Returns what the documentation of `TrainingSettings` says about each field."""
+    attributes = inspect.cleandoc(TrainingSettings.__doc__ or "").partition("Attributes:\n")[2]
+    entries = re.findall(r"^  (\w+): (.*(?:\n    .*)*)", attributes, flags=re.MULTILINE)
+    return {name: " ".join(text.split()).replace("%", "%%") for name, text in entries}
+
+
 def main() -> None:
     """Parses the command line and runs the command."""
     parser = argparse.ArgumentParser(
@@ -33,12 +42,14 @@ def main() -> None:
     train_parser = commands.add_parser("train", help="train weights, or resume an interrupted run")
     train_parser.add_argument("folder", type=Path, help="folder of the run; an interrupted run in it is resumed")
     train_parser.add_argument("--workers", type=int, help="processes that draw clips. Default: as many as there are cores")
+    described = _describe_settings()
     for field in dataclasses.fields(TrainingSettings):
         kind: dict[str, typing.Any] = {"type": type(field.default)}
         if isinstance(field.default, bool):
             kind = {"action": argparse.BooleanOptionalAction if field.default else "store_true"}
         default = "none" if field.default == "" else field.default
-        train_parser.add_argument(f"--{field.name}", **kind, default=field.default, help=f"Default: {default}")
+        text = f"{described[field.name]} Default: {default}"
+        train_parser.add_argument(f"--{field.name}", **kind, default=field.default, help=text)
     network = train_parser.add_argument_group("network", "change parts of lite's network, for ablation; see RepNetConfig")
     kinds = typing.get_type_hints(RepNetConfig)
     for name in _NETWORK_FIELDS:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import sys
 
 import pytest
@@ -78,6 +79,18 @@ def test_jax_trains_where_tensorflow_is_not_installed(installed, backend, tmp_pa
     monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path)])
     command.main()
     assert os.environ.get("KERAS_BACKEND") == backend
+
+
+def test_the_help_says_what_each_setting_does(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["training", "train", "--help"])
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert stopped.value.code == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for field in dataclasses.fields(TrainingSettings):
+        assert re.search(rf" --{field.name},? .{{20,}}?\. Default: ", told), field.name
+    assert "It then falls to 0.5 % of the peak along a cosine. Default: 0.0015" in told
 
 
 def test_every_default_is_that_of_the_settings(tmp_path, monkeypatch):
