@@ -245,6 +245,29 @@ class Proxy:
         return Handler
 
 
+class StorageProxy(Proxy):
+    """Corrects where the Cloud Storage emulator differs from the service: a complete upload stays known.
+
+    A client that did not get the answer to the last part of a resumable upload sends that part again.
+    """
+
+    def __init__(self, upstream):
+        super().__init__(upstream)
+        self._complete_uploads = {}
+
+    def answer(self, request, headers):
+        response = super().answer(request, headers)
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(request.path).query)
+        if request.method == "PUT" and "upload_id" in query:
+            (upload,) = query["upload_id"]
+            with self._lock:
+                if response.status == 200:
+                    self._complete_uploads[upload] = response
+                elif response.status == 404:
+                    return self._complete_uploads.get(upload, response)
+        return response
+
+
 @dataclasses.dataclass
 class SideBySide:
     """MERGEs to run side by side.

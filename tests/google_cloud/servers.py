@@ -23,7 +23,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.google_cloud.proxy import Proxy
+from tests.google_cloud.proxy import StorageProxy
 from tests.google_cloud.strict_bigquery import StrictBigQueryProxy
 
 PROJECT = "repcount-test"
@@ -65,7 +65,7 @@ class Servers:
             storage = exits.enter_context(self._storage_server(objects))
             bigquery = exits.enter_context(self._bigquery_server(objects))
             tokens = exits.enter_context(_token_server())
-            self.storage = Proxy(storage)
+            self.storage = StorageProxy(storage)
             self.bigquery = StrictBigQueryProxy(bigquery, objects / ".cloudstorage")
             for proxy in (self.storage, self.bigquery):
                 exits.callback(proxy.close)

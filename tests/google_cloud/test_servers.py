@@ -6,7 +6,7 @@ import threading
 import pytest
 import requests
 from google.api_core.exceptions import Conflict, Forbidden
-from google.cloud import bigquery
+from google.cloud import bigquery, storage
 
 NOTES = [bigquery.SchemaField("name", "STRING", "REQUIRED"), bigquery.SchemaField("day", "DATE")]
 
@@ -19,6 +19,15 @@ def test_objects_are_kept_by_name(cloud):
     assert cloud.upload("day/a.mp4", b"12345") == f"gs://{cloud.bucket}/day/a.mp4"
     assert cloud.objects("day/") == ["day/a.mp4"]
     assert cloud.objects("night/") == []
+
+
+def test_an_upload_in_parts_survives_the_loss_of_its_last_answer(cloud):
+    blob = storage.Client(project=cloud.project).bucket(cloud.bucket).blob("day/a.mp4")
+    cloud.storage.spoil(lambda request: request.method == "PUT" and "upload_id" in request.path)
+    with blob.open("wb", ignore_flush=True) as file:
+        file.write(b"12345")
+    assert [request.method for request in cloud.storage.requests].count("PUT") == 2
+    assert blob.download_as_bytes() == b"12345"
 
 
 def test_inserted_rows_are_returned_by_a_query(cloud):
