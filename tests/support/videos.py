@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import av
@@ -64,6 +66,20 @@ def draw_video(
     return path
 
 
+@contextlib.contextmanager
+def _same_scheduling() -> Iterator[None]:
+    """Restores this thread's scheduling: libsvtav1 gives root's the highest real-time priority, and others starve."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
+
+
+@_same_scheduling()
 def encode_streams(
     path: Path,
     numbers: Sequence[Iterable[int]],

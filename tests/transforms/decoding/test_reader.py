@@ -524,6 +524,13 @@ def test_codecs_of_phones_and_browsers_are_read(tmp_path, suffix, codec, name, p
     assert (facts.codec, facts.decoded_frames, facts.truncated) == (name, 60, False)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="needs a system that tells how it schedules, as Linux does")
+def test_encoders_do_not_change_how_the_tests_are_scheduled(tmp_path):
+    before = os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
+    encode_streams(tmp_path / "a.webm", [range(3)], "libsvtav1", "yuv420p10le")
+    assert (os.sched_getscheduler(0), os.sched_getparam(0).sched_priority) == before
+
+
 def test_a_title_in_an_unknown_encoding_is_ignored(tmp_path):
     path = encode_streams(tmp_path / "a.mkv", [range(20)], title="A" * 8)
     content = path.read_bytes()
