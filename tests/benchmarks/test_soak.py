@@ -8,7 +8,7 @@ from tests.support.benchmarks import run_benchmark
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not servers.is_installed(), reason="the Google Cloud test servers are not installed; `make test` does that")
 def test_runs_that_overlap_are_killed_and_meet_faults_lose_no_row_and_double_none(capsys):
     result = run_benchmark(soak, capsys, "--minutes", "1.5")
