@@ -7,7 +7,6 @@ import numpy as np
 
 from model.logits import StrideLogits, window_frames
 from tests.support.samples import make_video
-from tests.support.videos import draw_video
 from transforms.records import FrameChunk
 
 PERIOD_FRAMES = 20
@@ -42,6 +41,8 @@ class DeadlyScorer(FakeScorer):
 
 def draw_deadly(path):
     """Draws a grey video, which `DeadlyScorer` does not survive; returns its path."""
+    from tests.support.videos import draw_video  # not above: fake runs, which import this, must load no decoder
+
     return draw_video(path, 70, draw=lambda index: np.full((48, 64, 3), 128, np.uint8))
 
 
