@@ -19,9 +19,9 @@ _FACTS = VideoFacts(1920, 1080, "h264", 0, 30.0, _FRAMES, _FRAMES / 30, truncate
 class InstantScorer:
     """Scores any frames as repeating every 20 frames."""
 
-    def score(self, frames: np.ndarray, *, is_last: bool = True) -> Mapping[int, StrideLogits]:
+    def score(self, frames: np.ndarray, *, is_last: bool = True, repeats: int = 1) -> Mapping[int, StrideLogits]:
         """Returns the same logits for all frames; see `ChunkScorer`."""
-        return _logits(len(frames))
+        return _logits(len(frames) * repeats)
 
 
 @functools.cache

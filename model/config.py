@@ -15,6 +15,9 @@ FRAME_SIZE = 112
 TAP_REACH = 3
 """Positions between the three taps of the temporal convolution: its dilation in time."""
 
+SMALL_ENCODER_STEPS = ((8, 4), (3, 2), (3, 2))
+"""Kernel size and stride in pixels with which each stage of the small encoder begins: 112 → 28 → 14 → 7 pixels a side."""
+
 _FEATURE_POSITIONS = 7 * 7
 
 _RESNET_FEATURES = 1024
@@ -28,7 +31,7 @@ class RepNetConfig:
 
     Attributes:
       encoder: Network that turns a frame into 7×7 features. "resnet50v2": Keras' ResNet50V2 cut at `conv4_block3_out` (the
-        published models). "small": a residual network of three stages on frames halved to 56×56.
+        published models). "small": a residual network of three stages.
       encoder_channels: Channels of the small encoder's three stages; empty for "resnet50v2".
       embedding_channels: Channels of the temporal convolution, and so of a frame's embedding.
       similarity: How the squared distance d of two frames becomes a similarity. "fixed": softmax of −d / `temperature` over a
@@ -96,7 +99,9 @@ class RepNetConfig:
             features, multiply_adds = _RESNET_FEATURES, _RESNET_MULTIPLY_ADDS
         else:
             features, multiply_adds = 3, 0
-            for side, kernel_size, width in zip((28, 14, 7), (5, 3, 3), self.encoder_channels, strict=True):
+            side = FRAME_SIZE
+            for (kernel_size, stride), width in zip(SMALL_ENCODER_STEPS, self.encoder_channels, strict=True):
+                side //= stride
                 multiply_adds += side * side * (kernel_size**2 * features + 2 * 3 * 3 * width) * width
                 features = width
         taps = _FEATURE_POSITIONS * 3 * 3 * features * 3 * self.embedding_channels
@@ -119,7 +124,7 @@ REPNET_2025 = dataclasses.replace(REPNET_2020, position_channels=512, num_period
 
 LITE = RepNetConfig(
     encoder="small",
-    encoder_channels=(32, 48, 96),
+    encoder_channels=(48, 64, 128),
     embedding_channels=128,
     head_channels=192,
     num_heads=4,

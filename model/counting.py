@@ -27,7 +27,7 @@ from model.frame_counts import (
     find_segments,
     is_at_period_limit,
 )
-from model.logits import StrideLogits
+from model.logits import StrideLogits, middle_shown
 
 MIN_PERIOD = 3
 """Shortest period that counts, in positions; the network answers shorter ones for still scenes."""
@@ -51,7 +51,7 @@ class Counted:
       confidence: How sure the network is of the video, 0..1; `video_threshold` applies to it. The mean of `periodicity` over
         all frames; with VOTE, over the periodic frames, and 0 if there are none. With `constant_speed` and one of the other
         rules, the mean probability of the one period, and 0 if no frame is periodic.
-      stride: Stride in frames with the best score. It counted the video, unless all strides voted.
+      stride: Stride in shown frames with the best score. It counted the video, unless all strides voted.
       period_frames: Mean frames per repetition over the frames that count; inf if the count is 0.
       notebook_period_frames: The notebook's `pred_period` in frames: n divided by the count, and so above `period_frames` if
         only a part of the video is periodic. With `constant_speed`, the one period. Ignores `video_threshold`; inf if nothing
@@ -87,7 +87,7 @@ class Counted:
 
 
 def count_repetitions(
-    logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, options: CountingOptions
+    logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, options: CountingOptions, repeats: int = 1
 ) -> Counted:
     """Returns the count of a video, with its curve, segments and times of repetitions.
 
@@ -96,6 +96,7 @@ def count_repetitions(
       num_frames: Number of sampled frames in the video.
       period_offset: Period in frames of class 0, see `RepNetConfig`.
       options: How to count.
+      repeats: Times that windows showed each frame, see `model.logits.slow_repeats`. The result is in frames of the video.
 
     Raises:
       ValueError: There is no frame or no stride; or the logits of a stride are not finite, do not cover exactly the windows of
@@ -108,25 +109,25 @@ def count_repetitions(
     positions: dict[int, _Positions] = {}
     stride_scores: dict[int, float] = {}
     for stride, of_stride in logits.items():
-        _check_logits(of_stride, stride, num_frames)
+        _check_logits(of_stride, stride, num_frames * repeats)
         periods, scores = position_scores(of_stride.period, of_stride.periodicity, period_offset)
         positions[stride] = _Positions(stride, of_stride.period, periods, scores)
         if options.stride_rule is StrideRule.NOTEBOOK:
             frozen_scores = _frozen_scores(of_stride, period_offset)
             stride_scores[stride] = notebook_score(scores, frozen_scores, options.batch_windows)
         else:
-            stride_scores[stride] = real_frames_score(scores, stride, num_frames)
+            stride_scores[stride] = real_frames_score(scores, stride, num_frames * repeats)
 
     best, *others = sorted(stride_scores, key=lambda stride: -stride_scores[stride])
     last_class = logits[best].period.shape[1] - 1 + period_offset
     if options.stride_rule is StrideRule.VOTE:
-        chosen, ambiguous = voting.count_by_vote(logits, num_frames, period_offset, options)
-        longest_period = max(logits) * (last_class - 0.5)
+        chosen, ambiguous = voting.count_by_vote(logits, num_frames, period_offset, options, repeats)
+        longest_period = max(logits) * (last_class - 0.5) / repeats
     else:
-        chosen, ambiguous = _count_at_stride(positions[best], num_frames, period_offset, options), False
-        longest_period = best * (last_class - 0.5)  # whatever rounds to the last class
+        chosen, ambiguous = _count_at_stride(positions[best], num_frames, period_offset, options, repeats), False
+        longest_period = best * (last_class - 0.5) / repeats  # whatever rounds to the last class
         if others and stride_scores[others[0]] >= AMBIGUOUS_SCORE_SHARE * stride_scores[best]:
-            second = _count_at_stride(positions[others[0]], num_frames, period_offset, options)
+            second = _count_at_stride(positions[others[0]], num_frames, period_offset, options, repeats)
             difference = float(second.per_frame_count.sum() - chosen.per_frame_count.sum())
             ambiguous = abs(difference) > AMBIGUOUS_COUNT_DIFFERENCE
     count = float(chosen.per_frame_count.sum())
@@ -228,15 +229,18 @@ class _Positions:
     scores: np.ndarray
 
 
-def _count_at_stride(positions: _Positions, num_frames: int, period_offset: int, options: CountingOptions) -> FrameCounts:
+def _count_at_stride(
+    positions: _Positions, num_frames: int, period_offset: int, options: CountingOptions, repeats: int
+) -> FrameCounts:
     """Counts the video at one stride."""
-    stride = positions.stride
-    periodicity = np.repeat(positions.scores, stride)[:num_frames]
+    position_of = middle_shown(num_frames, repeats) // positions.stride
+    stride = positions.stride / repeats
+    periodicity = positions.scores[position_of]
     is_periodic = periodicity > options.score_threshold(periodicity)
     if options.median_filter:
         is_periodic = median_filter(is_periodic, beyond=False)
     if options.constant_speed:
-        period, confidence = _constant_period(positions.period_logits, is_periodic, stride, period_offset)
+        period, confidence = _constant_period(positions.period_logits, is_periodic, position_of, period_offset)
         curve = np.full(num_frames, stride * period)
         notebook_period_frames = stride * period
     else:
@@ -244,7 +248,7 @@ def _count_at_stride(positions: _Positions, num_frames: int, period_offset: int,
         if options.interpolate_periods:
             periods += _offset_between_classes(positions.period_logits)
         periods = np.where(positions.periods < MIN_PERIOD, math.inf, stride * periods)
-        curve = np.repeat(periods, stride)[:num_frames]
+        curve = periods[position_of]
         # The notebook filters rates, 1/period, with zeros beyond the ends. The result is the same: 1/x only reverses the order.
         if options.median_filter:
             curve = median_filter(curve, beyond=math.inf)
@@ -277,18 +281,17 @@ def _offset_between_classes(period_logits: np.ndarray) -> np.ndarray:
 
 
 def _constant_period(
-    period_logits: np.ndarray, is_periodic: np.ndarray, stride: int, period_offset: int
+    period_logits: np.ndarray, is_periodic: np.ndarray, position_of: np.ndarray, period_offset: int
 ) -> tuple[float, float]:
     """Returns the period in positions with the highest mean probability over the periodic frames, and that probability.
 
     A period of 0 positions, a class that only the 2025 network has, counts nothing: it is returned as inf. So is the period of
     a video without a periodic frame.
     """
-    num_positions = -(-len(is_periodic) // stride)
-    frames = np.pad(is_periodic, (0, num_positions * stride - len(is_periodic))).reshape(num_positions, stride).sum(axis=1)
+    frames = np.bincount(position_of, weights=is_periodic)
     if not frames.any():
         return math.inf, 0.0
-    likelihood = period_logits[:num_positions].astype(np.float64)
+    likelihood = period_logits[: len(frames)].astype(np.float64)
     likelihood = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
     likelihood /= likelihood.sum(axis=1, keepdims=True)
     mean = frames @ likelihood / frames.sum()

@@ -3,6 +3,9 @@
 At stride s, window w of a stretch of n frames holds frames min(64·s·w + s·j, n − 1) for j = 0..63. A stretch of
 `chunk_frames(strides)` frames ends with a whole window at every stride. So stretches of that length are scored independently,
 and their logits concatenate to those of the whole video.
+
+A slow video is scored as if each of its frames were there r times (`slow_repeats`). Its stretches are r times as long in
+windows, and end with whole windows just the same.
 """
 
 from __future__ import annotations
@@ -14,6 +17,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from model.config import WINDOW_FRAMES
+
+MOST_REPEATS = 8
+"""Most times that a frame is shown. Below four frames a second, few movements have a frame at either end."""
+
+_SHOWN_FPS = 30.0
+"""Frames a second at which the network knows movements."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,11 +49,42 @@ def chunk_frames(strides: Iterable[int]) -> int:
     return WINDOW_FRAMES * math.lcm(*strides)
 
 
-def window_frames(num_frames: int, stride: int) -> np.ndarray:
-    """Returns the frames that each window shows, (num_windows, 64) int64; past the end, the last frame repeats."""
-    num_windows = -(-num_frames // (WINDOW_FRAMES * stride))
+def window_frames(num_frames: int, stride: int, repeats: int = 1) -> np.ndarray:
+    """Returns the frames that each window shows, (num_windows, 64) int64; past the end, the last frame repeats.
+
+    Args:
+      num_frames: Number of frames in the stretch.
+      stride: Stride in shown frames.
+      repeats: Times that each frame is shown, one after the other.
+    """
+    num_shown = num_frames * repeats
+    num_windows = -(-num_shown // (WINDOW_FRAMES * stride))
     positions = np.arange(num_windows * WINDOW_FRAMES).reshape(num_windows, WINDOW_FRAMES)
-    return np.minimum(positions * stride, num_frames - 1)
+    return np.minimum(positions * stride, num_shown - 1) // repeats
+
+
+def middle_shown(num_frames: int, repeats: int) -> np.ndarray:
+    """Returns which shown frame stands for each frame, (num_frames,) int64: the middle one of its showings."""
+    return np.arange(num_frames) * repeats + repeats // 2
+
+
+def slow_repeats(times_sec: np.ndarray, below_fps: float) -> int:
+    """Returns how often each frame of a video should be shown, so that its movements last long enough for the network.
+
+    A movement of four or five frames is shorter than any that the network knows. Shown at about 30 frames a second, it is not.
+
+    Args:
+      times_sec: Times of the video's first frames in seconds, (n,) float64, ascending.
+      below_fps: Frames a second below which a video is slow.
+
+    Returns:
+      1 for a video that is not slow, or has a single frame; else 30 divided by its frames a second, rounded, at most
+      `MOST_REPEATS`. The frame rate is that of the median step.
+    """
+    if len(times_sec) < 2:
+        return 1
+    fps = 1.0 / float(np.median(np.diff(times_sec)))
+    return min(max(round(_SHOWN_FPS / fps), 1), MOST_REPEATS) if fps < below_fps else 1
 
 
 def concatenate(chunks: Sequence[Mapping[int, StrideLogits]]) -> dict[int, StrideLogits]:

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from model.config import FRAME_SIZE, TAP_REACH, WINDOW_FRAMES, RepNetConfig
+from model.config import FRAME_SIZE, SMALL_ENCODER_STEPS, TAP_REACH, WINDOW_FRAMES, RepNetConfig
 
 _RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
 """Keeps the variance of a standardized convolution of rectified unit normals at one (Brock et al., 2021, section 3)."""
@@ -82,10 +82,9 @@ class _Normalize(keras.layers.Layer):
 def _small_encoder(channels: tuple[int, ...]) -> keras.Model:
     """Returns the small encoder: (B, 112, 112, 3) in 0..255 to (B, 7, 7, channels[-1])."""
     frames = keras.Input((FRAME_SIZE, FRAME_SIZE, 3))
-    x = _Normalize(name="normalize")(keras.layers.AveragePooling2D(2, name="halve")(frames))
-    for stage, width in enumerate(channels):
-        kernel_size = 5 if stage == 0 else 3
-        x = StandardizedConv2D(width, kernel_size, strides=2, activation="relu", name=f"stage{stage}_down")(x)
+    x = _Normalize(name="normalize")(frames)
+    for stage, (width, (kernel_size, stride)) in enumerate(zip(channels, SMALL_ENCODER_STEPS, strict=True)):
+        x = StandardizedConv2D(width, kernel_size, strides=stride, activation="relu", name=f"stage{stage}_down")(x)
         branch = StandardizedConv2D(width, 3, activation="relu", name=f"stage{stage}_1")(x)
         branch = StandardizedConv2D(width, 3, initial_gain=0.3, name=f"stage{stage}_2")(branch)
         x = keras.layers.Activation("relu", name=f"stage{stage}_out")(keras.layers.Add(name=f"stage{stage}_add")([x, branch]))

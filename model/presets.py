@@ -50,6 +50,8 @@ class Preset:
       description: One line for people.
       strides: Strides in frames to score at, in order of preference if scores tie.
       counting: How logits become counts.
+      repeat_below_fps: Frames a second below which each frame of a video is shown several times, see
+        `model.logits.slow_repeats`. 0: never.
       files: Files of the published checkpoint that hold its variables; empty for a model of our own, whose weights come with
         the program.
       core_score_fps: Frames that one processor core scores a second, in float32 with AVX2; see docs/performance.md. None: not
@@ -61,6 +63,7 @@ class Preset:
     description: str
     strides: tuple[int, ...]
     counting: CountingOptions = dataclasses.field(default_factory=CountingOptions)
+    repeat_below_fps: float = 0.0
     files: tuple[RemoteFile, ...] = ()
     core_score_fps: float | None = None
 
@@ -120,7 +123,8 @@ PRESETS: Mapping[str, Preset] = {
             config=config.LITE,
             description="our own small RepNet, trained on drawn clips; comes with the program",
             strides=(1, 2, 3, 4, 6, 8, 12),
-            counting=CountingOptions(stride_rule=StrideRule.VOTE, video_threshold=0.0, frame_threshold=0.14, peak_share=0.4),
+            counting=CountingOptions(stride_rule=StrideRule.VOTE, video_threshold=0.0, frame_threshold=0.12, peak_share=0.25),
+            repeat_below_fps=20.0,
             core_score_fps=318.0,
         ),
         Preset(
@@ -222,6 +226,7 @@ def load_weights(path: Path) -> LoadedModel:
             description=metadata["description"],
             strides=tuple(metadata["strides"]),
             counting=CountingOptions(**metadata["counting"]),
+            repeat_below_fps=float(metadata.get("repeat_below_fps", 0.0)),
         )
     tensorflow_import.import_tensorflow()
     from model import checkpoint
@@ -265,6 +270,7 @@ def save_weights(
         "description": preset.description,
         "strides": preset.strides,
         "counting": dataclasses.asdict(preset.counting),
+        "repeat_below_fps": preset.repeat_below_fps,
         "source": source or {},
         "training": training or {},
     }

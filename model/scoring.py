@@ -84,7 +84,7 @@ class Scorer:
             network.heads, input_signature=[tf.TensorSpec((None, WINDOW_FRAMES, network.embedding_width), tf.float32)]
         )
 
-    def score(self, frames: np.ndarray, *, is_last: bool = True) -> dict[int, StrideLogits]:
+    def score(self, frames: np.ndarray, *, is_last: bool = True, repeats: int = 1) -> dict[int, StrideLogits]:
         """Returns the logits of a stretch of frames, by stride.
 
         If the device runs out of memory, batches are half as large from then on. After any other error, the frames are scored
@@ -94,6 +94,7 @@ class Scorer:
           frames: At least one frame, (num_frames, 112, 112, 3), RGB in 0..255, uint8 or float32. Every chunk of a video except
             its last must have `chunk_frames(strides)` frames.
           is_last: Whether the stretch ends the video. If so, the frozen window of the notebook rule is scored too.
+          repeats: Times that windows show each frame, see `model.logits.slow_repeats`.
 
         Raises:
           ValueError: There is no frame, or the frames have another shape.
@@ -101,7 +102,7 @@ class Scorer:
         """
         if frames.ndim != 4 or not len(frames) or frames.shape[1:] != (FRAME_SIZE, FRAME_SIZE, 3):
             raise ValueError(f"frames must be (at least 1, {FRAME_SIZE}, {FRAME_SIZE}, 3). Received: {frames.shape}")
-        windows = {stride: window_frames(len(frames), stride) for stride in self.strides}
+        windows = {stride: window_frames(len(frames), stride, repeats) for stride in self.strides}
         shown = list(np.concatenate(list(windows.values())))
         if is_last:
             shown.append(np.full(WINDOW_FRAMES, len(frames) - 1))

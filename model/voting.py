@@ -18,7 +18,7 @@ import numpy as np
 
 from model.counting_options import CountingOptions
 from model.frame_counts import AMBIGUOUS_COUNT_DIFFERENCE, FrameCounts
-from model.logits import StrideLogits
+from model.logits import StrideLogits, middle_shown
 
 SHORTEST_POSITIONS = 3
 """Shortest period, in positions, at which a stride votes."""
@@ -27,12 +27,12 @@ BINS_PER_OCTAVE = 24
 """Resolution of the axis of periods: periods that differ by less than 3 % share a bin."""
 
 STEP_FRAMES = 3
-"""Frames per time step: a tenth of a second at 30 frames per second."""
+"""Shown frames per time step: a tenth of a second at 30 frames per second."""
 
 FEWEST_STRIDES = 4
 """Smallest number of strides that a vote is divided by. What only one stride can see gets a quarter of its vote at most."""
 
-CHANGE_COST = 1.0
+CHANGE_COST = 2.0
 """Cost of starting or ending a set, in votes of one time step."""
 
 OCTAVE_COST = 12.0
@@ -52,21 +52,23 @@ class Votes:
     Attributes:
       votes: Vote for each period at each time step, (num_steps, num_bins) float32 in 0..1: among the strides that can see the
         period, the share that do, each weighted by how sure it is.
-      periods: Period of each bin in frames, (num_bins,) float64, ascending.
+      periods: Period of each bin in shown frames, (num_bins,) float64, ascending.
       num_frames: Number of sampled frames in the video.
+      repeats: Times that each of them is shown.
     """
 
     votes: np.ndarray
     periods: np.ndarray
     num_frames: int
+    repeats: int = 1
 
     def to_frames(self, per_step: np.ndarray) -> np.ndarray:
         """Returns one value per frame, (num_frames,), from one per time step, (num_steps,)."""
-        return np.repeat(per_step, STEP_FRAMES)[: self.num_frames]
+        return per_step[middle_shown(self.num_frames, self.repeats) // STEP_FRAMES]
 
 
 def count_by_vote(
-    logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, options: CountingOptions
+    logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, options: CountingOptions, repeats: int = 1
 ) -> tuple[FrameCounts, bool]:
     """Counts a video by the vote of all strides.
 
@@ -75,29 +77,30 @@ def count_by_vote(
       num_frames: Number of sampled frames in the video.
       period_offset: Period in frames of class 0, see `RepNetConfig`.
       options: How to count.
+      repeats: Times that each frame was shown.
 
     Returns:
       The counts, and whether they are ambiguous: the most likely periods, each time step for itself, count differently by more
       than `AMBIGUOUS_COUNT_DIFFERENCE`.
     """
-    collected = collect_votes(logits, num_frames, period_offset)
+    collected = collect_votes(logits, num_frames, period_offset, repeats)
     votes = collected.votes
     likeliest = votes.argmax(axis=1)
     rest_vote = -math.inf if options.fully_periodic else options.score_threshold(votes.max(axis=1))
     path = find_path(votes, rest_vote)
-    repeats = path >= 0
-    bins = np.where(repeats, path, likeliest)
-    if options.constant_speed and repeats.any():
-        bins = np.full(len(bins), votes[repeats].sum(axis=0).argmax())
+    repeating = path >= 0
+    bins = np.where(repeating, path, likeliest)
+    if options.constant_speed and repeating.any():
+        bins = np.full(len(bins), votes[repeating].sum(axis=0).argmax())
     step_votes = np.take_along_axis(votes, bins[:, None], axis=1)[:, 0]
     periods = refine_periods(collected, bins)
-    if options.constant_speed and repeats.any():
-        periods = np.full(len(bins), periods[repeats].mean())
-    curve, is_periodic = collected.to_frames(periods), collected.to_frames(repeats)
+    if options.constant_speed and repeating.any():
+        periods = np.full(len(bins), periods[repeating].mean())
+    curve, is_periodic = collected.to_frames(periods) / repeats, collected.to_frames(repeating)
     periodicity = collected.to_frames(step_votes)
     confidence = float(periodicity[is_periodic].mean(dtype=np.float64)) if is_periodic.any() else 0.0
     total = float(np.sum(1.0 / curve[is_periodic]))
-    total_of_likeliest = float(np.sum(1.0 / collected.to_frames(refine_periods(collected, likeliest))[is_periodic]))
+    total_of_likeliest = float(np.sum(repeats / collected.to_frames(refine_periods(collected, likeliest))[is_periodic]))
     if confidence < options.video_threshold:
         is_periodic = np.zeros_like(is_periodic)
     counts = FrameCounts(
@@ -111,19 +114,20 @@ def count_by_vote(
     return counts, bool(is_periodic.any()) and abs(total_of_likeliest - total) > AMBIGUOUS_COUNT_DIFFERENCE
 
 
-def collect_votes(logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int) -> Votes:
+def collect_votes(logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, repeats: int = 1) -> Votes:
     """Returns the votes of all strides together.
 
     Args:
       logits: Logits of the whole video, by stride.
       num_frames: Number of sampled frames in the video.
       period_offset: Period in frames of class 0, see `RepNetConfig`.
+      repeats: Times that each frame was shown.
     """
     num_classes = next(iter(logits.values())).period.shape[1]
     shortest = math.log2(SHORTEST_POSITIONS * min(logits))
     longest = math.log2((num_classes - 1 + period_offset + 0.5) * max(logits))
     bins = shortest + np.arange(int((longest - shortest) * BINS_PER_OCTAVE) + 1) / BINS_PER_OCTAVE
-    steps = np.arange(0, num_frames, STEP_FRAMES)
+    steps = np.arange(0, num_frames * repeats, STEP_FRAMES)
     votes = np.zeros((len(steps), len(bins)), np.float32)
     strides_that_see = np.zeros(len(bins))
     positions = np.arange(num_classes) + period_offset
@@ -138,7 +142,7 @@ def collect_votes(logits: Mapping[int, StrideLogits], num_frames: int, period_of
         votes += np.minimum((likelihood[:, can_see] * periodic[:, None]) @ shares, 1.0).astype(np.float32)
         strides_that_see += np.minimum(shares.sum(axis=0), 1.0)
     fewest = min(FEWEST_STRIDES, len(logits))
-    return Votes((votes / np.maximum(strides_that_see, fewest)).astype(np.float32), 2**bins, num_frames)
+    return Votes((votes / np.maximum(strides_that_see, fewest)).astype(np.float32), 2**bins, num_frames, repeats)
 
 
 def _shares(bins: np.ndarray, positions: np.ndarray, stride: int) -> np.ndarray:
@@ -193,7 +197,7 @@ def _running_maximum(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def refine_periods(votes: Votes, bins: np.ndarray) -> np.ndarray:
-    """Returns the period in frames at each time step, (num_steps,): the mean around a bin, weighted by the votes.
+    """Returns the period in shown frames at each time step, (num_steps,): the mean around a bin, weighted by the votes.
 
     The mean takes as many bins on either side. Otherwise it would lean inwards at the ends of the axis, and the longest period
     could never be found.

@@ -48,7 +48,7 @@ def load_counter(args: argparse.Namespace) -> Counter:
     check_sandbox(args)
     loaded = load_model(args.model)
     model = make_model(args, loaded)
-    decoding, options = make_decoding(args, model.strides), make_counting(args, loaded)
+    decoding, options = make_decoding(args, model.strides, loaded), make_counting(args, loaded)
     # These import TensorFlow, which takes seconds: an invalid option is reported before.
     from model.devices import NoGpuError, prepare_gpus
     from model.scoring import Precision, Scorer

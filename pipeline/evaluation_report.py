@@ -154,6 +154,7 @@ def _json_counted(counted: Counted) -> dict[str, object]:
         "options": dataclasses.asdict(counter.options),
         "strides": counter.model.strides,
         "max_fps": counter.decoding.max_fps,
+        "repeat_below_fps": counter.decoding.repeat_below_fps,
         "measures": dataclasses.asdict(measure(counted.counts, counted.true_counts)),
         "measures_as_published": dataclasses.asdict(measure_as_published(counted.counts, counted.true_counts)),
         "clips": [_json_clip(clip) for clip in counted.clips],

@@ -128,6 +128,13 @@ def _add_decoding_options(group: argparse._ArgumentGroup) -> None:
         metavar="HZ",
         help="maximum number of frames per second to score; frames above it are dropped. Default: %(default)g",
     )
+    group.add_argument(
+        "--repeat_below_fps",
+        type=float,
+        metavar="HZ",
+        help="frames per second below which the network is shown each frame several times, as if the video had about 30. "
+        "0: never. Default: that of the model",
+    )
     for name, kind, metavar, text in (
         ("max_bytes", natural_number, "BYTES", "largest file to read, in bytes; a larger one fails as TOO_LARGE"),
         ("max_sec", float, "SEC", "longest video to count, in seconds; a longer one fails as TOO_LONG"),
@@ -194,11 +201,13 @@ def check_sandbox(args: argparse.Namespace) -> None:
         )
 
 
-def make_decoding(args: argparse.Namespace, strides: Sequence[int]) -> DecodingOptions:
+def make_decoding(args: argparse.Namespace, strides: Sequence[int], loaded: LoadedModel) -> DecodingOptions:
     """Returns the decoding options, with chunks that fit the strides; raises UsageError."""
+    given = args.repeat_below_fps
     try:
         names = ("max_fps", "max_bytes", "max_sec", "max_frames", "max_pixels", "timeout_sec", "max_memory_bytes")
         return DecodingOptions(
+            repeat_below_fps=loaded.preset.repeat_below_fps if given is None else given,
             chunk_frames=chunk_frames(strides),
             require_sandbox=args.require_sandbox,
             billing_project=getattr(args, "billing_project", None),  # not for commands that read local files only

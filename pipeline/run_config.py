@@ -82,14 +82,15 @@ class RunConfig:
 
         Precision is not among them. It is a column of the row, and a change of hardware is no reason to count again.
         """
-        return canonical_json(
-            {
-                "counting": dataclasses.asdict(self.counting),
-                "max_fps": self.decoding.max_fps,
-                "strides": self.model.strides,
-                "model_sha256": self.model.sha256,
-            }
-        )
+        options = {
+            "counting": dataclasses.asdict(self.counting),
+            "max_fps": self.decoding.max_fps,
+            "strides": self.model.strides,
+            "model_sha256": self.model.sha256,
+        }
+        if self.decoding.repeat_below_fps:  # rows from before there was such an option still match
+            options["repeat_below_fps"] = self.decoding.repeat_below_fps
+        return canonical_json(options)
 
 
 def make_config(
@@ -127,7 +128,7 @@ def make_config(
         _check_gpu()
     return RunConfig(
         source=source,
-        decoding=make_decoding(args, model.strides),
+        decoding=make_decoding(args, model.strides, loaded),
         model=model,
         counting=make_counting(args, loaded),
         warehouse=warehouse,

@@ -57,7 +57,7 @@ def aggregate(
     try:
         times_sec = np.concatenate([chunk.times_sec for chunk in in_order])
         logits = concatenate([chunk.logits for chunk in in_order])
-        counted = count_repetitions(logits, len(times_sec), period_offset, options)
+        counted = count_repetitions(logits, len(times_sec), period_offset, options, in_order[0].repeats)
     except Exception as error:  # one bad video must not fail the bundle, and with it the run
         if is_machine_fault(error):
             raise machine_fault(f"counting {video.uri!r}", error) from error
@@ -65,16 +65,16 @@ def aggregate(
         _LOGGER.info("Counting %r failed: %s", video.uri, message)
         _LOGGER.debug("Traceback:", exc_info=True)
         return Failure(video, Stage.COUNT, FailureCode.COUNTING_FAILED, message)
-    return VideoCount(video, facts, counted, times_sec, find_flags(facts, counted))
+    return VideoCount(video, facts, counted, times_sec, find_flags(facts, counted, in_order[0].repeats))
 
 
-def find_flags(facts: VideoFacts, counted: Counted) -> tuple[VideoFlag, ...]:
-    """Returns the flags of a count, in the order of `VideoFlag`.
+def find_flags(facts: VideoFacts, counted: Counted, repeats: int = 1) -> tuple[VideoFlag, ...]:
+    """Returns the flags of a count, in the order of `VideoFlag`; `repeats` says how often each frame was shown.
 
     NOT_PERIODIC: The count is 0, because no frame is periodic or the confidence is below the video threshold.
     TRUNCATED: Frames are missing at the end or at a damaged place. The count covers the frames that decoded.
     TRAILING_DATA: Another file is appended to this one. The count leaves it out, wholly or in part, as players do.
-    TOO_SHORT: The video has fewer sampled frames than a window, so the network saw the last frame repeated at every stride.
+    TOO_SHORT: The video shows fewer frames than a window has, so the network saw the last frame repeated at every stride.
     PERIOD_AT_LIMIT: The period is the longest that the chosen stride can measure. The true one may be longer.
     AMBIGUOUS_STRIDE: Another stride scores as well and gives another count.
     VARIABLE_FRAME_RATE: Frames are unevenly spaced, so a period in frames is not a fixed time.
@@ -84,7 +84,7 @@ def find_flags(facts: VideoFacts, counted: Counted) -> tuple[VideoFlag, ...]:
         VideoFlag.NOT_PERIODIC: counted.count == 0,
         VideoFlag.TRUNCATED: facts.truncated,
         VideoFlag.TRAILING_DATA: facts.trailing_data,
-        VideoFlag.TOO_SHORT: len(counted.periodicity) < WINDOW_FRAMES,
+        VideoFlag.TOO_SHORT: len(counted.periodicity) * repeats < WINDOW_FRAMES,
         VideoFlag.PERIOD_AT_LIMIT: counted.at_period_limit,
         VideoFlag.AMBIGUOUS_STRIDE: counted.ambiguous_stride,
         VideoFlag.VARIABLE_FRAME_RATE: facts.variable_frame_rate,

@@ -29,6 +29,7 @@ class PackedChunk:
       packed: Frames, compressed by `pack`.
       times_sec: (num_frames,) float64, presentation times in seconds.
       facts: Facts of the video, on its last chunk only; else None.
+      repeats: Times that the network is shown each frame.
     """
 
     video: VideoRef
@@ -36,6 +37,7 @@ class PackedChunk:
     packed: bytes
     times_sec: np.ndarray
     facts: VideoFacts | None
+    repeats: int
 
 
 def pack(chunk: FrameChunk) -> PackedChunk:
@@ -43,7 +45,7 @@ def pack(chunk: FrameChunk) -> PackedChunk:
     differences = chunk.frames.copy()
     differences[1:] -= chunk.frames[:-1]  # modulo 256, as is the sum in `unpack`
     packed = pa.compress(pa.py_buffer(differences), codec=_CODEC, asbytes=True)
-    return PackedChunk(chunk.video, chunk.index, packed, chunk.times_sec, chunk.facts)
+    return PackedChunk(chunk.video, chunk.index, packed, chunk.times_sec, chunk.facts, chunk.repeats)
 
 
 def unpack(packed: PackedChunk) -> FrameChunk:
@@ -51,7 +53,7 @@ def unpack(packed: PackedChunk) -> FrameChunk:
     shape = (len(packed.times_sec), FRAME_SIZE, FRAME_SIZE, 3)
     content = pa.decompress(packed.packed, decompressed_size=int(np.prod(shape)), codec=_CODEC)
     frames = np.cumsum(np.frombuffer(content, np.uint8).reshape(shape), axis=0, dtype=np.uint8)
-    return FrameChunk(packed.video, packed.index, frames, packed.times_sec, packed.facts)
+    return FrameChunk(packed.video, packed.index, frames, packed.times_sec, packed.facts, packed.repeats)
 
 
 class PackChunks(beam.PTransform):

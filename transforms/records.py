@@ -138,6 +138,7 @@ class FrameChunk:
       frames: (num_frames, 112, 112, 3) uint8, RGB, 0..255.
       times_sec: (num_frames,) float64, presentation times in seconds from the video's first frame, strictly increasing.
       facts: Facts of the video, on its last chunk only; else None.
+      repeats: Times that the network is shown each frame; the same for all chunks of a video.
     """
 
     video: VideoRef
@@ -145,6 +146,7 @@ class FrameChunk:
     frames: np.ndarray
     times_sec: np.ndarray
     facts: VideoFacts | None = None
+    repeats: int = 1
 
     def __repr__(self) -> str:
         return f"FrameChunk({self.video!r}[{self.index}], {len(self.frames)} frames)"
@@ -160,6 +162,7 @@ class ChunkScores:
       logits: Period and periodicity logits by stride.
       times_sec: (num_frames,) float64, presentation times in seconds of the chunk's frames.
       facts: Facts of the video, on its last chunk only; else None.
+      repeats: Times that the network was shown each frame; the same for all chunks of a video.
     """
 
     video: VideoRef
@@ -167,6 +170,7 @@ class ChunkScores:
     logits: dict[int, StrideLogits]
     times_sec: np.ndarray
     facts: VideoFacts | None = None
+    repeats: int = 1
 
 
 @dataclasses.dataclass(frozen=True)

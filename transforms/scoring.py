@@ -22,8 +22,8 @@ _LOGGER = logging.getLogger(__name__)
 class ChunkScorer(Protocol):
     """Scores chunks: `model.scoring.Scorer`, or any object with the same method."""
 
-    def score(self, frames: np.ndarray, *, is_last: bool = True) -> Mapping[int, StrideLogits]:
-        """Returns the logits of (num_frames, 112, 112, 3) uint8 RGB frames, by stride."""
+    def score(self, frames: np.ndarray, *, is_last: bool = True, repeats: int = 1) -> Mapping[int, StrideLogits]:
+        """Returns the logits of (num_frames, 112, 112, 3) uint8 RGB frames, each shown `repeats` times, by stride."""
         ...
 
 
@@ -82,7 +82,7 @@ def score_or_fail(chunk: FrameChunk, scorer: ChunkScorer) -> ChunkScores | Failu
       MachineFaultError: The machine has failed, for instance its GPU, not the chunk; see `transforms.machine_faults`.
     """
     try:
-        logits = scorer.score(chunk.frames, is_last=chunk.facts is not None)
+        logits = scorer.score(chunk.frames, is_last=chunk.facts is not None, repeats=chunk.repeats)
     except Exception as error:  # one bad chunk must not fail the others
         if is_machine_fault(error):
             raise machine_fault(f"scoring {chunk.video.uri!r}", error) from error
@@ -90,4 +90,4 @@ def score_or_fail(chunk: FrameChunk, scorer: ChunkScorer) -> ChunkScores | Failu
         _LOGGER.info("Scoring chunk %d of %r failed: %s", chunk.index, chunk.video.uri, message)
         _LOGGER.debug("Traceback:", exc_info=True)
         return Failure(chunk.video, Stage.SCORE, FailureCode.SCORING_FAILED, message)
-    return ChunkScores(chunk.video, chunk.index, dict(logits), chunk.times_sec, chunk.facts)
+    return ChunkScores(chunk.video, chunk.index, dict(logits), chunk.times_sec, chunk.facts, chunk.repeats)

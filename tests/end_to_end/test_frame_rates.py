@@ -1,4 +1,4 @@
-"""The same movement has the same count at 30 fps, at 60 fps, and at a variable frame rate."""
+"""The same movement has the same count at 30 fps, at 60 fps, at a variable frame rate, and in a slow video."""
 
 import csv
 import dataclasses
@@ -8,6 +8,7 @@ import cv2
 import pytest
 
 from demo import draw_videos
+from pipeline.api import count_video
 from tests.support.shipped_model import count_against_truth
 from tests.support.videos import set_steps
 
@@ -42,3 +43,13 @@ def test_counts_differ_by_less_than_half_a_repetition(tmp_path, name):
     counts = {file: count for file, (count, _) in count_against_truth(videos, tmp_path / "labels.csv").items()}
     assert max(counts.values()) - min(counts.values()) < 0.5, counts
     assert all(abs(count - clip.count) <= 1 for count in counts.values()), counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "fps"), [("jumping_jacks.mp4", 10), ("jumping_jacks.mp4", 5), ("push_ups.mp4", 10)])
+def test_movements_of_a_few_frames_count_right_in_slow_videos(tmp_path, name, fps):
+    clip = next(clip for clip in draw_videos.CLIPS if clip.file == name)
+    draw_videos.draw_clip(dataclasses.replace(clip, fps=fps), tmp_path / name)
+    counted = count_video(tmp_path / name)
+    assert abs(counted.count - clip.count) <= 1
+    assert counted.repetition_times_sec[-1] <= counted.duration_sec

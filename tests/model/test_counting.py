@@ -128,6 +128,19 @@ def test_a_position_stands_for_as_many_frames_as_the_stride():
     np.testing.assert_allclose(counted.period_frames_curve[92:], 24)
 
 
+@pytest.mark.parametrize("rule", list(StrideRule))
+def test_frames_that_were_shown_several_times_count_once(rule):
+    shown = {stride: with_frozen(logits_of([36] * 360, [0.9] * 360, stride), 0.1) for stride in (2, 3, 4)}
+    options = dataclasses.replace(PLAIN, stride_rule=rule, video_threshold=0.0)
+    counted = count_repetitions(shown, 120, 1, options, repeats=3)
+
+    assert counted.count == pytest.approx(10, abs=0.1)
+    assert counted.period_frames == pytest.approx(12, abs=0.1)
+    assert counted.per_frame_count.shape == counted.periodicity.shape == counted.period_frames_curve.shape == (120,)
+    assert counted.segments[0].end_frame == 120
+    assert counted.repetition_frames[0] == pytest.approx(12, abs=0.2)
+
+
 def test_period_is_that_of_the_periodic_part_and_the_notebooks_that_of_the_whole_video():
     counted = count_one_stride([10] * 100, [0.9] * 50 + [0.4] * 50)
 

@@ -60,6 +60,13 @@ def test_chunks_score_as_the_whole_video_does(scorer):
         np.testing.assert_allclose(chunks[stride].frozen_period, whole[stride].frozen_period, atol=TOLERANCE)
 
 
+def test_repeats_score_as_repeated_frames_do(scorer):
+    frames = synthetic_clip(3, 70, 11)
+    repeated, shown = scorer.score(np.repeat(frames, 3, axis=0)), scorer.score(frames, repeats=3)
+    for stride in scorer.strides:
+        np.testing.assert_allclose(shown[stride].period, repeated[stride].period, atol=1e-3)
+
+
 @pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16])
 def test_lower_precision_stays_near(lite, scorer, precision):
     frames = synthetic_clip(3, 100, 11)

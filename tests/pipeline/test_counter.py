@@ -27,9 +27,9 @@ def test_a_video_is_given_up_at_its_first_failure(tmp_path):
     class CountingScorer(FakeScorer):
         calls = 0
 
-        def score(self, frames, *, is_last=True):
+        def score(self, frames, *, is_last=True, repeats=1):
             self.calls += 1
-            return super().score(frames, is_last=is_last)
+            return super().score(frames, is_last=is_last, repeats=repeats)
 
     scorer = CountingScorer()
     video = find_object(str(draw_video(tmp_path / "bright.mp4", 300, draw=uniform(250))))

@@ -32,9 +32,9 @@ class WatchfulScorer(FakeScorer):
     path = ""
     seen: list[int]
 
-    def score(self, frames, *, is_last=True):
+    def score(self, frames, *, is_last=True, repeats=1):
         self.seen.append(finished_videos(self.path))
-        return super().score(frames, is_last=is_last)
+        return super().score(frames, is_last=is_last, repeats=repeats)
 
 
 def test_a_video_is_marked_before_the_next_one_is_scored(tmp_path, monkeypatch):

@@ -17,12 +17,12 @@ class FakeScorer:
 
     strides = (1, 2)
 
-    def score(self, frames, *, is_last=True):
+    def score(self, frames, *, is_last=True, repeats=1):
         if frames.mean() > 200:
             raise RuntimeError("out of memory\nwhile scoring")
         logits = {}
         for stride in self.strides:
-            num_positions = window_frames(len(frames), stride).size
+            num_positions = window_frames(len(frames), stride, repeats).size
             period = np.full((num_positions, 32), -9.0, np.float32)
             period[:, PERIOD_FRAMES // stride - 1] = 9.0
             periodicity = np.full(num_positions, 9.0 / stride if frames.mean() > 5 else -9.0, np.float32)
@@ -53,7 +53,7 @@ POISON = 13
 class SumScorer:
     """Scores by integer arithmetic: the logits of stride s are the sum of the frames times s."""
 
-    def score(self, frames, *, is_last=True):
+    def score(self, frames, *, is_last=True, repeats=1):
         total = int(frames.sum())
         if total == POISON:
             raise ArithmeticError("this chunk\nis poison " + "x" * 1000)

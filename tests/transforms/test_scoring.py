@@ -38,7 +38,7 @@ class FaultyScorer:
     def __init__(self, error):
         self.error = error
 
-    def score(self, frames, *, is_last=True):
+    def score(self, frames, *, is_last=True, repeats=1):
         raise self.error
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from typing import BinaryIO
 
+from model.logits import slow_repeats
 from transforms.decoding.local_copy import check_unchanged, open_video
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError, DecoderStartError, Samples
@@ -57,10 +58,13 @@ def decode_or_fail(video: VideoRef, options: DecodingOptions, read: Reader) -> G
 
 def _decode(video: VideoRef, options: DecodingOptions, read: Reader) -> Iterator[FrameChunk]:
     with open_video(video, options.max_bytes, options.billing_project) as file:
+        repeats = 1
         for index, samples in enumerate(_read(file, options, read)):
+            if index == 0:
+                repeats = slow_repeats(samples.times_sec, options.repeat_below_fps)
             if samples.facts is not None:
                 check_unchanged(video, file)
-            yield FrameChunk(video, index, samples.frames, samples.times_sec, samples.facts)
+            yield FrameChunk(video, index, samples.frames, samples.times_sec, samples.facts, repeats)
 
 
 def _read(file: BinaryIO, options: DecodingOptions, read: Reader) -> Iterator[Samples]:

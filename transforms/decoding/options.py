@@ -13,6 +13,8 @@ class DecodingOptions:
     Attributes:
       max_fps: Most frames per second to keep, on average and with 5 % tolerance. The longest period that the model can see
         then lasts the same number of seconds whatever the camera, and 60 fps cost as much as 30.
+      repeat_below_fps: Frames a second below which the network is shown each frame several times, see
+        `model.logits.slow_repeats`. 0: never.
       chunk_frames: Frames per chunk, 37,632 bytes each. Use `model.logits.chunk_frames` of the scored strides, or the result
         differs from that of the whole video.
       decoder_threads: Threads that FFmpeg uses for one video. Each holds frames of its own, and runners decode several videos
@@ -34,6 +36,7 @@ class DecodingOptions:
     """
 
     max_fps: float = 30.0
+    repeat_below_fps: float = 0.0
     chunk_frames: int = 768
     decoder_threads: int = 2
     max_bytes: int = 16 << 30
@@ -53,6 +56,8 @@ class DecodingOptions:
         """Raises ValueError for a limit that is not positive, an infinite `max_fps`, or a part that ends before it starts."""
         if not (self.max_fps > 0 and math.isfinite(self.max_fps)):
             raise ValueError(f"max_fps must be a positive number of frames a second. Received: {self.max_fps}")
+        if not 0 <= self.repeat_below_fps < math.inf:
+            raise ValueError(f"repeat_below_fps must be a number of frames a second, or 0. Received: {self.repeat_below_fps}")
         for name in ("max_sec", "timeout_sec"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be a positive number of seconds. Received: {getattr(self, name)}")

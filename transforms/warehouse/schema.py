@@ -198,7 +198,7 @@ VIDEO_COUNTS = Table(
         Column(
             "stride",
             ColumnType.INT64,
-            "Stride with the best score, in frames: 2 means that the model saw every second frame.",
+            "Stride with the best score, in frames as the model saw them: 2 means every second one. Slow videos show each several times.",
             Mode.REQUIRED,
         ),
         Column(

@@ -41,6 +41,12 @@ def test_all_chunks_are_full_except_the_last_which_carries_the_facts(clip, chunk
     assert [number_of(frame) for chunk in chunks for frame in chunk.frames] == list(range(80))
 
 
+@pytest.mark.parametrize(("below_fps", "expected"), [(0.0, 1), (20.0, 3)])
+def test_all_chunks_of_a_slow_video_say_how_often_to_show_a_frame(clip, below_fps, expected):
+    options = DecodingOptions(max_fps=10.0, repeat_below_fps=below_fps, chunk_frames=10)
+    assert {chunk.repeats for chunk in decode_or_fail(look_up(clip), options, read_video)} == {expected}
+
+
 def test_a_chunk_is_returned_before_the_next_is_decoded(clip):
     chunks = decode_or_fail(look_up(clip), DecodingOptions(chunk_frames=10), read_video)
     first = next(chunks)
