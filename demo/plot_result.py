@@ -17,13 +17,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from model.frame_counts import rounded_count
 from model.presets import WeightsError
 from pipeline.command_line import UsageError
 from pipeline.counter import count_video, load_counter
 from pipeline.options import add_model_options
 from transforms.objects import find_object
 from transforms.records import Failure, VideoCount
-from transforms.warehouse.rows import rounded_count
 
 _STRIP_WIDTH_SHARE = 13.5  # width of the strip of frames, as a share of its height
 _PICTURE_WIDTH_SHARE = 1.15  # of the height; many narrow frames show a movement better than a few wide ones

@@ -63,7 +63,8 @@ class Counted:
         periodic; inf where it is shorter than `MIN_PERIOD` positions. With `constant_speed`, the one period everywhere.
       is_periodic: Whether each frame counts, (n,) bool: true exactly where `per_frame_count` is not 0.
       segments: Runs of periodic frames, see `find_segments`; their counts add up to `count`.
-      repetition_frames: Fractional frames, ascending, at which repetitions 1, 2, 3 … are complete, (floor(count),) float64.
+      repetition_frames: Fractional frames, ascending, at which repetitions 1, 2, 3 … are complete, (rounded_count(count),)
+        float64. If the count is rounded up, the last one is complete where counting ends.
       at_period_limit: Whether at least half of the periodic frames have the longest period that the network can tell at this
         stride; the true period may be longer.
       ambiguous_stride: Whether the second best stride scores within 5 % of the best and counts differently by more than 1. With

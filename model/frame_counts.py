@@ -73,13 +73,20 @@ def find_segments(is_periodic: np.ndarray, per_frame_count: np.ndarray, period_f
     )
 
 
-def find_repetitions(per_frame_count: np.ndarray) -> np.ndarray:
-    """Returns the fractional frames, (floor(sum),) float64, at which the running count reaches 1, 2, 3 … .
+def rounded_count(count: float) -> int:
+    """Returns a count, 0 or more, rounded to the nearest whole number, halves up, as SQL's ROUND does."""
+    return math.floor(count + 0.5)
 
-    A frame's count accrues evenly from i to i + 1. Twelve times 1/12 is one repetition, whatever the rounding of the sum.
+
+def find_repetitions(per_frame_count: np.ndarray) -> np.ndarray:
+    """Returns the fractional frames, (rounded_count(sum),) float64, at which the running count reaches 1, 2, 3 … .
+
+    A frame's count accrues evenly from i to i + 1. Twelve times 1/12 is one repetition, whatever the rounding of the sum. If
+    the sum is rounded up, the last repetition is complete where counting ends.
     """
     running = np.cumsum(per_frame_count)
-    whole = np.arange(1, math.floor(running[-1] + _SUM_TOLERANCE) + 1)
+    count = float(np.sum(per_frame_count))
+    whole = np.minimum(np.arange(1, rounded_count(count) + 1), running[-1])
     frames = np.searchsorted(running, whole - _SUM_TOLERANCE)
     missing = running[frames] - whole
     return frames + np.clip(1.0 - missing / per_frame_count[frames], 0.0, 1.0)

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from model.frame_counts import rounded_count
 from model.presets import DEFAULT_PRESET
 from pipeline import counter
 from pipeline.command_line import CommandParser, UsageError
 from pipeline.options import add_model_options
 from transforms.failure_codes import FailureCode, Stage
 from transforms.objects import absolute, find_object
-from transforms.records import Failure, VideoCount, rounded_count
+from transforms.records import Failure, VideoCount
 
 _CACHED_MODELS = 2
 
@@ -69,7 +70,7 @@ class CountedVideo:
       confidence: Confidence of the count, 0..1.
       flags: Names of the flags of the count, explained in `docs/failure_codes.md`.
       stride: Frames from one position to the next at the stride that counted.
-      repetition_times_sec: (floor(count),) float64, the times in seconds at which repetitions 1, 2, 3 … are complete.
+      repetition_times_sec: (count_rounded,) float64, the times in seconds at which repetitions 1, 2, 3 … are complete.
       segments: Parts of the video that repeat; their counts add up to `count`.
       times_sec: (num_frames,) float64, time of each frame in seconds.
       curve: (num_frames,) float64, number of repetitions up to and including each frame.

@@ -6,11 +6,11 @@ import dataclasses
 import datetime
 import enum
 import hashlib
-import math
 
 import numpy as np
 
 from model.counting import Counted
+from model.frame_counts import rounded_count
 from model.logits import StrideLogits
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode, Stage
@@ -215,14 +215,9 @@ class VideoCount:
 
     @property
     def repetition_times_sec(self) -> np.ndarray:
-        """(floor(count),) float64, ascending, the times in seconds at which repetitions 1, 2, 3 … are complete."""
+        """(count_rounded,) float64, ascending, the times in seconds at which repetitions 1, 2, 3 … are complete."""
         edges_sec = self.frame_edges_sec
         return np.interp(self.counted.repetition_frames, np.arange(len(edges_sec)), edges_sec)
-
-
-def rounded_count(count: float) -> int:
-    """Returns a count, 0 or more, rounded to the nearest whole number, halves up, as SQL's ROUND does."""
-    return math.floor(count + 0.5)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import pytest
 
 from demo.draw_videos import draw_videos
+from model.frame_counts import rounded_count
 from tests.support.shipped_model import count_against_truth
-from transforms.records import rounded_count
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 from model import counting
 from model.counting import count_repetitions
 from model.counting_options import CountingOptions, StrideRule
+from model.frame_counts import rounded_count
 from model.logits import StrideLogits, window_frames
 from tests.support.logits import logits_of, logits_of_positions
 
@@ -105,7 +106,7 @@ def test_results_agree_with_each_other(year, case, rule):
         counted.per_frame_count[counted.is_periodic], 1 / counted.period_frames_curve[counted.is_periodic]
     )
     assert sum(segment.count for segment in counted.segments) == pytest.approx(counted.count)
-    assert len(counted.repetition_frames) == math.floor(counted.count + 1e-9)
+    assert len(counted.repetition_frames) == rounded_count(counted.count)
     assert (np.diff(counted.repetition_frames) > 0).all()
 
 

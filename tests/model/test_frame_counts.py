@@ -41,6 +41,11 @@ class TestSegments:
         assert self.find(runs) == [(0, 70, 6), (120, 121, 0.1)]
 
 
+@pytest.mark.parametrize(("count", "rounded"), [(0.0, 0), (0.49, 0), (0.5, 1), (1.5, 2), (2.5, 3), (11.6, 12)])
+def test_counts_round_halves_up(count, rounded):
+    assert frame_counts.rounded_count(count) == rounded
+
+
 class TestRepetitions:
     def test_falls_between_frames(self):
         np.testing.assert_allclose(frame_counts.find_repetitions(np.array([0.4, 0.4, 0.4, 0.4, 0.4])), [2.5, 5.0])
@@ -48,7 +53,7 @@ class TestRepetitions:
     def test_waits_through_a_gap(self):
         counts = np.array([0.5, 0.25, 0, 0, 0, 0.25, 0.5])
 
-        np.testing.assert_allclose(frame_counts.find_repetitions(counts), [6.0])
+        np.testing.assert_allclose(frame_counts.find_repetitions(counts), [6.0, 7.0])
 
     @pytest.mark.parametrize("period", range(3, 65))
     def test_rounding_of_the_sum_loses_no_repetition(self, period):
@@ -56,5 +61,7 @@ class TestRepetitions:
 
         np.testing.assert_allclose(frames, period * np.arange(1, 501), atol=1e-6)
 
-    def test_none_before_the_first_is_complete(self):
-        assert frame_counts.find_repetitions(np.full(9, 0.1)).shape == (0,)
+    def test_there_are_as_many_as_the_rounded_count_and_the_last_ends_where_counting_does(self):
+        assert frame_counts.find_repetitions(np.full(4, 0.1)).shape == (0,)
+        np.testing.assert_allclose(frame_counts.find_repetitions(np.full(9, 0.1)), [9.0])
+        np.testing.assert_allclose(frame_counts.find_repetitions(np.array([0.5, 0.5, 0.4, 0.3, 0.0])), [2.0, 4.0])

@@ -10,6 +10,7 @@ import pytest
 from model import voting
 from model.counting import count_repetitions
 from model.counting_options import CountingOptions, StrideRule
+from model.frame_counts import rounded_count
 from model.logits import StrideLogits
 from model.voting import BINS_PER_OCTAVE, CHANGE_COST, STEP_FRAMES, Votes, collect_votes, find_path, refine_periods
 from tests.support.logits import NUM_PERIODS, logits_of
@@ -188,5 +189,5 @@ class TestVote:
         counted = self.count(np.full(400, 20), scores)
         assert counted.count == pytest.approx(counted.per_frame_count.sum())
         assert counted.count == pytest.approx(sum(segment.count for segment in counted.segments))
-        assert len(counted.repetition_frames) == int(counted.count)
+        assert len(counted.repetition_frames) == rounded_count(counted.count)
         assert ((counted.per_frame_count > 0) == counted.is_periodic).all()

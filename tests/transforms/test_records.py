@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.markdown import table_rows
 from tests.support.samples import make_failure, make_video, make_video_count
-from transforms.records import Slice, VideoFlag, VideoResult, rounded_count, slice_hash, slice_number
+from transforms.records import Slice, VideoFlag, VideoResult, slice_hash, slice_number
 
 
 def test_a_video_is_readable_in_a_log():
@@ -29,11 +29,6 @@ def test_a_slice_is_one_of_those_that_there_are():
     for number in (0, 6):
         with pytest.raises(ValueError, match=f"must be from 1 to 5. Received: {number}"):
             Slice(number, 5)
-
-
-@pytest.mark.parametrize(("count", "rounded"), [(0.0, 0), (0.49, 0), (0.5, 1), (1.5, 2), (2.5, 3), (11.6, 12)])
-def test_counts_round_halves_up(count, rounded):
-    assert rounded_count(count) == rounded
 
 
 def test_a_result_says_what_a_count_or_a_failure_says():

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from model.frame_counts import rounded_count
 from transforms.coders import VideoRefCoder
-from transforms.records import Failure, VideoCount, VideoRef, rounded_count, slice_hash
+from transforms.records import Failure, VideoCount, VideoRef, slice_hash
 from transforms.warehouse.schema import FRAME_CURVES, LISTING, Column, ColumnType, Mode, Table
 
 Row = dict[str, Any]

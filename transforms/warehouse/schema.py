@@ -176,7 +176,7 @@ VIDEO_COUNTS = Table(
         Column(
             "count_rounded",
             ColumnType.INT64,
-            "Number of repetitions as a whole number: `count` rounded, halves up.",
+            "Number of repetitions as a whole number: `count` rounded, halves up. As many as `repetition_times_sec` has.",
             Mode.REQUIRED,
         ),
         Column(
@@ -198,7 +198,8 @@ VIDEO_COUNTS = Table(
         Column(
             "stride",
             ColumnType.INT64,
-            "Stride with the best score, in frames as the model saw them: 2 means every second one. Slow videos show each several times.",
+            "Stride with the best score, in frames as the model saw them: 2 means every second one. Frames of slow videos are "
+            "seen several times.",
             Mode.REQUIRED,
         ),
         Column(
@@ -237,7 +238,9 @@ VIDEO_COUNTS = Table(
         Column(
             "repetition_times_sec",
             ColumnType.FLOAT64,
-            "Time at which repetition 1, 2, 3 … was complete, in seconds from the video's first frame.",
+            "Time at which repetition 1, 2, 3 … was complete, in seconds from the video's first frame: where the running "
+            "count reaches that number, and for the last one, if `count` was rounded up, where counting ends. There are "
+            "`count_rounded` of them.",
             Mode.REPEATED,
         ),
         Column("duration_sec", ColumnType.FLOAT64, "Duration in seconds of the decoded part of the video. NULL if unknown."),
