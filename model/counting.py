@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from model import voting
+from model import certainty, voting
 from model.config import WINDOW_FRAMES
 from model.counting_options import CountingOptions, StrideRule
 from model.frame_counts import (
@@ -51,6 +51,8 @@ class Counted:
       confidence: How sure the network is of the video, 0..1; `video_threshold` applies to it. The mean of `periodicity` over
         all frames; with VOTE, over the periodic frames, and 0 if there are none. With `constant_speed` and one of the other
         rules, the mean probability of the one period, and 0 if no frame is periodic.
+      certainty: Probability, 0..1, that `count` is within one of the true number. None if no frame is periodic, or the options
+        have no coefficients for it; see `model.certainty`.
       stride: Stride in shown frames with the best score. It counted the video, unless all strides voted.
       period_frames: Mean frames per repetition over the frames that count; inf if the count is 0.
       notebook_period_frames: The notebook's `pred_period` in frames: n divided by the count, and so above `period_frames` if
@@ -73,6 +75,7 @@ class Counted:
 
     count: float
     confidence: float
+    certainty: float | None
     stride: int
     period_frames: float
     notebook_period_frames: float
@@ -120,12 +123,17 @@ def count_repetitions(
             stride_scores[stride] = real_frames_score(scores, stride, num_frames * repeats)
 
     best, *others = sorted(stride_scores, key=lambda stride: -stride_scores[stride])
+    ambiguous, certain = False, None
     last_class = logits[best].period.shape[1] - 1 + period_offset
     if options.stride_rule is StrideRule.VOTE:
-        chosen, ambiguous = voting.count_by_vote(logits, num_frames, period_offset, options, repeats)
+        chosen, alternative_count = voting.count_by_vote(logits, num_frames, period_offset, options, repeats)
+        if chosen.is_periodic.any():
+            ambiguous = abs(alternative_count - float(chosen.per_frame_count.sum())) > AMBIGUOUS_COUNT_DIFFERENCE
+            if options.certainty:
+                certain = certainty.probability(options.certainty, certainty.features(chosen, alternative_count))
         longest_period = max(logits) * (last_class - 0.5) / repeats
     else:
-        chosen, ambiguous = _count_at_stride(positions[best], num_frames, period_offset, options, repeats), False
+        chosen = _count_at_stride(positions[best], num_frames, period_offset, options, repeats)
         longest_period = best * (last_class - 0.5) / repeats  # whatever rounds to the last class
         if others and stride_scores[others[0]] >= AMBIGUOUS_SCORE_SHARE * stride_scores[best]:
             second = _count_at_stride(positions[others[0]], num_frames, period_offset, options, repeats)
@@ -135,6 +143,7 @@ def count_repetitions(
     return Counted(
         count=count,
         confidence=chosen.confidence,
+        certainty=certain,
         stride=best,
         period_frames=int(chosen.is_periodic.sum()) / count if count else math.inf,
         notebook_period_frames=chosen.notebook_period_frames,

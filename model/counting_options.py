@@ -7,6 +7,8 @@ import enum
 
 import numpy as np
 
+from model.certainty import FEATURES
+
 PEAK_PERCENTILE = 90
 """Percentile of the frames' scores that counts as their peak. A set may fill only a tenth of a video; a glitch fills less."""
 
@@ -41,6 +43,8 @@ class CountingOptions:
         turns it off.
       interpolate_periods: Whether to place periods between classes, by the probabilities of the most likely class and its two
         neighbours. Otherwise, as in the notebook, a period at stride s is a multiple of s frames.
+      certainty: Coefficients of the probability that a count is within one, fitted for these options; see `model.certainty`.
+        Empty for none. Used with VOTE only.
     """
 
     stride_rule: StrideRule = StrideRule.REAL_FRAMES
@@ -52,6 +56,7 @@ class CountingOptions:
     batch_windows: int = 20
     peak_share: float = 0.0
     interpolate_periods: bool = False
+    certainty: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ValueError if an option is out of its range."""
@@ -63,6 +68,9 @@ class CountingOptions:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be within 0..1. Received: {value!r}")
+        object.__setattr__(self, "certainty", tuple(self.certainty))
+        if len(self.certainty) not in (0, len(FEATURES)):
+            raise ValueError(f"certainty must have {len(FEATURES)} coefficients, or none. Received: {self.certainty}")
         if not isinstance(self.batch_windows, int) or self.batch_windows < 1:
             raise ValueError(f"batch_windows must be a whole number of at least 1. Received: {self.batch_windows!r}")
 

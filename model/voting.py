@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from model.counting_options import CountingOptions
-from model.frame_counts import AMBIGUOUS_COUNT_DIFFERENCE, FrameCounts
+from model.frame_counts import FrameCounts
 from model.logits import StrideLogits, middle_shown
 
 SHORTEST_POSITIONS = 3
@@ -69,7 +69,7 @@ class Votes:
 
 def count_by_vote(
     logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, options: CountingOptions, repeats: int = 1
-) -> tuple[FrameCounts, bool]:
+) -> tuple[FrameCounts, float]:
     """Counts a video by the vote of all strides.
 
     Args:
@@ -80,8 +80,7 @@ def count_by_vote(
       repeats: Times that each frame was shown.
 
     Returns:
-      The counts, and whether they are ambiguous: the most likely periods, each time step for itself, count differently by more
-      than `AMBIGUOUS_COUNT_DIFFERENCE`.
+      The counts, and how many repetitions the periodic frames have if each time step has its own most likely period.
     """
     collected = collect_votes(logits, num_frames, period_offset, repeats)
     votes = collected.votes
@@ -111,7 +110,7 @@ def count_by_vote(
         period_frames_curve=curve,
         is_periodic=is_periodic,
     )
-    return counts, bool(is_periodic.any()) and abs(total_of_likeliest - total) > AMBIGUOUS_COUNT_DIFFERENCE
+    return counts, total_of_likeliest
 
 
 def collect_votes(logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, repeats: int = 1) -> Votes:

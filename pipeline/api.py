@@ -68,6 +68,8 @@ class CountedVideo:
       uri: Absolute path or `gs://` URI of the video.
       count: Number of repetitions, fractions included.
       confidence: Confidence of the count, 0..1.
+      certainty: Probability, 0..1, that the count is within one of the true number. None if nothing repeats, or the model has
+        no such estimate.
       flags: Names of the flags of the count, explained in `docs/failure_codes.md`.
       stride: Frames from one position to the next at the stride that counted.
       repetition_times_sec: (count_rounded,) float64, the times in seconds at which repetitions 1, 2, 3 … are complete.
@@ -84,6 +86,7 @@ class CountedVideo:
     uri: str
     count: float
     confidence: float
+    certainty: float | None
     flags: tuple[str, ...]
     stride: int
     repetition_times_sec: np.ndarray
@@ -152,6 +155,7 @@ def _describe(result: VideoCount) -> CountedVideo:
         uri=result.video.uri,
         count=counted.count,
         confidence=counted.confidence,
+        certainty=counted.certainty,
         flags=tuple(flag.value for flag in result.flags),
         stride=counted.stride,
         repetition_times_sec=result.repetition_times_sec,

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 
@@ -82,8 +83,11 @@ class RunConfig:
 
         Precision is not among them. It is a column of the row, and a change of hardware is no reason to count again.
         """
-        options = {
-            "counting": dataclasses.asdict(self.counting),
+        counting = dataclasses.asdict(self.counting)
+        if not self.counting.certainty:  # as below
+            del counting["certainty"]
+        options: dict[str, Any] = {
+            "counting": counting,
             "max_fps": self.decoding.max_fps,
             "strides": self.model.strides,
             "model_sha256": self.model.sha256,

@@ -234,6 +234,7 @@ class VideoResult:
       message: Reason of the failure, one line. None if the video was counted.
       stride: Frames from one position to the next at the stride that counted. None if the video failed or it was not read.
       wall_sec: Seconds that decoding and counting took. None if they were not measured.
+      certainty: Probability that the count is within one of the true number; see `Counted`.
     """
 
     uri: str
@@ -245,6 +246,7 @@ class VideoResult:
     message: str | None = None
     stride: int | None = None
     wall_sec: float | None = None
+    certainty: float | None = None
 
     @classmethod
     def of(cls, result: VideoCount | Failure, wall_sec: float | None = None) -> VideoResult:
@@ -255,6 +257,7 @@ class VideoResult:
             uri=result.video.uri,
             count=result.counted.count,
             confidence=result.counted.confidence,
+            certainty=result.counted.certainty,
             duration_sec=result.facts.duration_sec,
             flags=tuple(flag.value for flag in result.flags),
             stride=result.counted.stride,

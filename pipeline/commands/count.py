@@ -89,6 +89,7 @@ def json_record(result: VideoResult) -> dict[str, object]:
         "count": result.count,
         "count_rounded": result.count_rounded,
         "confidence": result.confidence,
+        "certainty": result.certainty,
         "stride": result.stride,
         **(
             {"status": "counted", "flags": list(result.flags)}

@@ -73,14 +73,22 @@ def fill(warehouse):
         segments=(Segment(10, 30, 2.0), Segment(60, 80, 3.0), Segment(85, 95, 1.0)),
         repetition_frames=np.array([20.0, 30.0, 70.0, 75.0, 81.0, 95.0]),
     )
-    nothing = make_video_count(CURLS, count=0.0, confidence=0.1, segments=(), flags=(VideoFlag.NOT_PERIODIC,))
+    nothing = make_video_count(
+        CURLS,
+        count=0.0,
+        confidence=0.1,
+        certainty=None,
+        stride_scores={1: 0.4, 2: 0.1},
+        segments=(),
+        flags=(VideoFlag.NOT_PERIODIC,),
+    )
     commit(
         warehouse,
         "first",
         squats,
         make_video_count(ROWS, count=7.0),
-        of_second_day(make_video_count(ROWS, confidence=0.2), generation=2),
-        of_second_day(make_video_count(PRESS, num_frames=200, confidence=0.125)),
+        of_second_day(make_video_count(ROWS, confidence=0.2, certainty=0.7), generation=2),
+        of_second_day(make_video_count(PRESS, num_frames=200, confidence=0.125, certainty=0.3)),
         nothing,
         make_video_count(LOOSE),
         make_failure("gs://gym/ann/notes.mp4"),
@@ -193,7 +201,12 @@ def test_the_answers_of_all_queries(run_sql):
         (SQUATS, 3, 0.5, 1.75, 3.0),  # from 3 s to 6 s and from 8 s to 8.5 s
     )
 
-    assert answers[4] == named("video_uri count confidence", (PRESS, 5.0, 0.125), (ROWS, 2.5, 0.2))
+    assert answers[4] == named(
+        "video_uri count certainty best_score",
+        (PRESS, 5.0, 0.3, 0.5),
+        (CURLS, 0.0, None, 0.4),  # one stride saw something repeat
+        (ROWS, 2.5, 0.7, 0.5),
+    )
 
     assert answers[5] == named(
         "video_uri upload_date count_rounded count per_minute confidence model flags",

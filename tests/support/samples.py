@@ -66,6 +66,7 @@ def make_video_count(uri="gs://bucket/a.mp4", generation=1, *, num_frames=100, f
     fields = {
         "count": count,
         "confidence": 0.5,
+        "certainty": 0.9,
         "stride": 2,
         "period_frames": float(period),
         "notebook_period_frames": num_frames / count if count else np.inf,

@@ -133,6 +133,7 @@ def count_row(video_count: VideoCount, provenance: Provenance) -> Row:
         "count": counted.count,
         "count_rounded": rounded_count(counted.count),
         "confidence": counted.confidence,
+        "certainty": counted.certainty,
         "flags": [flag.value for flag in video_count.flags],
         "stride": counted.stride,
         "stride_scores": [

@@ -186,6 +186,12 @@ VIDEO_COUNTS = Table(
             Mode.REQUIRED,
         ),
         Column(
+            "certainty",
+            ColumnType.FLOAT64,
+            "Estimated probability, 0..1, that `count` is within one of the true number, fitted on drawn videos. NULL if "
+            "nothing was counted, or the model has no such estimate.",
+        ),
+        Column(
             "flags",
             ColumnType.STRING,
             "Notes on the count: NOT_PERIODIC (nothing repeats), TRUNCATED (frames are missing, at the end or where the file "

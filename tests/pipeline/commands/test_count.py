@@ -41,6 +41,7 @@ def test_json_lines_tell_counts(count, tmp_path, capsys):
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert first.pop("count") == pytest.approx(5.0)
     assert 0.9 < first.pop("confidence") <= 1.0
+    assert first.pop("certainty") is None
     assert first == {"video_uri": str(squats), "count_rounded": 5, "stride": 1, "status": "counted", "flags": []}
     assert (second["count"], second["count_rounded"], second["flags"]) == (0.0, 0, ["NOT_PERIODIC"])
 
@@ -57,6 +58,7 @@ def test_failures_are_lines_too_and_make_the_exit_code_1(count, tmp_path, capsys
         "count": None,
         "count_rounded": None,
         "confidence": None,
+        "certainty": None,
         "stride": None,
         "status": "failed",
         "code": "EMPTY_FILE",

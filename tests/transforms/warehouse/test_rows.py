@@ -56,6 +56,7 @@ class TestCountRow:
             "count": 2.5,
             "count_rounded": 3,
             "confidence": 0.5,
+            "certainty": 0.9,
             "flags": ["TRUNCATED", "ROTATED"],
             "stride": 2,
             "stride_scores": [{"stride": 1, "score": 0.25}, {"stride": 2, "score": 0.5}],

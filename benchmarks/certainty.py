@@ -1,0 +1,89 @@
+"""Fits the probability that a count is within one to drawn videos, and prints a reliability table.
+
+    python -m benchmarks.certainty [--videos 300] [--weights FILE]
+
+Half of the videos, those with even seeds, are fitted to; the table is of the others. The printed coefficients belong into
+`CountingOptions.certainty` of the preset. Fit again after a change of weights or counting options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+
+from benchmarks.report import print_result
+from model import certainty
+from model.presets import load_model, load_weights
+from model.scoring import Scorer
+from model.training.videos import draw_video
+from model.voting import count_by_vote
+
+STEPS = (0.0, 0.5, 0.7, 0.8, 0.9, 1.0)
+"""Edges of the reliability table's rows."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Draws, scores and counts each video, fits the coefficients, and prints them with the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=300, help="number of videos to draw. Default: 300")
+    parser.add_argument("--weights", type=Path, help="weights file in our own format. Default: that of lite")
+    args = parser.parse_args(argv)
+    loaded = load_weights(args.weights) if args.weights else load_model("lite")
+    scorer, offset = Scorer(loaded.network, loaded.preset.strides), loaded.network.config.period_offset
+    values, is_right, is_fitted = [], [], []
+    for seed in range(args.videos):
+        video = draw_video(seed)
+        logits = scorer.score(video.frames)
+        chosen, alternative_count = count_by_vote(logits, len(video.frames), offset, loaded.preset.counting)
+        if chosen.is_periodic.any():
+            values.append(certainty.features(chosen, alternative_count))
+            is_right.append(abs(float(chosen.per_frame_count.sum()) - video.count) <= 1)
+            is_fitted.append(seed % 2 == 0)
+    features, right, fitted = np.array(values), np.array(is_right), np.array(is_fitted)
+    coefficients = certainty.fit(features[fitted], right[fitted])
+    stated = np.array([certainty.probability(coefficients.tolist(), row) for row in features[~fitted]])
+    table = reliability(stated, right[~fitted])
+    print("stated       counts   mean stated   within one")
+    for row in table:
+        print(f"{row['from']:.1f} to {row['to']:.1f}   {row['counts']:6d}   {row['stated']:11.2f}   {row['within_one']:10.2f}")
+    rounded = [round(float(coefficient), 3) for coefficient in coefficients]
+    print(f"coefficients of {', '.join(certainty.FEATURES)}: {rounded}")
+    print_result("certainty", videos=args.videos, coefficients=rounded, reliability=table)
+
+
+def reliability(stated: np.ndarray, is_right: np.ndarray) -> list[dict[str, float]]:
+    """Returns a reliability table: for each range of stated probabilities, how many counts were within one.
+
+    Args:
+      stated: Stated probabilities, (num_counts,) in 0..1.
+      is_right: Whether each count is within one of the true number, (num_counts,) bool.
+
+    Returns:
+      A row for each range of `STEPS` that has counts: its ends `from` and `to`, the number of `counts`, their mean `stated`
+      probability, and the share `within_one`.
+    """
+    table: list[dict[str, float]] = []
+    for low, high in itertools.pairwise(STEPS):
+        chosen = (stated >= low) & ((stated < high) | (high == STEPS[-1]))
+        if chosen.any():
+            table.append(
+                {
+                    "from": low,
+                    "to": high,
+                    "counts": int(chosen.sum()),
+                    "stated": round(float(stated[chosen].mean()), 3),
+                    "within_one": round(float(is_right[chosen].mean()), 3),
+                }
+            )
+    return table
+
+
+if __name__ == "__main__":
+    main()
