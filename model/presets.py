@@ -125,7 +125,7 @@ PRESETS: Mapping[str, Preset] = {
             strides=(1, 2, 3, 4, 6, 8, 12),
             counting=CountingOptions(stride_rule=StrideRule.VOTE, video_threshold=0.0, frame_threshold=0.12, peak_share=0.25),
             repeat_below_fps=20.0,
-            core_score_fps=318.0,
+            core_score_fps=223.0,
         ),
         Preset(
             name="repnet-2020",

@@ -92,9 +92,10 @@ def test_json_has_the_measures_the_baseline_and_every_clip(evaluate, capsys):
         "model": "fake",
         "model_sha256": "0" * 64,
         "precision": "float32",
-        "options": {**dataclasses.asdict(CountingOptions()), "stride_rule": "real_frames"},
+        "options": {**dataclasses.asdict(CountingOptions()), "stride_rule": "real_frames", "certainty": []},
         "strides": [1, 2],
         "max_fps": 30.0,
+        "repeat_below_fps": 0.0,
     }
     assert measures == {
         "num_clips": 3,

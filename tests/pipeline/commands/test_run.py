@@ -90,9 +90,9 @@ def test_running_again_adds_no_row(repcount, videos):
 
 
 def test_other_options_are_other_rows(repcount, videos):
-    for threshold in ("0.2", "0.3"):
-        assert repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", "--video_threshold", threshold) == 0
-    assert rows("c.duckdb", "SELECT count(DISTINCT options_hash) FROM video_counts") == [(2,)]
+    for change in ("--video_threshold=0.2", "--video_threshold=0.3", "--repeat_below_fps=20"):
+        assert repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", change) == 0
+    assert rows("c.duckdb", "SELECT count(DISTINCT options_hash) FROM video_counts") == [(3,)]
 
 
 def test_a_row_says_what_it_depends_on(repcount, videos):
@@ -105,6 +105,8 @@ def test_a_row_says_what_it_depends_on(repcount, videos):
     assert options["max_fps"] == 15
     assert options["strides"] == [1, 2]
     assert options["model_sha256"] == "f" * 64
+    assert "repeat_below_fps" not in options  # off, so that the hash is that of rows from before there was such an option
+    assert "certainty" not in options["counting"]
 
 
 def test_a_chunk_that_cannot_be_scored_fails_its_video_only(repcount, tmp_path):
