@@ -33,7 +33,7 @@ class FakeScorer:
 class DeadlyScorer(FakeScorer):
     """Scores as `FakeScorer` does, but the frames of `draw_deadly` kill its process."""
 
-    def score(self, frames, *, is_last=True):
+    def score(self, frames, *, is_last=True, repeats=1):
         if abs(frames.mean() - 128) < 5 and frames.std() < 5:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().score(frames, is_last=is_last)

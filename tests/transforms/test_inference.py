@@ -86,7 +86,7 @@ def test_the_size_of_a_batch_is_the_size_of_its_frames():
 
 
 class NotingScorer(SumScorer):
-    def score(self, frames, *, is_last=True):
+    def score(self, frames, *, is_last=True, repeats=1):
         NOTED.append(f"scored {frames.sum()}")
         return super().score(frames, is_last=is_last)
 
