@@ -2,8 +2,9 @@
 
     python -m benchmarks.certainty [--videos 300] [--weights FILE]
 
-Half of the videos, those with even seeds, are fitted to; the table is of the others. The printed coefficients belong into
-`CountingOptions.certainty` of the preset. Fit again after a change of weights or counting options.
+The printed coefficients, fitted to all videos, belong into `CountingOptions.certainty` of the preset. In the table, each
+video's probability comes from a fit to four fifths of the videos, without itself. Fit again after a change of
+weights or options.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from model.voting import count_by_vote
 STEPS = (0.0, 0.5, 0.7, 0.8, 0.9, 1.0)
 """Edges of the reliability table's rows."""
 
+FOLDS = 5
+"""Parts of the videos, each of which is judged by a fit to the others."""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draws, scores and counts each video, fits the coefficients, and prints them with the table."""
@@ -37,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     loaded = load_weights(args.weights) if args.weights else load_model("lite")
     scorer, offset = Scorer(loaded.network, loaded.preset.strides), loaded.network.config.period_offset
-    values, is_right, is_fitted = [], [], []
+    values, is_right = [], []
     for seed in range(args.videos):
         video = draw_video(seed)
         logits = scorer.score(video.frames)
@@ -45,17 +49,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         if chosen.is_periodic.any():
             values.append(certainty.features(chosen, alternative_count))
             is_right.append(abs(float(chosen.per_frame_count.sum()) - video.count) <= 1)
-            is_fitted.append(seed % 2 == 0)
-    features, right, fitted = np.array(values), np.array(is_right), np.array(is_fitted)
-    coefficients = certainty.fit(features[fitted], right[fitted])
-    stated = np.array([certainty.probability(coefficients.tolist(), row) for row in features[~fitted]])
-    table = reliability(stated, right[~fitted])
+    features, right = np.array(values), np.array(is_right)
+    coefficients = certainty.fit(features, right)
+    table = reliability(cross_validated(features, right), right)
     print("stated       counts   mean stated   within one")
     for row in table:
         print(f"{row['from']:.1f} to {row['to']:.1f}   {row['counts']:6d}   {row['stated']:11.2f}   {row['within_one']:10.2f}")
     rounded = [round(float(coefficient), 3) for coefficient in coefficients]
     print(f"coefficients of {', '.join(certainty.FEATURES)}: {rounded}")
     print_result("certainty", videos=args.videos, coefficients=rounded, reliability=table)
+
+
+def cross_validated(features: np.ndarray, is_right: np.ndarray) -> np.ndarray:
+    """Returns the probability of each count, (num_counts,), from a fit to the counts that are not in its fifth."""
+    fold = np.arange(len(features)) % FOLDS
+    stated = np.zeros(len(features))
+    for number in range(FOLDS):
+        fitted = certainty.fit(features[fold != number], is_right[fold != number]).tolist()
+        stated[fold == number] = [certainty.probability(fitted, row) for row in features[fold == number]]
+    return stated
 
 
 def reliability(stated: np.ndarray, is_right: np.ndarray) -> list[dict[str, float]]:

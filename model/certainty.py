@@ -17,7 +17,7 @@ FEATURES = ("1", "logit of the confidence", "log of the count", "spread of the p
 """What the coefficients multiply, see `features`."""
 
 _MOST_STEPS = 50
-_RIDGE = 1e-2
+_RIDGE = 1.0
 """Penalty on squared coefficients: it keeps them finite where a feature separates right from wrong."""
 
 

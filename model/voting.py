@@ -32,7 +32,7 @@ STEP_FRAMES = 3
 FEWEST_STRIDES = 4
 """Smallest number of strides that a vote is divided by. What only one stride can see gets a quarter of its vote at most."""
 
-CHANGE_COST = 2.0
+CHANGE_COST = 3.0
 """Cost of starting or ending a set, in votes of one time step."""
 
 OCTAVE_COST = 12.0
