@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from tests.support.runs import draw_many, rows, start
-from tests.support.scorers import draw_deadly
+from tests.support.videos import draw_deadly
 
 pytestmark = pytest.mark.slow
 

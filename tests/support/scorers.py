@@ -31,19 +31,12 @@ class FakeScorer:
 
 
 class DeadlyScorer(FakeScorer):
-    """Scores as `FakeScorer` does, but the frames of `draw_deadly` kill its process."""
+    """Scores as `FakeScorer` does, but the frames of `videos.draw_deadly` kill its process."""
 
     def score(self, frames, *, is_last=True, repeats=1):
         if abs(frames.mean() - 128) < 5 and frames.std() < 5:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().score(frames, is_last=is_last)
-
-
-def draw_deadly(path):
-    """Draws a grey video, which `DeadlyScorer` does not survive; returns its path."""
-    from tests.support.videos import draw_video  # not above: fake runs, which import this, must load no decoder
-
-    return draw_video(path, 70, draw=lambda index: np.full((48, 64, 3), 128, np.uint8))
 
 
 POISON = 13

@@ -274,3 +274,8 @@ def _boxes(data: bytes | bytearray, start: int, end: int) -> Iterable[tuple[int,
         size, kind = struct.unpack_from(">I4s", data, start)
         yield start, size, bytes(kind)
         start += size
+
+
+def draw_deadly(path):
+    """Draws a grey video, which `scorers.DeadlyScorer` does not survive; returns its path."""
+    return draw_video(path, 70, draw=lambda index: np.full((48, 64, 3), 128, np.uint8))

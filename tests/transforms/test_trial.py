@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from tests.support.decoding import look_up
-from tests.support.scorers import DeadlyScorer, FakeScorer, draw_deadly
-from tests.support.videos import draw_video
+from tests.support.scorers import DeadlyScorer, FakeScorer
+from tests.support.videos import draw_deadly, draw_video
 from transforms import trial
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess

@@ -105,8 +105,14 @@ def test_a_row_says_what_it_depends_on(repcount, videos):
     assert options["max_fps"] == 15
     assert options["strides"] == [1, 2]
     assert options["model_sha256"] == "f" * 64
-    assert "repeat_below_fps" not in options  # off, so that the hash is that of rows from before there was such an option
-    assert "certainty" not in options["counting"]
+    assert options["repeat_below_fps"] == 20
+    assert len(options["counting"]["certainty"]) == 5
+
+
+def test_an_option_that_is_off_leaves_rows_as_those_from_before_there_was_such_an_option(repcount, videos):
+    repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", "--repeat_below_fps", "0")
+    ((options_json,),) = rows("c.duckdb", "SELECT options_json FROM video_counts")
+    assert "repeat_below_fps" not in json.loads(options_json)
 
 
 def test_a_chunk_that_cannot_be_scored_fails_its_video_only(repcount, tmp_path):
@@ -221,7 +227,7 @@ class TestWhatIsCounted:
         assert lines[:2] == ["would count 5 videos", f"bytes: {size:,}"]
         assert lines[2] == "minutes of video: about 0.1 (from 2 of 4 headers, 2 more could not be read)"
         assert err.splitlines()[1:] == ["Reading the headers of 4 videos …"]
-        assert re.fullmatch(r"worker-hours: about 0\.00 \(two cores each, 5\.5 s of 1080p video a second\)", lines[3])
+        assert re.fullmatch(r"worker-hours: about 0\.00 \(two cores each, 5\.0 s of 1080p video a second\)", lines[3])
         assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
     def test_a_dry_run_knows_what_the_tables_have(self, repcount, videos, capsys):

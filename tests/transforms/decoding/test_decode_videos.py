@@ -14,8 +14,8 @@ from apache_beam.testing.util import assert_that, is_empty
 
 from tests.support.decoding import look_up
 from tests.support.samples import UPDATED
-from tests.support.scorers import DeadlyScorer, draw_deadly
-from tests.support.videos import draw_video, numbered
+from tests.support.scorers import DeadlyScorer
+from tests.support.videos import draw_deadly, draw_video, numbered
 from transforms.attempts import Attempts
 from transforms.decoding import decode_videos
 from transforms.decoding.decode_videos import DecodeVideos
