@@ -10,19 +10,20 @@ from transforms.matching import list_videos
 from transforms.records import VideoCount
 
 
-def count_against_truth(videos, truth):
+def count_against_truth(videos, truth, *options):
     """Counts every video of a folder.
 
     Args:
       videos: Folder with the videos.
       truth: CSV file with the columns `file` and `count`.
+      *options: Options of `repcount count`.
 
     Returns:
       {file: (count, true count)}. Folder and CSV must name the same files.
     """
     parser = CommandParser()
     add_model_options(parser)
-    counter = load_counter(parser.parse_args([]))
+    counter = load_counter(parser.parse_args(list(options)))
     true_counts = {label.file: label.true_count for label in read_labels(str(truth))}
     counts = {}
     for video in list_videos(str(videos)):
