@@ -9,21 +9,17 @@ weights or options.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
+from benchmarks.drawn_videos import parse_options, score_videos
 from benchmarks.report import print_result
 from model import certainty
-from model.presets import load_model, load_weights
-from model.scoring import Scorer
-from model.training.videos import draw_video
 from model.voting import count_by_vote
 
 STEPS = (0.0, 0.5, 0.7, 0.8, 0.9, 1.0)
@@ -35,16 +31,10 @@ FOLDS = 5
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draws, scores and counts each video, fits the coefficients, and prints them with the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, default=300, help="number of videos to draw. Default: 300")
-    parser.add_argument("--weights", type=Path, help="weights file in our own format. Default: that of lite")
-    args = parser.parse_args(argv)
-    loaded = load_weights(args.weights) if args.weights else load_model("lite")
-    scorer, offset = Scorer(loaded.network, loaded.preset.strides), loaded.network.config.period_offset
+    num_videos, loaded = parse_options(__doc__, argv)
+    offset = loaded.network.config.period_offset
     values, is_right = [], []
-    for seed in range(args.videos):
-        video = draw_video(seed)
-        logits = scorer.score(video.frames)
+    for video, logits in score_videos(num_videos, loaded):
         chosen, alternative_count = count_by_vote(logits, len(video.frames), offset, loaded.preset.counting)
         if chosen.is_periodic.any():
             values.append(certainty.features(chosen, alternative_count))
@@ -57,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{row['from']:.1f} to {row['to']:.1f}   {row['counts']:6d}   {row['stated']:11.2f}   {row['within_one']:10.2f}")
     rounded = [round(float(coefficient), 3) for coefficient in coefficients]
     print(f"coefficients of {', '.join(certainty.FEATURES)}: {rounded}")
-    print_result("certainty", videos=args.videos, coefficients=rounded, reliability=table)
+    print_result("certainty", videos=num_videos, coefficients=rounded, reliability=table)
 
 
 def cross_validated(features: np.ndarray, is_right: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ import numpy as np
 from benchmarks.report import print_result
 from model.counting import count_repetitions
 from model.counting_options import CountingOptions
-from model.presets import PRESETS, load_model, load_weights
+from model.logits import StrideLogits
+from model.presets import PRESETS, LoadedModel, load_model, load_weights
 from model.scoring import Scorer
-from model.training.videos import KINDS, draw_video
+from model.training.videos import KINDS, Video, draw_video
 
 OTHERS: tuple[dict[str, Any], ...] = (
     {},
@@ -40,20 +41,14 @@ OTHERS: tuple[dict[str, Any], ...] = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draws each video, scores it once, counts it with each set of options, and prints the measures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, default=300, help="number of videos to draw. Default: 300")
-    parser.add_argument("--weights", type=Path, help="weights file in our own format. Default: that of lite")
-    args = parser.parse_args(argv)
-    loaded = load_weights(args.weights) if args.weights else load_model("lite")
-    scorer, offset = Scorer(loaded.network, loaded.preset.strides), loaded.network.config.period_offset
+    num_videos, loaded = parse_options(__doc__, argv)
+    offset = loaded.network.config.period_offset
     variants: list[CountingOptions] = [dataclasses.replace(PRESETS["lite"].counting, **change) for change in OTHERS]
-    true, counted = np.zeros(args.videos), np.zeros((len(variants), args.videos))
+    true, counted = np.zeros(num_videos), np.zeros((len(variants), num_videos))
     kinds = []
-    for seed in range(args.videos):
-        video = draw_video(seed)
+    for seed, (video, logits) in enumerate(score_videos(num_videos, loaded)):
         true[seed] = video.count
         kinds.append(video.kind)
-        logits = scorer.score(video.frames)
         counted[:, seed] = [count_repetitions(logits, len(video.frames), offset, options).count for options in variants]
     results: list[dict[str, object]] = []
     for change, counts in zip(OTHERS, counted, strict=True):
@@ -75,7 +70,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("\nOff by more than one (seed, kind, true count, count):")
     for error in errors:
         print(f"  {error['seed']:4} {error['kind']:17} {error['true']:7} {error['count']:7}")
-    print_result("drawn_videos", videos=args.videos, results=results, by_kind=by_kind, errors=errors)
+    print_result("drawn_videos", videos=num_videos, results=results, by_kind=by_kind, errors=errors)
+
+
+def parse_options(description: str | None, argv: Sequence[str] | None) -> tuple[int, LoadedModel]:
+    """Returns the number of videos to draw, and the model to score them with."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=300, help="number of videos to draw. Default: 300")
+    parser.add_argument("--weights", type=Path, help="weights file in our own format. Default: that of lite")
+    args = parser.parse_args(argv)
+    return args.videos, load_weights(args.weights) if args.weights else load_model("lite")
+
+
+def score_videos(num_videos: int, loaded: LoadedModel) -> Iterator[tuple[Video, dict[int, StrideLogits]]]:
+    """Yields each drawn video with its logits."""
+    scorer = Scorer(loaded.network, loaded.preset.strides)
+    for seed in range(num_videos):
+        video = draw_video(seed)
+        yield video, scorer.score(video.frames)
 
 
 def measure(true: np.ndarray, counts: np.ndarray) -> dict[str, float | int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 
 import numpy as np
 
@@ -71,6 +72,8 @@ class CountingOptions:
         object.__setattr__(self, "certainty", tuple(self.certainty))
         if len(self.certainty) not in (0, len(FEATURES)):
             raise ValueError(f"certainty must have {len(FEATURES)} coefficients, or none. Received: {self.certainty}")
+        if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in self.certainty):
+            raise ValueError(f"coefficients of certainty must be finite numbers. Received: {self.certainty}")
         if not isinstance(self.batch_windows, int) or self.batch_windows < 1:
             raise ValueError(f"batch_windows must be a whole number of at least 1. Received: {self.batch_windows!r}")
 

@@ -35,6 +35,13 @@ def test_options_survive_json():
     assert restored.stride_rule is StrideRule.NOTEBOOK
 
 
+@pytest.mark.parametrize("certainty", [(1.0,), "abcde", [float("nan")] * 5, [None] * 5])
+def test_certainty_is_five_finite_numbers_or_none(certainty):
+    with pytest.raises(ValueError, match="Received: "):
+        CountingOptions(certainty=certainty)
+    assert CountingOptions(certainty=[1, 2, 3, 4, 5]).certainty == (1, 2, 3, 4, 5)
+
+
 def test_a_share_is_within_0_and_1():
     with pytest.raises(ValueError, match=r"peak_share must be within 0\.\.1"):
         CountingOptions(peak_share=1.5)

@@ -9,21 +9,11 @@ import tensorflow as tf
 from tensorflow.python.trackable.autotrackable import AutoTrackable
 
 from model import storage, weights_file
-from model.config import RepNetConfig
 from model.counting_options import CountingOptions, StrideRule
 from model.presets import Preset
+from tests.support import training
 
-TINY = RepNetConfig(
-    encoder="small",
-    encoder_channels=(2, 2, 2),
-    embedding_channels=4,
-    head_channels=4,
-    num_heads=2,
-    position_channels=4,
-    num_periods=8,
-    period_offset=1,
-    similarity_channels=2,
-)
+TINY = dataclasses.replace(training.TINY, num_periods=8)
 
 TINY_PRESET = Preset(
     name="tiny",
