@@ -51,7 +51,8 @@ class CommandParser(argparse.ArgumentParser):
         message = " ".join(message.split())
         hints = [f"Did you mean {near} instead of {name}?" for name in self._unknown_options if (near := self.suggest(name))]
         if not message.endswith("?"):
-            message = f"{message.rstrip('.')}. {hints[0] if hints else f'See {self.prog} --help.'}"
+            command = self.prog.partition(" --")[0]  # without the option whose value is parsed, as that of --compare
+            message = f"{message.rstrip('.')}. {hints[0] if hints else f'See {command} --help.'}"
         self.exit(2, f"{self.prog}: {message}\n")
 
     def suggest(self, option: str) -> str | None:

@@ -381,7 +381,7 @@ def test_the_compared_options_are_those_of_the_command_line_where_none_are_named
         ("'lite", '--compare must be a model and options in one argument: No closing quotation. Received: "\'lite"'),
         ("lite --peak_shares 0.3", "repcount evaluate --compare: unrecognized arguments: --peak_shares 0.3."),
         ("lite --peak_share x", "repcount evaluate --compare: argument --peak_share: invalid float value: 'x'."),
-        ("lite other", "repcount evaluate --compare: unrecognized arguments: other."),
+        ("lite other", "repcount evaluate --compare: unrecognized arguments: other. See repcount evaluate --help."),
     ],
 )
 def test_a_comparison_that_is_none_is_refused_before_a_model_is_loaded(evaluate, no_model, capsys, compared, said):
