@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-EXTRAS = {"apache_beam": "beam", "duckdb": "beam", "google": "gcp", "matplotlib": "plot", "pyarrow": "beam"}
+EXTRAS = {
+    "apache_beam": "beam",
+    "duckdb": "beam",
+    "google": "gcp",
+    "jinja2": "report",
+    "matplotlib": "plot",
+    "pyarrow": "beam",
+    "starlette": "view",
+    "uvicorn": "view",
+}
 """Extra of the package that installs each optional library, by the library's top-level module."""
 
 
