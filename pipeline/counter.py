@@ -7,7 +7,7 @@ import atexit
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from model.counting_options import CountingOptions
 from model.presets import load_model
@@ -17,7 +17,7 @@ from transforms.aggregation import aggregate
 from transforms.decoding.decode_video import Reader, decode_or_fail
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
-from transforms.records import ChunkScores, Failure, VideoCount, VideoRef
+from transforms.records import ChunkScores, Failure, FrameChunk, VideoCount, VideoRef
 from transforms.scoring import ChunkScorer, ModelConfig, score_or_fail
 
 
@@ -61,9 +61,15 @@ def load_counter(args: argparse.Namespace) -> Counter:
     return Counter(decoding, scorer, options, model)
 
 
-def count_video(video: VideoRef, counter: Counter) -> VideoCount | Failure:
-    """Decodes and scores one video chunk by chunk, up to its first failure, and aggregates the scores as the pipeline does."""
-    with contextlib.closing(_score_chunks(video, counter, _decoder().read)) as scores:
+def count_video(video: VideoRef, counter: Counter, watch: Callable[[FrameChunk], None] | None = None) -> VideoCount | Failure:
+    """Decodes and scores one video chunk by chunk, up to its first failure, and aggregates the scores as the pipeline does.
+
+    Args:
+      video: Video to count.
+      counter: Model and options to count it with.
+      watch: Called with each chunk of frames, in their order, before it is scored.
+    """
+    with contextlib.closing(_score_chunks(video, counter, _decoder().read, watch)) as scores:
         return aggregate(video, scores, counter.options, counter.model.period_offset)
 
 
@@ -75,8 +81,12 @@ def _decoder() -> DecoderProcess:
     return decoder
 
 
-def _score_chunks(video: VideoRef, counter: Counter, read: Reader) -> Generator[ChunkScores | Failure, None, None]:
+def _score_chunks(
+    video: VideoRef, counter: Counter, read: Reader, watch: Callable[[FrameChunk], None] | None
+) -> Generator[ChunkScores | Failure, None, None]:
     for item in decode_or_fail(video, counter.decoding, read):
+        if watch and isinstance(item, FrameChunk):
+            watch(item)
         scores = item if isinstance(item, Failure) else score_or_fail(item, counter.scorer)
         yield scores
         if isinstance(scores, Failure):  # the video fails, whatever its other chunks say

@@ -8,7 +8,7 @@ import os
 import platform
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model import storage
 from model.config import WINDOW_FRAMES
@@ -253,6 +253,25 @@ def make_counting(args: argparse.Namespace, loaded: LoadedModel) -> CountingOpti
         return dataclasses.replace(loaded.preset.counting, **given)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def effective_options(decoding: DecodingOptions, model: ModelConfig, counting: CountingOptions) -> dict[str, Any]:
+    """Returns the options that decide a video's numbers, by name; all values fit into JSON.
+
+    Precision is not among them. A change of hardware is no reason to count again.
+    """
+    of_counting = dataclasses.asdict(counting)
+    if not counting.certainty:  # as below
+        del of_counting["certainty"]
+    options: dict[str, Any] = {
+        "counting": of_counting,
+        "max_fps": decoding.max_fps,
+        "strides": model.strides,
+        "model_sha256": model.sha256,
+    }
+    if decoding.repeat_below_fps:  # rows from before there was such an option still match
+        options["repeat_below_fps"] = decoding.repeat_below_fps
+    return options
 
 
 def make_warehouse(output: str, temp_location: str | None) -> Warehouse:

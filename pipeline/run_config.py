@@ -7,7 +7,6 @@ import dataclasses
 import datetime
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 
@@ -17,7 +16,15 @@ from model.tensorflow_import import import_tensorflow
 from pipeline.command_line import UsageError, nearest, use_known_spelling
 from pipeline.dates import on_any_day, with_dates
 from pipeline.launch import LaunchConfig, for_workers
-from pipeline.options import check_sandbox, make_counting, make_decoding, make_model, make_suffixes, make_warehouse
+from pipeline.options import (
+    check_sandbox,
+    effective_options,
+    make_counting,
+    make_decoding,
+    make_model,
+    make_suffixes,
+    make_warehouse,
+)
 from transforms.decoding.options import DecodingOptions
 from transforms.failure_limit import FailureLimit
 from transforms.matching import VIDEO_SUFFIXES, ListingFilter, check_any_matches
@@ -83,18 +90,7 @@ class RunConfig:
 
         Precision is not among them. It is a column of the row, and a change of hardware is no reason to count again.
         """
-        counting = dataclasses.asdict(self.counting)
-        if not self.counting.certainty:  # as below
-            del counting["certainty"]
-        options: dict[str, Any] = {
-            "counting": counting,
-            "max_fps": self.decoding.max_fps,
-            "strides": self.model.strides,
-            "model_sha256": self.model.sha256,
-        }
-        if self.decoding.repeat_below_fps:  # rows from before there was such an option still match
-            options["repeat_below_fps"] = self.decoding.repeat_below_fps
-        return canonical_json(options)
+        return canonical_json(effective_options(self.decoding, self.model, self.counting))
 
 
 def make_config(

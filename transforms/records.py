@@ -219,6 +219,50 @@ class VideoCount:
         edges_sec = self.frame_edges_sec
         return np.interp(self.counted.repetition_frames, np.arange(len(edges_sec)), edges_sec)
 
+    @property
+    def mean_period_sec(self) -> float | None:
+        """Mean seconds per repetition over the frames that count. None if nothing repeats."""
+        periodic_sec = float(np.diff(self.frame_edges_sec)[self.counted.is_periodic].sum())
+        return periodic_sec / self.counted.count if self.counted.count > 0 else None
+
+    @property
+    def mean_rate_hz(self) -> float | None:
+        """Mean repetitions per second over the frames that count. None if nothing repeats."""
+        period_sec = self.mean_period_sec
+        return 1.0 / period_sec if period_sec else None
+
+    @property
+    def period_sec(self) -> np.ndarray:
+        """(num_frames,) float64, the seconds that one repetition around each frame takes; NaN where nothing repeats."""
+        frames = np.flatnonzero(self.counted.is_periodic)
+        periods_sec = np.full(len(self.times_sec), np.nan)
+        periods_sec[frames] = _periods_sec(frames, self.counted.period_frames_curve[frames], self.frame_edges_sec)
+        return periods_sec
+
+    @property
+    def rate_hz(self) -> np.ndarray:
+        """(num_frames,) float64, the repetitions per second around each frame; 0 where nothing repeats."""
+        period_sec = self.period_sec
+        return np.divide(1.0, period_sec, out=np.zeros_like(period_sec), where=period_sec > 0)
+
+
+def _periods_sec(frames: np.ndarray, periods_frames: np.ndarray, edges_sec: np.ndarray) -> np.ndarray:
+    """Returns (k,) float64: the duration in seconds of one period around each of k frames.
+
+    A period near an end of the video is measured within the video. One longer than the video is extrapolated from all of it.
+
+    Args:
+      frames: (k,) int64, indices of the frames.
+      periods_frames: (k,) float64, finite, the period at each frame, in frames.
+      edges_sec: (num_frames + 1,) float64, see `VideoCount.frame_edges_sec`.
+    """
+    num_frames = len(edges_sec) - 1
+    within = np.minimum(periods_frames, num_frames)
+    starts = np.clip(frames + 0.5 - within / 2, 0, num_frames - within)
+    edges = np.arange(num_frames + 1)
+    spans_sec = np.interp(starts + within, edges, edges_sec) - np.interp(starts, edges, edges_sec)
+    return spans_sec * (periods_frames / within)
+
 
 @dataclasses.dataclass(frozen=True)
 class VideoResult:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from pipeline.count_formats import Outcome
+from pipeline.count_outputs import add_output_options, check_output_options, make_outputs
 from pipeline.counter import Counter, count_video, load_counter
 from pipeline.options import add_listing_options, add_model_options, make_suffixes
 from pipeline.progress_display import announce, show_status
-from pipeline.results_table import is_terminal, print_line, print_results
 from transforms.left_out import LeftOutAccount, left_out_line
 from transforms.matching import check_matches, match_objects
-from transforms.records import VideoRef, VideoResult
+from transforms.records import Failure, FrameChunk, VideoRef
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -23,12 +23,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "count",
         description="Counts the repetitions in videos and prints the counts. Exit code: 0 if all videos were counted, 1 if "
         "some failed or cannot be looked at, 2 if the command line is invalid, 130 if it was interrupted.",
-        examples=["repcount count squats.mp4", "repcount count --json 'gs://gym/2026-01-31/**' > counts.jsonl"],
+        examples=[
+            "repcount count squats.mp4",
+            "repcount count --json 'gs://gym/2026-01-31/**' > counts.jsonl",
+            "repcount count --format srt squats.mp4 > squats.srt",
+            "repcount count --format csv videos/ > counts.csv",
+            "repcount count --format vtt --output_dir subtitles videos/",
+        ],
     )
     parser.add_argument(
         "videos", nargs="+", metavar="VIDEO", help="a file, a directory or a pattern such as 'dir/**.mp4', local or gs://"
     )
-    parser.add_argument("--json", action="store_true", help="print one line of JSON per video instead of a table")
+    add_output_options(parser.add_argument_group("output"))
     add_listing_options(parser.add_argument_group("videos"))
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -41,6 +47,7 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     Raises:
       UserError: The command line is invalid, a pattern matches nothing, or the model cannot be loaded.
     """
+    check_output_options(args)
     suffixes = make_suffixes(args)
     check_matches(args.videos, suffixes, args.billing_project)
     account = LeftOutAccount()
@@ -53,25 +60,29 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
         print(f"repcount count: {left_out_line(account.numbers)}", file=sys.stderr)
     for lost in account.lost:
         print(f"repcount count: {lost}", file=sys.stderr)
+    outputs = make_outputs(args, videos)
+
+    def watch(chunk: FrameChunk) -> None:
+        for output in outputs:
+            output.watch(chunk)
+
     with announce(f"Loading model {args.model} …"):
         counter = load_counter(args)
-    results: list[VideoResult] = []
+    is_good = not account.lost
     try:
         with show_status() as update:
             for number, video in enumerate(videos, start=1):
                 update(f"Counting {video.uri} ({number} of {len(videos)})")
                 started = time.perf_counter()
-                counted = count_video(video, counter)
-                result = VideoResult.of(counted, wall_sec=time.perf_counter() - started)
-                results.append(result)
-                if args.json:
-                    print(json.dumps(json_record(result)), flush=True)
-                elif not is_terminal():
-                    print_line(result)
-    finally:  # an interrupted command prints what it has counted
-        if is_terminal() and not args.json:
-            print_results(results)
-    return 1 if account.lost or any(result.code for result in results) else 0
+                result = count_video(video, counter, watch)
+                outcome = Outcome(result, counter, wall_sec=time.perf_counter() - started)
+                is_good = is_good and not isinstance(result, Failure)
+                for output in outputs:
+                    output.write(outcome)
+    finally:
+        for output in outputs:
+            output.close()
+    return 0 if is_good else 1
 
 
 def _match(pattern: str, suffixes: Sequence[str], billing_project: str | None, account: LeftOutAccount) -> Iterator[VideoRef]:
@@ -80,20 +91,3 @@ def _match(pattern: str, suffixes: Sequence[str], billing_project: str | None, a
             yield found
         else:
             account.add(found)
-
-
-def json_record(result: VideoResult) -> dict[str, object]:
-    """Returns what `--json` prints for a video."""
-    return {
-        "video_uri": result.uri,
-        "count": result.count,
-        "count_rounded": result.count_rounded,
-        "confidence": result.confidence,
-        "certainty": result.certainty,
-        "stride": result.stride,
-        **(
-            {"status": "counted", "flags": list(result.flags)}
-            if result.code is None
-            else {"status": "failed", "code": result.code, "message": result.message}
-        ),
-    }

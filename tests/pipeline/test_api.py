@@ -1,5 +1,7 @@
 """`count_video` counts from Python, says why a video cannot be counted, and needs neither Beam nor BigQuery."""
 
+import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 from demo.draw_videos import CLIPS, draw_clip
 from pipeline import api
 from pipeline.command_line import UsageError
+from pipeline.main import main
 from tests.support.videos import draw_video
 from transforms.failure_codes import FailureCode, Stage
 
@@ -53,6 +56,27 @@ def test_the_result_tells_count_times_and_curve(counted, squats):
     assert sum(segment.count for segment in counted.segments) == pytest.approx(counted.count)
     assert counted.fps > 0
     assert (counted.width, counted.height) > (0, 0)
+
+
+def test_json_has_the_same_names_and_values(counted, squats, capsys):
+    assert main(["count", "--quiet", "--json", "--curve", str(squats)]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record.pop("status") == "counted"
+    assert record.pop("wall_sec") > 0
+    assert set(record) == {field.name for field in dataclasses.fields(counted)} | {"count_rounded"}
+    for name, value in record.items():
+        expected = getattr(counted, name)
+        if isinstance(expected, np.ndarray):
+            np.testing.assert_allclose(np.array(value, np.float64), expected, atol=1e-6, err_msg=name)
+        elif isinstance(expected, float):
+            assert value == pytest.approx(expected, abs=1e-6), name
+    for written, segment in zip(record["segments"], counted.segments, strict=True):
+        assert written == pytest.approx({name: getattr(segment, name) for name in written}, abs=1e-6)
+    scores = {str(stride): score for stride, score in counted.stride_scores.items()}
+    assert record["stride_scores"] == pytest.approx(scores, abs=1e-6)
+    assert record["options"] == json.loads(json.dumps(counted.options))
+    for name in ("video_uri", "count_rounded", "stride", "width", "height", "codec", "model", "model_sha256"):
+        assert record[name] == getattr(counted, name), name
 
 
 def test_the_example_of_the_docstring_runs(squats, capsys, monkeypatch):

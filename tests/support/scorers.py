@@ -5,9 +5,13 @@ import signal
 
 import numpy as np
 
+from model.counting_options import CountingOptions
 from model.logits import StrideLogits, window_frames
+from pipeline.counter import Counter
 from tests.support.samples import make_video
+from transforms.decoding.options import DecodingOptions
 from transforms.records import FrameChunk
+from transforms.scoring import ModelConfig
 
 PERIOD_FRAMES = 20
 
@@ -28,6 +32,11 @@ class FakeScorer:
             periodicity = np.full(num_positions, 9.0 / stride if frames.mean() > 5 else -9.0, np.float32)
             logits[stride] = StrideLogits(period, periodicity)
         return logits
+
+
+FAKE_MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)
+FAKE_COUNTER = Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), FAKE_MODEL)
+"""Counts with a `FakeScorer`."""
 
 
 class DeadlyScorer(FakeScorer):

@@ -125,8 +125,6 @@ def count_row(video_count: VideoCount, provenance: Provenance) -> Row:
     if not math.isfinite(counted.count):
         raise RowError(f"column video_counts.count must be a finite number. Received: {counted.count}")
     edges_sec = _frame_edges_sec(video_count)
-    periodic_sec = float(np.diff(edges_sec)[counted.is_periodic].sum())
-    mean_period_sec = periodic_sec / counted.count if counted.count > 0 else None
     return {
         **_key(video_count.video, provenance),
         **_upload(video_count.video),
@@ -139,8 +137,8 @@ def count_row(video_count: VideoCount, provenance: Provenance) -> Row:
         "stride_scores": [
             {"stride": stride, "score": _finite_or_none(score)} for stride, score in sorted(counted.stride_scores.items())
         ],
-        "mean_period_sec": mean_period_sec,
-        "mean_rate_hz": 1.0 / mean_period_sec if mean_period_sec else None,
+        "mean_period_sec": video_count.mean_period_sec,
+        "mean_rate_hz": video_count.mean_rate_hz,
         "segments": [
             {
                 "start_sec": float(edges_sec[segment.start_frame]),
@@ -171,18 +169,14 @@ def curve_row(video_count: VideoCount, provenance: Provenance) -> Row:
       RowError: The curve and the times differ in length.
     """
     counted = video_count.counted
-    edges_sec = _frame_edges_sec(video_count)
-    periodic = np.flatnonzero(counted.is_periodic)
-    period_sec = np.full(len(video_count.times_sec), np.nan)
-    period_sec[periodic] = _periods_sec(periodic, counted.period_frames_curve[periodic], edges_sec)
-    rate_hz = np.divide(1.0, period_sec, out=np.zeros_like(period_sec), where=period_sec > 0)
+    _frame_edges_sec(video_count)  # checks the lengths
     points: dict[str, np.ndarray] = {
         "frame": np.arange(len(video_count.times_sec)),
         "time_sec": video_count.times_sec,
         "count": np.cumsum(counted.per_frame_count),
-        "rate_hz": rate_hz,
+        "rate_hz": video_count.rate_hz,
         "periodicity": counted.periodicity.astype(np.float64),
-        "period_sec": period_sec,
+        "period_sec": video_count.period_sec,
     }
     (points_column,) = (column for column in FRAME_CURVES.columns if column.name == "points")
     return {
@@ -325,24 +319,6 @@ def _frame_edges_sec(video_count: VideoCount) -> np.ndarray:
     if len(times_sec) != num_frames:
         raise RowError(f"the curve must have one value for each time. Received: {num_frames} values and {len(times_sec)} times")
     return video_count.frame_edges_sec
-
-
-def _periods_sec(frames: np.ndarray, periods_frames: np.ndarray, edges_sec: np.ndarray) -> np.ndarray:
-    """Returns (k,) float64: the duration in seconds of one period around each of k frames.
-
-    A period near an end of the video is measured within the video. One longer than the video is extrapolated from all of it.
-
-    Args:
-      frames: (k,) int64, indices of the frames.
-      periods_frames: (k,) float64, finite, the period at each frame, in frames.
-      edges_sec: (num_frames + 1,) float64, see `_frame_edges_sec`.
-    """
-    num_frames = len(edges_sec) - 1
-    within = np.minimum(periods_frames, num_frames)
-    starts = np.clip(frames + 0.5 - within / 2, 0, num_frames - within)
-    edges = np.arange(num_frames + 1)
-    spans_sec = np.interp(starts + within, edges, edges_sec) - np.interp(starts, edges, edges_sec)
-    return spans_sec * (periods_frames / within)
 
 
 def _finite_or_none(value: float) -> float | None:

@@ -1,0 +1,141 @@
+"""What `repcount count` makes of each video: lines on standard output, and files. To add a kind, subclass `Output`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.command_line import UsageError
+from pipeline.count_formats import SUBTITLE_FORMATS, TEXT_FORMATS, Outcome, to_text
+from pipeline.output_files import check_folder, check_no_input, derive_names, write_text
+from pipeline.results_table import is_terminal, print_line, print_results, printable
+from transforms.records import FrameChunk, VideoRef, VideoResult
+
+
+class Output:
+    """Something that is made of each video. `watch` sees its chunks, then `write` gets its count or failure."""
+
+    def watch(self, chunk: FrameChunk) -> None:
+        """Takes the next chunk of the video's frames; its `index` is 0 if a new video begins."""
+
+    def write(self, outcome: Outcome) -> None:
+        """Makes the output of the video; raises OSError if it cannot be written."""
+
+    def close(self) -> None:
+        """Ends the output, also after an error or an interruption."""
+
+
+class PrintTable(Output):
+    """Prints a table at the end on a terminal, else a line per video."""
+
+    def __init__(self) -> None:
+        self._results: list[VideoResult] = []
+
+    def write(self, outcome: Outcome) -> None:
+        """Prints the line, or keeps it for the table."""
+        result = VideoResult.of(outcome.result, wall_sec=outcome.wall_sec)
+        if is_terminal():
+            self._results.append(result)
+        else:
+            print_line(result)
+
+    def close(self) -> None:
+        """Prints the table; an interrupted command prints what it has counted."""
+        if self._results:
+            print_results(self._results)
+
+
+class PrintText(Output):
+    """Prints a text per video, as soon as it is counted. The subtitles of a video that failed are a line on standard error."""
+
+    def __init__(self, text_format: str, with_curve: bool) -> None:
+        self._format = text_format
+        self._with_curve = with_curve
+        self._is_first = True
+
+    def write(self, outcome: Outcome) -> None:
+        """Prints the text."""
+        text = to_text(outcome, self._format, self._with_curve, with_header=self._is_first)
+        self._is_first = False
+        if text is None:
+            failed = VideoResult.of(outcome.result)
+            print(f"repcount count: {printable(failed.uri)}: {printable(failed.remark)}", file=sys.stderr)
+        else:
+            print(text, end="", flush=True)
+
+
+class WriteTexts(Output):
+    """Writes a file per video. A video that failed has no file of subtitles."""
+
+    def __init__(self, text_format: str, with_curve: bool, paths: Mapping[str, Path]) -> None:
+        """Takes the file of each video by its URI."""
+        self._format = text_format
+        self._with_curve = with_curve
+        self._paths = paths
+
+    def write(self, outcome: Outcome) -> None:
+        """Writes the file."""
+        text = to_text(outcome, self._format, self._with_curve)
+        if text is not None:
+            write_text(self._paths[outcome.result.video.uri], text)
+
+
+def add_output_options(group: argparse._ArgumentGroup) -> None:
+    """Adds the options that say what to make of each video."""
+    formats = group.add_mutually_exclusive_group()
+    formats.add_argument(
+        "--format",
+        choices=("table", *TEXT_FORMATS),
+        help="what to print. json: a line per video. csv: a row per video below a header. srt, vtt: subtitles that show the "
+        "number of each repetition from when it is complete until the next one is. Default: table",
+    )
+    formats.add_argument("--json", dest="format", action="store_const", const="json", help="short for --format json")
+    group.add_argument("--curve", action="store_true", help="add to JSON the count, periodicity and rate at each frame")
+    group.add_argument(
+        "--output_dir",
+        metavar="DIR",
+        help="write a file per video into this folder instead, named after the video: squats.mp4 becomes squats.srt",
+    )
+
+
+def check_output_options(args: argparse.Namespace) -> None:
+    """Raises UsageError if the options do not fit together, whatever the videos."""
+    if args.curve and args.format != "json":
+        raise UsageError(
+            f"--curve needs --format json. Received: {f'--format {args.format}' if args.format else 'no --format'}"
+        )
+    if args.output_dir is not None and args.format not in TEXT_FORMATS:
+        raise UsageError(f"--output_dir needs --format {', '.join(TEXT_FORMATS)}. Received: {args.format or 'no --format'}")
+
+
+def make_outputs(args: argparse.Namespace, videos: Sequence[VideoRef]) -> list[Output]:
+    """Returns what to make of each video.
+
+    Raises:
+      UsageError: The options do not fit together or the number of videos, or a file would overwrite a video.
+    """
+    check_output_options(args)
+    if args.output_dir is None:
+        if args.format in SUBTITLE_FORMATS and len(videos) > 1:
+            raise UsageError(
+                f"--format {args.format} prints one video, and --output_dir DIR writes a file for each. "
+                f"Received: {len(videos)} videos"
+            )
+        return [PrintText(args.format, args.curve) if args.format in TEXT_FORMATS else PrintTable()]
+    paths = derive_paths(args.output_dir, f".{args.format}", [video.uri for video in videos])
+    return [PrintTable(), WriteTexts(args.format, args.curve, paths)]
+
+
+def derive_paths(output_dir: str, suffix: str, uris: Sequence[str]) -> dict[str, Path]:
+    """Returns a file in `output_dir` for each video, by its URI; creates nothing.
+
+    Raises:
+      UsageError: The folder cannot be written to, or a file would overwrite a video.
+    """
+    check_folder(output_dir)
+    paths = {uri: Path(output_dir, f"{name}{suffix}") for uri, name in derive_names(uris).items()}
+    for path in paths.values():
+        check_no_input(path, uris)
+    return paths
