@@ -12,15 +12,20 @@ Every warehouse keeps these promises:
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import datetime
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
+
+import pyarrow as pa
 
 from model.errors import UserError
 from transforms.records import Selection, SelectionTotals, VideoRef, VideoResult
 from transforms.warehouse import sql
 from transforms.warehouse.parquet import StagedFile
+from transforms.warehouse.reading import spell, unify
 from transforms.warehouse.rows import Provenance, RunTotals
 from transforms.warehouse.sql import Dialect
 
@@ -203,6 +208,40 @@ class Warehouse(abc.ABC):
     @abc.abstractmethod
     def query(self, statement: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
         """Yields the rows of a query; raises WarehouseError if the database refuses it."""
+
+    @abc.abstractmethod
+    def _stream(self, statement: str, parameters: Mapping[str, Any]) -> Generator[pa.RecordBatch]:
+        """Yields the rows of a query in batches, with the database's own types; at least one batch, which may be empty."""
+
+    def read(self, query: str, parameters: Mapping[str, Any] | None = None) -> Generator[pa.RecordBatch]:
+        """Yields the rows of a query in batches, so that memory does not grow with their number.
+
+        There is always a first batch, which tells the columns; it is empty if there is no row. Whole numbers are int64, other
+        numbers float64, and times are in UTC. Reading changes nothing: a DuckDB file is opened read-only. It stays open until
+        the last batch was taken or the iterator was closed, and until then a run that commits to the file waits.
+
+        Args:
+          query: A SELECT that both databases understand, in which braces are filled in. `{dataset}` stands before each name
+            of a table or view, and `{name}` in the place of a value. For a list write `column IN {name}`.
+          parameters: Values by name: texts, numbers, truth values, dates, times with a zone, and lists of these that are not
+            empty. The database gets them apart from the query.
+
+        Raises:
+          WarehouseError: The tables cannot be read, or the database refuses the query. It is raised with the first batch.
+        """
+        parameters = parameters or {}
+        with contextlib.closing(self._stream(spell(self.dialect, query, parameters), parameters)) as batches:
+            first = next(batches)
+            # BigQuery's first page may be empty although others follow.
+            filled = (batch for batch in itertools.chain([first], batches) if batch.num_rows)
+            yield unify(next(filled, first))
+            yield from map(unify, filled)
+
+    def read_rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> Generator[dict[str, Any]]:
+        """Yields the rows of a query as values by column name: see `read`."""
+        with contextlib.closing(self.read(query, parameters)) as batches:
+            for batch in batches:
+                yield from batch.to_pylist()
 
     def run_totals(self, run_id: str) -> RunTotals | None:
         """Returns a run's totals; None if the run has not committed."""

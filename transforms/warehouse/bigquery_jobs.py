@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import tenacity
 
 from transforms.warehouse.base import STAGING_KEPT_SEC, WarehouseError
@@ -78,6 +79,16 @@ class Jobs:
         """Returns the rows of a query, page by page. The client retries after transient errors."""
         config = self._query_config(_to_parameters(parameters or {}))
         return (row.values() for row in self.client.query_and_wait(query, job_config=config, location=self.location))
+
+    def stream(self, query: str, parameters: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+        """Yields the rows of a query, page by page: at least one batch, which has no row if the query has none."""
+        config = self._query_config(_to_parameters(parameters))
+        rows = self.client.query(query, job_config=config, location=self.location).result()
+        if not rows.total_rows:
+            schema = rows.to_arrow(create_bqstorage_client=False).schema
+            yield pa.RecordBatch.from_pylist([], schema=schema)
+            return
+        yield from rows.to_arrow_iterable()  # through the same service as `query`; no right to another one is needed
 
     def execute(self, step: str, statement: str, parameters: Mapping[str, Any] | Sequence[Any]) -> None:
         """Runs a statement that changes tables, once in effect.
@@ -211,10 +222,17 @@ def one_line_errors(what: str) -> Iterator[None]:
 
 
 def _to_parameters(values: Mapping[str, Any]) -> list[Any]:
-    """Returns query parameters for texts, whole numbers, dates, and lists of these with at least one item."""
+    """Returns query parameters for texts, numbers, truth values, dates, times, and lists of these with at least one item."""
     from google.cloud import bigquery
 
-    types = {str: "STRING", int: "INT64", datetime.date: "DATE"}
+    types = {
+        str: "STRING",
+        int: "INT64",
+        float: "FLOAT64",
+        bool: "BOOL",
+        datetime.date: "DATE",
+        datetime.datetime: "TIMESTAMP",
+    }
     return [
         bigquery.ArrayQueryParameter(name, types[type(value[0])], value)
         if isinstance(value, list)

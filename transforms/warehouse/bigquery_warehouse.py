@@ -10,22 +10,20 @@ video. After its MERGE, each run deletes all such rows but the latest. The run w
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import functools
 import logging
 import re
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from model.storage import SCHEME, split_uri, storage_client
+from model.storage import SCHEME
 from transforms.coders import VideoRefCoder
 from transforms.records import Selection, SelectionTotals, VideoRef
 from transforms.warehouse import sql
 from transforms.warehouse.base import (
-    STAGING_KEPT_SEC,
     UNCHANGED,
     TableOptions,
     Warehouse,
@@ -35,6 +33,7 @@ from transforms.warehouse.base import (
     selection_totals,
 )
 from transforms.warehouse.bigquery_jobs import Jobs, one_line_errors
+from transforms.warehouse.bigquery_staging import StagingBucket
 from transforms.warehouse.bigquery_tables import create_dataset, find_changes
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance, Row, RunTotals, run_row, to_record_batch
@@ -43,7 +42,8 @@ from transforms.warehouse.sql import Dialect
 from transforms.warehouse.views import VIEWS
 
 if TYPE_CHECKING:
-    from google.cloud import bigquery, storage
+    import pyarrow as pa
+    from google.cloud import bigquery
 
 _PROJECT = re.compile(r"(?:[a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
@@ -51,9 +51,6 @@ _FOLDER = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/.*)?")
 
 MAX_PARTITIONS = 4000
 """Maximum number of partitions that one job may change, by BigQuery's quotas."""
-
-_EU_OUTSIDE = ("EUROPE-WEST2", "EUROPE-WEST6")
-"""Regions in Europe that do not belong to BigQuery's multi-region EU."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -104,7 +101,7 @@ class BigQueryWarehouse(Warehouse):
             quote="`",
             parameter_sign="@",
             dataset=f"`{self.name}`.",
-            is_in_list="IN UNNEST({})",
+            list_items="UNNEST({})",
             no_texts="ARRAY<STRING>[]",
             epoch_sec="UNIX_MILLIS({}) / 1000",
         )
@@ -121,7 +118,7 @@ class BigQueryWarehouse(Warehouse):
             if not changes:
                 jobs.dry_run(sql.delete_nothing(jobs.dialect, FAILURES))
         if self.temp_location:
-            self._check_bucket(jobs.location)
+            self._staging.check(jobs.location)
 
     def is_ready(self) -> bool:
         """Returns whether all tables exist."""
@@ -150,13 +147,11 @@ class BigQueryWarehouse(Warehouse):
             for change in find_changes(client, self.name, options):
                 change.apply()
         if self.temp_location:
-            with one_line_errors(f"files cannot be staged in {self.temp_location}"):
-                self._check_folder_is_writable()
-                self._remove_old_files()
+            self._staging.prepare()
 
     def staging_folder(self, run_id: str) -> str:
         """Returns a folder below `temp_location`."""
-        return f"{self._staging_root}/{run_id}"
+        return self._staging.folder(run_id)
 
     @property
     def attempts_folder(self) -> str:
@@ -233,7 +228,7 @@ class BigQueryWarehouse(Warehouse):
                 jobs = self._jobs(run_id)
                 for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES, LISTING, SELECTED):
                     jobs.client.delete_table(jobs.staging_table(table), not_found_ok=True)
-                self._remove_files(f"{self.staging_folder(run_id)}/", lambda blob: True)
+                self._staging.remove(run_id)
         except WarehouseError as error:
             _LOGGER.warning("Run %s has ended, but %s", run_id, error)
 
@@ -261,17 +256,19 @@ class BigQueryWarehouse(Warehouse):
         with one_line_errors(f"BigQuery refuses {self.name}"):
             yield from self._jobs().query(statement, parameters)
 
+    def _stream(self, statement: str, parameters: Mapping[str, Any]) -> Generator[pa.RecordBatch]:
+        """Yields the rows of a query, page by page: see `Warehouse._stream`."""
+        with one_line_errors(f"BigQuery refuses {self.name}"):
+            yield from self._jobs().stream(statement, parameters)
+
     @property
-    def _staging_root(self) -> str:
-        return f"{self.temp_location}/repcount-staging/{self.name}"
+    def _staging(self) -> StagingBucket:
+        return StagingBucket(self.project, self.name, self.temp_location)
 
     def _client(self) -> bigquery.Client:
         from google.cloud import bigquery
 
         return bigquery.Client(project=self.project)
-
-    def _storage(self) -> storage.Client:
-        return storage_client(self.project)
 
     def _jobs(self, run_id: str = "") -> Jobs:
         client = self._client()
@@ -295,64 +292,6 @@ class BigQueryWarehouse(Warehouse):
                 "the data set must exist; `repcount tables --output bigquery:PROJECT.DATASET --location EU` creates one. "
                 f"Received: {self.name}"
             ) from error
-
-    def _check_bucket(self, location: str) -> None:
-        """Raises WarehouseError if the staging bucket is missing, or is where BigQuery cannot load from."""
-        from google.api_core.exceptions import Forbidden, NotFound
-
-        bucket_name, _ = split_uri(self.temp_location)
-        with one_line_errors(f"Cloud Storage refuses {self.temp_location}"):
-            try:
-                found = self._storage().get_bucket(bucket_name).location
-            except NotFound as error:
-                raise WarehouseError(f"the bucket of --temp_location must exist. Received: {SCHEME}{bucket_name}") from error
-            except Forbidden:
-                _LOGGER.warning("Cannot check that bucket %s is near %s without storage.buckets.get", bucket_name, self.name)
-                return
-        if not loads_from(location, found):
-            raise WarehouseError(
-                f"the bucket of --temp_location must be in the data set's region, {location}. "
-                f"Received: {SCHEME}{bucket_name} in {found}"
-            )
-
-    def _check_folder_is_writable(self) -> None:
-        from google.api_core.exceptions import NotFound
-
-        bucket_name, name = split_uri(f"{self._staging_root}/probe-{uuid.uuid4().hex}")
-        probe = self._storage().bucket(bucket_name).blob(name)
-        probe.upload_from_string(b"")
-        with contextlib.suppress(NotFound):  # an earlier attempt deleted it, but its answer was lost
-            probe.delete()
-
-    def _remove_old_files(self) -> None:
-        oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=STAGING_KEPT_SEC)
-        removed = self._remove_files(f"{self._staging_root}/", lambda blob: blob.updated < oldest)
-        if removed:
-            _LOGGER.info("Deleted %d staged files of killed runs in %s.", removed, self._staging_root)
-
-    def _remove_files(self, prefix: str, is_wanted: Callable[[storage.Blob], bool]) -> int:
-        from google.api_core.exceptions import NotFound
-
-        bucket_name, name = split_uri(prefix)
-        removed = 0
-        for blob in self._storage().bucket(bucket_name).list_blobs(prefix=name):
-            if is_wanted(blob):
-                with contextlib.suppress(NotFound):  # another run deletes it, too
-                    blob.delete()
-                    removed += 1
-        return removed
-
-
-def loads_from(dataset_location: str, bucket_location: str | None) -> bool:
-    """Returns whether BigQuery can load into a data set from a bucket.
-
-    It can within one region, from any region into the multi-region US, and from the member states' regions into EU
-    (cloud.google.com/bigquery/docs/batch-loading-data).
-    """
-    dataset, bucket = dataset_location.upper(), (bucket_location or dataset_location).upper()
-    if dataset in ("US", bucket):
-        return True
-    return dataset == "EU" and bucket.startswith(("EU", "EUROPE-")) and bucket not in _EU_OUTSIDE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import glob
@@ -10,7 +11,7 @@ import os
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import duckdb
@@ -42,11 +43,14 @@ MERGE_BYTES = 128 * 1024 * 1024
 LAUNCH_TIMEOUT_SEC = 10.0
 """Seconds to wait, before a run or a deletion starts, for another process to close the file. A commit takes a few seconds."""
 
+READ_ROWS = 10_000
+"""Maximum number of rows in a batch that `Warehouse.read` yields."""
+
 DIALECT = Dialect(
     quote='"',
     parameter_sign="$",
     dataset="",
-    is_in_list="IN (SELECT UNNEST({}))",
+    list_items="(SELECT UNNEST({}))",
     no_texts="CAST([] AS VARCHAR[])",
     epoch_sec="EPOCH({})",
 )
@@ -265,6 +269,34 @@ class DuckDBWarehouse(Warehouse):
             lambda connection: connection.execute(statement, parameters).fetchall(), self.lock_timeout_sec
         )
 
+    def _stream(self, statement: str, parameters: Mapping[str, Any]) -> Generator[pa.RecordBatch]:
+        """Yields the rows of a query from the file, opened read-only: see `Warehouse._stream`.
+
+        Several readers can have the file open. While a run commits, a reader waits `LAUNCH_TIMEOUT_SEC` for it. A run that
+        commits waits for all readers.
+        """
+        if not os.path.exists(self.path):
+            raise WarehouseError(f"the database must exist. Received: {self.path}")
+
+        def start() -> tuple[duckdb.DuckDBPyConnection, pa.RecordBatchReader]:
+            connection = duckdb.connect(self.path, read_only=True)
+            try:
+                connection.execute("SET TimeZone = 'UTC'")
+                relation = connection.sql(statement, params=dict(parameters))
+                return connection, relation.to_arrow_reader(READ_ROWS)
+            except BaseException:
+                connection.close()
+                raise
+
+        connection, batches = self._retried(start, LAUNCH_TIMEOUT_SEC)
+        with connection, batches, self._one_line_errors():
+            is_empty = True
+            for batch in batches:
+                is_empty = False
+                yield batch
+            if is_empty:
+                yield pa.RecordBatch.from_pylist([], schema=batches.schema)
+
     def _make_folder(self) -> None:
         try:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
@@ -297,7 +329,11 @@ class DuckDBWarehouse(Warehouse):
             with duckdb.connect(self.path) as connection:
                 return action(connection)
 
-        try:
+        return self._retried(attempt, timeout_sec)
+
+    def _retried(self, attempt: Callable[[], _T], timeout_sec: float) -> _T:
+        """Returns the result of `attempt`, tried again while another process or transaction is in the way: see `_connected`."""
+        with self._one_line_errors():
             return tenacity.Retrying(
                 retry=tenacity.retry_if_exception(_is_busy),
                 wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
@@ -305,7 +341,13 @@ class DuckDBWarehouse(Warehouse):
                 before_sleep=self._log_waiting,
                 reraise=True,
             )(attempt)
-        except duckdb.Error as error:
+
+    @contextlib.contextmanager
+    def _one_line_errors(self) -> Iterator[None]:
+        """Turns errors of DuckDB into a WarehouseError of one line."""
+        try:
+            yield
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
             hint = "close the other program that has the database open" if _is_busy(error) else "the database cannot be used"
             raise WarehouseError(f"{hint}: {str(error).splitlines()[0]}. Received: {self.path}") from error
 

@@ -25,7 +25,7 @@ class Dialect:
       quote: Character before and after a column name.
       parameter_sign: Character before a parameter name.
       dataset: Prefix of table names, with its dot and quotes; "" if tables need none.
-      is_in_list: Condition after a column that its value is in an ARRAY parameter, with `{}` in the parameter's place.
+      list_items: What follows IN to look for a value in an ARRAY parameter, with `{}` in the parameter's place.
       no_texts: Expression for an empty list of texts.
       epoch_sec: Expression that converts a timestamp to seconds, with `{}` in the timestamp's place.
     """
@@ -33,7 +33,7 @@ class Dialect:
     quote: str
     parameter_sign: str
     dataset: str
-    is_in_list: str
+    list_items: str
     no_texts: str
     epoch_sec: str
 
@@ -55,7 +55,7 @@ class Dialect:
 
     def in_list(self, name: str) -> str:
         """Returns the condition after a column that its value is in an ARRAY parameter."""
-        return self.is_in_list.format(self.parameter(name))
+        return f"IN {self.list_items.format(self.parameter(name))}"
 
     def same_key(self, left: str, right: str, names: Sequence[str] = VIDEO_COUNTS.key) -> str:
         """Returns the condition that two rows have the same key."""

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 
+import pyarrow as pa
 import pytest
 
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
@@ -12,6 +13,7 @@ from transforms.records import Selection, SelectionTotals, Slice, VideoResult, s
 from transforms.warehouse import rows
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.rows import RunTotals
+from transforms.warehouse.schema import VIDEO_COUNTS
 
 
 @pytest.fixture(params=["duckdb", "bigquery"])
@@ -259,3 +261,57 @@ def test_the_same_runs_leave_the_same_rows_in_duckdb_and_bigquery(request):
     duckdb_rows, bigquery_rows = found
     assert [len(rows) for rows in duckdb_rows.values()] == [3, 3, 1, 2]
     assert bigquery_rows == duckdb_rows
+
+
+class TestRead:
+    """Pages and exports read tables and views by one query for both databases."""
+
+    def test_rows_come_with_the_same_types_from_both_databases(self, filled):
+        query = (
+            "SELECT video_uri, upload_date, video_updated, count, flags, stride_scores, segments, 1 AS one, 0.5 AS half, "
+            "SUM(count_rounded) OVER () AS total FROM {dataset}latest_video_counts WHERE video_uri = {uri} AND count > {least} "
+            "AND upload_date IN {dates} AND video_updated < {now} AND TRUE = {yes}"
+        )
+        date = datetime.date(2026, 1, 1)
+        now = datetime.datetime(2027, 1, 1, tzinfo=datetime.UTC)
+        parameters = {"uri": "gs://b/1", "least": 0.5, "dates": [date], "now": now, "yes": True}
+        (batch,) = filled.read(query, parameters)
+        (row,) = batch.to_pylist()
+        assert (row["video_uri"], row["count"], row["one"], row["half"], row["total"]) == ("gs://b/1", 2.5, 1, 0.5, 3)
+        assert (row["upload_date"], row["video_updated"]) == (date, make_video().updated)
+        columns = {column.name: column.arrow_type for column in VIDEO_COUNTS.columns}
+        expected = {name: columns[name] for name in batch.schema.names if name in columns}
+        expected |= {"one": pa.int64(), "half": pa.float64(), "total": pa.int64()}
+        assert dict(zip(batch.schema.names, batch.schema.types, strict=True)) == expected
+        assert list(filled.read_rows(query, parameters)) == [row]
+
+    def test_a_query_without_a_row_tells_its_columns(self, filled):
+        (batch,) = filled.read("SELECT run_id, listed FROM {dataset}runs WHERE run_id = {run_id}", {"run_id": "none"})
+        assert (batch.num_rows, batch.schema.names) == (0, ["run_id", "listed"])
+        assert batch.schema.types == [pa.string(), pa.int64()]
+
+    def test_a_value_is_never_part_of_the_query(self, filled):
+        evil = "' OR TRUE; DROP TABLE runs; -- {dataset} $uri @uri"
+        query = "SELECT video_uri FROM {dataset}video_counts WHERE video_uri = {uri}"
+        assert list(filled.read_rows(query, {"uri": evil})) == []
+        assert num_rows(filled)["runs"] == 1
+
+    def test_a_query_that_the_database_refuses_is_one_line(self, filled):
+        with pytest.raises(WarehouseError) as caught:
+            list(filled.read("SELECT no_such_column FROM {dataset}runs"))
+        assert "no_such_column" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_missing_tables_are_one_line(self, request):
+        for kind in ("duckdb", "bigquery"):
+            empty = make_warehouse(kind, request)
+            with pytest.raises(WarehouseError) as caught:
+                list(empty.read("SELECT 1 FROM {dataset}runs"))
+            assert "\n" not in str(caught.value)
+
+    def test_a_reader_that_stops_early_leaves_the_tables_free(self, filled):
+        rows = filled.read_rows("SELECT video_uri FROM {dataset}failures ORDER BY video_uri")
+        assert next(rows) == {"video_uri": "gs://b/2"}
+        rows.close()
+        commit(filled, later_run("second"), make_video_count("gs://b/9"))
+        assert num_rows(filled)["runs"] == 2

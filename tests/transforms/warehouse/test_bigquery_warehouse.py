@@ -15,7 +15,7 @@ from tests.support.warehouses import commit, contents, is_job, jobs, later_run, 
 from transforms.records import Selection, SelectionTotals
 from transforms.warehouse import bigquery_warehouse
 from transforms.warehouse.base import WarehouseError
-from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse, loads_from
+from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
 
 
 @pytest.fixture
@@ -94,36 +94,6 @@ class TestCheck:
     def test_a_pickled_warehouse_holds_only_its_name_and_folder(self, warehouse):
         assert pickle.loads(pickle.dumps(warehouse)) == warehouse
         assert set(vars(warehouse)) == {"project", "dataset", "temp_location"}
-
-
-@pytest.mark.parametrize(
-    ("dataset", "bucket", "loads"),
-    [
-        ("US", "europe-west4", True),
-        ("EU", "EU", True),
-        ("EU", "EUROPE-WEST4", True),
-        ("EU", "EUR4", True),
-        ("EU", "europe-west2", False),
-        ("EU", "US", False),
-        ("europe-west4", "EUROPE-WEST4", True),
-        ("europe-west4", "EU", False),
-        ("us-central1", "US", False),
-        ("us-central1", None, True),
-    ],
-)
-def test_bigquery_loads_from_buckets_in_its_region(dataset, bucket, loads):
-    assert loads_from(dataset, bucket) == loads
-
-
-class TestPrepare:
-    def test_old_files_of_killed_runs_are_deleted(self, prepared, cloud, monkeypatch):
-        stage(prepared, make_provenance("killed"), make_failure())
-        cloud.upload("temp/other.txt", b"not ours")
-        prepared.prepare()
-        assert len(cloud.objects("temp/repcount-staging/")) == 1
-        monkeypatch.setattr(bigquery_warehouse, "STAGING_KEPT_SEC", -60.0)
-        prepared.prepare()
-        assert cloud.objects("temp/") == ["temp/other.txt"]
 
 
 class TestCommit:

@@ -306,6 +306,29 @@ class TestOtherProcesses:
             assert "\n" not in str(caught.value)
         assert pathlib.Path(hasty.staging_folder("run-1")).exists()
 
+    def test_reading_a_file_that_another_program_writes_to_ends_in_one_line(self, warehouse, holder):
+        hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=0.2)
+        with pytest.raises(WarehouseError, match=r"close the other program .*PID \d+.*Received: ") as caught:
+            next(hasty.read("SELECT * FROM {dataset}runs"))
+        assert "\n" not in str(caught.value)
+
+    def test_several_readers_have_the_file_open_and_change_nothing(self, warehouse):
+        commit(warehouse, make_provenance(), make_video_count())
+        before = pathlib.Path(warehouse.path).read_bytes()
+        readers = [warehouse.read_rows("SELECT run_id FROM {dataset}runs") for _ in range(2)]
+        assert [next(reader) for reader in readers] == [{"run_id": "run-1"}] * 2
+        other = "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).sql('SELECT 1').fetchall())"
+        assert subprocess.run([sys.executable, "-c", other, warehouse.path], capture_output=True, check=True).stdout
+        for reader in readers:
+            reader.close()
+        assert pathlib.Path(warehouse.path).read_bytes() == before
+
+    def test_rows_are_read_in_batches_of_bounded_size(self, warehouse):
+        warehouse.prepare()
+        sizes = [batch.num_rows for batch in warehouse.read("SELECT * FROM RANGE(25000)")]
+        assert sum(sizes) == 25_000
+        assert max(sizes) <= duckdb_warehouse.READ_ROWS
+
     def test_commits_of_several_threads_are_all_stored(self, warehouse):
         runs = [make_provenance(f"run-{number}", started=STARTED + datetime.timedelta(seconds=number)) for number in range(3)]
         threads = [
