@@ -73,6 +73,7 @@ class Scorer:
         self._positions = taps_shape[0] * taps_shape[1]
         self._channels = taps_shape[2] // 3
         self._layout = None if network.layout is None else tf.constant(ops.convert_to_numpy(network.layout.kernel), tf.float32)
+        self._similarity = network.similarity
         self._embed = tf.function(
             self._embed_window,
             input_signature=[
@@ -130,6 +131,25 @@ class Scorer:
         """Returns the embeddings, (64, embedding_width) float32, of one window of frames, (64, 112, 112, 3)."""
         taps = self._retry(lambda halvings: self._compute_taps(frames, halvings))
         return self._embed(taps, tf.range(WINDOW_FRAMES)).numpy()
+
+    def similarity(self, frames: np.ndarray) -> np.ndarray:
+        """Returns how similar each two frames look to the network, (n, n) float32 in 0..1, with 1 on the diagonal.
+
+        It is the network's similarity matrix, extended beyond one window: every frame is embedded with its neighbours on either
+        side, and distances are relative to their mean over all frames. Where there are several channels, it is their mean.
+
+        Args:
+          frames: At least one frame, (n, 112, 112, 3), RGB in 0..255, evenly spaced. A few hundred fit into memory.
+        """
+        taps = self._retry(lambda halvings: self._compute_taps(frames, halvings))
+        inner = WINDOW_FRAMES - 2 * TAP_REACH  # without the ends of a window, where neighbours are missing
+        parts = []
+        for first in range(0, len(frames), inner):
+            shown = np.clip(np.arange(WINDOW_FRAMES) + first - TAP_REACH, 0, len(frames) - 1)
+            parts.append(self._embed(taps, tf.constant(shown, tf.int32))[TAP_REACH : TAP_REACH + inner])
+        channels = self._similarity(tf.concat(parts, axis=0)[None, : len(frames)])[0].numpy()
+        to_itself = np.diagonal(channels).T[:, None]  # below 1 where rows add up to a constant
+        return np.clip((channels / to_itself).mean(axis=-1), 0.0, 1.0)
 
     def _retry(self, compute: Callable[[int], _Result]) -> _Result:
         """Returns the result of a function that takes how many times batches are halved; see `score`.

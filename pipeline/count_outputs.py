@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline import count_plot, evaluation_plot
 from pipeline.command_line import UsageError
 from pipeline.count_formats import SUBTITLE_FORMATS, TEXT_FORMATS, Outcome, to_text
+from pipeline.counted_video import describe
+from pipeline.kept_frames import KeptFrames
 from pipeline.output_files import check_folder, check_no_input, derive_names, write_text
 from pipeline.results_table import is_terminal, print_line, print_results, printable
-from transforms.records import FrameChunk, VideoRef, VideoResult
+from transforms.objects import is_local
+from transforms.records import FrameChunk, VideoCount, VideoRef, VideoResult
 
 
 class Output:
@@ -82,6 +87,28 @@ class WriteTexts(Output):
             write_text(self._paths[outcome.result.video.uri], text)
 
 
+class DrawPlots(Output):
+    """Draws a picture of each counted video; of one that failed there is none."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        """Takes the file of each video by its URI."""
+        self._paths = paths
+        self._kept = KeptFrames()
+
+    def watch(self, chunk: FrameChunk) -> None:
+        """Keeps some of the frames."""
+        if chunk.index == 0:
+            self._kept = KeptFrames()
+        self._kept.add(chunk)
+
+    def write(self, outcome: Outcome) -> None:
+        """Draws the picture."""
+        if isinstance(outcome.result, VideoCount):
+            similarity = outcome.counter.scorer.similarity(self._kept.frames)
+            figure = count_plot.plot(describe(outcome.result, outcome.counter), self._kept, similarity)
+            evaluation_plot.save(figure, self._paths[outcome.result.video.uri])
+
+
 def add_output_options(group: argparse._ArgumentGroup) -> None:
     """Adds the options that say what to make of each video."""
     formats = group.add_mutually_exclusive_group()
@@ -93,6 +120,12 @@ def add_output_options(group: argparse._ArgumentGroup) -> None:
     )
     formats.add_argument("--json", dest="format", action="store_const", const="json", help="short for --format json")
     group.add_argument("--curve", action="store_true", help="add to JSON the count, periodicity and rate at each frame")
+    group.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw the video's frames, count, periodicity and similarity, and the score of each stride, into this file. Its "
+        f"suffix decides the format: {', '.join(evaluation_plot.SUFFIXES)}. With --output_dir, a suffix alone, such as png",
+    )
     group.add_argument(
         "--output_dir",
         metavar="DIR",
@@ -106,8 +139,13 @@ def check_output_options(args: argparse.Namespace) -> None:
         raise UsageError(
             f"--curve needs --format json. Received: {f'--format {args.format}' if args.format else 'no --format'}"
         )
-    if args.output_dir is not None and args.format not in TEXT_FORMATS:
-        raise UsageError(f"--output_dir needs --format {', '.join(TEXT_FORMATS)}. Received: {args.format or 'no --format'}")
+    if args.output_dir is not None and args.format not in TEXT_FORMATS and args.plot is None:
+        raise UsageError(
+            f"--output_dir needs --plot, or --format {', '.join(TEXT_FORMATS)}. Received: {args.format or 'no --format'}"
+        )
+    if args.plot is not None:
+        _suffix("--plot", args.plot, evaluation_plot.SUFFIXES)
+        import matplotlib  # noqa: F401  # Fails here, before anything is counted, where the extra `plot` is not installed.
 
 
 def make_outputs(args: argparse.Namespace, videos: Sequence[VideoRef]) -> list[Output]:
@@ -117,15 +155,62 @@ def make_outputs(args: argparse.Namespace, videos: Sequence[VideoRef]) -> list[O
       UsageError: The options do not fit together or the number of videos, or a file would overwrite a video.
     """
     check_output_options(args)
-    if args.output_dir is None:
-        if args.format in SUBTITLE_FORMATS and len(videos) > 1:
-            raise UsageError(
-                f"--format {args.format} prints one video, and --output_dir DIR writes a file for each. "
-                f"Received: {len(videos)} videos"
-            )
-        return [PrintText(args.format, args.curve) if args.format in TEXT_FORMATS else PrintTable()]
-    paths = derive_paths(args.output_dir, f".{args.format}", [video.uri for video in videos])
-    return [PrintTable(), WriteTexts(args.format, args.curve, paths)]
+    uris = [video.uri for video in videos]
+    outputs: list[Output] = []
+    if args.format not in TEXT_FORMATS or args.output_dir is not None:
+        outputs.append(PrintTable())
+    else:
+        if args.format in SUBTITLE_FORMATS:
+            _check_one(f"--format {args.format} prints", uris)
+        outputs.append(PrintText(args.format, args.curve))
+    if args.format in TEXT_FORMATS and args.output_dir is not None:
+        outputs.append(WriteTexts(args.format, args.curve, derive_paths(args.output_dir, f".{args.format}", uris)))
+    if args.plot is not None:
+        outputs.append(DrawPlots(choose_paths("--plot", args.plot, evaluation_plot.SUFFIXES, args.output_dir, uris)))
+    return outputs
+
+
+def choose_paths(
+    option: str, value: str, suffixes: Sequence[str], output_dir: str | None, uris: Sequence[str]
+) -> dict[str, Path]:
+    """Returns the file of each video, by its URI, for an option that takes a file; creates nothing.
+
+    Without `output_dir`, the value is the file of the one video. With it, only the value's suffix matters.
+
+    Args:
+      option: Name of the option, for messages.
+      value: Its value: a file, or a suffix with or without its dot.
+      suffixes: Allowed suffixes, in lower case.
+      output_dir: Folder of files per video, if there is one.
+      uris: The videos.
+
+    Raises:
+      UsageError: The suffix is none of these, there are several videos and no folder, or the file cannot be written there.
+    """
+    suffix = _suffix(option, value, suffixes)
+    if output_dir is not None:
+        return derive_paths(output_dir, suffix, uris)
+    path = Path(value)
+    if not path.suffix:
+        raise UsageError(f"{option} must be a file, or with --output_dir a suffix. Received: {value!r}")
+    _check_one(f"{option} FILE takes", uris)
+    if not is_local(value) or path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{option} must be a file in an existing, writable folder. Received: {value!r}")
+    check_no_input(path, uris)
+    return dict.fromkeys(uris, path)
+
+
+def _suffix(option: str, value: str, suffixes: Sequence[str]) -> str:
+    """Returns the suffix of an option's value in lower case; raises UsageError unless it is one of `suffixes`."""
+    suffix = (Path(value).suffix or f".{Path(value).name.removeprefix('.')}").lower()
+    if suffix not in suffixes:
+        raise UsageError(f"{option} must end with {', '.join(suffixes)}. Received: {value!r}")
+    return suffix
+
+
+def _check_one(what: str, uris: Sequence[str]) -> None:
+    if len(uris) > 1:
+        raise UsageError(f"{what} one video, and --output_dir DIR writes a file for each. Received: {len(uris)} videos")
 
 
 def derive_paths(output_dir: str, suffix: str, uris: Sequence[str]) -> dict[str, Path]:

@@ -18,7 +18,7 @@ from transforms.decoding.decode_video import Reader, decode_or_fail
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
 from transforms.records import ChunkScores, Failure, FrameChunk, VideoCount, VideoRef
-from transforms.scoring import ChunkScorer, ModelConfig, score_or_fail
+from transforms.scoring import FrameComparer, ModelConfig, score_or_fail
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Counter:
     """
 
     decoding: DecodingOptions
-    scorer: ChunkScorer
+    scorer: FrameComparer
     options: CountingOptions
     model: ModelConfig
 

@@ -6,7 +6,6 @@ Matplotlib is imported only when something is drawn. In file names `$` is an ord
 from __future__ import annotations
 
 import dataclasses
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.output_files import replacing
 from pipeline.results_table import printable
 from transforms.records import VideoCount
 
@@ -27,7 +27,11 @@ SUFFIXES = (".png", ".svg", ".pdf")
 MAX_CURVES = 12
 """Largest number of clips whose curves and names fit the picture."""
 
-_MAX_POINTS = 2000  # of a curve: more than the picture has pixels, but few enough for Agg to fill the area below
+MAX_POINTS = 2000
+"""Points of a curve: more than the picture has pixels, but few enough for Agg to fill the area below."""
+
+COUNT_COLOUR, PERIODICITY_COLOUR, WORST_COLOUR, QUIET = "#1f6feb", "#f0883e", "#cf222e", "#57606a"
+
 _CURVES_A_COLUMN = 6
 _COUNTS_SIZE, _CURVE_SIZE = (7.0, 6.4), (5.6, 1.75)  # inches
 _TICKS = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 10_000, 100_000, 1_000_000)
@@ -36,7 +40,6 @@ _EVEN_UP_TO = (
 )
 _LABEL_STEP = 0.04  # as a share of the height of the axes
 _MAX_NAME_CHARS, _MAX_TITLE_CHARS = 40, 70
-_COUNT_COLOUR, _PERIODICITY_COLOUR, _WORST_COLOUR, _QUIET = "#1f6feb", "#f0883e", "#cf222e", "#57606a"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +68,7 @@ class ClipCurves:
 def take_curves(file: str, true_count: float, result: VideoCount) -> ClipCurves:
     """Returns the curves of a counted video. They are copies, so that the video's arrays can be freed."""
     num_frames = len(result.times_sec)
-    shown = np.linspace(0, num_frames - 1, min(num_frames, _MAX_POINTS)).round().astype(int)
+    shown = np.linspace(0, num_frames - 1, min(num_frames, MAX_POINTS)).round().astype(int)
     return ClipCurves(
         file=file,
         true_count=true_count,
@@ -97,7 +100,7 @@ def plot(title: str, counts: Sequence[float | None], true_counts: Sequence[float
         figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
         grid = figure.add_gridspec(num_rows, 1 + num_columns, width_ratios=[_COUNTS_SIZE[0]] + num_columns * [_CURVE_SIZE[0]])
         _plot_counts(figure.add_subplot(grid[:, 0]), counts, true_counts, worst)
-        figure.axes[0].set_title(_short(title, _MAX_TITLE_CHARS), loc="left", fontweight="bold", parse_math=False)
+        figure.axes[0].set_title(short_name(title, _MAX_TITLE_CHARS), loc="left", fontweight="bold", parse_math=False)
         for number, curves in enumerate(worst):
             axes = figure.add_subplot(grid[number % num_rows, 1 + number // num_rows])
             _plot_curves(axes, curves)
@@ -108,14 +111,9 @@ def plot(title: str, counts: Sequence[float | None], true_counts: Sequence[float
 
 def save(figure: Figure, path: Path) -> None:
     """Writes the figure in the format of the path's suffix, completely or not at all; raises OSError if that fails."""
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"Glyph \d+")  # characters that the font lacks are shown as boxes
-            figure.savefig(partial, format=path.suffix[1:].lower())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+")  # characters that the font lacks are shown as boxes
+        figure.savefig(partial, format=path.suffix[1:].lower())
 
 
 def _plot_counts(axes: Axes, counts: Sequence[float | None], true_counts: Sequence[float], worst: Sequence[ClipCurves]) -> None:
@@ -134,15 +132,15 @@ def _plot_counts(axes: Axes, counts: Sequence[float | None], true_counts: Sequen
     axes.set_box_aspect(1)
 
     diagonal = np.linspace(0, limit, 500)
-    axes.fill_between(diagonal, diagonal - 1, diagonal + 1, color=_QUIET, alpha=0.15, linewidth=0, label="off by at most one")
-    axes.plot(diagonal, diagonal, color=_QUIET, linewidth=1)
-    axes.plot(true[~failed], counted[~failed], "o", color=_COUNT_COLOUR, alpha=0.6, markersize=5, markeredgewidth=0)
+    axes.fill_between(diagonal, diagonal - 1, diagonal + 1, color=QUIET, alpha=0.15, linewidth=0, label="off by at most one")
+    axes.plot(diagonal, diagonal, color=QUIET, linewidth=1)
+    axes.plot(true[~failed], counted[~failed], "o", color=COUNT_COLOUR, alpha=0.6, markersize=5, markeredgewidth=0)
     if failed.any():
-        axes.plot(true[failed], np.zeros(failed.sum()), "x", color=_WORST_COLOUR, label=f"failed: {failed.sum()}")
+        axes.plot(true[failed], np.zeros(failed.sum()), "x", color=WORST_COLOUR, label=f"failed: {failed.sum()}")
     _label_clips(axes, worst)
     axes.set_xlabel("true count")
     axes.set_ylabel("counted")
-    axes.grid(color=_QUIET, alpha=0.15)
+    axes.grid(color=QUIET, alpha=0.15)
     axes.legend(loc="upper left", frameon=False)
 
 
@@ -155,17 +153,17 @@ def _label_clips(axes: Axes, clips: Sequence[ClipCurves]) -> None:
         text_y = min(text_y - _LABEL_STEP, max(y, (len(places) - number) * _LABEL_STEP))
         is_left = x < 0.5
         axes.annotate(
-            _short(clip.file),
+            short_name(clip.file),
             (clip.true_count, clip.count),
             xytext=(x + (0.03 if is_left else -0.03), text_y),
             textcoords="axes fraction",
             horizontalalignment="left" if is_left else "right",
             verticalalignment="center",
-            color=_WORST_COLOUR,
+            color=WORST_COLOUR,
             fontsize=8,
             arrowprops={
                 "arrowstyle": "-",
-                "color": _WORST_COLOUR,
+                "color": WORST_COLOUR,
                 "linewidth": 0.5,
                 "shrinkA": 0,
                 "shrinkB": 2,
@@ -177,22 +175,22 @@ def _label_clips(axes: Axes, clips: Sequence[ClipCurves]) -> None:
 
 def _plot_curves(axes: Axes, curves: ClipCurves) -> None:
     """Plots a clip's periodicity and its running count over time, with the true count as a dashed line."""
-    axes.fill_between(curves.times_sec, curves.periodicity, color=_PERIODICITY_COLOUR, alpha=0.4, linewidth=0)
+    axes.fill_between(curves.times_sec, curves.periodicity, color=PERIODICITY_COLOUR, alpha=0.4, linewidth=0)
     axes.set_ylim(0, 1)
     axes.set_xlim(0, curves.duration_sec)
-    axes.set_ylabel("periodicity", color=_PERIODICITY_COLOUR)
-    heading = f"{_short(curves.file)}: {curves.count:.1f} counted, {curves.true_count:g} true"
+    axes.set_ylabel("periodicity", color=PERIODICITY_COLOUR)
+    heading = f"{short_name(curves.file)}: {curves.count:.1f} counted, {curves.true_count:g} true"
     axes.set_title(heading, loc="left", fontsize=9, parse_math=False)
 
     running = axes.twinx()
     running.spines["right"].set_visible(True)
-    running.plot(curves.times_sec, curves.running_count, color=_COUNT_COLOUR, linewidth=1.5)
-    running.axhline(curves.true_count, color=_QUIET, linestyle="--", linewidth=1)
+    running.plot(curves.times_sec, curves.running_count, color=COUNT_COLOUR, linewidth=1.5)
+    running.axhline(curves.true_count, color=QUIET, linestyle="--", linewidth=1)
     running.set_ylim(0, 1.15 * max(curves.count, curves.true_count, 1))
-    running.set_ylabel("count so far", color=_COUNT_COLOUR)
+    running.set_ylabel("count so far", color=COUNT_COLOUR)
 
 
-def _short(text: str, max_chars: int = _MAX_NAME_CHARS) -> str:
+def short_name(text: str, max_chars: int = _MAX_NAME_CHARS) -> str:
     """Returns text shortened at its start, since files of a folder differ at the end."""
     text = printable(text)
     return text if len(text) <= max_chars else f"…{text[1 - max_chars :]}"

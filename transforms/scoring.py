@@ -27,6 +27,14 @@ class ChunkScorer(Protocol):
         ...
 
 
+class FrameComparer(ChunkScorer, Protocol):
+    """Also tells how similar frames look, as `model.scoring.Scorer` does."""
+
+    def similarity(self, frames: np.ndarray) -> np.ndarray:
+        """Returns how similar each two of (n, 112, 112, 3) uint8 RGB frames look to the network, (n, n) float32 in 0..1."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """A model, its strides and how it runs. `load_scorer` loads it on the machine that calls it, so workers get this record.

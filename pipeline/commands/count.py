@@ -28,6 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "repcount count --json 'gs://gym/2026-01-31/**' > counts.jsonl",
             "repcount count --format srt squats.mp4 > squats.srt",
             "repcount count --format csv videos/ > counts.csv",
+            "repcount count --plot squats.png squats.mp4",
             "repcount count --format vtt --output_dir subtitles videos/",
         ],
     )

@@ -11,6 +11,7 @@ from model.counting import count_repetitions
 from model.counting_options import CountingOptions, StrideRule
 from model.logits import chunk_frames, concatenate, window_frames
 from model.precision import Precision
+from model.presets import load_model
 from model.scoring import Scorer, batch_sizes
 from tests.reference.synthetic_clip import synthetic_clip
 from tests.support.networks import make_lite, make_published
@@ -65,6 +66,33 @@ def test_repeats_score_as_repeated_frames_do(scorer):
     repeated, shown = scorer.score(np.repeat(frames, 3, axis=0)), scorer.score(frames, repeats=3)
     for stride in scorer.strides:
         np.testing.assert_allclose(shown[stride].period, repeated[stride].period, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    network = load_model("lite").network
+    return network, Scorer(network, (1,))
+
+
+def test_the_similarity_of_frames_is_the_networks_own(shipped):
+    network, scorer = shipped
+    frames = synthetic_clip(3, 58, 10)
+    window = np.concatenate([frames[[0, 0, 0]], frames, frames[[-1, -1, -1]]])
+    expected = network.similarity(scorer.embeddings(window)[None, 3:61]).numpy()[0].mean(axis=-1)
+    np.testing.assert_allclose(scorer.similarity(frames), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("num_frames", [1, 20, 150])
+def test_frames_of_equal_phase_are_similar_across_windows(shipped, num_frames):
+    _, scorer = shipped
+    similarity = scorer.similarity(synthetic_clip(3, num_frames, 10))
+    assert similarity.shape == (num_frames, num_frames)
+    np.testing.assert_allclose(np.diagonal(similarity), 1.0)
+    np.testing.assert_allclose(similarity, similarity.T, atol=1e-3)
+    inner = np.arange(3, num_frames - 3)  # the others lack neighbours
+    lags = (inner[:, None] - inner) % 10
+    assert np.all(similarity[3:-3, 3:-3][lags == 0] > 0.95)
+    assert np.all(similarity[3:-3, 3:-3][lags == 5] < 0.5)
 
 
 @pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16])

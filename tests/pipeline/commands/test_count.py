@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import errno
 import io
 import json
+import sys
 
 import av
 import numpy as np
@@ -109,11 +111,48 @@ def test_a_folder_gets_a_file_per_video_and_none_overwrites_another(count, tmp_p
     assert len(capsys.readouterr().out.splitlines()) == 4  # the table
 
 
+@pytest.mark.parametrize(("suffix", "beginning"), [(".png", b"\x89PNG"), (".PDF", b"%PDF"), (".svg", b"<?xml")])
+def test_one_video_is_drawn_into_the_file(count, tmp_path, capsys, suffix, beginning):
+    path = tmp_path / f"out{suffix}"
+    assert count("--plot", path, draw_video(tmp_path / "squats.mp4", 100)) == 0
+    assert path.read_bytes().startswith(beginning)
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/squats.mp4\t5\t")
+
+
+def test_a_folder_gets_a_picture_per_counted_video_beside_its_text(count, tmp_path, capsys):
+    videos = [draw_video(tmp_path / f"{name}.mp4", 70) for name in "ab"]
+    (tmp_path / "bad.mp4").write_text("no video")
+    options = ("--plot", "png", "--format", "srt", "--output_dir", tmp_path / "out")
+    assert count(*options, *videos, tmp_path / "bad.mp4") == 1
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "a.srt", "b.png", "b.srt"}
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(count, tmp_path, capsys, monkeypatch):
+    def fill_disk(figure, path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("pipeline.evaluation_plot.save", fill_disk)
+    assert count("--json", "--plot", tmp_path / "out.png", draw_video(tmp_path / "squats.mp4", 70)) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["status"] == "counted"
+    assert captured.err == f"repcount count: [Errno 28] No space left on device: '{tmp_path}/out.png'\n"
+
+
+def test_where_matplotlib_is_missing_nothing_is_counted(count, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert count("--plot", tmp_path / "a.png", tmp_path, load_counter=None) == 2
+    assert "pip install 'repcount[plot]'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
+        (["--plot", "a.jpg"], "--plot must end with .png, .svg, .pdf. Received: 'a.jpg'"),
+        (["--plot", "a.png"], "--plot FILE takes one video, and --output_dir DIR writes a file for each. Received: 2 videos"),
+        (["--plot", "png"], "--plot must be a file, or with --output_dir a suffix. Received: 'png'"),
         (["--curve"], "--curve needs --format json. Received: no --format"),
-        (["--output_dir", "x"], "--output_dir needs --format json, csv, srt, vtt. Received: no --format"),
+        (["--output_dir", "x"], "--output_dir needs --plot, or --format json, csv, srt, vtt. Received: no --format"),
         (["--format", "srt"], "--format srt prints one video, and --output_dir DIR writes a file for each. Received: 2 videos"),
         (["--json", "--output_dir", "gs://gym/x"], "--output_dir must be a folder of this machine. Received: 'gs://gym/x'"),
     ],
