@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from pipeline.results_table import printable
 
@@ -21,14 +21,14 @@ _INTERVAL_SEC = 0.5
 def announce(message: str) -> Iterator[None]:
     """Shows a message while the body runs: a spinner on a terminal, else a line."""
     with show_status(message):
-        if _is_shown() and not sys.stderr.isatty():
+        if is_shown() and not sys.stderr.isatty():
             print(printable(message), file=sys.stderr, flush=True)
         yield
 
 
 def tell(message: str) -> None:
     """Prints a line on standard error, unless `--quiet` silences it."""
-    if _is_shown():
+    if is_shown():
         print(printable(message), file=sys.stderr, flush=True)
 
 
@@ -36,11 +36,18 @@ def tell(message: str) -> None:
 def show_status(message: str = "") -> Iterator[Callable[[str], None]]:
     """Shows a spinner with a message while the body runs, on a terminal only; yields a function that changes the message."""
     console = Console(stderr=True)
-    if not (console.is_terminal and _is_shown()):
+    if not (console.is_terminal and is_shown()):
         yield lambda message: None
         return
-    with console.status(Text(printable(message))) as status:
-        yield lambda message: status.update(Text(printable(message)))
+    spinner = Progress(SpinnerColumn(), text_column(), console=console, transient=True, redirect_stdout=False)
+    with spinner:  # a rich Status would send what is printed on standard output to the terminal, even if that is a file
+        task = spinner.add_task(printable(message))
+        yield lambda message: spinner.update(task, description=printable(message))
+
+
+def text_column() -> TextColumn:
+    """Returns a column of a bar that shows the task's description as it is, cut off where the line ends."""
+    return TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
 
 
 @contextlib.contextmanager
@@ -51,7 +58,7 @@ def show_progress(path: str | None) -> Iterator[None]:
       path: File of `transforms.progress`. None if the workers are other machines; then nothing is shown.
     """
     console = Console(stderr=True)
-    if path is None or not _is_shown():
+    if path is None or not is_shown():
         yield
     elif not console.is_terminal:
         with _repeating(_announcement(path)):
@@ -114,6 +121,6 @@ def _repeating(action: Callable[[], object]) -> Iterator[None]:
         action()
 
 
-def _is_shown() -> bool:
+def is_shown() -> bool:
     """Returns whether progress is shown; `--quiet` raises the level of the root logger."""
     return logging.getLogger().isEnabledFor(logging.WARNING)

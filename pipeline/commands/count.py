@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.count_formats import Outcome
 from pipeline.count_outputs import add_output_options, check_output_options, make_outputs
+from pipeline.count_progress import show_videos
 from pipeline.counter import Counter, count_video, load_counter
 from pipeline.options import add_listing_options, add_model_options, make_suffixes
-from pipeline.progress_display import announce, show_status
+from pipeline.progress_display import announce
 from transforms.left_out import LeftOutAccount, left_out_line
 from transforms.matching import check_matches, match_objects
 from transforms.records import Failure, FrameChunk, VideoRef
@@ -71,15 +72,16 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
         counter = load_counter(args)
     is_good = not account.lost
     try:
-        with show_status() as update:
-            for number, video in enumerate(videos, start=1):
-                update(f"Counting {video.uri} ({number} of {len(videos)})")
+        with show_videos(len(videos)) as progress:
+            for video in videos:
+                progress.begin(video.uri)
                 started = time.perf_counter()
                 result = count_video(video, counter, watch)
                 outcome = Outcome(result, counter, wall_sec=time.perf_counter() - started)
                 is_good = is_good and not isinstance(result, Failure)
-                for output in outputs:
-                    output.write(outcome)
+                with progress.printing():
+                    for output in outputs:
+                        output.write(outcome)
     finally:
         for output in outputs:
             output.close()

@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from pipeline.progress_display import announce, show_progress, show_status, tell
+from tests.support.terminals import run_at_terminal
 
 
 @pytest.fixture
@@ -53,6 +54,14 @@ def test_status_is_for_terminals(capsys):
     with show_status("Counting") as update:
         update("a.mp4 (1 of 2)")
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_printed_beside_a_status_stays_on_standard_output():
+    code = "from pipeline.progress_display import show_status\nwith show_status('Counting [red]'): print('8')"
+    exit_code, output, shown = run_at_terminal(code)
+    assert (exit_code, output) == (0, "8\n")
+    assert "Counting [red]" in shown
+    assert "8" not in shown
 
 
 @pytest.mark.usefixtures("quiet")
