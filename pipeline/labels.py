@@ -1,11 +1,15 @@
-"""True counts of videos and of parts of videos, read from a CSV file."""
+"""True counts of videos and of parts of videos, in a CSV file that is read and corrected."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import io
 import math
 import os
+import secrets
+import threading
 from collections.abc import Iterator, Sequence
 
 from pipeline.command_line import UsageError
@@ -49,13 +53,14 @@ class Label:
         return self.file if self.part is None else f"{self.file} ({self.part})"
 
 
-def read_labels(path: str) -> list[Label]:
+def read_labels(path: str, *, may_be_empty: bool = False) -> list[Label]:
     """Reads true counts.
 
     Args:
       path: CSV file in UTF-8. Its first line names the columns, among them `file` and `count`. The columns `start_sec` and
         `end_sec` are optional; an empty cell means the start or the end of the video. Other columns and empty lines are
         ignored.
+      may_be_empty: Whether there may be no label below the column names.
 
     Returns:
       One label for each line, in their order. A file may have several parts.
@@ -66,7 +71,7 @@ def read_labels(path: str) -> list[Label]:
     """
     first_places: dict[tuple[str, float, float], str] = {}
     labels: list[Label] = []
-    for place, row in read_rows(path, ("file", "count")):
+    for place, row in read_rows(path, ("file", "count"), may_be_empty=may_be_empty):
         file = _parse_file(row.get("file", ""), place)
         start_sec = parse_sec(row.get("start_sec", ""), place, "start_sec", default=0.0)
         end_sec = parse_sec(row.get("end_sec", ""), place, "end_sec", default=math.inf)
@@ -79,12 +84,13 @@ def read_labels(path: str) -> list[Label]:
     return labels
 
 
-def read_rows(path: str, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def read_rows(path: str, columns: Sequence[str], *, may_be_empty: bool = False) -> Iterator[tuple[str, dict[str, str]]]:
     """Reads a CSV file line by line.
 
     Args:
       path: CSV file in UTF-8 whose first line names the columns.
       columns: Columns that it must have, each once.
+      may_be_empty: Whether no line may follow the first.
 
     Yields:
       The place of a line for messages, such as "line 2 of the labels", and its cells by column. Cells at the end of a line may
@@ -93,7 +99,7 @@ def read_rows(path: str, columns: Sequence[str]) -> Iterator[tuple[str, dict[str
     Raises:
       UsageError: The file cannot be read, a column is missing, a line has too many cells, or no line follows the first.
     """
-    is_empty = True
+    is_empty = not may_be_empty
     try:
         with open(path, encoding="utf-8-sig", newline="") as lines:
             rows = csv.reader(lines, strict=True)
@@ -123,6 +129,115 @@ def read_rows(path: str, columns: Sequence[str]) -> Iterator[tuple[str, dict[str
         raise UsageError(f"the labels must be a readable file: {error.strerror}. Received: {path!r}") from error
     if is_empty:
         raise UsageError(f"the labels must have at least one line below the column names. Received: {path!r}")
+
+
+class LabelFile:
+    """A CSV file of true counts, as `read_labels` reads it, that is corrected video by video. It need not exist yet.
+
+    Every correction is read and written at once, so a person may edit the file in between. Threads may share an instance.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Names the file; a link stays a link to the file that it leads to."""
+        self.path = os.path.realpath(path)
+        self._lock = threading.Lock()
+        self._known: tuple[tuple[int, int, int], dict[str, float]] | None = None  # last version read, and its counts
+
+    def counts(self) -> dict[str, float]:
+        """Returns the true counts of whole videos by file; raises UsageError if the file is invalid or cannot be read."""
+        try:
+            status = os.stat(self.path)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise UsageError(f"the labels must be a readable file: {error.strerror}. Received: {self.path!r}") from error
+        version = status.st_mtime_ns, status.st_size, status.st_ino
+        if self._known is None or self._known[0] != version:
+            labels = read_labels(self.path, may_be_empty=True) if status.st_size else []
+            self._known = version, {label.file: label.true_count for label in labels if label.part is None}
+        return self._known[1]
+
+    def save(self, file: str, count: float | None) -> None:
+        """Writes the true count of a whole video in place of its former one. All other lines stay as they are.
+
+        The file has the former or the new contents at any moment, whatever ends the program.
+
+        Args:
+          file: Path of the video below the folder of the videos, without `.` and `..`.
+          count: True number of repetitions; None deletes the label.
+
+        Raises:
+          UsageError: The path or the count is invalid, or the file is invalid or cannot be read or written.
+        """
+        if _parse_file(file, "the label") != file:
+            raise UsageError(f"the label: the file must be a path without . and .. in it. Received: {quote(file)}")
+        text = "" if count is None else _count_text(parse_count(str(count), "the label"))
+        with self._lock:
+            self.counts()  # raises if the file is invalid
+            try:
+                before = ""
+                with contextlib.suppress(FileNotFoundError), open(self.path, encoding="utf-8", newline="") as labels:
+                    before = labels.read()
+                after = _with_label(before or "file,count\n", file, text)
+                if after != before:
+                    _replace(self.path, after.encode("utf-8"))
+            except UnicodeEncodeError as error:
+                raise UsageError(f"the label: the file's name must be valid Unicode. Received: {quote(file)}") from error
+            except OSError as error:
+                raise UsageError(f"the labels must be a writable file: {error.strerror}. Received: {self.path!r}") from error
+
+
+def _with_label(before: str, file: str, count: str) -> str:
+    """Returns the text of valid labels with the count of a whole video replaced, added or, if `count` is "", deleted."""
+    lines = list(io.StringIO(before, newline=""))
+    rows = csv.reader(lines, strict=True)
+    headings = [heading.strip().removeprefix("\ufeff") for heading in next(rows)]
+    line_end = "\r\n" if lines[0].endswith("\r\n") else "\n"
+    kept, done, is_new = lines[: rows.line_num], rows.line_num, True
+    for cells in rows:
+        row = dict(zip(headings, cells, strict=False))
+        is_whole = not float(row.get("start_sec", "").strip() or 0) and not row.get("end_sec", "").strip()
+        if is_whole and row.get("file", "").strip() and os.path.normpath(row["file"]) == file:
+            is_new = False
+            if count:
+                kept.append(_row_text(headings, row | {"count": count}, line_end))
+        else:
+            kept += lines[done : rows.line_num]
+        done = rows.line_num
+    if is_new and count:
+        if not kept[-1].endswith(("\n", "\r")):
+            kept.append(line_end)
+        kept.append(_row_text(headings, {"file": file, "count": count}, line_end))
+    return "".join(kept)
+
+
+def _row_text(headings: Sequence[str], row: dict[str, str], line_end: str) -> str:
+    text = io.StringIO(newline="")
+    cells = [row.get(heading, "") for heading in headings]
+    has_return = any("\r" in cell for cell in cells)  # which Python 3.11 would leave without quotation marks
+    csv.writer(text, lineterminator=line_end, quoting=csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL).writerow(cells)
+    return text.getvalue()
+
+
+def _replace(path: str, content: bytes) -> None:
+    """Writes a file beside the one at `path`, with its permissions, and puts it in that one's place; raises OSError."""
+    written = f"{path}.{secrets.token_hex(4)}.tmp"
+    try:
+        with open(written, "xb") as file:
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(written, os.stat(path).st_mode & 0o777)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(written, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(written)
+        raise
+
+
+def _count_text(count: float) -> str:
+    return str(int(count)) if count.is_integer() else repr(count)
 
 
 def quote(text: str) -> str:

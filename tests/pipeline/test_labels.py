@@ -1,9 +1,16 @@
 """True counts are read as people and spreadsheets write them, and an invalid line is named."""
 
+import concurrent.futures
+import errno
+import math
+import re
+from pathlib import Path
+
 import pytest
 
 from pipeline.command_line import UsageError
-from pipeline.labels import Label, quote, read_labels
+from pipeline.labels import Label, LabelFile, quote, read_labels
+from tests.support.samples import HOSTILE_NAMES
 
 
 @pytest.fixture
@@ -111,3 +118,117 @@ def test_labels_that_cannot_be_read_are_refused(tmp_path):
 def test_a_long_text_is_shortened_in_a_message():
     assert quote("x" * 200) == f"'{'x' * 99}…'"
     assert quote("a\nb") == r"'a\nb'"
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """Labels that do not exist yet."""
+    return LabelFile(str(tmp_path / "labels.csv"))
+
+
+def text(labels):
+    return Path(labels.path).read_bytes().decode("utf-8")
+
+
+def test_a_corrected_count_is_read_back_and_each_video_has_one_line(labels):
+    assert labels.counts() == {}
+    labels.save("a.mp4", 8.0)
+    labels.save("sets/b.mp4", 2.5)
+    labels.save("a.mp4", 9)
+    assert text(labels) == "file,count\na.mp4,9\nsets/b.mp4,2.5\n"
+    assert labels.counts() == {"a.mp4": 9.0, "sets/b.mp4": 2.5}
+    assert read_labels(labels.path) == [Label("a.mp4", 9.0), Label("sets/b.mp4", 2.5)]
+
+
+def test_a_deleted_label_leaves_the_other_lines(labels):
+    for file in ("a.mp4", "b.mp4"):
+        labels.save(file, 1)
+    labels.save("a.mp4", None)
+    assert text(labels) == "file,count\nb.mp4,1\n"
+    labels.save("b.mp4", None)
+    labels.save("c.mp4", None)
+    assert (text(labels), labels.counts()) == ("file,count\n", {})
+
+
+def test_a_correction_keeps_all_that_a_person_wrote(write):
+    before = (
+        '\ufeffnote, count ,file,start_sec\r\n"two, and a\r\nhalf",2.5,./sets/lunges.mp4,\r\n\r\n, 5,a.mp4,3\r\n'
+        '"x ""y""",7 ,sets/../a.mp4,\r\nlast,1,b.mp4'
+    )
+    labels = LabelFile(write(before))
+    labels.save("a.mp4", 6)
+    assert text(labels) == before.replace('"x ""y""",7 ,', '"x ""y""",6,')
+    labels.save("c.mp4", 4)
+    assert text(labels).endswith("last,1,b.mp4\r\n,4,c.mp4,\r\n")
+    assert labels.counts() == {"sets/lunges.mp4": 2.5, "a.mp4": 6.0, "b.mp4": 1.0, "c.mp4": 4.0}
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE_NAMES if name.isascii() or name.isprintable()])
+def test_every_name_of_a_file_can_be_labelled(labels, name):
+    labels.save(name, 3)
+    assert labels.counts() == {name: 3.0}
+    labels.save(name, 4)
+    assert read_labels(labels.path) == [Label(name, 4.0)]
+
+
+@pytest.mark.parametrize(
+    ("file", "count", "said"),
+    [
+        ("a.mp4", -1, "the count must be a number from 0 to 1,000,000, such as 8 or 8.5. Received: '-1'"),
+        ("a.mp4", math.inf, "Received: 'inf'"),
+        ("a.mp4", math.nan, "Received: 'nan'"),
+        ("../a.mp4", 1, "the file must be a path below the folder of the videos. Received: '../a.mp4'"),
+        ("/a.mp4", 1, "the file must be a path below the folder of the videos"),
+        ("b/../a.mp4", 1, "the file must be a path without . and .. in it. Received: 'b/../a.mp4'"),
+        ("\udcff.mp4", 1, "the file's name must be valid Unicode. Received: "),
+    ],
+)
+def test_an_invalid_label_is_refused_and_nothing_is_written(labels, file, count, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        labels.save(file, count)
+    assert not Path(labels.path).exists()
+
+
+def test_labels_that_cannot_be_read_are_never_overwritten(write):
+    labels = LabelFile(write("file;count\na.mp4;5\n"))
+    with pytest.raises(UsageError, match="the first line of the labels must name the columns"):
+        labels.save("a.mp4", 6)
+    assert text(labels) == "file;count\na.mp4;5\n"
+
+
+def test_a_correction_that_cannot_be_written_leaves_the_former_labels_whole(labels, monkeypatch):
+    labels.save("a.mp4", 1)
+
+    def fail(*paths):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pipeline.labels.os.replace", fail)
+    with pytest.raises(UsageError, match=r"the labels must be a writable file: No space left on device\. Received: "):
+        labels.save("a.mp4", 2)
+    assert text(labels) == "file,count\na.mp4,1\n"
+    assert [path.name for path in Path(labels.path).parent.iterdir()] == ["labels.csv"]
+
+
+def test_a_link_and_the_permissions_of_labels_stay(labels, tmp_path):
+    labels.save("a.mp4", 1)
+    Path(labels.path).chmod(0o640)
+    link = tmp_path / "link.csv"
+    link.symlink_to(labels.path)
+    LabelFile(str(link)).save("a.mp4", 2)
+    assert link.is_symlink()
+    assert text(labels) == "file,count\na.mp4,2\n"
+    assert Path(labels.path).stat().st_mode & 0o777 == 0o640
+
+
+def test_labels_that_a_person_edits_meanwhile_are_read_anew(labels):
+    labels.save("a.mp4", 1)
+    assert labels.counts() == {"a.mp4": 1.0}
+    Path(labels.path).write_text("file,count\na.mp4,1\nb.mp4,12\n", encoding="utf-8")
+    labels.save("a.mp4", 3)
+    assert labels.counts() == {"a.mp4": 3.0, "b.mp4": 12.0}
+
+
+def test_corrections_of_several_threads_are_all_written(labels):
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: labels.save(f"{number}.mp4", number), range(40)))
+    assert labels.counts() == {f"{number}.mp4": float(number) for number in range(40)}
