@@ -193,13 +193,28 @@ def copy_ends(
     file.truncate(size)
     for start, end in [(0, size)] if size <= head_bytes + tail_bytes else [(0, head_bytes), (size - tail_bytes, size)]:
         file.seek(start)
-        if video.uri.startswith(SCHEME):
-            file.write(_read_blob_range(video, start, end, billing_project))
-        else:
-            file.write(_read_stream_range(video, start, end))
+        file.write(read_range(video, start, end, billing_project))
     if not video.uri.startswith(SCHEME):
         check_listed(video)
     file.seek(0)
+
+
+def read_range(video: VideoRef, start: int, end: int, billing_project: str | None = None) -> bytes:
+    """Returns the bytes from `start` to before `end` of a remote object, as they are stored.
+
+    Args:
+      video: Object to read. On Cloud Storage, this version of it is read.
+      start: Position of the first byte.
+      end: Position after the last byte, at most the object's size.
+      billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
+
+    Raises:
+      ObjectGoneError: the object on Cloud Storage was deleted or replaced.
+      Exception: any other error of the store's client.
+    """
+    if video.uri.startswith(SCHEME):
+        return _read_blob_range(video, start, end, billing_project)
+    return _read_stream_range(video, start, end)
 
 
 def is_local(uri: str) -> bool:

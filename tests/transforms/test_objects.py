@@ -23,6 +23,7 @@ from transforms.objects import (
     download,
     find_object,
     list_objects,
+    read_range,
     scan_objects,
 )
 from transforms.records import VideoRef
@@ -372,6 +373,18 @@ def test_only_the_two_ends_of_a_large_object_are_read(bucket):
     assert file.tell() == 0
     assert file.getvalue() == content[:100] + bytes(9600) + content[-300:]
     assert bucket.sent_bytes == 400
+
+
+def test_a_range_of_a_remote_object_is_read_alone(bucket, monkeypatch):
+    bucket.contents["gym/a.mp4"] = bytes(range(200))
+    video = find_object("gs://gym/a.mp4")
+    assert read_range(video, 50, 60) == bytes(range(50, 60))
+    assert bucket.sent_bytes == 10
+    del bucket.contents["gym/a.mp4"]
+    with pytest.raises(ObjectGoneError, match="replaced"):
+        read_range(video, 50, 60)
+    monkeypatch.setattr(InMemoryFileSystem, "files", {"memory://gym/a.mp4": (b"abcdefghij", 7.0)})
+    assert read_range(find_object("memory://gym/a.mp4"), 2, 5) == b"cde"
 
 
 @pytest.mark.parametrize("size", [1, 400])
