@@ -48,8 +48,13 @@ def test_it_holds_no_tests(distribution):
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_it_holds_every_module_the_weights_and_the_marker_of_typed_packages(distribution, package):
-    shipped = {path for path in _files(ROOT / package) if path.suffix in (".py", ".typed") or path.parts[0] == "weights"}
+def test_it_holds_every_module_the_weights_pages_and_the_marker_of_typed_packages(distribution, package):
+    of_pages = ("static", "templates")
+    shipped = {
+        path
+        for path in _files(ROOT / package)
+        if path.suffix in (".py", ".typed") or path.parts[0] == "weights" or path.parent.name in of_pages
+    }
     assert Path("py.typed") in shipped
     assert _files(distribution / package) == shipped
 

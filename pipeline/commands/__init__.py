@@ -7,6 +7,7 @@ command: add its file and a line below.
 COMMANDS = {
     "run": "count the videos of a folder or a bucket and write the counts to tables",
     "count": "count videos here and now, without tables",
+    "view": "play counted videos with their curves in a browser, and correct counts",
     "evaluate": "count videos with known counts and print how accurate the counts are",
     "model": "fetch, list, describe or verify models",
     "tables": "create or update the tables and views",

@@ -13,7 +13,7 @@ from transforms.machine_faults import MachineFaultError
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["run"], ["count"], ["evaluate"], ["model"], ["model", "fetch"], ["model", "verify"], ["delete"]]
+    "command", [[], ["run"], ["count"], ["evaluate"], ["model"], ["model", "fetch"], ["model", "verify"], ["delete"], ["view"]]
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -39,7 +39,8 @@ HEAVY = ("apache_beam", "tensorflow", "keras", "matplotlib", "google.auth", "duc
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], ["count", "--help"], ["run", "--help"], ["count", "x", "--no_such"]]
+    "words",
+    [["--help"], ["--version"], ["count", "--help"], ["run", "--help"], ["view", "--help"], ["count", "x", "--no_such"]],
 )
 def test_help_does_not_import_what_takes_long(words):
     code = f"""

@@ -1,0 +1,479 @@
+// The page of `repcount view`. Names of files are strangers' text: they reach the page as text only, never as HTML.
+
+const SVG = "http://www.w3.org/2000/svg";
+const byId = (id) => document.getElementById(id);
+const player = byId("player");
+const countField = byId("count");
+
+const state = {
+  offset: 0, // of the list's page
+  total: 0, // videos that the list finds
+  current: null, // the shown video, as the server describes it
+  timeSec: 0, // where the cursor is, also if the browser cannot play the video
+  moveCursor: () => {}, // set by drawPlot
+  leaving: null, // the video that the user was asked about: its count is not saved
+};
+
+async function ask(path, options) {
+  const response = await fetch(path, options);
+  const isJson = (response.headers.get("content-type") || "").includes("json");
+  const answer = isJson ? await response.json() : { error: (await response.text()).trim() };
+  if (!response.ok) throw new Error(answer.error || `The server answered ${response.status}.`);
+  return answer;
+}
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function notice(text) {
+  byId("notice").textContent = text;
+  byId("notice").hidden = !text;
+}
+
+// Runs an action; what goes wrong is shown on the page.
+function shown(action) {
+  return async (...args) => {
+    try {
+      return await action(...args);
+    } catch (error) {
+      notice(error instanceof TypeError ? "The server does not answer. Is repcount view still running?" : error.message);
+      return undefined;
+    }
+  };
+}
+
+const time = (sec, digits = 1) => {
+  const units = 10 ** digits;
+  const rounded = Math.round(sec * units) / units;
+  const rest = (rounded % 60).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
+  const minutes = Math.floor(rounded / 60);
+  return minutes < 60 ? `${minutes}:${rest}` : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`;
+};
+const whole = (number) => number.toLocaleString("en");
+const percent = (share) => `${Math.round(100 * share)} %`;
+
+// ---- the list ----
+
+function listQuery() {
+  const query = new URLSearchParams({ search: byId("search").value, order: byId("order").value });
+  if (byId("unlabelled").checked) query.set("unlabelled", "1");
+  return query;
+}
+
+let listed = 0; // number of the latest request, since answers may overtake each other
+
+const loadList = shown(async () => {
+  listed += 1;
+  const mine = listed;
+  const query = listQuery();
+  query.set("offset", state.offset);
+  const page = await ask(`api/videos?${query}`);
+  if (mine !== listed) return null;
+  state.total = page.total;
+  byId("list").replaceChildren(...page.videos.map(listItem));
+  byId("empty").hidden = page.total > 0;
+  const last = page.offset + page.videos.length;
+  byId("range").textContent = page.total ? `${whole(page.offset + 1)}–${whole(last)} of ${whole(page.total)}` : "";
+  byId("page-before").disabled = page.offset === 0;
+  byId("page-after").disabled = last >= page.total;
+  byId("page-after").dataset.next = last;
+  markCurrent();
+  return page;
+});
+
+function listItem(video) {
+  const remarks = [];
+  if (video.label !== null) remarks.push(`✓ labelled ${video.label}`);
+  if (video.certainty !== null) remarks.push(`${percent(video.certainty)} certain`);
+  remarks.push(...video.flags);
+  const link = element("a", { href: `#${video.number}` });
+  link.append(
+    element("span", { className: "name", textContent: video.name }),
+    element("span", { className: "number", textContent: whole(video.count_rounded) }),
+    element("span", { className: "more", textContent: remarks.join(" · ") }),
+  );
+  link.dataset.number = video.number;
+  return element("li", {}, link);
+}
+
+function markCurrent() {
+  for (const link of byId("list").querySelectorAll("a")) {
+    const isCurrent = state.current !== null && Number(link.dataset.number) === state.current.number;
+    if (isCurrent) {
+      link.setAttribute("aria-current", "true");
+      link.scrollIntoView({ block: "nearest" });
+    } else {
+      link.removeAttribute("aria-current");
+    }
+  }
+}
+
+function searchAnew() {
+  state.offset = 0;
+  loadList();
+}
+
+// ---- one video ----
+
+let opened = 0;
+
+const open = shown(async (number) => {
+  opened += 1;
+  const mine = opened;
+  const video = await ask(`api/videos/${number}`);
+  if (mine !== opened) return;
+  notice("");
+  state.current = video;
+  state.timeSec = 0;
+  state.leaving = null;
+  byId("video").hidden = false;
+  byId("name").textContent = video.name;
+  byId("name").title = video.uri;
+  document.title = `${video.name} – repcount view`;
+  byId("problem").textContent = video.problem;
+  byId("problem").hidden = !video.problem;
+  byId("total").textContent = whole(video.count_rounded);
+  byId("unplayable").hidden = true;
+  player.hidden = false;
+  player.src = `video/${number}`;
+  player.playbackRate = Number(byId("speed").value);
+  byId("list-panel").classList.remove("open");
+  byId("list-toggle").setAttribute("aria-expanded", "false");
+  showNumbers(video);
+  showLabel();
+  drawPlot();
+  listRepetitions();
+  markCurrent();
+  showTime();
+});
+
+function showNumbers({ numbers: n, count }) {
+  const rows = [["Count", count.toFixed(2)]];
+  const add = (name, value, text) => value !== null && value !== undefined && rows.push([name, text(value)]);
+  add("Probability of being within one", n.certainty, percent);
+  add("Confidence that something repeats", n.confidence, (value) => value.toFixed(2));
+  add("Rate", n.mean_rate_hz, (value) => `${(60 * value).toFixed(1)} a minute`);
+  add("Mean repetition", n.mean_period_sec, (value) => `${value.toFixed(2)} s`);
+  if (n.segments.length) {
+    const sets = n.segments.map((set) => `${set.count.toFixed(1)} from ${time(set.start_sec)} to ${time(set.end_sec)}`);
+    rows.push([n.segments.length === 1 ? "Set" : "Sets", sets.join("; ")]);
+  }
+  if (n.flags.length) rows.push(["Flags", n.flags.join(", ")]);
+  add("Duration", n.duration_sec, (value) => time(value));
+  const fps = n.fps === null ? "" : `, ${n.fps.toFixed(n.fps % 1 ? 2 : 0)} frames/s`;
+  rows.push(["Picture", `${n.width}×${n.height}${fps}${n.codec ? `, ${n.codec}` : ""}`]);
+  rows.push(["File", `${(n.size_bytes / 1e6).toFixed(1)} MB`]);
+  rows.push(["Counted", `${n.run_started.slice(0, 16).replace("T", " ")} UTC with ${n.model}`]);
+  byId("numbers").replaceChildren(
+    ...rows.map(([name, text]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: text }))),
+  );
+}
+
+// ---- time ----
+
+function durationSec() {
+  const { numbers, curve } = state.current;
+  const ends = [numbers.duration_sec ?? 0, curve.time_sec.at(-1) ?? 0, Number.isFinite(player.duration) ? player.duration : 0];
+  return Math.max(...ends, 0.001);
+}
+
+function seek(sec) {
+  if (!state.current) return;
+  state.timeSec = Math.min(Math.max(sec, 0), durationSec());
+  if (player.readyState > 0) player.currentTime = state.timeSec;
+  showTime();
+}
+
+function showTime() {
+  if (!state.current) return;
+  const times = state.current.numbers.repetition_times_sec;
+  const done = times.filter((sec) => sec <= state.timeSec + 0.01).length;
+  byId("now-count").textContent = whole(done);
+  byId("now-time").textContent = `${time(state.timeSec)} / ${time(durationSec())}`;
+  state.moveCursor();
+  byId("repetitions").querySelectorAll("button").forEach((button, index) => {
+    if (index === done - 1) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  });
+}
+
+function followPlayer() {
+  state.timeSec = player.currentTime;
+  showTime();
+  if (!player.paused && !player.ended) requestAnimationFrame(followPlayer);
+}
+
+function step(direction) {
+  const times = state.current.numbers.repetition_times_sec;
+  const found = direction > 0
+    ? times.find((sec) => sec > state.timeSec + 0.02)
+    : times.findLast((sec) => sec < state.timeSec - 0.02) ?? 0;
+  if (found !== undefined) seek(found);
+}
+
+function playOrPause() {
+  if (!player.paused) player.pause();
+  else player.play().catch(() => {}); // the error event has said why
+}
+
+// ---- the curve ----
+
+function draw(tag, attributes, text) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+// Returns about `most` round numbers from 0 to `end`.
+function ticks(end, most, steps) {
+  const step = steps.find((candidate) => end / candidate <= most) ?? steps.at(-1) * Math.ceil(end / most / steps.at(-1));
+  return Array.from({ length: Math.floor(end / step + 1e-9) + 1 }, (_, index) => index * step);
+}
+
+function drawPlot() {
+  const { numbers, curve, name } = state.current;
+  const width = Math.max(byId("plot").clientWidth, 200);
+  const [left, right, top, countBottom, low, bottom, height] = [38, 12, 14, 180, 200, 262, 290];
+  const endSec = durationSec();
+  const most = Math.max(1, numbers.count_rounded, ...curve.count.slice(-1));
+  const x = (sec) => left + (sec / endSec) * (width - left - right);
+  const y = (count) => countBottom - (count / most) * (countBottom - top);
+  const p = (share) => bottom - share * (bottom - low);
+  const label = `Count so far and periodicity over ${time(endSec)}; ${numbers.repetition_times_sec.length} repetitions`;
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
+
+  for (const set of numbers.segments) {
+    const box = { x: x(set.start_sec), width: Math.max(1, x(set.end_sec) - x(set.start_sec)), y: top, height: bottom - top };
+    svg.append(draw("rect", { class: "segment", ...box }));
+  }
+  for (const count of ticks(most, 6, [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000])) {
+    svg.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: y(count), y2: y(count) }));
+    svg.append(draw("text", { x: left - 6, y: y(count) + 4, "text-anchor": "end" }, whole(count)));
+  }
+  for (const share of [0, 1]) {
+    svg.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: p(share), y2: p(share) }));
+    svg.append(draw("text", { x: left - 6, y: p(share) + 4, "text-anchor": "end" }, share));
+  }
+  for (const sec of ticks(endSec, width / 80, [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600])) {
+    const anchor = x(sec) > width - 30 ? "end" : "middle";
+    svg.append(draw("text", { x: anchor === "end" ? width - 2 : x(sec), y: height - 8, "text-anchor": anchor }, time(sec, sec % 1 ? 1 : 0)));
+    svg.append(draw("line", { class: "grid", x1: x(sec), x2: x(sec), y1: bottom, y2: bottom + 5 }));
+  }
+  const points = (values, place) => values.map((value, index) => `${x(curve.time_sec[index]).toFixed(1)},${place(value).toFixed(1)}`);
+  if (curve.time_sec.length) {
+    const [first, last] = [x(curve.time_sec[0]), x(curve.time_sec.at(-1))].map((place) => place.toFixed(1));
+    const area = `M${first},${bottom} L${points(curve.periodicity, p).join(" ")} L${last},${bottom} Z`;
+    svg.append(draw("path", { class: "periodicity", d: area }));
+    svg.append(draw("polyline", { class: "count", points: points(curve.count, y).join(" ") }));
+  }
+  numbers.repetition_times_sec.forEach((sec, index) => {
+    const mark = draw("circle", { class: "repetition", cx: x(sec), cy: y(index + 1), r: 5 });
+    mark.append(draw("title", {}, `repetition ${index + 1} at ${time(sec)}`));
+    mark.dataset.sec = sec;
+    svg.append(mark);
+  });
+  const cursor = draw("line", { class: "cursor", y1: top - 8, y2: bottom });
+  svg.append(cursor);
+  state.moveCursor = () => {
+    cursor.setAttribute("x1", x(state.timeSec));
+    cursor.setAttribute("x2", x(state.timeSec));
+  };
+  state.moveCursor();
+  svg.addEventListener("click", (event) => {
+    const place = event.clientX - svg.getBoundingClientRect().left;
+    seek(event.target.dataset.sec ? Number(event.target.dataset.sec) : ((place - left) / (width - left - right)) * endSec);
+  });
+  byId("plot").replaceChildren(svg);
+}
+
+function listRepetitions() {
+  const buttons = state.current.numbers.repetition_times_sec.map((sec, index) => {
+    const button = element("button", { type: "button" }, element("b", { textContent: index + 1 }), ` ${time(sec)}`);
+    button.setAttribute("aria-label", `Repetition ${index + 1} at ${time(sec)}`);
+    button.addEventListener("click", () => seek(sec));
+    return element("li", {}, button);
+  });
+  byId("repetitions").replaceChildren(...buttons);
+}
+
+// ---- the true count ----
+
+function showLabel(message) {
+  const { label, count_rounded: counted, can_label: canLabel } = state.current;
+  countField.value = label ?? counted;
+  for (const control of byId("label-form").elements) control.disabled = !canLabel;
+  byId("delete-label").hidden = label === null;
+  const known = label === null ? "No label yet." : `Labelled: ${label}.`;
+  say(message ?? (canLabel ? known : "Not below the folder of the labels; start repcount view with --videos."));
+}
+
+function say(text, isBad = false) {
+  byId("label-state").textContent = text;
+  byId("label-state").classList.toggle("bad", isBad);
+}
+
+const typedCount = () => {
+  const text = countField.value.trim().replace(",", ".");
+  return /^\d+(\.\d*)?$/.test(text) ? Number(text) : null;
+};
+
+const isChanged = () => state.current !== null && typedCount() !== (state.current.label ?? state.current.count_rounded);
+
+async function store(count) {
+  const video = state.current;
+  try {
+    const options = { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify({ count }) };
+    const { label } = await ask(`api/videos/${video.number}/label`, options);
+    video.label = label;
+    if (state.current === video) showLabel(label === null ? "Label deleted." : `Saved: ${label}.`);
+    loadList();
+  } catch (error) {
+    say(error instanceof TypeError ? "Not saved: the server does not answer." : `Not saved: ${error.message}`, true);
+  }
+}
+
+function save() {
+  if (!state.current?.can_label) return;
+  const count = typedCount();
+  if (count === null) say("The true count must be a number such as 8 or 8.5.", true);
+  else store(count);
+}
+
+function change(by) {
+  if (!state.current?.can_label) return;
+  countField.value = Math.max(0, (typedCount() ?? state.current.count_rounded) + by);
+  say("Not saved yet.");
+}
+
+// ---- going on ----
+
+// Asks once before a typed count is lost.
+function mayLeave() {
+  if (!isChanged() || state.leaving === state.current) return true;
+  state.leaving = state.current;
+  say(`${countField.value} is not saved. Save it, or go on once more to leave it.`, true);
+  return false;
+}
+
+const goToNext = shown(async () => {
+  if (!state.current || !mayLeave()) return;
+  const query = listQuery();
+  query.set("order", "review");
+  const { number } = await ask(`api/videos/${state.current.number}/next?${query}`);
+  if (number === null) notice("Every other video that the list finds has a label.");
+  else location.hash = number;
+});
+
+function followHash() {
+  const number = /^#(\d+)$/.exec(location.hash);
+  if (number) open(Number(number[1]));
+}
+
+function toggleList() {
+  const isOpen = byId("list-panel").classList.toggle("open");
+  byId("list-toggle").setAttribute("aria-expanded", String(isOpen));
+}
+
+// ---- events ----
+
+const KEYS = {
+  " ": playOrPause,
+  k: playOrPause,
+  ArrowLeft: () => step(-1),
+  ArrowRight: () => step(1),
+  ",": () => seek(state.timeSec - 1 / (state.current.numbers.fps || 25)),
+  ".": () => seek(state.timeSec + 1 / (state.current.numbers.fps || 25)),
+  "-": () => change(-1),
+  "+": () => change(1),
+  "=": () => change(1),
+  c: () => countField.select(),
+  s: save,
+  n: goToNext,
+  p: () => mayLeave() && history.back(),
+};
+const ANYWHERE = {
+  "/": () => {
+    byId("list-panel").classList.add("open");
+    byId("search").focus();
+  },
+  "?": () => byId("help").showModal(),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey || byId("help").open) return;
+  const { target, key } = event;
+  if (key === "Escape" && target.matches("input")) target.blur();
+  if (target === countField) {
+    // Letters are no part of a number, so their keys work here too.
+    if (key === "ArrowUp" || key === "ArrowDown") change(key === "ArrowUp" ? 1 : -1);
+    else if (!["s", "n", "p", "?"].includes(key)) return;
+  } else if (target.matches("input, select, textarea") || (key === " " && target.matches("button, a"))) {
+    return;
+  }
+  const action = ANYWHERE[key] ?? (state.current ? KEYS[key] : undefined);
+  if (!action && !key.startsWith("Arrow")) return;
+  if (!action && target !== countField) return;
+  event.preventDefault();
+  event.stopPropagation();
+  action?.();
+}, true);
+
+player.addEventListener("play", followPlayer);
+for (const name of ["timeupdate", "seeking", "seeked"]) {
+  player.addEventListener(name, () => {
+    if (player.readyState > 0) {
+      state.timeSec = player.currentTime;
+      showTime();
+    }
+  });
+}
+player.addEventListener("loadedmetadata", () => {
+  if (state.timeSec) player.currentTime = state.timeSec;
+  if (state.current) drawPlot();
+});
+player.addEventListener("error", () => {
+  if (!state.current || !player.getAttribute("src")) return;
+  const { codec } = state.current.numbers;
+  const reason = state.current.problem ? "There is no video to play." : `This browser cannot play this video${codec ? ` (${codec})` : ""}.`;
+  byId("unplayable").textContent = `${reason} The curve and the numbers work without it.`;
+  byId("unplayable").hidden = false;
+  player.hidden = true;
+});
+byId("speed").addEventListener("change", () => { player.playbackRate = Number(byId("speed").value); });
+byId("label-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  save();
+});
+countField.addEventListener("input", () => say("Not saved yet."));
+byId("less").addEventListener("click", () => change(-1));
+byId("more").addEventListener("click", () => change(1));
+byId("delete-label").addEventListener("click", () => store(null));
+byId("next-video").addEventListener("click", goToNext);
+byId("find").addEventListener("submit", (event) => event.preventDefault());
+let waiting;
+byId("search").addEventListener("input", () => {
+  clearTimeout(waiting);
+  waiting = setTimeout(searchAnew, 150);
+});
+byId("order").addEventListener("change", searchAnew);
+byId("unlabelled").addEventListener("change", searchAnew);
+byId("page-before").addEventListener("click", () => {
+  state.offset = Math.max(0, state.offset - 50);
+  loadList();
+});
+byId("page-after").addEventListener("click", () => {
+  state.offset = Number(byId("page-after").dataset.next);
+  loadList();
+});
+byId("list-toggle").addEventListener("click", toggleList);
+byId("help-button").addEventListener("click", () => byId("help").showModal());
+window.addEventListener("hashchange", followHash);
+new ResizeObserver(() => state.current && drawPlot()).observe(byId("plot"));
+
+const page = await loadList();
+if (/^#\d+$/.test(location.hash)) followHash();
+else if (page?.videos.length) location.replace(`#${page.videos[0].number}`);

@@ -1,0 +1,175 @@
+"""`repcount view` in a real browser, on the tables of a real run: playing, jumping, correcting, and going on by keys."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipeline.labels import read_labels
+from tests.support.browser import open_browser
+from tests.support.fake_run import run_fake
+from tests.support.runs import ROOT
+from tests.support.videos import draw_video
+
+pytestmark = pytest.mark.slow
+
+NAMES = ("a.webm", "b.webm", "c.avi")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with three videos of 8 s, of which a browser can play two, and the tables of a run over them."""
+    folder = tmp_path_factory.mktemp("viewed")
+    (folder / "videos").mkdir()
+    for name in NAMES:
+        draw_video(folder / "videos" / name, 240, size=(160, 120))
+    assert run_fake(["run", "--input", folder / "videos", "--output", folder / "counts.duckdb", "--show", "0"]) == 0
+    return folder
+
+
+@pytest.fixture
+def address(folder):
+    """The address that `repcount view` prints. Afterwards it is ended."""
+    (folder / "labels.csv").unlink(missing_ok=True)
+    viewer = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "view", "--output", "counts.duckdb", "--no_browser"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    yield viewer.stdout.readline().strip()
+    viewer.kill()
+    viewer.communicate()
+
+
+class Page:
+    """The page as a person uses it."""
+
+    def __init__(self, driver, address):
+        self.driver = driver
+        driver.get(address)
+        self.wait("the list", lambda: len(self.all("#list a")) == len(NAMES))
+
+    def all(self, selector):
+        return self.driver.find_elements("css selector", selector)
+
+    def one(self, selector):
+        return self.driver.find_element("css selector", selector)
+
+    def js(self, expression):
+        return self.driver.execute_script(f"return {expression}")
+
+    def press(self, *keys):
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def open(self, name):
+        next(link for link in self.all("#list a") if name in link.text).click()
+        self.wait(name, lambda: self.name == name and self.one("#plot svg"))
+
+    @property
+    def name(self):
+        return self.one("#name").text
+
+    @property
+    def time_sec(self):
+        return self.js("document.getElementById('player').currentTime")
+
+    def wait(self, what, happens):
+        deadline = time.monotonic() + 30
+        while not happens():
+            assert time.monotonic() < deadline, f"{what} did not come"
+            time.sleep(0.05)
+
+    def errors(self):
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def is_ready(page):
+    return page.js("document.getElementById('player').readyState") >= 1
+
+
+def test_a_click_on_a_repetition_jumps_to_it_and_the_curve_follows_the_video(address):
+    with open_browser() as driver:
+        page = Page(driver, address)
+        page.open("a.webm")
+        page.wait("the video", lambda: is_ready(page))
+        times = page.js("[...document.querySelectorAll('#plot .repetition')].map((mark) => Number(mark.dataset.sec))")
+        assert len(times) >= 5
+        before_px = float(page.one("#plot .cursor").get_attribute("x1"))
+        page.all("#repetitions button")[3].click()
+        page.wait("the time", lambda: abs(page.time_sec - times[3]) < 0.05)
+        assert page.one("#now-count").text == "4"
+        assert float(page.one("#plot .cursor").get_attribute("x1")) > before_px
+        page.all("#plot .repetition")[1].click()
+        page.wait("the time", lambda: abs(page.time_sec - times[1]) < 0.05)
+        page.press("\ue014")  # →
+        page.wait("the next repetition", lambda: abs(page.time_sec - times[2]) < 0.05)
+        page.press("\ue012", "\ue012")  # ← ←
+        page.wait("the repetition before", lambda: abs(page.time_sec - times[0]) < 0.05)
+        page.press(" ")
+        page.wait("the playing video", lambda: page.time_sec > times[0] + 0.3)
+        page.press("k")
+        page.wait("the pause", lambda: page.js("document.getElementById('player').paused"))
+        assert page.errors() == []
+
+
+def test_a_corrected_count_is_in_labels_csv_and_a_key_goes_to_the_next_video(address, folder):
+    with open_browser() as driver:
+        page = Page(driver, address)
+        page.open("b.webm")
+        page.press("c", "17")
+        page.press("\ue007")  # Enter
+        page.wait("the message", lambda: page.one("#label-state").text == "Saved: 17.")
+        assert [(label.file, label.true_count) for label in read_labels(str(folder / "labels.csv"))] == [("b.webm", 17.0)]
+        page.press("\ue00c", "+", "s")  # Escape leaves the field
+        page.wait("the message", lambda: page.one("#label-state").text == "Saved: 18.")
+        assert (folder / "labels.csv").read_text() == "file,count\nb.webm,18\n"
+        page.press("n")
+        page.wait("the next video", lambda: page.name not in ("b.webm", ""))
+        page.press("s")
+        page.wait("the message", lambda: page.one("#label-state").text.startswith("Saved: "))
+        assert len(read_labels(str(folder / "labels.csv"))) == 2
+        second = page.name
+        page.press("-", "n")
+        assert "is not saved" in page.one("#label-state").text
+        page.press("n")
+        page.wait("the last video without a label", lambda: page.name not in ("b.webm", second, ""))
+        page.one("#unlabelled").click()
+        page.wait("the shorter list", lambda: len(page.all("#list a")) == 1)
+        assert page.errors() == []
+
+
+def test_what_the_browser_cannot_play_says_so_and_its_curve_works(address):
+    with open_browser() as driver:
+        page = Page(driver, address)
+        page.open("c.avi")
+        page.wait("the note", lambda: page.one("#unplayable").is_displayed())
+        assert page.one("#unplayable").text.startswith("This browser cannot play this video (mjpeg).")
+        page.all("#repetitions button")[2].click()
+        assert page.one("#now-count").text == "3"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_nothing_is_wider_than_the_page_and_help_names_every_key(address, width, scheme):
+    with open_browser(width, 844, scheme) as driver:
+        page = Page(driver, address)
+        page.wait("the first video", lambda: page.all("#plot svg"))
+        assert page.js("document.documentElement.scrollWidth") == width
+        page.press("?")
+        page.wait("the help", lambda: page.one("#help").is_displayed())
+        keys = {key.text for key in page.all("#help dt kbd")}
+        assert {"Space", "k", "←", "→", ",", ".", "−", "+", "c", "s", "n", "p", "/", "?"} <= keys
+        page.press("\ue00c")
+        page.wait("the end of the help", lambda: not page.one("#help").is_displayed())
+        unnamed = page.js(
+            "[...document.querySelectorAll('button, input, select, a, video')].filter((one) => !one.textContent.trim()"
+            " && !one.ariaLabel && !one.labels?.length).map((one) => one.outerHTML)"
+        )
+        assert unnamed == []
