@@ -89,7 +89,8 @@ def to_text(outcome: Outcome, text_format: str, with_curve: bool = False, with_h
         return _csv(csv_record(outcome), with_header)
     if isinstance(outcome.result, Failure):
         return None
-    cues = repetition_cues(outcome.result.repetition_times_sec.tolist(), outcome.result.facts.duration_sec)
+    facts = outcome.result.facts
+    cues = repetition_cues(outcome.result.repetition_times_sec.tolist(), facts.duration_sec, facts.first_frame_sec)
     return to_srt(cues) if text_format == "srt" else to_vtt(cues)
 
 
@@ -119,6 +120,7 @@ def json_record(outcome: Outcome, with_curve: bool = False) -> dict[str, Any]:
         ],
         "stride_scores": counted.stride_scores,
         "duration_sec": counted.duration_sec,
+        "first_frame_sec": counted.first_frame_sec,
         "fps": counted.fps,
         "width": counted.width,
         "height": counted.height,

@@ -61,6 +61,8 @@ class CountedVideo:
       period_sec: (num_frames,) float64, seconds that one repetition around each frame takes; NaN where nothing repeats.
       rate_hz: (num_frames,) float64, repetitions per second around each frame; 0 where nothing repeats.
       duration_sec: Duration in seconds.
+      first_frame_sec: Time in a player at which the first frame appears; above 0 if the sound begins before. All other times
+        are from the first frame.
       fps: Frames per second, before sampling by `max_fps`.
       width: Width in pixels, after rotation.
       height: Height in pixels, after rotation.
@@ -87,6 +89,7 @@ class CountedVideo:
     period_sec: np.ndarray
     rate_hz: np.ndarray
     duration_sec: float
+    first_frame_sec: float
     fps: float
     width: int
     height: int
@@ -135,6 +138,7 @@ def describe(result: VideoCount, counter: Counter) -> CountedVideo:
         period_sec=result.period_sec,
         rate_hz=result.rate_hz,
         duration_sec=facts.duration_sec,
+        first_frame_sec=facts.first_frame_sec,
         fps=facts.fps,
         width=facts.width,
         height=facts.height,

@@ -25,7 +25,9 @@ class Cue:
     end_ms: int
 
 
-def repetition_cues(repetition_times_sec: Sequence[float], duration_sec: float) -> tuple[Cue, ...]:
+def repetition_cues(
+    repetition_times_sec: Sequence[float], duration_sec: float, first_frame_sec: float = 0.0
+) -> tuple[Cue, ...]:
     """Returns a cue per repetition. It appears when its repetition is complete, and stays until the next one is.
 
     So a player shows the running count. The last number stays until the video ends. If its repetition is complete just before
@@ -35,13 +37,14 @@ def repetition_cues(repetition_times_sec: Sequence[float], duration_sec: float) 
     Args:
       repetition_times_sec: Times in seconds at which repetitions 1, 2, 3 … are complete, ascending.
       duration_sec: Duration of the video in seconds.
+      first_frame_sec: Time in a player, in seconds, at which the first frame appears.
     """
     if not len(repetition_times_sec):
         return ()
     starts = [float(time) for time in repetition_times_sec]
     before = starts[-2] if len(starts) > 1 else 0.0
     starts[-1] = min(starts[-1], max(duration_sec - _LAST_SHOWN_SEC, (before + starts[-1]) / 2))
-    edges_ms = [round(1000 * time) for time in (*starts, max(duration_sec, starts[-1] + 0.001))]
+    edges_ms = [round(1000 * (first_frame_sec + time)) for time in (*starts, max(duration_sec, starts[-1] + 0.001))]
     spans = itertools.pairwise(edges_ms)
     return tuple(Cue(number, start, end) for number, (start, end) in enumerate(spans, start=1) if end > start)
 

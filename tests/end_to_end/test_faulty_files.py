@@ -51,3 +51,4 @@ def test_every_file_counts_eight_in_its_true_time_without_a_flag(name):
     assert 60 * result.counted.count / repeating_sec == pytest.approx(47, abs=3)
     assert result.facts.duration_sec == pytest.approx(10.7, abs=0.05)
     assert result.flags == ()
+    assert result.facts.first_frame_sec == pytest.approx(6.0 if name == "late_video.mkv" else 0.0, abs=0.1)

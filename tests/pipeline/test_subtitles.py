@@ -22,6 +22,11 @@ def test_the_last_number_can_be_seen_even_if_its_repetition_ends_with_the_video(
     assert spans([0.6], 0.6) == [(1, 300, 600)]
 
 
+def test_numbers_are_as_late_as_the_video_is():
+    cues = repetition_cues([1.5, 2.0], 10.0, first_frame_sec=6.0)
+    assert [(cue.start_ms, cue.end_ms) for cue in cues] == [(7500, 8000), (8000, 16_000)]
+
+
 def test_no_repetition_has_no_cue():
     assert repetition_cues([], 10.0) == ()
     assert to_srt(()) == ""

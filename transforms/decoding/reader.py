@@ -237,7 +237,16 @@ class _Reading:
             truncated=self._is_damaged or self._misses_frames(),
             variable_frame_rate=self._clock.is_variable,
             trailing_data=self._trailing_data,
+            first_frame_sec=self._first_frame_sec(),
         )
+
+    def _first_frame_sec(self) -> float:
+        """Returns the time from the start of the file's first stream to the first frame; 0 if it is not within the file."""
+        container = self._container
+        if container.start_time is None or container.duration is None:
+            return 0.0
+        late_sec = self._clock.first_sec - container.start_time / av.time_base
+        return late_sec if 0.0 < late_sec <= container.duration / av.time_base else 0.0
 
     def _frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
         """Yields each frame that decodes, with its time in the container, in display order."""

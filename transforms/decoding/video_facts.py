@@ -39,6 +39,7 @@ class VideoFacts:
       truncated: True if the file declares clearly more than was shown, or if a part was damaged or had to be guessed.
       variable_frame_rate: True if the steps between frames differ by more than half a mean step.
       trailing_data: True if another file is appended to this one, in a format of which players show the first only.
+      first_frame_sec: Time in a player, in seconds, at which the first frame appears. Above 0 if the sound begins before.
     """
 
     width: int
@@ -51,3 +52,4 @@ class VideoFacts:
     truncated: bool
     variable_frame_rate: bool
     trailing_data: bool = False
+    first_frame_sec: float = 0.0

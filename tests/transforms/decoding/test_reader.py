@@ -250,6 +250,7 @@ def test_longer_sound_and_a_late_start_are_not_flagged(tmp_path, suffix, codec, 
     frames, times_sec, facts = read_whole(path)
     assert (len(frames), times_sec[0]) == (60, 0)
     assert facts.duration_sec == pytest.approx(2, abs=0.01)
+    assert facts.first_frame_sec == pytest.approx(first_sec if sound_sec else 0, abs=0.1)  # players begin with the first stream
     assert not facts.truncated
 
 
