@@ -21,9 +21,11 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipeline.graph import build_pipeline, make_attempts
 from pipeline.interrupts import interrupts_stay_interrupts
+from pipeline.job_display import job_page, wait_for_job
 from pipeline.launch import set_up_slice
 from pipeline.local_workers import WorkerLostError, end_workers, lost_workers_are_errors
 from pipeline.progress_display import show_progress, show_status, tell
+from pipeline.progress_figures import WholeRun
 from pipeline.results_table import printable
 from pipeline.run_config import RunConfig, is_local_run
 from pipeline.slices import Plan, make_plan
@@ -129,12 +131,14 @@ def submit(config: RunConfig, options: PipelineOptions, handler: RepNetModelHand
     try:
         pipeline = beam.Pipeline(options=options)
         build_pipeline(pipeline, config, provenance, handler)
-        pipeline.run()
+        page = job_page(pipeline.run(), options)
     except Exception as error:  # a runner may raise anything; the log has the trace, people get a line
         logging.getLogger(__name__).debug("The run could not be submitted.", exc_info=True)
         print(f"repcount run: run {provenance.run_id} could not be submitted: {printable(_reason(error))}", file=sys.stderr)
         return 1
     print(f"run {provenance.run_id} is submitted; it adds its row to the table `runs` when it ends")
+    if page:
+        print(f"job: {page}")
     return 0
 
 
@@ -189,7 +193,8 @@ def _run_slices(
             source = dataclasses.replace(config.source, selection=plan.selection(part, config.source.selection))
             of_slice = dataclasses.replace(config, source=source)
             try:
-                outcome = _run_to_end(of_slice, options, handler, sliced, plan.listing)
+                whole = WholeRun(part, sum(plan.num_videos), sum(plan.num_videos[: part.number - 1]))
+                outcome = _run_to_end(of_slice, options, handler, sliced, plan.listing, whole)
             finally:
                 if is_local_run(options):
                     config.warehouse.remove_staging(run_id)
@@ -254,17 +259,18 @@ def _run_to_end(
     handler: RepNetModelHandler,
     provenance: Provenance,
     listing: Sequence[StagedFile],
+    whole: WholeRun | None = None,
 ) -> Outcome:
-    """Runs one job to its end and reads what became of its videos."""
+    """Runs one job to its end and reads what became of its videos; `whole` is the run that the job's slice is part of."""
     run_id, result, problem, worker_died = provenance.run_id, None, "", False
     with tempfile.TemporaryDirectory(prefix="repcount-") as folder:
         progress_path = os.path.join(folder, "progress") if is_local_run(options) else None
         try:
-            with show_progress(progress_path), lost_workers_are_errors(), interrupts_stay_interrupts(end_workers):
+            with show_progress(progress_path, whole), lost_workers_are_errors(), interrupts_stay_interrupts(end_workers):
                 pipeline = beam.Pipeline(options=options)
                 build_pipeline(pipeline, config, provenance, handler, progress_path, listing)
                 result = pipeline.run()
-                state = result.wait_until_finish()
+                state = result.wait_until_finish() if progress_path else wait_for_job(result, options, whole)
             if state != PipelineState.DONE:
                 problem = f"run {run_id} ended as {state}"
         except Exception as error:  # a runner may raise anything; the log has the trace, people get a line
@@ -289,8 +295,12 @@ def _run_to_end(
 
 
 def _read_stage_secs(result: PipelineResult) -> dict[str, float]:
-    """Returns the seconds that workers spent in each stage, from Beam's metrics."""
-    metrics = result.metrics().query(MetricsFilter().with_namespace(METRICS_NAMESPACE))["distributions"]
+    """Returns the seconds that workers spent in each stage, from Beam's metrics; nothing if a service does not answer."""
+    try:
+        metrics = result.metrics().query(MetricsFilter().with_namespace(METRICS_NAMESPACE))["distributions"]
+    except Exception:  # of whichever client; the rows are committed without these figures
+        logging.getLogger(__name__).debug("The metrics cannot be read.", exc_info=True)
+        return {}
     spent: dict[str, float] = {}
     for stage in _STAGES:
         found = [metric.result for metric in metrics if metric.key.metric.name == f"{stage}_msec"]

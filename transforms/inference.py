@@ -23,8 +23,10 @@ class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failur
     chunk that cannot be scored becomes a `Failure` of its video; other chunks continue. A `Failure` of an earlier step passes
     through unchanged. A branch around the model would need a join behind it, for which a runner may hold back all scores.
 
-    Metrics in the namespace "repcount": counter `frames_scored`; distributions `score_msec`, wall time of scoring a chunk, and
-    `batch_frames`, frames in a chunk. RunInference adds its own, which count failures as inferences.
+    Metrics in the namespace "repcount": counters `frames_scored`; `videos_scored`, videos whose last chunk or failure of an
+    earlier step has passed; and `failures_found`, of which a video may have several. They show how far a run is whose videos
+    are counted only after all are scored. Distributions `score_msec`, wall time of scoring a chunk, and `batch_frames`, frames
+    in a chunk. RunInference adds its own, which count failures as inferences.
     """
 
     def __init__(self, load_scorer: Callable[[], ChunkScorer], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,7 +49,7 @@ class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failur
         self, batch: Sequence[FrameChunk | Failure], model: ChunkScorer, inference_args: dict[str, Any] | None = None
     ) -> Iterable[ChunkScores | Failure]:
         """Returns the scores of each chunk and the failures unchanged, in the order of the batch."""
-        return [item if isinstance(item, Failure) else self._score(item, model) for item in batch]
+        return [self._pass(item) if isinstance(item, Failure) else self._score(item, model) for item in batch]
 
     def should_skip_batching(self) -> bool:
         """Returns True: one chunk fills the device, and RunInference would hold it until the next one comes."""
@@ -66,6 +68,12 @@ class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failur
         if inference_args:
             raise ValueError(f"scoring takes no inference_args. Received: {inference_args}")
 
+    def _pass(self, failure: Failure) -> Failure:
+        """Counts the failure of an earlier step, which ends its video."""
+        Metrics.counter(METRICS_NAMESPACE, "videos_scored").inc()
+        Metrics.counter(METRICS_NAMESPACE, "failures_found").inc()
+        return failure
+
     def _score(self, chunk: FrameChunk, model: ChunkScorer) -> ChunkScores | Failure:
         started_sec = self._clock()
         scored = score_or_fail(chunk, model)
@@ -73,6 +81,10 @@ class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failur
             Metrics.distribution(METRICS_NAMESPACE, "score_msec").update(round(1000 * (self._clock() - started_sec)))
             Metrics.counter(METRICS_NAMESPACE, "frames_scored").inc(len(chunk.frames))
             Metrics.distribution(METRICS_NAMESPACE, "batch_frames").update(len(chunk.frames))
+        else:
+            Metrics.counter(METRICS_NAMESPACE, "failures_found").inc()
+        if chunk.facts is not None:
+            Metrics.counter(METRICS_NAMESPACE, "videos_scored").inc()
         return scored
 
 

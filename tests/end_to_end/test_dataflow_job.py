@@ -12,6 +12,7 @@ import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from tests.google_cloud.dataflow import Dataflow
+from tests.google_cloud.servers import PROJECT
 from tests.support.videos import draw_video
 
 SCRIPT = Path(__file__).parents[2] / "run_dataflow.sh"
@@ -126,6 +127,39 @@ def test_each_slice_is_a_job_of_its_own_within_the_hours_of_the_run(cloud, dataf
         assert 42_000 < int(limit.partition("=")[2]) <= 43_200
 
 
+PAGE = f"job: https://console.cloud.google.com/dataflow/jobs/europe-west4/2026-01-01_00_00_00-1?project={PROJECT}"
+
+
+@pytest.mark.slow
+def test_who_waits_sees_the_jobs_page_states_and_counters(cloud, dataflow):
+    cloud.upload("videos/a.mp4", b"x")
+    dataflow.states = ["JOB_STATE_RUNNING"] * 2
+    dataflow.counters = {
+        "videos_selected": 10,
+        "videos_skipped": 2,
+        "videos_scored": 4,
+        "failures_found": 1,
+        "frames_scored": 9,
+    }
+    finished = submit(cloud, dataflow)
+    shown = [line for line in finished.stderr.splitlines() if line.startswith("job: ") or "videos done" in line]
+    assert shown == [PAGE, "4 of 10 videos done, 1 failed"]
+    states = re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC: the job is (\w+)$", finished.stderr, re.MULTILINE)
+    assert states == ["RUNNING", "DONE"]
+    assert "token" not in finished.stderr.lower()
+
+
+@pytest.mark.slow
+def test_a_service_that_refuses_metrics_fails_no_run(cloud, dataflow):
+    cloud.upload("videos/a.mp4", b"x")
+    dataflow.metrics_status = 403
+    finished = submit(cloud, dataflow)
+    assert finished.returncode == 1
+    assert "it is not in the table `runs`" in said(finished)  # the stand-in reports the job as done, but nothing was counted
+    assert finished.stderr.count("the job goes on, but its counters cannot be read: Forbidden: 403") == 1
+    assert "Traceback" not in finished.stderr
+
+
 GPU = {"GPU": "nvidia-l4", "IMAGE": "somewhere/repcount:1", "MAX_WORKERS": "3"}
 
 ACCELERATOR = "type:nvidia-l4;count:1;install-nvidia-driver:5xx"
@@ -137,6 +171,7 @@ def test_fused_the_whole_job_has_gpus_and_no_step_asks_for_one(cloud, dataflow, 
     finished = submit(cloud, dataflow, "--no_wait", **GPU)
     assert finished.returncode == 0, finished.stderr
     assert "is submitted" in finished.stdout
+    assert PAGE in finished.stdout.splitlines()
     (job,) = dataflow.jobs
     assert f"worker_accelerator={ACCELERATOR}" in job["environment"]["serviceOptions"]
     assert "no_use_multiple_sdk_containers" in job["environment"]["experiments"]

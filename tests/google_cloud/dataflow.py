@@ -14,6 +14,9 @@ class Dataflow:
       endpoint: URL for `--dataflow_endpoint`. Beam accepts a URL without TLS only if it contains "localhost".
       jobs: Descriptions of the submitted jobs.
       state: State of every submitted job.
+      states: States of a job at the first requests for it; then it has `state`.
+      counters: Values of a job's counters in our namespace, by name.
+      metrics_status: HTTP status of requests for metrics.
       active: Descriptions of the jobs that a request for active jobs lists.
       page_size: Number of active jobs in one response.
     """
@@ -21,6 +24,9 @@ class Dataflow:
     def __init__(self, state="JOB_STATE_DONE"):
         self.jobs = []
         self.state = state
+        self.states = []
+        self.counters = {}
+        self.metrics_status = 200
         self.active = []
         self.page_size = 100
         self._server = http.server.ThreadingHTTPServer(("localhost", 0), self._handler())
@@ -44,6 +50,22 @@ class Dataflow:
             "currentState": state,
             "createTime": "2026-01-01T00:00:00Z",
         }
+
+    def _metrics(self):
+        """Returns each counter twice, as the service does: of work under way, and of work that is done."""
+        return [
+            {
+                "name": {
+                    "origin": "user",
+                    "name": name,
+                    "context": {"namespace": "repcount", "step": "s1", **({"tentative": "true"} if is_tentative else {})},
+                },
+                "scalar": value if is_tentative else 0,
+                "updateTime": "2026-01-01T00:00:00Z",
+            }
+            for name, value in self.counters.items()
+            for is_tentative in (True, False)
+        ]
 
     def _page(self, query):
         """Returns the active jobs from the one that the page token names."""
@@ -70,15 +92,16 @@ class Dataflow:
                 if path.endswith("/messages"):
                     self.answer({"jobMessages": []})
                 elif path.endswith("/metrics"):
-                    self.answer({"metrics": []})
+                    self.answer({"metrics": dataflow._metrics()}, dataflow.metrics_status)
                 elif "/jobs/" in path:
-                    self.answer(dataflow._job(dataflow.state))
+                    state = dataflow.states.pop(0) if dataflow.states else dataflow.state
+                    self.answer(dataflow._job(state))
                 else:
                     self.answer(dataflow._page(urllib.parse.parse_qs(url.query)))
 
-            def answer(self, content):
+            def answer(self, content, status=200):
                 body = json.dumps(content).encode()
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -61,7 +61,7 @@ def jobs(monkeypatch):
         started = ()
         results = {}  # noqa: RUF012
 
-        def run(self, config, options, handler, provenance, listing):
+        def run(self, config, options, handler, provenance, listing, whole):
             self.started += (provenance.run_id,)
             number = config.source.selection.part.number
             result = self.results.get(number, TOTALS)
@@ -113,9 +113,9 @@ def test_a_slice_with_nothing_to_do_starts_no_job_and_is_on_record(folder, monke
     started = []
     run_to_end = execute._run_to_end
 
-    def spy(config, options, handler, provenance, listing):
+    def spy(config, *rest):
         started.append(config.source.selection.part.number)
-        return run_to_end(config, options, handler, provenance, listing)
+        return run_to_end(config, *rest)
 
     monkeypatch.setattr(execute, "_run_to_end", spy)
     new = [video for video in list_objects(f"{folder}/*.mp4") if "new" in video.uri]

@@ -11,7 +11,7 @@ from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.options import DecodingOptions
 from transforms.inference import RepNetModelHandler
-from transforms.progress import finished_videos
+from transforms.progress import Marked, MarkReader
 from transforms.scoring import ModelConfig
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
@@ -33,7 +33,7 @@ class WatchfulScorer(FakeScorer):
     seen: list[int]
 
     def score(self, frames, *, is_last=True, repeats=1):
-        self.seen.append(finished_videos(self.path))
+        self.seen.append(MarkReader(self.path).read().done)
         return super().score(frames, is_last=is_last, repeats=repeats)
 
 
@@ -54,7 +54,7 @@ def test_a_video_is_marked_before_the_next_one_is_scored(tmp_path, monkeypatch):
     assert first <= 1  # the empty file may come first
     assert others[-1] >= 2
     assert others == sorted(others)
-    assert finished_videos(progress_path) == 4
+    assert MarkReader(progress_path).read() == Marked(done=4, failed=1, frames=450)
 
 
 def test_workers_load_the_model_of_the_run(tmp_path, monkeypatch):

@@ -40,3 +40,8 @@ def run_at_terminal(code, *, width=120, with_output=False):
     reader.join()
     os.close(ours)
     return process.returncode, (output or b"").decode(), _CONTROLS.sub("", b"".join(shown).decode(errors="replace"))
+
+
+def lines_of(shown):
+    """Returns the lines of what a terminal was sent, without control sequences; those that were overwritten are among them."""
+    return re.split(r"[\r\n]+", _CONTROLS.sub("", shown))

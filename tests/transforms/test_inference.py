@@ -146,6 +146,7 @@ def test_a_pipeline_scores_chunks_and_passes_failures():
     expected = [(0, 10), (2, 14), ("score", "SCORING_FAILED"), ("decode", "NO_FRAMES"), ("decode", "NO_FRAMES")]
     metrics = run_scoring(items, same_as(expected), clock=StepClock())
     assert metrics["frames_scored"] == 7
+    assert (metrics["videos_scored"], metrics["failures_found"]) == (2, 3)
     assert (metrics["score_msec"].count, metrics["score_msec"].sum) == (2, 200)
     assert metrics["batch_frames"].count == 2
 
