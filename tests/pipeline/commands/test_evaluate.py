@@ -10,7 +10,7 @@ import pytest
 
 from model.counting_options import CountingOptions
 from model.presets import WeightsError
-from pipeline import evaluation_plot, evaluation_report
+from pipeline import evaluation_report
 from pipeline.counter import Counter
 from pipeline.main import main
 from tests.support.mat_files import write_mat
@@ -289,7 +289,7 @@ def test_results_are_printed_even_if_the_picture_cannot_be_written(evaluate, cap
     def refuse(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(evaluation_plot.os, "replace", refuse)
+    monkeypatch.setattr("pipeline.output_files.os.replace", refuse)
     plot = tmp_path / "report.png"
     assert evaluate("file,count\nsquats.mp4,5\n", "--plot", plot) == 1
     captured = capsys.readouterr()
