@@ -53,7 +53,7 @@ STREAM_BYTES = 2 << 20
 _MEDIA_TYPES = {".webm": "video/webm", ".mkv": "video/x-matroska", ".ogv": "video/ogg", ".avi": "video/x-msvideo"}
 """Media types by suffix. All others are sent as MP4: browsers look into a file that they play, and never run a video."""
 
-_STATIC_TYPES = {"view.css": "text/css", "view.js": "text/javascript"}
+_STATIC_TYPES = {"view.css": "text/css", "view.js": "text/javascript", "plot.js": "text/javascript"}
 
 _HEADERS = {
     "cache-control": "no-store",
@@ -156,10 +156,10 @@ def open_socket(port: int) -> socket.socket:
 def serve(app: ASGIApp, listener: socket.socket, is_verbose: bool = False) -> None:
     """Answers requests until Ctrl-C, then raises KeyboardInterrupt."""
     # The log of requests would contain the token.
-    config = uvicorn.Config(app, access_log=False, log_config=None, lifespan="off", ws="none", server_header=False)
-    if not is_verbose:
-        config.log_level = "critical"
-        config.configure_logging()
+    level = None if is_verbose else "critical"
+    config = uvicorn.Config(
+        app, access_log=False, log_config=None, log_level=level, lifespan="off", ws="none", server_header=False
+    )
     Server(config).run(sockets=[listener])
 
 

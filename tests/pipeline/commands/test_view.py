@@ -91,6 +91,16 @@ def test_every_start_has_another_token_and_corrections_go_to_labels_csv_in_the_c
         assert f"{file},3" in (tmp_path / "labels.csv").read_text().splitlines()
 
 
+@pytest.mark.parametrize(("options", "is_opened"), [([], True), (["--no_browser"], False)])
+def test_a_browser_is_opened_unless_it_is_not_wanted(output, options, is_opened, monkeypatch, capsys, tmp_path):
+    opened = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("pipeline.view.server.serve", lambda app, listener, is_verbose: listener.close())
+    assert repcount("view", "--output", output, *options) == 0
+    assert opened == ([capsys.readouterr().out.strip()] if is_opened else [])
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

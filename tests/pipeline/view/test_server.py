@@ -14,7 +14,6 @@ from pipeline.command_line import UsageError
 from pipeline.labels import LabelFile, read_labels
 from pipeline.view.server import STREAM_BYTES, Server, Viewer, make_app, open_socket, stream_remote
 from pipeline.view.videos import VideoList
-from tests.support.cloud_storage import CloudStorage
 from tests.support.samples import make_provenance, make_video_count
 from tests.support.warehouses import commit
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
@@ -97,7 +96,8 @@ def test_the_page_and_its_files_are_served_and_allow_nothing_from_elsewhere(serv
     assert "access-control-allow-origin" not in page.headers
     assert "http" not in page.text.replace("http-equiv", "")
     assert served.get("static/view.css").headers["content-type"].startswith("text/css")
-    assert served.get("static/view.js").headers["content-type"].startswith("text/javascript")
+    for name in ("view.js", "plot.js"):
+        assert served.get(f"static/{name}").headers["content-type"].startswith("text/javascript")
 
 
 @pytest.mark.parametrize(
@@ -284,24 +284,16 @@ def test_a_hundred_thousand_videos_are_listed_and_searched():
     assert videos[99_999].video_uri == "/v/099999.mp4"
 
 
-@pytest.fixture
-def cloud(monkeypatch):
-    cloud = CloudStorage()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
-    yield cloud
-    cloud.close()
-
-
-def test_a_video_on_cloud_storage_plays_through_the_server_by_ranges(cloud, tmp_path):
-    cloud.contents["gym/a.mp4"] = CONTENT
+def test_a_video_on_cloud_storage_plays_through_the_server_by_ranges(cloud_storage, tmp_path):
+    cloud_storage.contents["gym/a.mp4"] = CONTENT
     served = Served(tmp_path, make_video_count("gs://gym/a.mp4", 1), make_video_count("gs://gym/gone.mp4", 1))
     number = served.number("a.mp4")
     try:
-        cloud.sent_bytes = 0
+        cloud_storage.sent_bytes = 0
         part = served.get(f"video/{number}", headers={"Range": "bytes=1000-1999"})
         assert (part.status_code, part.content) == (206, CONTENT[1000:2000])
         assert part.headers["content-range"] == "bytes 1000-1999/256000"
-        assert cloud.sent_bytes == 1000
+        assert cloud_storage.sent_bytes == 1000
         assert served.get(f"video/{number}").content == CONTENT
         assert served.get(f"video/{number}", headers={"Range": "bytes=256000-"}).status_code == 416
         assert requests.head(f"{served.root}/{TOKEN}/video/{number}", timeout=30).headers["content-length"] == "256000"

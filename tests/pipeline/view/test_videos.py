@@ -7,15 +7,23 @@ import pytest
 
 from pipeline.command_line import UsageError
 from pipeline.view.videos import MAX_CURVE_POINTS, VideoList, find_video, path_below, shared_folder
-from tests.support.cloud_storage import CloudStorage
 from tests.support.samples import make_failure, make_provenance, make_video_count
-from tests.support.warehouses import commit, later_run
+from tests.support.warehouses import commit, later_run, make_warehouse
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 
 @pytest.fixture
 def warehouse(tmp_path):
+    """Empty tables in DuckDB."""
     warehouse = DuckDBWarehouse(str(tmp_path / "counts.duckdb"))
+    warehouse.prepare()
+    return warehouse
+
+
+@pytest.fixture(params=["duckdb", "bigquery"])
+def either(request):
+    """Empty tables in either database."""
+    warehouse = make_warehouse(request.param, request)
     warehouse.prepare()
     return warehouse
 
@@ -24,13 +32,13 @@ def names(listed, numbers=None):
     return [listed[number].video_uri for number in (range(len(listed)) if numbers is None else numbers)]
 
 
-def test_videos_are_listed_once_with_their_latest_count_and_the_least_certain_first(warehouse):
+def test_videos_are_listed_once_with_their_latest_count_and_the_least_certain_first(either):
     first = [
         make_video_count(f"/v/{name}.mp4", certainty=certainty) for name, certainty in [("a", 0.9), ("b", 0.4), ("c", 0.6)]
     ]
-    commit(warehouse, make_provenance(), *first, make_failure("/v/broken.mp4"))
-    commit(warehouse, later_run("run-2", model="other"), make_video_count("/v/c.mp4", 2, certainty=0.99, count=7.0))
-    listed = VideoList(warehouse)
+    commit(either, make_provenance(), *first, make_failure("/v/broken.mp4"))
+    commit(either, later_run("run-2", model="other"), make_video_count("/v/c.mp4", 2, certainty=0.99, count=7.0))
+    listed = VideoList(either)
     assert names(listed) == ["/v/b.mp4", "/v/a.mp4", "/v/c.mp4"]
     assert listed.by_uri == {"/v/b.mp4": 0, "/v/a.mp4": 1, "/v/c.mp4": 2}
     assert (listed[2].model, listed[2].video_generation, listed[2].count_rounded) == ("other", 2, 7)
@@ -61,9 +69,9 @@ def test_tables_without_a_count_are_refused(warehouse):
         VideoList(warehouse)
 
 
-def test_numbers_and_curve_are_those_of_the_listed_row(warehouse):
-    commit(warehouse, make_provenance(), make_video_count("/v/a.mp4", fps=10.0), make_video_count("/v/b.mp4", period=10))
-    listed = VideoList(warehouse)
+def test_numbers_and_curve_are_those_of_the_listed_row(either):
+    commit(either, make_provenance(), make_video_count("/v/a.mp4", fps=10.0), make_video_count("/v/b.mp4", period=10))
+    listed = VideoList(either)
     video = listed[listed.by_uri["/v/a.mp4"]]
     numbers = listed.numbers_of(video)
     assert (numbers["count"], numbers["fps"], numbers["model"]) == (2.5, 10.0, "lite")
@@ -75,9 +83,9 @@ def test_numbers_and_curve_are_those_of_the_listed_row(warehouse):
     assert set(curve["periodicity"]) == {0.0, 1.0}
 
 
-def test_a_long_curve_is_thinned_and_keeps_its_end(warehouse):
-    commit(warehouse, make_provenance(), make_video_count("/v/long.mp4", num_frames=10_001, period=20))
-    listed = VideoList(warehouse)
+def test_a_long_curve_is_thinned_and_keeps_its_end(either):
+    commit(either, make_provenance(), make_video_count("/v/long.mp4", num_frames=10_001, period=20))
+    listed = VideoList(either)
     curve = listed.curve(listed[0])
     assert {len(values) for values in curve.values()} == {1_667}
     assert len(curve["count"]) <= MAX_CURVE_POINTS
@@ -103,21 +111,17 @@ def test_a_file_that_changed_or_is_gone_since_it_was_counted_says_so(warehouse, 
     assert problem.startswith("The video is no longer on this machine.")
 
 
-def test_an_object_on_cloud_storage_is_looked_up_and_an_error_is_a_sentence(warehouse, monkeypatch):
-    cloud = CloudStorage()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
-    cloud.contents["gym/a.mp4"] = b"content"
-    cloud.requester_pays = False
+def test_an_object_on_cloud_storage_is_looked_up_and_an_error_is_a_sentence(warehouse, cloud_storage):
+    cloud_storage.contents["gym/a.mp4"] = b"content"
     commit(warehouse, make_provenance(), make_video_count("gs://gym/a.mp4", 1), make_video_count("gs://gym/gone.mp4", 1))
     listed = VideoList(warehouse)
     found, problem = find_video(listed[listed.by_uri["gs://gym/a.mp4"]], None)
     assert (found.size_bytes, problem) == (7, "")
     assert find_video(listed[listed.by_uri["gs://gym/gone.mp4"]], None)[1].startswith("The video is no longer there.")
-    cloud.requester_pays = True
+    cloud_storage.requester_pays = True
     found, problem = find_video(listed[listed.by_uri["gs://gym/a.mp4"]], None)
     assert found is None
     assert problem.startswith("The video cannot be read: ")
-    cloud.close()
 
 
 @pytest.mark.parametrize(

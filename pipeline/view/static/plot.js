@@ -1,0 +1,86 @@
+// The curve of a video: its count so far and its periodicity over time, with a mark for each repetition.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+// Returns seconds as "1:02.5".
+export const time = (sec, digits = 1) => {
+  const units = 10 ** digits;
+  const rounded = Math.round(sec * units) / units;
+  const rest = (rounded % 60).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
+  const minutes = Math.floor(rounded / 60);
+  return minutes < 60 ? `${minutes}:${rest}` : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`;
+};
+export const whole = (number) => number.toLocaleString("en");
+
+function draw(tag, attributes, text) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+// Returns about `most` round numbers from 0 to `end`.
+function ticks(end, most, steps) {
+  const step = steps.find((candidate) => end / candidate <= most) ?? steps.at(-1) * Math.ceil(end / most / steps.at(-1));
+  return Array.from({ length: Math.floor(end / step + 1e-9) + 1 }, (_, index) => index * step);
+}
+
+// Returns `svg`, and `moveCursor`, which takes a time in seconds.
+//
+// numbers, curve: as the server describes a video.
+// endSec: where the axis ends, in seconds.
+// outerWidth: width of the picture in CSS pixels.
+// seek: called with a time in seconds when a person clicks on it.
+export function makePlot(numbers, curve, endSec, outerWidth, seek) {
+  const width = Math.max(outerWidth, 200);
+  const [left, right, top, countBottom, low, bottom, height] = [38, 12, 14, 180, 200, 262, 290];
+  const most = Math.max(1, numbers.count_rounded, ...curve.count.slice(-1));
+  const x = (sec) => left + (sec / endSec) * (width - left - right);
+  const y = (count) => countBottom - (count / most) * (countBottom - top);
+  const p = (share) => bottom - share * (bottom - low);
+  const label = `Count so far and periodicity over ${time(endSec)}; ${numbers.repetition_times_sec.length} repetitions`;
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
+
+  for (const set of numbers.segments) {
+    const box = { x: x(set.start_sec), width: Math.max(1, x(set.end_sec) - x(set.start_sec)), y: top, height: bottom - top };
+    svg.append(draw("rect", { class: "segment", ...box }));
+  }
+  for (const count of ticks(most, 6, [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000])) {
+    svg.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: y(count), y2: y(count) }));
+    svg.append(draw("text", { x: left - 6, y: y(count) + 4, "text-anchor": "end" }, whole(count)));
+  }
+  for (const share of [0, 1]) {
+    svg.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: p(share), y2: p(share) }));
+    svg.append(draw("text", { x: left - 6, y: p(share) + 4, "text-anchor": "end" }, share));
+  }
+  for (const sec of ticks(endSec, width / 80, [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600])) {
+    const anchor = x(sec) > width - 30 ? "end" : "middle";
+    svg.append(draw("text", { x: anchor === "end" ? width - 2 : x(sec), y: height - 8, "text-anchor": anchor }, time(sec, sec % 1 ? 1 : 0)));
+    svg.append(draw("line", { class: "grid", x1: x(sec), x2: x(sec), y1: bottom, y2: bottom + 5 }));
+  }
+  const points = (values, place) => values.map((value, index) => `${x(curve.time_sec[index]).toFixed(1)},${place(value).toFixed(1)}`);
+  if (curve.time_sec.length) {
+    const [first, last] = [x(curve.time_sec[0]), x(curve.time_sec.at(-1))].map((place) => place.toFixed(1));
+    const area = `M${first},${bottom} L${points(curve.periodicity, p).join(" ")} L${last},${bottom} Z`;
+    svg.append(draw("path", { class: "periodicity", d: area }));
+    svg.append(draw("polyline", { class: "count", points: points(curve.count, y).join(" ") }));
+  }
+  const radius = numbers.repetition_times_sec.length * 12 > width ? 3 : 5;
+  numbers.repetition_times_sec.forEach((sec, index) => {
+    const mark = draw("circle", { class: "repetition", cx: x(sec), cy: y(index + 1), r: radius });
+    mark.append(draw("title", {}, `repetition ${index + 1} at ${time(sec)}`));
+    mark.dataset.sec = sec;
+    svg.append(mark);
+  });
+  const cursor = draw("line", { class: "cursor", y1: top - 8, y2: bottom });
+  svg.append(cursor);
+  const moveCursor = (sec) => {
+    cursor.setAttribute("x1", x(sec));
+    cursor.setAttribute("x2", x(sec));
+  };
+  svg.addEventListener("click", (event) => {
+    const place = event.clientX - svg.getBoundingClientRect().left;
+    seek(event.target.dataset.sec ? Number(event.target.dataset.sec) : ((place - left) / (width - left - right)) * endSec);
+  });
+  return { svg, moveCursor };
+}
