@@ -237,7 +237,7 @@ class _Routes:
         """The numbers and the curve of a video."""
         video = self._video(request)
         numbers = self._viewer.videos.numbers_of(video)
-        _, problem = find_video(video, self._viewer.billing_project)
+        found, problem = find_video(video, self._viewer.billing_project)
         if numbers is None:
             raise UserError("The tables have changed since repcount view was started. End it and start it again.")
         return _json(
@@ -245,6 +245,7 @@ class _Routes:
             | {
                 "uri": printable(video.video_uri),
                 "problem": printable(problem),
+                "has_video": found is not None,
                 "can_label": self._viewer.label_path(video.video_uri) is not None,
                 "numbers": numbers | {"run_started": numbers["run_started"].isoformat()},
                 "curve": self._viewer.videos.curve(video),

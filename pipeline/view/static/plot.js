@@ -65,9 +65,9 @@ export function makePlot(numbers, curve, endSec, outerWidth, seek) {
     svg.append(draw("path", { class: "periodicity", d: area }));
     svg.append(draw("polyline", { class: "count", points: points(curve.count, y).join(" ") }));
   }
-  const radius = numbers.repetition_times_sec.length * 12 > width ? 3 : 5;
+  const isDense = numbers.repetition_times_sec.length * 12 > width;
   numbers.repetition_times_sec.forEach((sec, index) => {
-    const mark = draw("circle", { class: "repetition", cx: x(sec), cy: y(index + 1), r: radius });
+    const mark = draw("circle", { class: isDense ? "repetition dense" : "repetition", cx: x(sec), cy: y(index + 1), r: isDense ? 2 : 5 });
     mark.append(draw("title", {}, `repetition ${index + 1} at ${time(sec)}`));
     mark.dataset.sec = sec;
     svg.append(mark);

@@ -130,7 +130,7 @@ const open = shown(async (number) => {
   byId("problem").hidden = !video.problem;
   byId("total").textContent = whole(video.count_rounded);
   byId("unplayable").hidden = true;
-  player.hidden = false;
+  byId("video").classList.remove("bare");
   player.src = `video/${number}`;
   player.playbackRate = Number(byId("speed").value);
   byId("list-panel").classList.remove("open");
@@ -152,7 +152,7 @@ function showNumbers({ numbers: n, count }) {
   add("Mean repetition", n.mean_period_sec, (value) => `${value.toFixed(2)} s`);
   if (n.segments.length) {
     const sets = n.segments.map((set) => `${set.count.toFixed(1)} from ${time(set.start_sec)} to ${time(set.end_sec)}`);
-    rows.push([n.segments.length === 1 ? "Set" : "Sets", sets.join("; ")]);
+    rows.push([n.segments.length === 1 ? "Set" : "Sets", sets.join("\n")]);
   }
   if (n.flags.length) rows.push(["Flags", n.flags.join(", ")]);
   add("Duration", n.duration_sec, (value) => time(value));
@@ -185,12 +185,16 @@ function showTime() {
   const times = state.current.numbers.repetition_times_sec;
   const done = times.filter((sec) => sec <= state.timeSec + 0.01).length;
   byId("now-count").textContent = whole(done);
-  byId("now-time").textContent = `${time(state.timeSec)} / ${time(durationSec())}`;
+  const digits = durationSec() < 3600 ? 1 : 0;
+  byId("now-time").textContent = `${time(state.timeSec, digits)} / ${time(durationSec(), digits)}`;
   state.moveCursor(state.timeSec);
-  byId("repetitions").querySelectorAll("button").forEach((button, index) => {
-    if (index === done - 1) button.setAttribute("aria-current", "true");
-    else button.removeAttribute("aria-current");
-  });
+  const list = byId("repetitions");
+  const button = list.querySelectorAll("button")[done - 1];
+  const before = list.querySelector("[aria-current]");
+  if (button === before) return;
+  before?.removeAttribute("aria-current");
+  button?.setAttribute("aria-current", "true");
+  if (button) list.scrollTop = button.offsetTop - (list.clientHeight - button.offsetHeight) / 2;
 }
 
 function followPlayer() {
@@ -369,11 +373,10 @@ player.addEventListener("loadedmetadata", () => {
 });
 player.addEventListener("error", () => {
   if (!state.current || !player.getAttribute("src")) return;
-  const { codec } = state.current.numbers;
-  const reason = state.current.problem ? "There is no video to play." : `This browser cannot play this video${codec ? ` (${codec})` : ""}.`;
-  byId("unplayable").textContent = `${reason} The curve and the numbers work without it.`;
-  byId("unplayable").hidden = false;
-  player.hidden = true;
+  const { numbers: { codec }, has_video: hasVideo } = state.current;
+  byId("unplayable").textContent = `This browser cannot play this video${codec ? ` (${codec})` : ""}. The curve and the numbers work without it.`;
+  byId("unplayable").hidden = !hasVideo; // else the page has said why
+  byId("video").classList.add("bare");
 });
 byId("speed").addEventListener("change", () => { player.playbackRate = Number(byId("speed").value); });
 byId("label-form").addEventListener("submit", (event) => {

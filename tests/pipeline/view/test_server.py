@@ -172,7 +172,7 @@ def test_an_invalid_query_is_refused(served, query):
 
 def test_a_video_has_its_numbers_and_its_curve(served):
     video = served.get(f"api/videos/{served.number('c.mp4')}").json()
-    assert (video["name"], video["problem"], video["can_label"]) == ("c.mp4", "", True)
+    assert (video["name"], video["problem"], video["has_video"], video["can_label"]) == ("c.mp4", "", True, True)
     assert video["numbers"]["segments"] == [{"start_sec": 2.5, "end_sec": 7.5, "count": 2.5}]
     assert len(video["curve"]["time_sec"]) == len(video["curve"]["count"]) == len(video["curve"]["periodicity"]) == 100
 
