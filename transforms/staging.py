@@ -17,7 +17,6 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms.attempts import Attempts
 from transforms.failure_codes import FailureCode, Stage
 from transforms.failure_limit import FailureLimit
-from transforms.machine_faults import machine_faults
 from transforms.records import METRICS_NAMESPACE, Failure, SelectionTotals, VideoCount
 from transforms.warehouse.base import Warehouse
 from transforms.warehouse.parquet import StagedFile, TableWriter
@@ -119,15 +118,12 @@ class _WriteRowsFn(beam.DoFn):
     def process(self, outcome: VideoCount | Failure) -> None:
         """Writes the rows of one video."""
         for table, batch in to_batches(outcome, self._provenance):
-            with machine_faults("write rows to the staging folder"):
-                self._writers[table.name].write(batch)
+            self._writers[table.name].write(batch)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Closes the files and yields them."""
         for writer in self._writers.values():
-            with machine_faults("write rows to the staging folder"):
-                files = writer.close()
-            for file in files:
+            for file in writer.close():
                 yield GlobalWindows.windowed_value_at_end_of_window(file)
 
     def teardown(self) -> None:

@@ -9,6 +9,7 @@ COMMANDS = {
     "count": "count videos here and now, without tables",
     "view": "play counted videos with their curves in a browser, and correct counts",
     "evaluate": "count videos with known counts and print how accurate the counts are",
+    "report": "write a page about a run or about days of uploads: totals, failures, counts to review",
     "model": "fetch, list, describe or verify models",
     "tables": "create or update the tables and views",
     "delete": "delete the rows of videos from every table",

@@ -4,12 +4,18 @@ import subprocess
 import sys
 
 from tests.support.markdown import table_rows
-from transforms.failure_codes import FailureCode, Stage
+from transforms.failure_codes import EXPLANATIONS, FailureCode, Stage
 
 
 def test_the_documentation_has_one_row_for_each_code_in_the_same_order():
     documented = table_rows("docs/failure_codes.md", "code")
     assert list(documented) == [code.value for code in FailureCode]
+
+
+def test_the_documentation_explains_each_code_in_the_words_of_the_program():
+    documented = table_rows("docs/failure_codes.md", "code")
+    explained = {code.value: [each.stage.value, each.meaning, each.advice] for code, each in EXPLANATIONS.items()}
+    assert explained == {code: list(cells) for code, cells in documented.items()}
 
 
 def test_each_row_names_a_stage_and_says_what_happened_and_what_to_do():
