@@ -8,11 +8,12 @@ import dataclasses
 import io
 import math
 import os
-import secrets
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from pipeline.command_line import UsageError
+from pipeline.output_files import replacing
 
 MAX_TRUE_COUNT = 1_000_000
 """Largest plausible true count. A larger number is a time or an identifier in the wrong column."""
@@ -220,20 +221,13 @@ def _row_text(headings: Sequence[str], row: dict[str, str], line_end: str) -> st
 
 
 def _replace(path: str, content: bytes) -> None:
-    """Writes a file beside the one at `path`, with its permissions, and puts it in that one's place; raises OSError."""
-    written = f"{path}.{secrets.token_hex(4)}.tmp"
-    try:
-        with open(written, "xb") as file:
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(written, os.stat(path).st_mode & 0o777)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(written, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(written)
-        raise
+    """Writes a file completely or not at all, with the permissions of the one before; raises OSError."""
+    with replacing(Path(path)) as written, written.open("xb") as file:
+        with contextlib.suppress(FileNotFoundError):
+            written.chmod(os.stat(path).st_mode & 0o777)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _count_text(count: float) -> str:

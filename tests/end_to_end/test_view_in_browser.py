@@ -132,6 +132,10 @@ def test_a_corrected_count_is_in_labels_csv_and_a_key_goes_to_the_next_video(add
         assert (folder / "labels.csv").read_text() == "file,count\nb.webm,18\n"
         page.press("n")
         page.wait("the next video", lambda: page.name not in ("b.webm", ""))
+        page.press("p")
+        page.wait("the video before", lambda: page.name == "b.webm")
+        page.press("p", "n")
+        page.wait("the next video", lambda: page.name not in ("b.webm", ""))
         page.press("s")
         page.wait("the message", lambda: page.one("#label-state").text.startswith("Saved: "))
         assert len(read_labels(str(folder / "labels.csv"))) == 2

@@ -12,6 +12,7 @@ const state = {
   current: null, // the shown video, as the server describes it
   timeSec: 0, // where the cursor is, also if the browser cannot play the video
   moveCursor: () => {}, // set by drawPlot
+  visited: [], // numbers of the videos shown before, the latest last
   leaving: null, // the video that the user was asked about: its count is not saved
 };
 
@@ -119,6 +120,7 @@ const open = shown(async (number) => {
   const video = await ask(`api/videos/${number}`);
   if (mine !== opened) return;
   notice("");
+  if (state.current && state.current.number !== number) state.visited.push(state.current.number);
   state.current = video;
   state.timeSec = 0;
   state.leaving = null;
@@ -304,6 +306,13 @@ const goToNext = shown(async () => {
   else location.hash = number;
 });
 
+function goBack() {
+  if (!state.visited.length || !mayLeave()) return;
+  const before = state.visited.pop();
+  state.current = null; // so that it is not noted as a video before
+  location.hash = before;
+}
+
 function followHash() {
   const number = /^#(\d+)$/.exec(location.hash);
   if (number) open(Number(number[1]));
@@ -329,7 +338,7 @@ const KEYS = {
   c: () => countField.select(),
   s: save,
   n: goToNext,
-  p: () => mayLeave() && history.back(),
+  p: goBack,
 };
 const ANYWHERE = {
   "/": () => {
