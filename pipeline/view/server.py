@@ -327,6 +327,7 @@ class _Routes:
             "count_rounded": video.count_rounded,
             "certainty": video.certainty,
             "flags": list(video.flags),
+            "review": video.review,
             "label": self._viewer.label(video.video_uri),
         }
 

@@ -25,20 +25,13 @@ MAX_CURVE_POINTS = 2_000
 ORDERS = ("review", "name")
 """How videos can be sorted: those to check first, or by name."""
 
-# `count` and `certainty` decide what to check first, as in docs/queries.md: the least certain counts, and among videos without
-# a repetition those with the best score.
 _LIST = """\
-WITH scores AS (
-  SELECT video_uri, MAX(stride_score.score) AS best_score
-  FROM {dataset}latest_video_counts
-  CROSS JOIN UNNEST(stride_scores) AS stride_score
-  GROUP BY video_uri
-)
 SELECT
-  counts.video_uri, video_generation, upload_date, model, options_hash, count, count_rounded, certainty, flags, scored_frames
+  counts.video_uri, counts.video_generation, counts.upload_date, counts.model, counts.options_hash, counts.count,
+  count_rounded, counts.certainty, flags, scored_frames, message AS review
 FROM {dataset}latest_video_counts AS counts
-LEFT JOIN scores ON scores.video_uri = counts.video_uri
-ORDER BY COALESCE(certainty, 1 - best_score), counts.video_uri"""
+LEFT JOIN {dataset}review_queue AS queue ON queue.video_uri = counts.video_uri
+ORDER BY CASE WHEN priority IS NULL THEN 1 ELSE 0 END, priority, COALESCE(counts.certainty, 1), counts.video_uri"""
 
 _THIS_VIDEO = """\
 WHERE upload_date = {upload_date} AND video_uri = {video_uri} AND video_generation = {video_generation}
@@ -82,6 +75,7 @@ class ListedVideo:
       certainty: Estimated probability that the count is within one; None if there is no estimate.
       flags: Notes on the count.
       scored_frames: Number of frames of its curve.
+      review: Why somebody should look at the count; None if it seems right.
     """
 
     number: int
@@ -95,6 +89,7 @@ class ListedVideo:
     certainty: float | None
     flags: tuple[str, ...]
     scored_frames: int
+    review: str | None
 
     @property
     def key(self) -> dict[str, Any]:
@@ -118,7 +113,12 @@ class VideoList:
     def __init__(self, tables: Tables) -> None:
         """Reads the list; raises WarehouseError, or UsageError if no video was counted."""
         self._tables = tables
-        self._rows = pa.Table.from_batches(list(tables.read(_LIST)))
+        try:
+            self._rows = pa.Table.from_batches(list(tables.read(_LIST)))
+        except WarehouseError as error:
+            if "review_queue" not in str(error):
+                raise
+            raise WarehouseError(f"the tables must be up to date; repcount tables updates them: {error}") from error
         if not self._rows.num_rows:
             raise UsageError("--output must name tables with at least one counted video. Received: none")
         self.by_uri: dict[str, int] = {uri: number for number, uri in enumerate(self._rows["video_uri"].to_pylist())}

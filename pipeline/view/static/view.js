@@ -80,6 +80,7 @@ const loadList = shown(async () => {
 
 function listItem(video) {
   const remarks = [];
+  if (video.review !== null && video.label === null) remarks.push("to review");
   if (video.label !== null) remarks.push(`✓ labelled ${video.label}`);
   if (video.certainty !== null) remarks.push(`${percent(video.certainty)} certain`);
   remarks.push(...video.flags);
@@ -130,6 +131,8 @@ const open = shown(async (number) => {
   document.title = `${video.name} – repcount view`;
   byId("problem").textContent = video.problem;
   byId("problem").hidden = !video.problem;
+  byId("review").textContent = video.review;
+  byId("review").hidden = video.review === null;
   byId("total").textContent = whole(video.count_rounded);
   byId("unplayable").hidden = true;
   byId("video").classList.remove("bare");

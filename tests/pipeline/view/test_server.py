@@ -158,6 +158,7 @@ def test_the_list_has_names_below_the_folder_in_the_order_of_review(served):
         "count_rounded": 3,
         "certainty": 0.5,
         "flags": [],
+        "review": "The count may be wrong by more than one.",
         "label": None,
     }
     assert served.get("api/videos?order=name").json()["videos"][0]["name"] == "a.mp4"
@@ -276,6 +277,7 @@ def test_a_hundred_thousand_videos_are_listed_and_searched():
                 "certainty": [0.5] * number,
                 "flags": [["ROTATED"]] * number,
                 "scored_frames": [1] * number,
+                "review": pa.nulls(number, pa.string()),
             }
             yield pa.RecordBatch.from_pydict(columns)
 

@@ -2,6 +2,7 @@
 
 import os
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from pipeline.command_line import UsageError
 from pipeline.view.videos import MAX_CURVE_POINTS, VideoList, find_video, path_below, shared_folder
 from tests.support.samples import make_failure, make_provenance, make_video_count
 from tests.support.warehouses import commit, later_run, make_warehouse
+from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 
@@ -43,6 +45,7 @@ def test_videos_are_listed_once_with_their_latest_count_and_the_least_certain_fi
     assert listed.by_uri == {"/v/b.mp4": 0, "/v/a.mp4": 1, "/v/c.mp4": 2}
     assert (listed[2].model, listed[2].video_generation, listed[2].count_rounded) == ("other", 2, 7)
     assert [listed[0].count, listed[0].certainty, listed[0].flags] == [2.5, 0.4, ()]
+    assert [video.review for video in listed] == ["The count may be wrong by more than one.", None, None]
 
 
 def test_a_video_is_known_by_its_number_alone(warehouse):
@@ -61,6 +64,14 @@ def test_names_are_searched_without_regard_to_capitals_or_wildcards_and_sorted(w
     assert names(listed, listed.find("", "name")) == ["/v/Zoe/Squats.mp4", "/v/ann/100%_(x).mp4", "/v/ann/squats.mp4"]
     assert names(listed, listed.find("%_(x")) == ["/v/ann/100%_(x).mp4"]
     assert listed.find(".*") == []
+
+
+def test_tables_of_an_older_version_name_the_command_that_updates_them(warehouse):
+    commit(warehouse, make_provenance(), make_video_count("/v/a.mp4"))
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("DROP VIEW review_queue")
+    with pytest.raises(WarehouseError, match=r"^the tables must be up to date; repcount tables updates them: .*review_queue"):
+        VideoList(warehouse)
 
 
 def test_tables_without_a_count_are_refused(warehouse):
