@@ -141,7 +141,7 @@ def set_up_logging(verbose: bool = False, quiet: bool = False) -> None:
     for handler in root.handlers:
         handler.addFilter(_is_for_people)
         if not verbose:
-            handler.addFilter(_is_no_machine_fault)
+            handler.addFilter(_is_no_known_error)
     # Google's clients look up facts about the account in threads of their own, and urllib3 warns of each retry. A request that
     # matters raises an error when its retries are used up.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO if verbose else logging.ERROR)
@@ -160,11 +160,11 @@ def _is_for_people(record: logging.LogRecord) -> bool:
     return not any(noise in message for noise in _NOISE)
 
 
-def _is_no_machine_fault(record: logging.LogRecord) -> bool:
-    """Returns False for the traces that Beam logs of a machine's fault; the command ends with one line that names it."""
+def _is_no_known_error(record: logging.LogRecord) -> bool:
+    """Returns False for the traces that Beam logs of an error for which the command ends with one line that says all of it."""
     error = record.exc_info[1] if record.exc_info else None
-    is_fault = isinstance(error, MachineFaultError) or MachineFaultError.__name__ in record.getMessage()
-    return not (is_fault and record.name.startswith("apache_beam."))
+    is_known = isinstance(error, (MachineFaultError, UserError)) or MachineFaultError.__name__ in record.getMessage()
+    return not (is_known and record.name.startswith("apache_beam."))
 
 
 def _check_temporary_folder() -> None:

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from model.storage import open_bucket, split_uri
-from transforms.machine_faults import is_machine_fault, machine_fault
+from transforms.machine_faults import machine_faults
 from transforms.objects import is_local
 from transforms.records import VideoRef
 
@@ -170,14 +170,14 @@ class Attempts:
     def _notes(self) -> Iterator[_Note]:
         if not self._folder:
             return
-        with _machine_faults("reading which videos were in flight"):
+        with machine_faults("read which videos were in flight"):
             names = _list_local(self._folder) if is_local(self._folder) else _list_bucket(self._folder)
         yield from filter(None, map(_Note.parse, names))
 
     def _write(self, attempt: int, videos: Sequence[str]) -> _Note:
         noted = int(self._clock())
         name = f"{self._run_id}~{noted}~{attempt}~{'-'.join(videos)}~{secrets.token_hex(4)}"
-        with _machine_faults("noting which videos are in flight"):
+        with machine_faults("note which videos are in flight"):
             if is_local(self._folder):
                 _create_local(self._folder, name)
             else:
@@ -228,16 +228,6 @@ class _Room:
 
 _ROOM = _Room()
 """What the threads of this process have in flight."""
-
-
-@contextlib.contextmanager
-def _machine_faults(action: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if is_machine_fault(error):
-            raise machine_fault(action, error) from error
-        raise
 
 
 def _list_local(folder: str) -> list[str]:

@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from transforms.left_out import MAX_NAMED_LOST, OTHER_SUFFIX_KIND, LeftOut, is_suffix_kind
+from transforms.machine_faults import machine_faults
 from transforms.matching import VIDEO_SUFFIXES, ListingFilter, batched, match_objects
 from transforms.records import METRICS_NAMESPACE, VideoRef
 from transforms.warehouse.parquet import ROW_GROUP_ROWS, StagedFile, TableWriter
@@ -77,8 +78,16 @@ class _ListFn(beam.DoFn):
         self._suffix_kinds: set[str] = set()
 
     def process(self, element: bytes) -> Iterator[StagedFile]:
-        """Yields the files that hold the videos that the pattern matches."""
+        """Yields the files that hold the videos that the pattern matches.
+
+        Raises:
+          MachineFaultError: The pattern cannot be listed, or the files cannot be written.
+        """
         pattern = os.fsdecode(element)
+        with machine_faults(f"list {pattern!r}"):
+            yield from self._list(pattern)
+
+    def _list(self, pattern: str) -> Iterator[StagedFile]:
         writer = TableWriter(self._folder, LISTING)
         try:
             for videos in batched(self._wanted(pattern), ROW_GROUP_ROWS):

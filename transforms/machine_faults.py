@@ -7,7 +7,9 @@ another worker. A local run ends and records no failure.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
 
 from transforms.failure_codes import describe_error
 
@@ -79,6 +81,23 @@ def machine_fault(action: str, error: BaseException) -> MachineFaultError:
       error: Error for which `is_machine_fault` returns True.
     """
     return MachineFaultError(f"{action} met a fault of the machine, not of the video: {describe_error(error)}")
+
+
+@contextlib.contextmanager
+def machine_faults(action: str) -> Iterator[None]:
+    """Raises MachineFaultError for any error in the body, which does something that concerns no single video.
+
+    So the run ends with one line about it: refused rights, for instance, are no fault of a video here, whatever their type.
+
+    Args:
+      action: What the body does, to follow "cannot", such as "list 'videos/**'".
+    """
+    try:
+        yield
+    except MachineFaultError:
+        raise
+    except Exception as error:
+        raise MachineFaultError(f"cannot {action}: {describe_error(error)}") from error
 
 
 def _is_fault(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms.attempts import Attempts
 from transforms.failure_codes import FailureCode, Stage
 from transforms.failure_limit import FailureLimit
+from transforms.machine_faults import machine_faults
 from transforms.records import METRICS_NAMESPACE, Failure, SelectionTotals, VideoCount
 from transforms.warehouse.base import Warehouse
 from transforms.warehouse.parquet import StagedFile, TableWriter
@@ -118,12 +119,15 @@ class _WriteRowsFn(beam.DoFn):
     def process(self, outcome: VideoCount | Failure) -> None:
         """Writes the rows of one video."""
         for table, batch in to_batches(outcome, self._provenance):
-            self._writers[table.name].write(batch)
+            with machine_faults("write rows to the staging folder"):
+                self._writers[table.name].write(batch)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Closes the files and yields them."""
         for writer in self._writers.values():
-            for file in writer.close():
+            with machine_faults("write rows to the staging folder"):
+                files = writer.close()
+            for file in files:
                 yield GlobalWindows.windowed_value_at_end_of_window(file)
 
     def teardown(self) -> None:

@@ -1,17 +1,20 @@
 """A machine that fails records no failure: the run ends with one line and exit code 1, and the next run counts every video."""
 
 import errno
+import re
 import shutil
 
 import duckdb
 import pytest
 import tensorflow as tf
+from google.api_core.exceptions import Forbidden
 
 from tests.support import fake_run
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding import decode_video
 from transforms.inference import RepNetModelHandler
+from transforms.warehouse import parquet
 
 NUM_VIDEOS = 100
 
@@ -82,3 +85,37 @@ def test_a_fault_of_the_machine_fails_no_video_and_the_next_run_counts_all_of_th
     code, out, _ = run()
     assert code == 0
     assert "listed 100 = counted 100 + failed 0 + skipped 0" in out
+
+
+@pytest.mark.parametrize("rows", ["listing", "failures"])
+def test_a_staging_folder_that_refuses_a_file_ends_the_run_with_one_line(tmp_path, monkeypatch, capsys, rows):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.mp4").touch()
+    create = parquet.FileSystems.create
+
+    def refuse(path):
+        if f"/{rows}/" in path:
+            raise Forbidden("no right to create objects\nin this bucket")
+        return create(path)
+
+    monkeypatch.setattr(parquet.FileSystems, "create", refuse)
+    code = fake_run.run_fake(["run", "--strides", "1,2", "--input", "empty.mp4", "--output", "duckdb:c.duckdb"])
+    out, err = capsys.readouterr()
+    *earlier, line = err.splitlines()
+    assert (code, out) == (1, "")
+    assert [words.split()[0] for words in earlier if words] == ["Loading", "Counting"][: len(earlier)]
+    assert re.match(
+        r"repcount run: run \S+ failed: cannot (list 'empty.mp4'|write rows to the staging folder): Forbidden: 403", line
+    )
+    assert "in this bucket" in line
+
+
+def test_a_file_in_the_place_of_the_folder_for_notes_is_invalid_input(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "c.duckdb.attempts").touch()
+    code = fake_run.run_fake(["run", "--strides", "1,2", "--input", "empty.mp4", "--output", "duckdb:c.duckdb"])
+    *_, line = capsys.readouterr().err.splitlines()
+    assert code == 2
+    assert re.match(r"repcount run: notes beside the database need a folder; .* Received: \S+/c\.duckdb\.attempts$", line)
+    assert not (tmp_path / "c.duckdb").exists()

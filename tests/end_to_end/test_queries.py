@@ -201,11 +201,17 @@ def test_the_answers_of_all_queries(run_sql):
         (SQUATS, 3, 0.5, 1.75, 3.0),  # from 3 s to 6 s and from 8 s to 8.5 s
     )
 
+    uncertain, text = "The count may be wrong by more than one.", "no video stream"
     assert answers[4] == named(
-        "video_uri count certainty best_score",
-        (PRESS, 5.0, 0.3, 0.5),
-        (CURLS, 0.0, None, 0.4),  # one stride saw something repeat
-        (ROWS, 2.5, 0.7, 0.5),
+        "priority reason message video_uri count certainty best_score",
+        (1, "UNCERTAIN", uncertain, PRESS, 5.0, 0.3, 0.5),
+        (2, "ZERO_BUT_REPEATING", "The count is 0, but something may repeat.", CURLS, 0.0, None, 0.4),
+        (3, "UNCERTAIN", uncertain, ROWS, 2.5, 0.7, 0.5),
+        (4, "READ_ERROR", "503 of b", "gs://gym/ann/b.mp4", None, None, None),
+        (5, "NOT_A_VIDEO", text, "gs://gym/ann/notes.mp4", None, None, None),
+        (6, "NOT_A_VIDEO", "no video in it", "gs://gym/ann/text.mp4", None, None, None),
+        (7, "READ_ERROR", "503 of a", "gs://gym/bob/a.mp4", None, None, None),
+        (8, "NOT_A_VIDEO", text, "gs://gym/bob/notes.mp4", None, None, None),
     )
 
     assert answers[5] == named(

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from model.errors import UserError
 from pipeline import main
 from transforms.machine_faults import MachineFaultError
 
@@ -175,10 +176,11 @@ def test_beams_note_about_memory_is_dropped_and_nothing_else():
     assert main._is_for_people(record("The staged files could not be removed"))
 
 
-def test_beams_trace_of_a_machine_that_failed_is_dropped_since_the_last_line_names_the_fault():
+def test_beams_trace_of_a_known_error_is_dropped_since_the_last_line_says_all_of_it():
     def record(name, error):
         return logging.LogRecord(name, logging.ERROR, "", 0, str(error), (), (type(error), error, None))
 
-    assert not main._is_no_machine_fault(record("apache_beam.runners.common", MachineFaultError("the GPU is lost")))
-    assert main._is_no_machine_fault(record("apache_beam.runners.common", ValueError("a mistake")))
-    assert main._is_no_machine_fault(record("transforms.scoring", MachineFaultError("the GPU is lost")))
+    assert not main._is_no_known_error(record("apache_beam.runners.common", MachineFaultError("the GPU is lost")))
+    assert not main._is_no_known_error(record("apache_beam.runners.common", UserError("the database is busy")))
+    assert main._is_no_known_error(record("apache_beam.runners.common", ValueError("a mistake")))
+    assert main._is_no_known_error(record("transforms.scoring", MachineFaultError("the GPU is lost")))

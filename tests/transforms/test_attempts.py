@@ -169,11 +169,20 @@ def test_a_store_that_is_down_is_a_fault_of_the_machine(monkeypatch):
 
     monkeypatch.setattr(attempts, "open_bucket", refuse)
     notes = Attempts("gs://temp/attempts", "run-1")
-    with pytest.raises(MachineFaultError, match="reading which videos were in flight"):
+    with pytest.raises(MachineFaultError, match="cannot read which videos were in flight: "):
         notes.read()
-    with pytest.raises(MachineFaultError, match="noting which videos are in flight"), notes.noted([A]):
+    with pytest.raises(MachineFaultError, match="cannot note which videos are in flight: "), notes.noted([A]):
         pass
     notes.forget()
+
+
+def test_a_file_in_the_place_of_the_folder_is_a_fault_of_the_machine(tmp_path):
+    (tmp_path / "attempts").touch()
+    notes = Attempts(str(tmp_path / "attempts"), "run-1")
+    with pytest.raises(MachineFaultError, match="cannot read which videos were in flight: NotADirectoryError"):
+        notes.read()
+    with pytest.raises(MachineFaultError, match="cannot note which videos are in flight: FileExistsError"), notes.noted([A]):
+        pass
 
 
 def test_nothing_else_is_in_flight_in_the_process_while_a_suspect_is_tried(tmp_path):

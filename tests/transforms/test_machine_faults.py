@@ -13,7 +13,7 @@ import tensorflow as tf
 import urllib3
 from apache_beam.io.filesystem import BeamIOError
 
-from transforms.machine_faults import MachineFaultError, is_machine_fault, machine_fault
+from transforms.machine_faults import MachineFaultError, is_machine_fault, machine_fault, machine_faults
 from transforms.objects import ObjectGoneError, ObjectTooLargeError
 
 
@@ -103,6 +103,17 @@ def test_the_error_to_raise_is_one_line_that_travels_between_processes():
     assert str(fault) == (
         "scoring 'a.mp4' met a fault of the machine, not of the video: InternalError: CUDA_ERROR_ILLEGAL_ADDRESS"
     )
+
+
+def test_any_error_of_what_concerns_no_video_is_a_fault_of_the_machine_in_one_line():
+    with pytest.raises(MachineFaultError) as caught, machine_faults("list 'videos/**'"):
+        raise PermissionError("refused\nby the bucket")
+    assert str(caught.value) == "cannot list 'videos/**': PermissionError: refused by the bucket"
+
+
+def test_a_fault_of_the_machine_keeps_its_own_line():
+    with pytest.raises(MachineFaultError, match=r"^the disk is full$"), machine_faults("list 'videos/**'"):
+        raise MachineFaultError("the disk is full")
 
 
 def test_the_question_imports_none_of_the_clients():

@@ -66,6 +66,10 @@ def find_changes(client: bigquery.Client, dataset_id: str, options: TableOptions
         changed = ["schema"] if lines else []
         if lines:
             found.schema = fields
+        if found.description != table.description:
+            found.description = table.description
+            lines.append(f"describe table {table.name}")
+            changed.append("description")
         option_lines, attributes = _set_options(table, found, options)
         if lines or option_lines:
             first, *rest = lines + option_lines
@@ -181,10 +185,11 @@ def _find_view_changes(client: bigquery.Client, dataset_id: str, view: View, has
         found = client.get_table(view_id)
     except NotFound:
         return [Change(f"create view {view.name}", lambda: client.create_table(created, exists_ok=True))]
-    if found.view_query == query and not has_new_columns:
+    is_same = found.view_query == query and found.description == view.description
+    if is_same and not has_new_columns:
         return []
     # Even with the same query a view must be set again, since it keeps the columns that its tables had before.
-    line = f"change view {view.name}" if found.view_query != query else ""
+    line = "" if is_same else f"change view {view.name}"
     found.view_query = query
     found.description = view.description
     return [Change(line, lambda: client.update_table(found, ["view_query", "description"]))]

@@ -64,10 +64,19 @@ def find_changes(connection: duckdb.DuckDBPyConnection) -> list[Change]:
         "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() "
         "WHERE database_name = current_database() AND schema_name = current_schema()"
     ).fetchall()
+    described = dict(
+        connection.execute(
+            "SELECT table_name, comment FROM duckdb_tables() "
+            "WHERE database_name = current_database() AND schema_name = current_schema()"
+        ).fetchall()
+    )
     changes: list[Change] = []
     for table in TABLES:
         existing = {column_name: (data_type, comment) for name, column_name, data_type, comment in found if name == table.name}
         changes += _table_changes(table, existing)
+        if described.get(table.name) != table.description:
+            line = f"describe table {table.name}" if existing else ""
+            changes.append(Change(line, f"COMMENT ON TABLE {table.name} IS {_literal(table.description)}"))
     query = "SELECT view_name, comment FROM duckdb_views() WHERE database_name = current_database() AND NOT internal"
     comments = dict(connection.execute(query).fetchall())
     for view in VIEWS:

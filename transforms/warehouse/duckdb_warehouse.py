@@ -114,9 +114,13 @@ class DuckDBWarehouse(Warehouse):
 
     def check(self) -> None:
         """Raises WarehouseError unless rows can be written: see `Warehouse.check`. A missing file stays missing."""
-        path = pathlib.Path(self.path)
+        path, notes = pathlib.Path(self.path), pathlib.Path(self.attempts_folder)
         if path.is_dir():
             raise WarehouseError(f"the database must be a file, not a folder. Received: {self.path}")
+        if notes.exists() and not notes.is_dir():
+            raise WarehouseError(
+                f"notes beside the database need a folder; move the file that is in its place. Received: {notes}"
+            )
         if path.exists():
             if not os.access(path, os.W_OK):
                 raise WarehouseError(f"the database must be a writable file. Received: {self.path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import string
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,7 +13,7 @@ class View:
     Attributes:
       name: Name of the view.
       description: What one row is, as one or more sentences for analysts.
-      sql: Query with `{dataset}` before the name of each table, and `{point}` for the name of an unnested item.
+      sql: Query with `{dataset}` before the name of each table, and any other name in braces for that of an unnested item.
     """
 
     name: str
@@ -26,7 +27,8 @@ class View:
           dataset: Prefix of table names, which ends with a dot; "" for none.
           item: How UNNEST names its items, with `{}` in the name's place.
         """
-        return self.sql.format(dataset=dataset, point=item.format("point"))
+        names = {name for _, name, _, _ in string.Formatter().parse(self.sql) if name}
+        return self.sql.format(**{name: dataset if name == "dataset" else item.format(name) for name in names})
 
 
 VIEWS = (
@@ -60,18 +62,108 @@ FROM {dataset}failures
 GROUP BY stage, code""",
     ),
     View(
+        "sets",
+        "One row per set of a video's latest count: an uninterrupted run of repetitions. `rest_before_sec` is the time since "
+        "the end of the set before, NULL for the first; `rate_hz` is repetitions per second.",
+        """\
+SELECT
+  video_uri, video_generation, model, options_hash, upload_date, run_id,
+  ROW_NUMBER() OVER (PARTITION BY video_uri ORDER BY segment.start_sec) AS set_number,
+  segment.start_sec, segment.end_sec, segment.count,
+  segment.count / NULLIF(segment.end_sec - segment.start_sec, 0) AS rate_hz,
+  segment.start_sec - LAG(segment.end_sec) OVER (PARTITION BY video_uri ORDER BY segment.start_sec) AS rest_before_sec
+FROM {dataset}latest_video_counts
+CROSS JOIN UNNEST(segments) AS {segment}""",
+    ),
+    View(
+        "repetitions",
+        "One row per repetition of a video's latest count, complete at `time_sec`. `duration_sec` is the time since the one "
+        "before, `rate_hz` one divided by it. Both are NULL for the first of a set, and for a last one that was rounded up.",
+        """\
+WITH segment_starts AS (
+  SELECT
+    video_uri, video_generation, model, options_hash, upload_date, run_id, count AS total, repetition_times_sec,
+    ROW_NUMBER() OVER (PARTITION BY video_uri ORDER BY segment.start_sec) AS set_number, segment.start_sec,
+    LEAD(segment.start_sec) OVER (PARTITION BY video_uri ORDER BY segment.start_sec) AS next_start_sec
+  FROM {dataset}latest_video_counts
+  CROSS JOIN UNNEST(segments) AS {segment}
+), numbered AS (
+  SELECT
+    video_uri, video_generation, model, options_hash, upload_date, run_id, total, set_number, time_sec,
+    ROW_NUMBER() OVER (PARTITION BY video_uri ORDER BY time_sec) AS number,
+    ROW_NUMBER() OVER (PARTITION BY video_uri, set_number ORDER BY time_sec) AS number_in_set,
+    time_sec - LAG(time_sec) OVER (PARTITION BY video_uri, set_number ORDER BY time_sec) AS since_sec
+  FROM segment_starts
+  CROSS JOIN UNNEST(repetition_times_sec) AS {time_sec}
+  WHERE (set_number = 1 OR time_sec > start_sec) AND (next_start_sec IS NULL OR time_sec <= next_start_sec)
+)
+SELECT
+  video_uri, video_generation, model, options_hash, upload_date, run_id, number, set_number, number_in_set, time_sec,
+  CASE WHEN number <= total + 0.1 THEN since_sec END AS duration_sec,
+  CASE WHEN number <= total + 0.1 THEN 1 / NULLIF(since_sec, 0) END AS rate_hz
+FROM numbered""",
+    ),
+    View(
+        "review_queue",
+        "One row per video that somebody should look at, from `priority` 1 on. Counts come first, the likeliest to be wrong "
+        "before others, then failures. `reason` is UNCERTAIN (certainty below 0.75), ZERO_BUT_REPEATING (count 0, though a "
+        "stride scored above 0.3) or a failure code; `message` says it in words. Without failures of deleted files (GONE).",
+        """\
+WITH scores AS (
+  SELECT video_uri, MAX(stride_score.score) AS best_score
+  FROM {dataset}latest_video_counts
+  CROSS JOIN UNNEST(stride_scores) AS {stride_score}
+  GROUP BY video_uri
+), outcomes AS (
+  SELECT
+    counts.video_uri, video_generation, model, options_hash, upload_date, video_updated, run_id, run_started,
+    count, confidence, certainty, best_score, 0 AS is_failure,
+    CASE
+      WHEN certainty < 0.75 THEN 'UNCERTAIN'
+      WHEN count = 0 AND best_score > 0.3 THEN 'ZERO_BUT_REPEATING'
+    END AS reason,
+    CASE
+      WHEN certainty < 0.75 THEN 'The count may be wrong by more than one.'
+      WHEN count = 0 AND best_score > 0.3 THEN 'The count is 0, but something may repeat.'
+    END AS message
+  FROM {dataset}latest_video_counts AS counts
+  LEFT JOIN scores ON counts.video_uri = scores.video_uri
+  UNION ALL
+  SELECT
+    video_uri, video_generation, model, options_hash, upload_date, video_updated, run_id, run_started,
+    NULL, NULL, NULL, NULL, 1, code, message
+  FROM {dataset}failures
+  WHERE code <> 'GONE'
+), newest AS (
+  SELECT *
+  FROM outcomes
+  WHERE TRUE
+  QUALIFY ROW_NUMBER() OVER (
+    PARTITION BY video_uri ORDER BY video_updated DESC, video_generation DESC, is_failure, run_started DESC, run_id DESC
+  ) = 1
+)
+SELECT
+  ROW_NUMBER() OVER (ORDER BY is_failure, COALESCE(certainty, 1 - best_score), video_uri) AS priority, reason, message,
+  video_uri, video_generation, model, options_hash, upload_date, run_id, count, confidence, certainty, best_score
+FROM newest
+WHERE reason IS NOT NULL""",
+    ),
+    View(
         "daily_summary",
-        "One row per upload date, model and options: videos counted and failed, repetitions, hours of video, mean confidence.",
+        "One row per upload date, model and options: videos counted and failed, repetitions, hours of video. `mean_confidence` "
+        "and `mean_certainty` are those of videos with repetitions; `without_repetitions` is the number of counts of 0.",
         """\
 SELECT
   upload_date, model, options_hash, COUNT(confidence) AS counted, COUNT(code) AS failed,
   COALESCE(SUM(count), 0) AS repetitions, COALESCE(SUM(duration_sec), 0) / 3600 AS video_hours,
-  AVG(confidence) AS mean_confidence
+  AVG(CASE WHEN count > 0 THEN confidence END) AS mean_confidence,
+  AVG(CASE WHEN count > 0 THEN certainty END) AS mean_certainty,
+  COUNT(CASE WHEN count = 0 THEN 1 END) AS without_repetitions
 FROM (
-  SELECT upload_date, model, options_hash, count, duration_sec, confidence, CAST(NULL AS STRING) AS code
+  SELECT upload_date, model, options_hash, count, duration_sec, confidence, certainty, CAST(NULL AS STRING) AS code
   FROM {dataset}video_counts
   UNION ALL
-  SELECT upload_date, model, options_hash, NULL, NULL, NULL, code FROM {dataset}failures
+  SELECT upload_date, model, options_hash, NULL, NULL, NULL, NULL, code FROM {dataset}failures
 ) AS outcomes
 GROUP BY upload_date, model, options_hash""",
     ),

@@ -3,9 +3,11 @@
 import dataclasses
 import datetime
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from model.frame_counts import Segment
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
 from tests.support.warehouses import commit, contents, later_run, make_warehouse, num_rows, read, stage, stage_listing
 from transforms.failure_codes import FailureCode
@@ -315,3 +317,77 @@ class TestRead:
         rows.close()
         commit(filled, later_run("second"), make_video_count("gs://b/9"))
         assert num_rows(filled)["runs"] == 2
+
+
+class TestViews:
+    """Views answer the same in both databases, where windows and unnested lists are spelled differently."""
+
+    TWO_SETS = make_video_count(
+        "gs://b/sets",
+        count=4.5,
+        segments=(Segment(10, 30, 2.0), Segment(60, 80, 2.5)),
+        repetition_frames=np.array([20.0, 30.0, 68.0, 76.0, 80.0]),
+    )
+
+    def test_sets_and_repetitions_have_a_row_each(self, warehouse):
+        nothing = make_video_count("gs://b/zero", count=0.0, certainty=None, segments=(), repetition_frames=np.array([]))
+        commit(warehouse, make_provenance("old", model="other"), make_video_count("gs://b/sets"))
+        commit(warehouse, later_run("new"), self.TWO_SETS, make_video_count("gs://b/one"), nothing)
+        columns = "set_number, start_sec, end_sec, count, rate_hz, rest_before_sec, run_id"
+        assert read(warehouse, columns, "sets", "WHERE video_uri = 'gs://b/sets'") == [
+            (1, 1.0, 3.0, 2.0, 1.0, None, "new"),
+            (2, 6.0, 8.0, 2.5, 1.25, 3.0, "new"),
+        ]
+        assert read(warehouse, "video_uri, COUNT(*)", "sets", "GROUP BY video_uri") == [("gs://b/one", 1), ("gs://b/sets", 2)]
+        columns = "number, set_number, number_in_set, time_sec, duration_sec, rate_hz"
+        found = read(warehouse, columns, "repetitions", "WHERE video_uri = 'gs://b/sets'")
+        assert found == [
+            (1, 1, 1, 2.0, None, None),
+            (2, 1, 2, 3.0, pytest.approx(1.0), pytest.approx(1.0)),
+            (3, 2, 1, pytest.approx(6.8), None, None),
+            (4, 2, 2, pytest.approx(7.6), pytest.approx(0.8), pytest.approx(1.25)),
+            (5, 2, 3, 8.0, None, None),  # half of it: the count is 4.5
+        ]
+
+    def test_every_repetition_has_a_row(self, warehouse):
+        early = make_video_count("gs://b/early", count=1.0, repetition_frames=np.array([25.0]))  # where its set starts
+        commit(warehouse, make_provenance(), self.TWO_SETS, early)
+        expected = read(warehouse, "video_uri, count_rounded", "video_counts")
+        assert read(warehouse, "video_uri, COUNT(*)", "repetitions", "GROUP BY video_uri") == expected
+
+    def test_the_review_queue_has_the_worst_counts_first_then_failures(self, warehouse):
+        zero = {"count": 0.0, "certainty": None, "segments": ()}
+        commit(
+            warehouse,
+            make_provenance(),
+            make_video_count("gs://b/sure"),
+            make_video_count("gs://b/unsure", certainty=0.7),
+            make_video_count("gs://b/worst", certainty=0.1),
+            make_video_count("gs://b/maybe", stride_scores={1: 0.4, 2: 0.1}, **zero),
+            make_video_count("gs://b/still", stride_scores={1: 0.2}, **zero),
+            make_failure("gs://b/text", message="no video in it"),
+            make_failure("gs://b/gone", code=FailureCode.GONE),
+        )
+        found = read(warehouse, "priority, video_uri, reason, message, count, certainty, best_score", "review_queue")
+        assert found == [
+            (1, "gs://b/worst", "UNCERTAIN", "The count may be wrong by more than one.", 2.5, 0.1, 0.5),
+            (2, "gs://b/maybe", "ZERO_BUT_REPEATING", "The count is 0, but something may repeat.", 0.0, None, 0.4),
+            (3, "gs://b/unsure", "UNCERTAIN", "The count may be wrong by more than one.", 2.5, 0.7, 0.5),
+            (4, "gs://b/text", "NOT_A_VIDEO", "no video in it", None, None, None),
+        ]
+
+    def test_the_review_queue_has_one_row_per_video_that_of_its_newest_version(self, warehouse):
+        commit(warehouse, make_provenance("old", model="other"), make_video_count("gs://b/1", certainty=0.1))
+        settled = [make_video_count("gs://b/1"), make_video_count("gs://b/2", certainty=0.5), make_failure("gs://b/3")]
+        commit(warehouse, later_run("new"), *settled, make_video_count("gs://b/4", certainty=0.2))
+        newer = [on_day(1, make_failure("gs://b/2", 2)), on_day(1, make_video_count("gs://b/3", 2))]
+        commit(warehouse, later_run("next", hours=2), *newer, on_day(1, make_failure("gs://b/4", 2, code=FailureCode.GONE)))
+        commit(warehouse, later_run("last", hours=3, model="other"), make_failure("gs://b/1"))  # has a count by another model
+        found = read(warehouse, "priority, video_uri, video_generation, reason", "review_queue")
+        assert found == [(1, "gs://b/4", 1, "UNCERTAIN"), (2, "gs://b/2", 2, "NOT_A_VIDEO")]
+
+    def test_correct_zeros_do_not_lower_the_means_of_a_day(self, warehouse):
+        zero = make_video_count("gs://b/0", count=0.0, confidence=0.1, certainty=None)
+        commit(warehouse, make_provenance(), zero, make_video_count("gs://b/1"), make_failure("gs://b/2"))
+        columns = "counted, failed, without_repetitions, mean_confidence, mean_certainty"
+        assert read(warehouse, columns, "daily_summary") == [(2, 1, 1, 0.5, pytest.approx(0.9))]

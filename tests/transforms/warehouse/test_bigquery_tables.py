@@ -37,6 +37,22 @@ class TestPrepare:
             assert (found.time_partitioning.field if found.time_partitioning else None) == table.partition_column
             assert tuple(found.clustering_fields or ()) == table.cluster_columns
 
+    def test_views_have_their_descriptions(self, prepared, cloud):
+        for view in VIEWS:
+            found = cloud.client().get_table(f"{cloud.project}.{cloud.dataset}.{view.name}")
+            assert found.description == view.description
+
+    @pytest.mark.parametrize(("name", "line"), [("runs", "describe table runs"), ("sets", "change view sets")])
+    def test_an_older_table_or_view_gets_its_description(self, prepared, cloud, name, line):
+        found = cloud.client().get_table(f"{cloud.project}.{cloud.dataset}.{name}")
+        found.description = "Old."
+        cloud.client().update_table(found, ["description"])
+        assert prepared.changes() == [line]
+        cloud.bigquery.clear()
+        prepared.prepare()
+        (patch,) = (json.loads(request.body) for request in cloud.bigquery.requests if request.method == "PATCH")
+        assert patch["description"] == next(item.description for item in (*TABLES, *VIEWS) if item.name == name)
+
     def test_preparing_again_changes_nothing(self, prepared, cloud):
         assert prepared.changes() == []
         cloud.bigquery.clear()
@@ -76,7 +92,9 @@ class TestPrepare:
         runs = next(table for table in TABLES if table.name == "runs")
         own = bigquery.SchemaField("note", "STRING", "NULLABLE", "Ours.")
         fields = [to_field(column) for column in runs.columns if column.name != "upload_dates"]
-        client.create_table(bigquery.Table(table_id, [own, *fields]))
+        older = bigquery.Table(table_id, [own, *fields])
+        older.description = runs.description
+        client.create_table(older)
         assert prepared.changes() == ["add column runs.upload_dates"]
         cloud.bigquery.clear()
         prepared.prepare()

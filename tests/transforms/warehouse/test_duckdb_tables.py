@@ -14,7 +14,7 @@ from tests.support.samples import UTC, make_failure, make_provenance, make_video
 from tests.support.warehouses import commit, later_run
 from transforms.failure_codes import FailureCode
 from transforms.warehouse.base import WarehouseError
-from transforms.warehouse.duckdb_tables import STORAGE_VERSION, column_definition, create_table, quoted, view_query
+from transforms.warehouse.duckdb_tables import STORAGE_VERSION, column_definition, create_table, quoted, upgrade, view_query
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.schema import FRAME_CURVES, RUNS, TABLES, VIDEO_COUNTS, Column, ColumnType, Mode
 from transforms.warehouse.views import VIEWS
@@ -52,6 +52,7 @@ def test_a_parquet_file_of_the_arrow_schema_fits_the_duckdb_table(table, connect
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
 def test_views_run_on_empty_tables(view, connection):
+    upgrade(connection)
     assert connection.execute(view_query(view)).fetchall() == []
 
 
@@ -78,6 +79,17 @@ class TestPrepare:
         for table in TABLES:
             for column in table.columns:
                 assert comments[table.name, column.name] == column.description
+        found = dict(query(warehouse, "SELECT table_name, comment FROM duckdb_tables()"))
+        assert found == {table.name: table.description for table in TABLES}
+        found = dict(query(warehouse, "SELECT view_name, comment FROM duckdb_views() WHERE NOT internal"))
+        assert all(found[view.name].startswith(view.description) for view in VIEWS)
+
+    def test_an_older_table_gets_its_description(self, warehouse):
+        warehouse.prepare()
+        query(warehouse, "COMMENT ON TABLE failures IS NULL")
+        assert warehouse.changes() == ["describe table failures"]
+        warehouse.prepare()
+        assert warehouse.changes() == []
 
     def test_an_older_table_gets_its_missing_columns_and_fields_and_keeps_its_rows(self, warehouse):
         commit(warehouse, make_provenance("old"), make_video_count("gs://b/old.mp4"))

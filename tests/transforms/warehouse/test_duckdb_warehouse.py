@@ -66,6 +66,11 @@ class TestCheck:
         with pytest.raises(WarehouseError, match=r"must be in a writable folder, but .* is not one\. Received: "):
             DuckDBWarehouse(str(tmp_path / path)).check()
 
+    def test_a_file_in_the_place_of_the_folder_for_notes_is_refused(self, warehouse):
+        pathlib.Path(warehouse.attempts_folder).touch()
+        with pytest.raises(WarehouseError, match=r"notes beside the database need a folder; .* Received: .*\.attempts"):
+            warehouse.check()
+
     def test_a_file_or_a_folder_that_cannot_be_written_is_refused(self, warehouse, monkeypatch):
         warehouse.prepare()
         monkeypatch.setattr(
