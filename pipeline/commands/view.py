@@ -28,6 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "after Ctrl-C, 2 if the command line is invalid or the tables cannot be read.",
         examples=[
             "repcount view --output counts.duckdb",
+            "repcount view --output counts.duckdb --port 8000   # on another machine; here: ssh -L 8000:127.0.0.1:8000 MACHINE",
             "repcount view --output bigquery:my-project.gym --videos gs://gym --labels gym.csv",
         ],
     )
@@ -80,10 +81,15 @@ def run(args: argparse.Namespace) -> int:
     print(address, flush=True)
     if not getattr(args, "quiet", False):
         print(describe(len(listed), labels.path, folder), file=sys.stderr, flush=True)
-    if not args.no_browser:
+    if not args.no_browser and has_desktop():
         webbrowser.open(address)
     server.serve(server.make_app(viewer, token), listener, is_verbose=getattr(args, "verbose", False))
     return 0
+
+
+def has_desktop() -> bool:
+    """Returns whether a browser can open a window. Else Python would start a browser in the terminal, and wait for it."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def find_folder(given: str | None, uris: Collection[str]) -> str | None:

@@ -91,9 +91,14 @@ def test_every_start_has_another_token_and_corrections_go_to_labels_csv_in_the_c
         assert f"{file},3" in (tmp_path / "labels.csv").read_text().splitlines()
 
 
-@pytest.mark.parametrize(("options", "is_opened"), [([], True), (["--no_browser"], False)])
-def test_a_browser_is_opened_unless_it_is_not_wanted(output, options, is_opened, monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "display", "is_opened"), [([], ":0", True), (["--no_browser"], ":0", False), ([], "", False)]
+)
+def test_a_browser_is_opened_if_there_is_a_desktop(output, options, display, is_opened, monkeypatch, capsys, tmp_path):
     opened = []
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", display)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setattr("pipeline.view.server.serve", lambda app, listener, is_verbose: listener.close())
