@@ -55,8 +55,8 @@ def days_chart(days: Sequence[Day]) -> Markup:
         shapes.append(_bar(number, len(days), most, [(day.counted, f"counted{pale}"), (day.failed, f"failed{pale}")], text))
     total = sum(day.counted for day in days)
     description = (
-        f"{total:,} videos counted and {sum(day.failed for day in days):,} failed from {days[0].first} to {days[-1].last}; "
-        f"at most {most:,} videos in a bar."
+        f"{videos(total)} counted and {sum(day.failed for day in days):,} failed from {days[0].first} to {days[-1].last}; "
+        f"at most {videos(most)} in a bar."
         if days
         else "No videos."
     )
@@ -68,19 +68,24 @@ def period(day: Day) -> str:
     return str(day.first) if day.first == day.last else f"{day.first} to {day.last}"
 
 
-def histogram(videos: Sequence[int], what: str) -> Markup:
+def videos(number: int) -> str:
+    """Returns a number of videos in words."""
+    return f"{number:,} video" if number == 1 else f"{number:,} videos"
+
+
+def histogram(numbers: Sequence[int], what: str) -> Markup:
     """Returns bars of the number of videos by confidence or certainty, from 0 to 1.
 
     Args:
-      videos: (HISTOGRAM_BINS,) number of videos.
+      numbers: (HISTOGRAM_BINS,) number of videos.
       what: What is distributed, in lower case; also the chart's id.
     """
     shapes = [
-        _bar(number, HISTOGRAM_BINS, max(videos), [(value, "counted")], f"{what} {bin_name(number)}: {value:,} videos")
-        for number, value in enumerate(videos)
+        _bar(number, HISTOGRAM_BINS, max(numbers), [(value, "counted")], f"{what} {bin_name(number)}: {videos(value)}")
+        for number, value in enumerate(numbers)
     ]
-    low = sum(videos[: HISTOGRAM_BINS // 2])
-    description = f"Of {sum(videos):,} videos, {low:,} are below 0.5."
+    low = sum(numbers[: HISTOGRAM_BINS // 2])
+    description = f"Of {videos(sum(numbers))}, {low:,} below 0.5."
     return svg(f"Videos by {what}", description, shapes, name=what)
 
 
@@ -99,18 +104,18 @@ def differences_chart(by_difference: Mapping[int, int], limit: int) -> Markup:
             len(places),
             most,
             [(by_difference.get(difference, 0), "counted" if abs(difference) <= 1 else "failed")],
-            f"{difference_name(difference, limit)}: {by_difference.get(difference, 0):,} videos",
+            f"{difference_name(difference, limit)}: {videos(by_difference.get(difference, 0))}",
         )
         for number, difference in enumerate(places)
     ]
-    description = f"{sum(by_difference.values()):,} videos, of which {by_difference.get(0, 0):,} differ by less than a half."
+    description = f"Of {videos(sum(by_difference.values()))}, {by_difference.get(0, 0):,} differing by less than a half."
     return svg("Videos by difference of the two counts", description, shapes, name="differences")
 
 
 def difference_name(difference: int, limit: int) -> str:
     """Returns a rounded difference in words; the outermost ones stand for all beyond."""
     beyond = " or more" if difference == limit else " or less" if difference == -limit else ""
-    return f"{difference:+d}{beyond}" if difference else "0"
+    return f"{difference:+d}{beyond}".replace("-", "−") if difference else "0"
 
 
 def curve_chart(
@@ -157,7 +162,7 @@ def curve_chart(
         shapes.append(
             Markup('<rect class="set" x="{}" y="{}" width="{}" height="{}"/>').format(x(start_sec), floor, width, _SETS_HEIGHT)
         )
-    description = f"{curve.counts[-1]:.1f} repetitions in {width_sec:.1f} s, in {len(segments):,} sets."
+    description = f"{curve.counts[-1]:.1f} repetitions in {width_sec:.1f} s; sets: {len(segments):,}."
     return svg(f"Count over time of {video}", description, shapes, name=name)
 
 

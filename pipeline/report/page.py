@@ -76,7 +76,7 @@ def make_environment() -> jinja2.Environment:
         "period": charts.period,
         "signed": _signed,
         "size": size,
-        "videos": _videos,
+        "videos": charts.videos,
         "when": lambda time: f"{time:%Y-%m-%d %H:%M}",
     }
     return environment
@@ -177,8 +177,11 @@ def _subtitle(report: Report) -> str:
 def _lead(report: Report) -> str:
     totals = report.totals
     if totals.listed is None:
-        return f"{_videos(totals.counted + totals.failed)} uploaded: {totals.counted:,} counted, {totals.failed:,} failed."
-    text = f"{_videos(totals.listed)} listed: {totals.counted:,} counted, {totals.failed:,} failed, {totals.skipped:,} skipped"
+        return (
+            f"{charts.videos(totals.counted + totals.failed)} uploaded: {totals.counted:,} counted, {totals.failed:,} failed."
+        )
+    listed = charts.videos(totals.listed)
+    text = f"{listed} listed: {totals.counted:,} counted, {totals.failed:,} failed, {totals.skipped:,} skipped"
     if totals.listed and totals.listed == totals.skipped:
         return f"{text}. Nothing was new: the tables had all these videos."
     return f"{text} since the tables had them." if totals.skipped else f"{text}."
@@ -195,7 +198,7 @@ def _cards(report: Report) -> list[Card]:
         _card("Failed", now.failed, before and before.failed, _number, _percent(now.failed / outcomes) if now.failed else ""),
         _card("Repetitions", now.repetitions, before and before.repetitions, _number),
         _card("Video", now.video_sec, before and before.video_sec, duration),
-        _card("Mean confidence", now.mean_confidence, before and before.mean_confidence, _two_decimals, "of counts above 0"),
+        _card("Mean confidence", now.mean_confidence, before and before.mean_confidence, _two_decimals, "of counts > 0"),
         _card("Mean certainty", now.mean_certainty, before and before.mean_certainty, _percent, "to be within one"),
         _card("Time taken", now.wall_sec, before and before.wall_sec, duration, speed),
     ]
@@ -206,7 +209,7 @@ def _card(label: str, now: float | None, before: Any, write: Callable[[float | N
     """Returns a card. Numbers of videos and repetitions also say by how much they have changed."""
     change = ""
     if write is _number and now is not None and before:
-        change = f"({(now - before) / before:+.0%})".replace("-", "−").replace("%", " %")
+        change = f"({(now - before) / before:+.0%})".replace("-", "−").replace("%", " %") if now != before else ""
     earlier = write(before) if before is not None else ""
     is_bad = label == "Failed" and bool(now)
     return Card(label, write(now), detail, "" if earlier == _NONE else earlier, change, is_bad)
@@ -224,13 +227,18 @@ def _review_lead(report: Report) -> str:
         text = f"No count is in doubt: each has a {measure} of at least {limit}, or is clearly 0."
     if shown == counts:
         return f"{text} Least sure first."
-    return f"{text} These are the {shown:,} least sure ones; {counts - shown:,} are left out."
+    return (
+        f"{text} These are the {shown:,} least sure ones; {counts - shown:,} are left out. The view review_queue "
+        "lists what to check of all runs."
+    )
 
 
 def _longest_caption(report: Report) -> str:
     shown, all_videos = len(report.longest), report.totals.in_tables
     return (
-        f"All {_videos(shown)}, longest first." if shown == all_videos else f"The {shown:,} longest of {_videos(all_videos)}."
+        f"All {charts.videos(shown)}, longest first."
+        if shown == all_videos
+        else f"The {shown:,} longest of {charts.videos(all_videos)}."
     )
 
 
@@ -252,10 +260,6 @@ def _number(value: float | None) -> str:
 
 def _two_decimals(value: float | None) -> str:
     return _decimals(value, 2)
-
-
-def _videos(number: int) -> str:
-    return f"{number:,} video" if number == 1 else f"{number:,} videos"
 
 
 def _decimals(value: float | None, digits: int) -> str:

@@ -48,12 +48,12 @@ def test_a_histogram_names_the_limits_of_each_bar():
     chart = charts.histogram([0, 0, 3, 0, 0, 0, 0, 0, 0, 6], "certainty")
     assert heights(chart, "counted") == [50.0, 100.0]
     assert "certainty 0.2 to 0.3: 3 videos" in chart
-    assert "Of 9 videos, 3 are below 0.5." in chart
+    assert "Of 9 videos, 3 below 0.5." in chart
 
 
 def test_differences_beyond_the_limit_share_a_bar():
     chart = charts.differences_chart({-2: 1, 0: 4, 2: 2}, 2)
-    assert "-2 or less: 1 videos" in chart
+    assert "−2 or less: 1 video<" in chart
     assert "0: 4 videos" in chart
     assert "+2 or more: 2 videos" in chart
     assert (heights(chart, "counted"), heights(chart, "failed")) == ([100.0], [25.0, 50.0])
@@ -69,7 +69,7 @@ def test_a_curve_spans_the_video_and_shows_sets_and_repetitions():
     assert marks.count("M") == 2
     (segment,) = [shape for shape in root.iter("rect") if shape.get("class") == "set"]
     assert (segment.get("x"), segment.get("width")) == ("150.0", "150.0")
-    assert "4.0 repetitions in 20.0 s, in 1 sets." in chart
+    assert "4.0 repetitions in 20.0 s; sets: 1." in chart
 
 
 def test_many_repetitions_are_not_marked_since_they_would_cover_the_curve():
