@@ -6,12 +6,16 @@ import argparse
 import dataclasses
 import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.command_line import UsageError
 from pipeline.commands.tables import add_output
 from pipeline.dates import parse_days
 from pipeline.options import make_warehouse
 from pipeline.results_table import printable
+
+if TYPE_CHECKING:
+    from transforms.warehouse.base import Warehouse, WarehouseError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -62,14 +66,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.to.parent.is_dir() or args.to.is_dir():
         raise UsageError(f"--to must be a file in an existing folder. Received: {str(args.to)!r}")
     warehouse = make_warehouse(args.output, temp_location="")
-    if not warehouse.is_ready():
-        raise UsageError(f"--output must name tables with a run: `repcount run` makes them. Received: {warehouse.name!r}")
     try:
         report = read_report(warehouse, run=args.run_id, dates=args.date, compare=args.compare)
     except WarehouseError as error:
-        if warehouse.changes():  # tables of an older version lack what the page reads
-            raise WarehouseError(f"the tables are of another version: run `repcount tables` on them first. {error}") from error
-        raise
+        raise _explain(error, warehouse) from error
     if not args.no_thumbnails:
         report = dataclasses.replace(report, thumbnails=make_thumbnails(report.review))
     text = render(report, datetime.datetime.now(datetime.UTC))
@@ -80,3 +80,15 @@ def run(args: argparse.Namespace) -> int:
         f"{len(text.encode()) / 1000:,.0f} kB"
     )
     return 0
+
+
+def _explain(error: WarehouseError, warehouse: Warehouse) -> WarehouseError:
+    """Returns the error with what to do if tables, columns or views are missing."""
+    from transforms.warehouse.base import WarehouseError
+
+    try:
+        is_old = bool(warehouse.changes())
+    except WarehouseError:  # the first error says more
+        is_old = False
+    advice = "`repcount run` makes the tables, and `repcount tables` brings older ones up to date"
+    return WarehouseError(f"{advice}: {error}") if is_old else error

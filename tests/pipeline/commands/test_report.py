@@ -88,7 +88,9 @@ def test_what_is_not_there_is_one_line_and_writes_nothing(arguments, expected, t
 
 def test_tables_that_do_not_exist_are_one_line_and_stay_missing(tmp_path, capsys):
     assert repcount("report", "--output", tmp_path / "none.duckdb", "--to", tmp_path / "report.html") == 2
-    assert "--output must name tables with a run" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("repcount report: `repcount run` makes the tables")
+    assert error.endswith(f"the database must exist. Received: {tmp_path / 'none.duckdb'}\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -103,7 +105,15 @@ def test_older_tables_say_how_to_bring_them_up_to_date(warehouse, capsys):
     with duckdb.connect(warehouse.path) as connection:
         connection.execute("DROP VIEW daily_summary")
     assert repcount("report", "--output", warehouse.path, "--no_thumbnails") == 2
-    assert "repcount tables" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "`repcount tables` brings older ones up to date" in error
+    assert error.count("\n") == 1
+
+
+def test_the_file_of_the_tables_is_opened_to_read_only(warehouse, tmp_path, monkeypatch):
+    monkeypatch.setattr(DuckDBWarehouse, "_connected", None)  # opens it for writing
+    assert repcount("report", "--output", warehouse.path, "--no_thumbnails") == 0
+    assert (tmp_path / "report.html").exists()
 
 
 def test_the_help_says_where_frames_go(capsys):

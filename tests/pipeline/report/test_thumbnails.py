@@ -62,6 +62,14 @@ def test_a_video_that_is_gone_replaced_or_no_video_has_no_picture(tmp_path):
     assert [uri for uri, _ in make_thumbnails(videos)] == [str(good)]
 
 
+def test_an_object_in_a_bucket_has_a_picture_unless_it_is_large(cloud_storage, tmp_path, monkeypatch):
+    cloud_storage.contents["gym/a.mp4"] = draw_video(tmp_path / "a.mp4", 30).read_bytes()
+    video = reviewed("gs://gym/a.mp4")
+    assert decode(make_thumbnails([video])["gs://gym/a.mp4", video.generation]).shape[0] == 96
+    monkeypatch.setattr(thumbnails, "_MOST_REMOTE_BYTES", 1000)
+    assert make_thumbnails([video]) == {}
+
+
 @pytest.mark.parametrize(
     ("width", "height", "expected"),
     [
