@@ -37,6 +37,7 @@ from transforms.progress import read_totals
 from transforms.records import METRICS_NAMESPACE, Slice
 from transforms.staging import LostVideosError
 from transforms.warehouse.base import WarehouseError
+from transforms.warehouse.name_labels import NameLabels, local_folders
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance, RunTotals
 
@@ -153,6 +154,7 @@ def make_provenance(config: RunConfig) -> Provenance:
         options_json=config.options_json,
         code_version=importlib.metadata.version("repcount"),
         precision=config.model.precision,
+        name_labels=NameLabels(config.source.label_regex, local_folders(config.source.patterns)),
     )
 
 

@@ -51,6 +51,7 @@ class SourceConfig:
       listing_filter: Filter applied to matched files: dates and sample.
       selection: Filter applied to listed files: what the tables have already, and a limit.
       billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
+      label_regex: Expression whose named groups label a video by its name: see `NameLabels`. "" for no labels.
     """
 
     patterns: tuple[str, ...]
@@ -58,6 +59,7 @@ class SourceConfig:
     listing_filter: ListingFilter = dataclasses.field(default_factory=ListingFilter)
     selection: Selection = dataclasses.field(default_factory=Selection)
     billing_project: str | None = None
+    label_regex: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +175,7 @@ def make_source(args: argparse.Namespace) -> SourceConfig:
             listing_filter=ListingFilter(args.updated_after, args.updated_before, args.sample),
             selection=Selection(args.mode == "new", args.requeue, args.limit),
             billing_project=args.billing_project,
+            label_regex=args.label_regex,
         )
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -123,6 +123,15 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         help="retry videos that failed with these codes, such as GONE,READ_ERROR; for --mode=new. Default: none",
     )
     source.add_argument(
+        "--label_regex",
+        type=_label_regex,
+        default="",
+        metavar="REGEX",
+        help="label each video by its name: every named group of this RE2 expression is a label in the column labels, such as "
+        "'(?P<user>[^/]+)/(?P<exercise>[^/]+)/'. It is searched for in the name within the bucket, or in the path below the "
+        "folder that --input names. Rows written earlier stay as they are. Default: no labels",
+    )
+    source.add_argument(
         "--dates",
         type=parse_days,
         metavar="DAY[..DAY]|Nd",
@@ -184,6 +193,15 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     tables.add_argument(
         "--show", type=natural_number, default=50, metavar="N", help="maximum number of videos to print. Default: %(default)s"
     )
+
+
+def _label_regex(text: str) -> str:
+    from transforms.warehouse.name_labels import check_regex  # imports PyArrow, for which --help need not wait
+
+    try:
+        return check_regex(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _failure_codes(text: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from tests.support.warehouses import make_warehouse, stage
 from transforms.failure_codes import FailureCode
 from transforms.records import VideoFlag
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+from transforms.warehouse.name_labels import NameLabels
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "queries.md").read_text(encoding="utf-8")
@@ -68,6 +69,7 @@ def fill(warehouse):
     )
     squats = make_video_count(
         SQUATS,
+        captured_sec=datetime.datetime(2025, 12, 28, 12, tzinfo=UTC).timestamp(),
         flags=(VideoFlag.TRUNCATED, VideoFlag.ROTATED),
         count=6.0,
         segments=(Segment(10, 30, 2.0), Segment(60, 80, 3.0), Segment(85, 95, 1.0)),
@@ -93,6 +95,7 @@ def fill(warehouse):
         make_video_count(LOOSE),
         make_failure("gs://gym/ann/notes.mp4"),
         make_failure("gs://gym/bob/notes.mp4"),
+        name_labels=NameLabels("^(?P<user>[^/]+)/"),
         started=STARTED,
         took=datetime.timedelta(minutes=2, seconds=30),
         skipped=3,
@@ -178,12 +181,10 @@ def test_the_answers_of_all_queries(run_sql):
     answers = {number: run_sql(sql) for number, sql in QUERIES.items()}
 
     assert answers[1] == named(
-        "upload_date user_name videos repetitions video_minutes",
-        (FIRST_DAY, "", 1, 2.5, 10 / 60),
-        (FIRST_DAY, "ann", 1, 6.0, 10 / 60),  # not ROWS, whose newest version is of the second day
-        (FIRST_DAY, "bob", 1, 0.0, 10 / 60),
-        (SECOND_DAY, "ann", 1, 2.5, 10 / 60),
-        (SECOND_DAY, "bob", 1, 5.0, 20 / 60),
+        "week user_name videos repetitions video_minutes",
+        (datetime.date(2025, 12, 22), "ann", 1, 6.0, 10 / 60),  # recorded on the last Sunday of the year
+        (datetime.date(2025, 12, 29), "ann", 1, 2.5, 10 / 60),  # uploaded on the second day, a Friday
+        (datetime.date(2025, 12, 29), "bob", 2, 5.0, 30 / 60),
     )
 
     assert answers[2] == named(

@@ -56,7 +56,9 @@ def make_video(uri="gs://bucket/a.mp4", generation=1, *, updated=UPDATED):
     return VideoRef(uri, generation, 12_345, updated)
 
 
-def make_video_count(uri="gs://bucket/a.mp4", generation=1, *, num_frames=100, fps=10.0, period=20, flags=(), **changes):
+def make_video_count(
+    uri="gs://bucket/a.mp4", generation=1, *, num_frames=100, fps=10.0, period=20, flags=(), captured_sec=0.0, **changes
+):
     """Returns the count of a video whose middle half repeats every `period` frames. `changes` replace fields of `Counted`."""
     is_periodic = np.zeros(num_frames, bool)
     is_periodic[num_frames // 4 : num_frames * 3 // 4] = True
@@ -80,7 +82,7 @@ def make_video_count(uri="gs://bucket/a.mp4", generation=1, *, num_frames=100, f
         "at_period_limit": False,
         "ambiguous_stride": False,
     }
-    facts = VideoFacts(640, 360, "h264", 0, fps, num_frames, num_frames / fps, False, False)
+    facts = VideoFacts(640, 360, "h264", 0, fps, num_frames, num_frames / fps, False, False, captured_sec=captured_sec)
     return VideoCount(
         make_video(uri, generation), facts, Counted(**{**fields, **changes}), np.arange(num_frames) / fps, tuple(flags)
     )

@@ -86,6 +86,7 @@ def encode_streams(
     codec: str = "ffv1",
     pixels: str = "yuv420p",
     title: str = "",
+    creation_time: str = "",
     first_sec: float = 0.0,
     sound_sec: float = 0.0,
     default: int | None = None,
@@ -102,6 +103,7 @@ def encode_streams(
       codec: FFmpeg's name of the codec.
       pixels: FFmpeg's name of the pixel format.
       title: Title in the file's metadata.
+      creation_time: Time of recording in the file's metadata; "" for none.
       first_sec: Time of the first frames in seconds.
       sound_sec: Seconds of silent sound in the file; 0 for none.
       default: Position in `numbers` of the one stream to mark as the default. None leaves it to the container.
@@ -112,6 +114,8 @@ def encode_streams(
     """
     with av.open(str(path), "w", format=container_format, options=options) as container:
         container.metadata["title"] = title
+        if creation_time:
+            container.metadata["creation_time"] = creation_time
         streams = [container.add_stream(codec, rate=30) for _ in numbers]
         for stream in streams:
             stream.width, stream.height, stream.pix_fmt = *size, pixels

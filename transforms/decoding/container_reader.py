@@ -7,6 +7,7 @@ only formats that contain their own pictures and may open nothing else, so a pla
 from __future__ import annotations
 
 import contextlib
+import datetime
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO
@@ -45,6 +46,11 @@ MAX_FAILED_READS = 1000
 
 _DURATION_TAG = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d+)?)", re.ASCII)
 """Time at which a stream ends, as Matroska files store it, for example 00:00:05.000000000."""
+
+_CREATION_TAG = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ?(?:Z|([+-])(\d\d):?(\d\d))?", re.ASCII
+)
+"""Time of recording as FFmpeg writes it, for example 2026-01-31T12:00:00.000000Z; UTC if it has no zone."""
 
 _HEAD_BYTES = 12
 """Bytes that identify a sound format."""
@@ -138,6 +144,24 @@ def tagged_end_sec(stream: VideoStream) -> float | None:
     """Returns the time in seconds at which a stream of a Matroska file ends; None if the file does not say."""
     tag = _DURATION_TAG.fullmatch(stream.metadata.get("DURATION", ""))
     return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) if tag else None
+
+
+def captured_sec(container: InputContainer, stream: VideoStream) -> float:
+    """Returns the time of recording that a file declares, in seconds since 1970; 0 if it declares none that can be read."""
+    for metadata in (container.metadata, stream.metadata):
+        tag = _CREATION_TAG.fullmatch(metadata.get("creation_time", ""))
+        if tag is None:
+            continue
+        *numbers, fraction, sign, hours, minutes = tag.groups()
+        try:
+            local = datetime.datetime(*map(int, numbers), tzinfo=datetime.UTC)
+        except ValueError:  # no such day or hour
+            continue
+        offset_sec = int(f"{sign}1") * (3600 * int(hours) + 60 * int(minutes)) if sign else 0
+        seconds = local.timestamp() - offset_sec + float(f"0.{fraction or 0}")
+        if seconds > 0:
+            return seconds
+    return 0.0
 
 
 def _join_consecutive(container: InputContainer, numbers: Sequence[int], progress: Callable[[], None]) -> list[list[int]]:

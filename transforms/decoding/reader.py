@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from model.config import FRAME_SIZE
 from transforms.decoding.clock import FrameSampler, PresentationClock
 from transforms.decoding.container_reader import (
+    captured_sec,
     choose_streams,
     declared_sec,
     decodable_streams,
@@ -238,6 +239,7 @@ class _Reading:
             variable_frame_rate=self._clock.is_variable,
             trailing_data=self._trailing_data,
             first_frame_sec=self._first_frame_sec(),
+            captured_sec=captured_sec(self._container, self._stream),
         )
 
     def _first_frame_sec(self) -> float:

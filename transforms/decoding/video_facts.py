@@ -40,6 +40,7 @@ class VideoFacts:
       variable_frame_rate: True if the steps between frames differ by more than half a mean step.
       trailing_data: True if another file is appended to this one, in a format of which players show the first only.
       first_frame_sec: Time in a player, in seconds, at which the first frame appears. Above 0 if the sound begins before.
+      captured_sec: Time of recording that the file declares, true or not, in seconds since 1970 (UTC); 0 if it declares none.
     """
 
     width: int
@@ -53,3 +54,4 @@ class VideoFacts:
     variable_frame_rate: bool
     trailing_data: bool = False
     first_frame_sec: float = 0.0
+    captured_sec: float = 0.0

@@ -18,6 +18,7 @@ import pyarrow as pa
 from model.frame_counts import rounded_count
 from transforms.coders import VideoRefCoder
 from transforms.records import Failure, VideoCount, VideoRef, slice_hash
+from transforms.warehouse.name_labels import NameLabels
 from transforms.warehouse.schema import FRAME_CURVES, LISTING, Column, ColumnType, Mode, Table
 
 Row = dict[str, Any]
@@ -31,6 +32,12 @@ _PYTHON_TYPES: dict[ColumnType, Any] = {
     ColumnType.TIMESTAMP: datetime.datetime,
 }
 """Allowed Python types of a value. Arrow alone would truncate 1.5 to 1 and accept bytes as text."""
+
+_FIRST_CAPTURE = datetime.datetime(1990, 1, 1, tzinfo=datetime.UTC)
+"""Earliest plausible time of a recording. Clocks that were never set say 1904 in QuickTime files, and 1970."""
+
+_CAPTURE_AFTER_UPLOAD = datetime.timedelta(days=1)
+"""How long after its upload a video may claim to be recorded: clocks and time zones of phones are wrong."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
@@ -51,6 +58,7 @@ class Provenance:
       options_json: Options that affect the counts, as returned by `canonical_json`. Their hash is part of a row's key.
       code_version: Version of repcount.
       precision: Number format of the network: float32, bfloat16 or float16.
+      name_labels: How videos get the labels in their rows. They decide no number, so they are not among the options.
     """
 
     run_id: str
@@ -60,6 +68,7 @@ class Provenance:
     options_json: str
     code_version: str
     precision: str
+    name_labels: NameLabels = dataclasses.field(default_factory=NameLabels)
 
     def __post_init__(self) -> None:
         """Raises ValueError if `run_id` cannot be part of a file name, or `run_started` has no time zone."""
@@ -128,6 +137,8 @@ def count_row(video_count: VideoCount, provenance: Provenance) -> Row:
     return {
         **_key(video_count.video, provenance),
         **_upload(video_count.video),
+        "captured_at": _captured_at(facts.captured_sec, video_count.video.updated),
+        "labels": provenance.name_labels.of(_text(video_count.video.uri)),
         "count": counted.count,
         "count_rounded": rounded_count(counted.count),
         "confidence": counted.confidence,
@@ -195,6 +206,7 @@ def failure_row(failure: Failure, provenance: Provenance) -> Row:
     return {
         **_key(failure.video, provenance),
         **_upload(failure.video),
+        "labels": provenance.name_labels.of(_text(failure.video.uri)),
         "stage": failure.stage.value,
         "code": failure.code.value,
         "message": _text(failure.message),
@@ -298,6 +310,13 @@ def _key(video: VideoRef, provenance: Provenance) -> Row:
 def _upload(video: VideoRef) -> Row:
     updated = video.updated.astimezone(datetime.UTC)
     return {"upload_date": updated.date(), "video_updated": updated}
+
+
+def _captured_at(captured_sec: float, updated: datetime.datetime) -> datetime.datetime | None:
+    """Returns the time of recording that a file declares, in seconds since 1970; None if that is absurd for its upload."""
+    if not _FIRST_CAPTURE.timestamp() <= captured_sec <= (updated + _CAPTURE_AFTER_UPLOAD).timestamp():
+        return None
+    return datetime.datetime.fromtimestamp(captured_sec, datetime.UTC)
 
 
 def _run(provenance: Provenance) -> Row:

@@ -146,6 +146,17 @@ _UPLOAD = (
     ),
 )
 
+_LABELS = Column(
+    "labels",
+    ColumnType.STRUCT,
+    "Labels that `--label_regex` found in the video's name. Empty if the run had none, or the name does not match.",
+    Mode.REPEATED,
+    (
+        Column("name", ColumnType.STRING, "Name of the label, such as user."),
+        Column("value", ColumnType.STRING, "Value of the label, never empty."),
+    ),
+)
+
 _RUN = (
     Column("run_id", ColumnType.STRING, "Run that wrote this row. Joins with `runs`.", Mode.REQUIRED),
     Column(
@@ -172,6 +183,13 @@ VIDEO_COUNTS = Table(
     columns=(
         *_KEY,
         *_UPLOAD,
+        Column(
+            "captured_at",
+            ColumnType.TIMESTAMP,
+            "Time at which the video was recorded, as its file says (creation_time). NULL if the file says nothing, a time "
+            "before 1990, or one more than a day after the upload.",
+        ),
+        _LABELS,
         Column("count", ColumnType.FLOAT64, "Number of repetitions, including fractions.", Mode.REQUIRED),
         Column(
             "count_rounded",
@@ -320,6 +338,7 @@ FAILURES = Table(
     columns=(
         *_KEY,
         *_UPLOAD,
+        _LABELS,
         Column("stage", ColumnType.STRING, "Step that failed: decode, score or count.", Mode.REQUIRED),
         Column("code", ColumnType.STRING, "Cause of the failure as a code, such as NOT_A_VIDEO.", Mode.REQUIRED),
         Column("message", ColumnType.STRING, "Cause of the failure in words.", Mode.REQUIRED),

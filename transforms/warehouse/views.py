@@ -67,7 +67,7 @@ GROUP BY stage, code""",
         "the end of the set before, NULL for the first; `rate_hz` is repetitions per second.",
         """\
 SELECT
-  video_uri, video_generation, model, options_hash, upload_date, run_id,
+  video_uri, video_generation, model, options_hash, upload_date, captured_at, labels, run_id,
   ROW_NUMBER() OVER (PARTITION BY video_uri ORDER BY segment.start_sec) AS set_number,
   segment.start_sec, segment.end_sec, segment.count,
   segment.count / NULLIF(segment.end_sec - segment.start_sec, 0) AS rate_hz,
@@ -82,14 +82,15 @@ CROSS JOIN UNNEST(segments) AS {segment}""",
         """\
 WITH segment_starts AS (
   SELECT
-    video_uri, video_generation, model, options_hash, upload_date, run_id, count AS total, repetition_times_sec,
+    video_uri, video_generation, model, options_hash, upload_date, captured_at, labels, run_id,
+    count AS total, repetition_times_sec,
     ROW_NUMBER() OVER (PARTITION BY video_uri ORDER BY segment.start_sec) AS set_number, segment.start_sec,
     LEAD(segment.start_sec) OVER (PARTITION BY video_uri ORDER BY segment.start_sec) AS next_start_sec
   FROM {dataset}latest_video_counts
   CROSS JOIN UNNEST(segments) AS {segment}
 ), numbered AS (
   SELECT
-    video_uri, video_generation, model, options_hash, upload_date, run_id, total, set_number, time_sec,
+    video_uri, video_generation, model, options_hash, upload_date, captured_at, labels, run_id, total, set_number, time_sec,
     ROW_NUMBER() OVER (PARTITION BY video_uri ORDER BY time_sec) AS number,
     ROW_NUMBER() OVER (PARTITION BY video_uri, set_number ORDER BY time_sec) AS number_in_set,
     time_sec - LAG(time_sec) OVER (PARTITION BY video_uri, set_number ORDER BY time_sec) AS since_sec
@@ -98,7 +99,8 @@ WITH segment_starts AS (
   WHERE (set_number = 1 OR time_sec > start_sec) AND (next_start_sec IS NULL OR time_sec <= next_start_sec)
 )
 SELECT
-  video_uri, video_generation, model, options_hash, upload_date, run_id, number, set_number, number_in_set, time_sec,
+  video_uri, video_generation, model, options_hash, upload_date, captured_at, labels, run_id,
+  number, set_number, number_in_set, time_sec,
   CASE WHEN number <= total + 0.1 THEN since_sec END AS duration_sec,
   CASE WHEN number <= total + 0.1 THEN 1 / NULLIF(since_sec, 0) END AS rate_hz
 FROM numbered""",

@@ -1,10 +1,14 @@
 """Of several streams, the one that players show is read, and a stream that continues another one is read after it."""
 
+import datetime
+import types
+
 import numpy as np
 import pytest
 
 from tests.support.decoding import read_whole
 from tests.support.videos import encode_streams, number_of
+from transforms.decoding.container_reader import captured_sec
 
 
 @pytest.mark.parametrize("default", [0, 1])
@@ -94,3 +98,56 @@ def test_a_transport_stream_goes_on_in_another_codec(tmp_path):
 def test_programs_that_run_side_by_side_are_not_joined(tmp_path):
     path = encode_streams(tmp_path / "a.ts", [range(60), range(100, 190)], "mpeg2video")
     assert numbers_in(path) == list(range(100, 190))
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "mpeg4"), (".mov", "mjpeg"), (".mkv", "ffv1")])
+def test_the_time_of_recording_is_read(tmp_path, suffix, codec):
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    dated = encode_streams(tmp_path / f"a{suffix}", [range(9)], codec, pixels, creation_time="2026-01-31T12:34:56Z")
+    recorded = datetime.datetime(2026, 1, 31, 12, 34, 56, tzinfo=datetime.UTC)
+    assert read_whole(dated)[2].captured_sec == recorded.timestamp()
+    assert read_whole(encode_streams(tmp_path / f"b{suffix}", [range(9)], codec, pixels))[2].captured_sec == 0
+
+
+def declared(text, of_stream=""):
+    container, stream = (types.SimpleNamespace(metadata={"creation_time": tag} if tag else {}) for tag in (text, of_stream))
+    return captured_sec(container, stream)
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2026-01-31T12:34:56.500000Z", "2026-01-31T12:34:56.5"),
+        ("2026-01-31 12:34:56", "2026-01-31T12:34:56"),  # without a zone it is UTC, by FFmpeg's convention
+        ("2026-01-31T12:34:56+0200", "2026-01-31T10:34:56"),
+        ("2026-01-31T12:34:56-05:30", "2026-01-31T18:04:56"),
+        ("2024-02-29T00:00:00Z", "2024-02-29T00:00:00"),
+    ],
+)
+def test_times_of_recording_are_in_utc(text, utc):
+    assert declared(text) == datetime.datetime.fromisoformat(utc).replace(tzinfo=datetime.UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1904-01-01T00:00:00Z",
+        "1970-01-01T00:00:00Z",
+        "2026-02-30T00:00:00Z",
+        "2026-01-31T25:00:00Z",
+        "0000-00-00T00:00:00Z",
+        "2026-01-31",
+        "Sat Jan 31 12:34:56 2026",
+        "٢٠٢٦-٠١-٣١T12:34:56Z",
+        "2026-01-31T12:34:56Z; DROP TABLE runs",
+        "9" * 10_000,
+        "\x00\n",
+        "",
+    ],
+)
+def test_metadata_that_is_no_time_of_recording_is_none(text):
+    assert declared(text) == 0
+
+
+def test_a_stream_may_tell_what_its_file_does_not():
+    assert declared("", "2026-01-31T12:34:56Z") == declared("garbage", "2026-01-31T12:34:56Z") > 0

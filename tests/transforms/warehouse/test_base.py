@@ -14,6 +14,7 @@ from transforms.failure_codes import FailureCode
 from transforms.records import Selection, SelectionTotals, Slice, VideoResult, slice_hash, slice_number
 from transforms.warehouse import rows
 from transforms.warehouse.base import WarehouseError
+from transforms.warehouse.name_labels import NameLabels
 from transforms.warehouse.rows import RunTotals
 from transforms.warehouse.schema import VIDEO_COUNTS
 
@@ -317,6 +318,25 @@ class TestRead:
         rows.close()
         commit(filled, later_run("second"), make_video_count("gs://b/9"))
         assert num_rows(filled)["runs"] == 2
+
+
+def test_times_of_recording_and_labels_are_in_tables_and_views(warehouse):
+    provenance = make_provenance(name_labels=NameLabels("(?P<user>[^/]+)/(?P<exercise>[^/]+)/"))
+    recorded = datetime.datetime(2025, 12, 31, 10, tzinfo=datetime.UTC)
+    uri = "gs://b/ann/squats/1.mp4"
+    outcomes = [make_video_count(uri, captured_sec=recorded.timestamp()), make_video_count("gs://b/loose")]
+    commit(warehouse, provenance, *outcomes, make_failure("gs://b/bob/rows/2.mp4"))
+    labels = [{"name": "user", "value": "ann"}, {"name": "exercise", "value": "squats"}]
+    query = "SELECT DISTINCT captured_at FROM {dataset}NAME WHERE video_uri = {uri}"
+    for name in ("video_counts", "latest_video_counts", "sets", "repetitions"):
+        assert list(warehouse.read_rows(query.replace("NAME", name), {"uri": uri})) == [{"captured_at": recorded}]
+        rows_read = warehouse.read_rows("SELECT labels FROM {dataset}" + name + " WHERE video_uri = {uri}", {"uri": uri})
+        assert next(rows_read) == {"labels": labels}
+        rows_read.close()
+    (loose,) = warehouse.read_rows("SELECT captured_at, labels FROM {dataset}sets WHERE video_uri = {u}", {"u": "gs://b/loose"})
+    assert loose == {"captured_at": None, "labels": []}
+    (failed,) = warehouse.read_rows("SELECT labels FROM {dataset}failures")
+    assert failed["labels"] == [{"name": "user", "value": "bob"}, {"name": "exercise", "value": "rows"}]
 
 
 class TestViews:

@@ -18,6 +18,7 @@ from tests.support.samples import (
     make_video_count,
 )
 from transforms.records import VideoFlag
+from transforms.warehouse.name_labels import NameLabels
 from transforms.warehouse.rows import (
     RowError,
     RunTotals,
@@ -53,6 +54,8 @@ class TestCountRow:
             "options_hash": make_provenance().options_hash,
             "upload_date": datetime.date(2026, 1, 1),
             "video_updated": datetime.datetime(2026, 1, 1, 23, 30, tzinfo=UTC),
+            "captured_at": None,
+            "labels": [],
             "count": 2.5,
             "count_rounded": 3,
             "confidence": 0.5,
@@ -80,6 +83,35 @@ class TestCountRow:
             "code_version": "0.1.0",
             "precision": "float32",
         }
+
+    @pytest.mark.parametrize(
+        ("declared", "stored_as"),
+        [
+            ("2025-12-31T10:00:00.250000", "2025-12-31T10:00:00.250000"),
+            ("2026-01-02T23:00:00", "2026-01-02T23:00:00"),  # less than a day after the upload: a clock of another zone
+            ("2026-01-03T00:00:00", None),
+            ("9999-12-31T00:00:00", None),
+            ("1990-01-01T00:00:00", "1990-01-01T00:00:00"),
+            ("1989-12-31T23:59:59", None),
+            ("1970-01-01T00:00:01", None),
+        ],
+    )
+    def test_an_absurd_time_of_recording_is_null(self, declared, stored_as):
+        declared_sec = datetime.datetime.fromisoformat(declared).replace(tzinfo=UTC).timestamp()
+        row = stored(count_row(make_video_count(captured_sec=declared_sec), make_provenance()), VIDEO_COUNTS)
+        expected = datetime.datetime.fromisoformat(stored_as).replace(tzinfo=UTC) if stored_as else None
+        assert row["captured_at"] == expected
+
+    @pytest.mark.parametrize("captured_sec", [0.0, 1e300, 253402300800.0])
+    def test_no_time_of_recording_makes_a_row_fail(self, captured_sec):
+        assert count_row(make_video_count(captured_sec=captured_sec), make_provenance())["captured_at"] is None
+
+    def test_labels_are_in_the_rows_of_counts_and_failures_and_not_in_the_hash_of_the_options(self):
+        provenance = make_provenance(name_labels=NameLabels("(?P<user>[^/]+)/"))
+        labels = [{"name": "user", "value": "ann"}]
+        assert stored(count_row(make_video_count("gs://gym/ann/1.mp4"), provenance), VIDEO_COUNTS)["labels"] == labels
+        assert stored(failure_row(make_failure("gs://gym/ann/1.mp4"), provenance), FAILURES)["labels"] == labels
+        assert provenance.options_hash == make_provenance().options_hash
 
     def test_times_follow_the_presentation_times_of_uneven_frames(self):
         video_count = make_video_count(
