@@ -175,7 +175,7 @@ def make_source(args: argparse.Namespace) -> SourceConfig:
             listing_filter=ListingFilter(args.updated_after, args.updated_before, args.sample),
             selection=Selection(args.mode == "new", args.requeue, args.limit),
             billing_project=args.billing_project,
-            label_regex=args.label_regex,
+            label_regex=args.label_regex or "",
         )
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -125,7 +125,6 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--label_regex",
         type=_label_regex,
-        default="",
         metavar="REGEX",
         help="label each video by its name: every named group of this RE2 expression is a label in the column labels, such as "
         "'(?P<user>[^/]+)/(?P<exercise>[^/]+)/'. It is searched for in the name within the bucket, or in the path below the "

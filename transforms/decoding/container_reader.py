@@ -154,7 +154,8 @@ def captured_sec(container: InputContainer, stream: VideoStream) -> float:
             continue
         *numbers, fraction, sign, hours, minutes = tag.groups()
         try:
-            local = datetime.datetime(*map(int, numbers), tzinfo=datetime.UTC)
+            year, month, day, hour, minute, second = map(int, numbers)
+            local = datetime.datetime(year, month, day, hour, minute, second, tzinfo=datetime.UTC)
         except ValueError:  # no such day or hour
             continue
         offset_sec = int(f"{sign}1") * (3600 * int(hours) + 60 * int(minutes)) if sign else 0
