@@ -96,7 +96,7 @@ def serve(channel: Channel, layers: list[str], read: Reader = read_video, read_h
             request, files = channel.receive()
             if "options" in request:
                 options = DecodingOptions(**request["options"])
-                _limit_processor_time(options)
+                limit_processor_time(options)
                 with open(files[0], "rb") as file:
                     if "header_only" in request:
                         _send_header(channel, file, read_header)
@@ -107,11 +107,12 @@ def serve(channel: Channel, layers: list[str], read: Reader = read_video, read_h
 
 
 def _send_header(channel: Channel, file: BinaryIO, read_header: HeaderReader) -> None:
-    with _errors_are_sent(channel):
+    with errors_are_sent(channel):
         channel.send({"header": dataclasses.asdict(read_header(file))})
 
 
-def _decode(channel: Channel, file: BinaryIO, buffers: FrameBuffers, options: DecodingOptions, read: Reader) -> None:
+def reporter(channel: Channel) -> Progress:
+    """Returns a function that reports progress to the parent, about twice a second."""
     reported_sec = time.monotonic()
 
     def report(presented_sec: float) -> None:
@@ -120,8 +121,13 @@ def _decode(channel: Channel, file: BinaryIO, buffers: FrameBuffers, options: De
             reported_sec = time.monotonic()
             channel.send({"presented_sec": presented_sec})
 
+    return report
+
+
+def _decode(channel: Channel, file: BinaryIO, buffers: FrameBuffers, options: DecodingOptions, read: Reader) -> None:
+    report = reporter(channel)
     try:
-        with _errors_are_sent(channel):
+        with errors_are_sent(channel):
             is_first = True
             for samples in read(file, options, buffers.allocate, report):
                 if not is_first:
@@ -135,7 +141,7 @@ def _decode(channel: Channel, file: BinaryIO, buffers: FrameBuffers, options: De
 
 
 @contextlib.contextmanager
-def _errors_are_sent(channel: Channel) -> Iterator[None]:
+def errors_are_sent(channel: Channel) -> Iterator[None]:
     """Sends an error of the body to the parent as a failure code with a message."""
     try:
         yield
@@ -151,7 +157,7 @@ def _errors_are_sent(channel: Channel) -> Iterator[None]:
         channel.send({"code": FailureCode.DECODER_CRASHED.value, "message": describe_error(error)})
 
 
-def _limit_processor_time(options: DecodingOptions) -> None:
+def limit_processor_time(options: DecodingOptions) -> None:
     """Limits the processor time of this process for the next video; a value too large for the system is ignored."""
     spent_sec = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     allowed_sec = (options.timeout_sec + options.max_sec) * options.decoder_threads * 20 + _SPARE_CPU_SEC
@@ -159,12 +165,12 @@ def _limit_processor_time(options: DecodingOptions) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (int(spent_sec + allowed_sec), resource.RLIM_INFINITY))
 
 
-def _warm_up(read: Reader) -> None:
-    """Loads all of the libraries, then reads a video, and a file that is none."""
+def _warm_up(handle: Callable[[BinaryIO], object]) -> None:
+    """Loads all of the libraries, then handles a video, and a file that is none."""
     load_ffmpeg()
     for content in (_WARM_UP_VIDEO, b"no video"):
         with contextlib.suppress(DecodeError):
-            list(read(io.BytesIO(content), DecodingOptions(chunk_frames=2), allocate_arrays, lambda presented_sec: None))
+            handle(io.BytesIO(content))
 
 
 def _exit_with_parent(connection: socket.socket) -> None:
@@ -175,13 +181,27 @@ def _exit_with_parent(connection: socket.socket) -> None:
     os._exit(1)
 
 
-def main(read: Reader = read_video, read_header: HeaderReader = read_header) -> None:
-    """Serves the socket that the command line names."""
+def serve_in_sandbox(handle: Callable[[BinaryIO], object], serve: Callable[[Channel, list[str]], None]) -> None:
+    """Enters the sandbox and serves the socket that the command line names.
+
+    Args:
+      handle: Does to an open file what `serve` will, so that whatever is loaded when first used is there.
+      serve: Serves the channel to the parent; it is given the names of the sandbox's layers, too.
+    """
     connection = socket.socket(fileno=int(sys.argv[1]))
-    _warm_up(read)
+    _warm_up(handle)
     layers = sandbox.enter(int(sys.argv[2]))
     threading.Thread(target=_exit_with_parent, args=(connection,), daemon=True).start()
-    serve(Channel(connection), layers, read, read_header)
+    serve(Channel(connection), layers)
+
+
+def main(read: Reader = read_video, read_header: HeaderReader = read_header) -> None:
+    """Serves the socket that the command line names."""
+
+    def read_all(file: BinaryIO) -> None:
+        list(read(file, DecodingOptions(chunk_frames=2), allocate_arrays, lambda presented_sec: None))
+
+    serve_in_sandbox(read_all, lambda channel, layers: serve(channel, layers, read, read_header))
 
 
 if __name__ == "__main__":

@@ -90,6 +90,11 @@ class PresentationClock:
         return min(usual_step_sec, self._nominal_step_sec) if self._is_plausible else usual_step_sec
 
     @property
+    def start_sec(self) -> float:
+        """Time in the container, in seconds, of what is second 0 at present; it changes when the container's clock restarts."""
+        return self._origin_sec
+
+    @property
     def mean_step_sec(self) -> float:
         """Mean seconds from one frame to the next."""
         return self.last_sec / (self.num_frames - 1) if self.num_frames > 1 else self._nominal_step_sec

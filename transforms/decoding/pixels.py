@@ -76,6 +76,13 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     return Orientation(degrees, is_mirrored=a * d - b * c < 0)
 
 
+def turn(plane: np.ndarray, orientation: Orientation) -> np.ndarray:
+    """Returns a plane or an image upright."""
+    if orientation.is_mirrored:
+        plane = cv2.flip(plane, 1)
+    return cv2.rotate(plane, _CV2_ROTATIONS[orientation.degrees]) if orientation.degrees else plane
+
+
 def resize_frame(frame: VideoFrame, orientation: Orientation) -> np.ndarray:
     """Returns a frame at the network's size, upright, as (112, 112, 3) uint8 RGB.
 
@@ -97,11 +104,22 @@ def resize_frame(frame: VideoFrame, orientation: Orientation) -> np.ndarray:
     else:
         bits = frame.format.components[0].bits
         image = _halve(cv2.merge([_resize_plane(plane, bits) for plane in planes]))
-        is_full_range = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
-        image = cv2.transform(image, _rgb_matrix(frame.colorspace, is_full_range))
-    if orientation.is_mirrored:
-        image = cv2.flip(image, 1)
-    return cv2.rotate(image, _CV2_ROTATIONS[orientation.degrees]) if orientation.degrees else image
+        image = cv2.transform(image, _rgb_matrix(frame.colorspace, is_full_range(frame)))
+    return turn(image, orientation)
+
+
+def is_full_range(frame: VideoFrame) -> bool:
+    """Returns whether a frame's brightness goes from 0 to 255 rather than from 16 to 235."""
+    return frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+
+
+def luma_weights(colorspace: int) -> tuple[float, float]:
+    """Returns the weights of red and blue in the brightness; an unspecified colour space is taken for BT.601.
+
+    Args:
+      colorspace: Number of the colour space, in ITU-T H.273.
+    """
+    return _LUMA_WEIGHTS.get(colorspace, _BT_601_WEIGHTS)
 
 
 def _halve(image: np.ndarray) -> np.ndarray:
@@ -140,16 +158,16 @@ def _resize_plane(plane: np.ndarray, bits: int) -> np.ndarray:
 
 
 @functools.cache
-def _rgb_matrix(colorspace: int, is_full_range: bool) -> np.ndarray:
+def _rgb_matrix(colorspace: int, has_full_range: bool) -> np.ndarray:
     """Returns the (3, 4) matrix that maps (Y, Cb, Cr, 1) of 8 bits to (R, G, B) in 0..255, as in ITU-T H.273, 8.3.
 
     Args:
       colorspace: Number of the colour space; an unspecified one is taken for BT.601.
-      is_full_range: Whether brightness goes from 0 to 255 rather than from 16 to 235; colours are scaled likewise.
+      has_full_range: Whether brightness goes from 0 to 255 rather than from 16 to 235; colours are scaled likewise.
     """
-    red, blue = _LUMA_WEIGHTS.get(colorspace, _BT_601_WEIGHTS)
+    red, blue = luma_weights(colorspace)
     green = 1 - red - blue
-    brightness, colour, black = (1.0, 1.0, 0.0) if is_full_range else (255 / 219, 255 / 224, 16.0)
+    brightness, colour, black = (1.0, 1.0, 0.0) if has_full_range else (255 / 219, 255 / 224, 16.0)
     matrix = np.array(
         [
             [brightness, 0, 2 * (1 - red) * colour],

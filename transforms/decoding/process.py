@@ -91,7 +91,7 @@ class DecoderProcess:
         try:
             file.seek(0)
             memory = _LentMemory(channel, options)
-            memory.lend(2, {"options": _options_to_send(options)}, file.fileno())
+            memory.lend(2, {"options": options_to_send(options)}, file.fileno())
             watchdog = self._watchdog(options)
             last_sec = -math.inf
             while True:
@@ -131,7 +131,7 @@ class DecoderProcess:
         channel, is_idle = self._start(options), False
         try:
             file.seek(0)
-            channel.send({"options": _options_to_send(options), "header_only": True}, (file.fileno(),))
+            channel.send({"options": options_to_send(options), "header_only": True}, (file.fileno(),))
             message = self._watchdog(options).wait(channel)
             is_idle = True
             if "code" in message:
@@ -296,7 +296,7 @@ class _Watchdog:
             )
 
 
-def _options_to_send(options: DecodingOptions) -> dict[str, Any]:
+def options_to_send(options: DecodingOptions) -> dict[str, Any]:
     """Returns the options that the child gets: without the project that pays, which is none of its business."""
     return dataclasses.asdict(dataclasses.replace(options, billing_project=None))
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import av
 import cv2
@@ -59,6 +60,33 @@ Allocate = Callable[[int], tuple[np.ndarray, np.ndarray]]
 Progress = Callable[[float], None]
 """Called after every attempt to decode a frame, with the seconds of video decoded so far."""
 
+_Item = TypeVar("_Item")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Picture:
+    """A frame as decoded.
+
+    Attributes:
+      time_sec: Seconds since the video's first frame.
+      frame: The frame. Its pixels belong to the decoder: copy them before changing them.
+      orientation: How to turn it upright.
+      start_sec: Time in the container of what is second 0 here. It changes if the container's clock starts over.
+      clock_restarted: Whether it has started over.
+      guessed_fps: Frames per second according to the container; 0 if it does not say.
+      aspect: Width of a pixel by its height; 0 if the container does not say.
+      is_only: Whether the video has no other frame.
+    """
+
+    time_sec: float
+    frame: VideoFrame
+    orientation: Orientation
+    start_sec: float
+    clock_restarted: bool
+    guessed_fps: float
+    aspect: float
+    is_only: bool
+
 
 def allocate_arrays(num_frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns uninitialised arrays for frames and times in this process's memory; see `Allocate`."""
@@ -100,28 +128,59 @@ def read_video(
       MemoryError: FFmpeg or OpenCV cannot allocate memory.
     """
     cv2.setNumThreads(1)  # more threads do not speed up such small pictures, and runners decode several videos at once
+    with translate_errors():
+        yield from _read_best(
+            file,
+            options,
+            progress,
+            lambda reading: _fill(reading, options, allocate),
+            lambda samples: samples.facts is not None and samples.facts.decoded_frames == 1,
+        )
+
+
+def read_pictures(
+    file: BinaryIO, options: DecodingOptions, progress: Progress = lambda presented_sec: None
+) -> Iterator[Picture]:
+    """Reads a video from a file as `read_video` does, and yields each of its frames as decoded, at its full size.
+
+    Raises:
+      DecodeError: As for `read_video`.
+      OSError: The file cannot be read.
+      MemoryError: FFmpeg cannot allocate memory.
+    """
+    with translate_errors():
+        yield from _read_best(file, options, progress, _Reading.pictures, lambda picture: picture.is_only)
+
+
+def _read_best(
+    file: BinaryIO,
+    options: DecodingOptions,
+    progress: Progress,
+    read: Callable[[_Reading], Iterator[_Item]],
+    is_still: Callable[[_Item], bool],
+) -> Iterator[_Item]:
+    """Yields what `read` makes of the best stream that has a frame; a still comes last: an item of which `is_still` is true."""
     trailing_data = has_second_file(file)
     untried: list[list[int]] | None = None
     stills: list[list[int]] = []
-    with _translate_errors():
-        while untried is None or untried or stills:
-            with contextlib.ExitStack() as opened:
-                container = open_container(file, opened)
-                if untried is None:
-                    untried = choose_streams(container, lambda: progress(0.0))
-                    if sum(len(numbers) for numbers in untried) > 1:
-                        container = open_container(file, opened)  # choosing may have read it
-                numbers = (untried or stills).pop(0)
-                reading = _Reading(open_streams(file, opened, container, numbers), trailing_data, options, progress)
-                is_empty = True
-                for samples in _fill(reading, options, allocate):
-                    if samples.facts and samples.facts.decoded_frames == 1 and untried:
-                        stills.append(numbers)  # another stream may be the video
-                        break
-                    is_empty = False
-                    yield samples
-                if not is_empty:
-                    return
+    while untried is None or untried or stills:
+        with contextlib.ExitStack() as opened:
+            container = open_container(file, opened)
+            if untried is None:
+                untried = choose_streams(container, lambda: progress(0.0))
+                if sum(len(numbers) for numbers in untried) > 1:
+                    container = open_container(file, opened)  # choosing may have read it
+            numbers = (untried or stills).pop(0)
+            reading = _Reading(open_streams(file, opened, container, numbers), trailing_data, options, progress)
+            is_empty = True
+            for item in read(reading):
+                if is_still(item) and untried:
+                    stills.append(numbers)  # another stream may be the video
+                    break
+                is_empty = False
+                yield item
+            if not is_empty:
+                return
     where = "of it" if options.is_whole else "of the part to count"
     raise DecodeError(FailureCode.NO_FRAMES, f"the file opens as a video, but no frame {where} decodes")
 
@@ -137,7 +196,7 @@ def read_header(file: BinaryIO) -> VideoHeader:
       OSError: The file cannot be read.
       MemoryError: FFmpeg cannot allocate memory.
     """
-    with _translate_errors(), contextlib.ExitStack() as opened:
+    with translate_errors(), contextlib.ExitStack() as opened:
         container = open_container(file, opened)
         stream = decodable_streams(container)[0]
         return VideoHeader(
@@ -150,7 +209,7 @@ def read_header(file: BinaryIO) -> VideoHeader:
 
 
 @contextlib.contextmanager
-def _translate_errors() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turns errors of FFmpeg and OpenCV into MemoryError or DecodeError READ_ERROR."""
     try:
         yield
@@ -208,6 +267,33 @@ class _Reading:
 
     def samples(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yields the time in seconds and (112, 112, 3) uint8 RGB of each frame to keep; other frames are not converted."""
+        for time_sec, frame in self._part():
+            if self._sampler.keeps(time_sec):
+                self._note_size(frame)
+                yield time_sec, resize_frame(frame, self._orientation)
+
+    def pictures(self) -> Iterator[Picture]:
+        """Yields each frame of the part to read."""
+        waiting: Picture | None = None
+        for time_sec, frame in self._part():
+            self._note_size(frame)
+            if waiting is not None:
+                yield dataclasses.replace(waiting, is_only=False)
+            waiting = Picture(
+                time_sec,
+                frame,
+                self._orientation,
+                self._clock.start_sec,
+                self._clock.has_restarted,
+                float(self._stream.guessed_rate or 0),
+                float(self._stream.sample_aspect_ratio or 0),
+                is_only=waiting is None,
+            )
+        if waiting is not None:
+            yield waiting
+
+    def _part(self) -> Iterator[tuple[float, VideoFrame]]:
+        """Yields the time in seconds of each frame of the part to read, with the frame."""
         for container_sec, frame in self._frames():
             if not self._clock.num_frames:
                 self._orientation = orientation_of(frame)
@@ -217,12 +303,13 @@ class _Reading:
             if time_sec >= self._options.end_sec or number == self._options.end_frame:
                 self._ends_early = True
                 return
-            if time_sec < self._options.start_sec or number < self._options.start_frame:
-                continue
-            if self._sampler.keeps(time_sec):
-                _check_pixels(frame.width, frame.height, self._options)  # the size may change within a video
-                self._width, self._height = frame.width, frame.height
-                yield time_sec, resize_frame(frame, self._orientation)
+            if time_sec >= self._options.start_sec and number >= self._options.start_frame:
+                yield time_sec, frame
+
+    def _note_size(self, frame: VideoFrame) -> None:
+        """Notes the size of a frame, which may change within a video; raises DecodeError TOO_LARGE."""
+        _check_pixels(frame.width, frame.height, self._options)
+        self._width, self._height = frame.width, frame.height
 
     def facts(self) -> VideoFacts:
         """Returns what the whole pass has shown."""

@@ -1,0 +1,1 @@
+"""Writes a counted video once more, with its count drawn on it."""
