@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline import count_plot, evaluation_plot
+from pipeline import count_annotation, count_plot, evaluation_plot
 from pipeline.command_line import UsageError
 from pipeline.count_formats import SUBTITLE_FORMATS, TEXT_FORMATS, Outcome, to_text
 from pipeline.counted_video import describe
@@ -20,7 +20,13 @@ from transforms.records import FrameChunk, VideoCount, VideoRef, VideoResult
 
 
 class Output:
-    """Something that is made of each video. `watch` sees its chunks, then `write` gets its count or failure."""
+    """Something that is made of each video. `watch` sees its chunks, then `write` gets its count or failure.
+
+    Attributes:
+      is_complete: False if it could not be made of some video that was counted.
+    """
+
+    is_complete: bool = True
 
     def watch(self, chunk: FrameChunk) -> None:
         """Takes the next chunk of the video's frames; its `index` is 0 if a new video begins."""
@@ -109,6 +115,24 @@ class DrawPlots(Output):
             evaluation_plot.save(figure, self._paths[outcome.result.video.uri])
 
 
+class AnnotateVideos(Output):
+    """Writes each counted video once more, with its count drawn on it."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        """Takes the file of each video by its URI."""
+        self._annotator = count_annotation.Annotator(paths)
+
+    def write(self, outcome: Outcome) -> None:
+        """Writes the annotated video; a line on standard error says so if it cannot be decoded or encoded."""
+        if isinstance(outcome.result, VideoCount):
+            is_written = self._annotator.annotate(outcome.result, outcome.counter.decoding)
+            self.is_complete = self.is_complete and is_written
+
+    def close(self) -> None:
+        """Ends the process that annotates."""
+        self._annotator.close()
+
+
 def add_output_options(group: argparse._ArgumentGroup) -> None:
     """Adds the options that say what to make of each video."""
     formats = group.add_mutually_exclusive_group()
@@ -127,6 +151,12 @@ def add_output_options(group: argparse._ArgumentGroup) -> None:
         f"suffix decides the format: {', '.join(evaluation_plot.SUFFIXES)}. With --output_dir, a suffix alone, such as png",
     )
     group.add_argument(
+        "--annotate",
+        metavar="FILE",
+        help="write the video once more, as MP4, into this file: with the running count, repetitions a minute, a ring that "
+        "fills with each repetition, and a bar of periodicity. With --output_dir, mp4 alone",
+    )
+    group.add_argument(
         "--output_dir",
         metavar="DIR",
         help="write a file per video into this folder instead, named after the video: squats.mp4 becomes squats.srt",
@@ -139,10 +169,14 @@ def check_output_options(args: argparse.Namespace) -> None:
         raise UsageError(
             f"--curve needs --format json. Received: {f'--format {args.format}' if args.format else 'no --format'}"
         )
-    if args.output_dir is not None and args.format not in TEXT_FORMATS and args.plot is None:
+    makes_files = args.format in TEXT_FORMATS or args.plot is not None or args.annotate is not None
+    if args.output_dir is not None and not makes_files:
+        formats = ", ".join(TEXT_FORMATS)
         raise UsageError(
-            f"--output_dir needs --plot, or --format {', '.join(TEXT_FORMATS)}. Received: {args.format or 'no --format'}"
+            f"--output_dir needs --plot, --annotate, or --format {formats}. Received: {args.format or 'no --format'}"
         )
+    if args.annotate is not None:
+        _suffix("--annotate", args.annotate, count_annotation.SUFFIXES)
     if args.plot is not None:
         _suffix("--plot", args.plot, evaluation_plot.SUFFIXES)
         import matplotlib  # noqa: F401  # Fails here, before anything is counted, where the extra `plot` is not installed.
@@ -167,6 +201,9 @@ def make_outputs(args: argparse.Namespace, videos: Sequence[VideoRef]) -> list[O
         outputs.append(WriteTexts(args.format, args.curve, derive_paths(args.output_dir, f".{args.format}", uris)))
     if args.plot is not None:
         outputs.append(DrawPlots(choose_paths("--plot", args.plot, evaluation_plot.SUFFIXES, args.output_dir, uris)))
+    if args.annotate is not None:
+        paths = choose_paths("--annotate", args.annotate, count_annotation.SUFFIXES, args.output_dir, uris)
+        outputs.append(AnnotateVideos(paths))
     return outputs
 
 

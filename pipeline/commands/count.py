@@ -30,6 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "repcount count --format srt squats.mp4 > squats.srt",
             "repcount count --format csv videos/ > counts.csv",
             "repcount count --plot squats.png squats.mp4",
+            "repcount count --annotate counted.mp4 squats.mp4",
             "repcount count --format vtt --output_dir subtitles videos/",
         ],
     )
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     finally:
         for output in outputs:
             output.close()
-    return 0 if is_good else 1
+    return 0 if is_good and all(output.is_complete for output in outputs) else 1
 
 
 def _match(pattern: str, suffixes: Sequence[str], billing_project: str | None, account: LeftOutAccount) -> Iterator[VideoRef]:

@@ -30,7 +30,7 @@ _Stroke = list[_Point]
 
 
 def _arc(x: float, y: float, across: float, down: float, start: float, end: float) -> _Stroke:
-    """Returns points of an ellipse around (x, y), with its radii, from one angle to another: degrees, clockwise from the right."""
+    """Returns points of an ellipse around (x, y) between two angles, in degrees clockwise from the right."""
     angles = np.radians(np.linspace(start, end, 2 + int(abs(end - start) / 6)))
     points = np.stack([x + across * np.cos(angles), y + down * np.sin(angles)], axis=1)
     return [(float(across), float(down)) for across, down in points]
@@ -95,7 +95,8 @@ def draw_text(shape: tuple[int, int], texts: Sequence[tuple[str, float, float, f
     """
     height, width = shape
     canvas = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), np.uint8)
-    for text, left, foot, size in texts:
+    for text, start, foot, size in texts:
+        left = start
         thickness = max(1, round(_WEIGHT * size * SUPERSAMPLING))
         for char in text:
             if char == " ":

@@ -137,14 +137,16 @@ class Panel:
 
     def _update(self, shown: Shown) -> None:
         """Changes the parts of the panel that show something else than before."""
+        if self._shown.get("count") != shown.count:
+            self._shown.pop("progress", None)  # corners of the place of the count touch the ring
         for name, value, change in (
-            ("progress", round(min(max(shown.progress, 0), 1) * _PROGRESS_STEPS), self._show_progress),
             ("count", shown.count, self._show_count),
+            ("progress", round(min(max(shown.progress, 0), 1) * _PROGRESS_STEPS), self._show_progress),
             ("rate", shown.per_minute, self._show_rate),
             ("periodicity", round(min(max(shown.periodicity, 0), 1) * _PERIODICITY_STEPS), self._show_periodicity),
         ):
             if name not in self._shown or self._shown[name] != value:
-                change(value)  # type: ignore[operator]
+                change(value)  # type: ignore[arg-type]
                 self._shown[name] = value
 
     def _show_progress(self, steps: int) -> None:
@@ -286,7 +288,8 @@ class _Ring:
         inner = outer * (1 - 2 * _RING_SHARE)
         distance, turn = _distances(level.alpha.shape, middle)
         mask = np.clip(outer - distance + 0.5, 0, 1) * np.clip(distance - inner + 0.5, 0, 1)
-        self.place = np.nonzero(mask)
+        rows, columns = np.nonzero(mask)
+        self.place = rows, columns
         self._mask = mask[self.place].astype(np.float32)
         self._turn = turn[self.place].astype(np.float32)
         self._pixels_around = math.pi * (outer + inner)

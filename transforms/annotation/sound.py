@@ -22,7 +22,7 @@ MAX_GAP_SEC = 10.0
 
 
 class SharedFile(io.RawIOBase):
-    """Reads an open file from a position of its own, whatever others do with the same descriptor. Closing it leaves the file open.
+    """Reads an open file from a position of its own, whatever others do with the same descriptor, which it does not close.
 
     Needs no right to open files.
     """

@@ -1,4 +1,4 @@
-"""Copies decoded frames into upright frames that can be drawn on and encoded: 8-bit YCbCr 4:2:0 of even size. Imports no Beam."""
+"""Copies decoded frames into frames to draw on and to encode: upright, 8-bit YCbCr 4:2:0, of even size. Imports no Beam."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from transforms.decoding.samples import DecodeError
@@ -213,7 +213,7 @@ def open_streams(
         yield container, next(stream for stream in container.streams.video if stream.index == number)
 
 
-def read_packets(container: InputContainer, streams: Sequence[VideoStream]) -> Iterator[Packet | None]:
+def read_packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet | None]:
     """Yields the packets of streams, and None for damage; the last packet of each stream is empty and flushes its decoder."""
     num_failed = 0
     while num_failed < MAX_FAILED_READS:

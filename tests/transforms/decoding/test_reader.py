@@ -575,7 +575,7 @@ def raise_(error):
     raise error
 
 
-def test_only_readers_and_pixels_import_ffmpeg_and_opencv():
+def test_only_readers_pixels_and_annotation_import_ffmpeg_and_opencv():
     found = {
         path
         for folder in ("transforms", "pipeline")
@@ -584,7 +584,13 @@ def test_only_readers_and_pixels_import_ffmpeg_and_opencv():
     }
     decoding = ROOT / "transforms" / "decoding"
     assert {decoding / "pixels.py", decoding / "reader.py"} <= found
-    assert found <= {decoding / "pixels.py", *decoding.glob("*reader.py")}
+    annotation = ROOT / "transforms" / "annotation"
+    assert found <= {decoding / "pixels.py", *decoding.glob("*reader.py"), *annotation.glob("*.py")}
+
+
+def test_what_annotates_in_the_pipelines_own_process_imports_neither_ffmpeg_nor_opencv():
+    own = [ROOT / "transforms" / "annotation" / "process.py", ROOT / "pipeline" / "count_annotation.py"]
+    assert not {name for path in own for name in imported_packages(path)} & {"av", "cv2"}
 
 
 def imported_packages(path):
