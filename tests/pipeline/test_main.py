@@ -26,6 +26,7 @@ from transforms.machine_faults import MachineFaultError
         ["delete"],
         ["view"],
         ["report"],
+        ["export"],
     ],
 )
 def test_every_command_explains_itself(command, capsys):
@@ -60,6 +61,7 @@ HEAVY = ("apache_beam", "tensorflow", "keras", "matplotlib", "google.auth", "duc
         ["run", "--help"],
         ["view", "--help"],
         ["report", "--help"],
+        ["export", "--help"],
         ["count", "x", "--no_such"],
     ],
 )

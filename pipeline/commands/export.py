@@ -1,0 +1,101 @@
+"""`repcount export`: writes the rows of a table or view to a file or to standard output."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.command_line import UsageError
+from pipeline.commands.tables import add_output
+from pipeline.dates import parse_days
+from pipeline.options import make_warehouse
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Adds `export` to the commands."""
+    parser = subparsers.add_parser(
+        "export",
+        description="Writes the rows of a table or view as CSV, JSON lines or Parquet. In CSV, lists are JSON in their cell, "
+        "and a text that a spreadsheet would run as a formula starts with an apostrophe; the other formats keep every text as "
+        "it is. While it reads a DuckDB file, a run that commits to it waits. Exit code: 0 if all rows were written; 1 if the "
+        "file cannot be written; 2 if there is no such view, or the tables cannot be read, and then no file was changed.",
+        examples=[
+            "repcount export --output duckdb:counts.duckdb --view review_queue",
+            "repcount export --output bigquery:my-project.gym --view sets --date 7d --format parquet --to sets.parquet",
+        ],
+    )
+    add_output(parser)
+    parser.add_argument(
+        "--view",
+        default="latest_video_counts",
+        metavar="NAME",
+        help="table or view to read, such as sets, repetitions, review_queue or failures. Default: %(default)s",
+    )
+    parser.add_argument(
+        "--format", choices=("csv", "jsonl", "parquet"), default="csv", help="format of the rows. Default: %(default)s"
+    )
+    parser.add_argument("--run", dest="run_id", metavar="RUN", help="only rows of this run. Default: of all runs")
+    parser.add_argument(
+        "--date",
+        type=parse_days,
+        metavar="DAYS",
+        help="only videos uploaded on a day (UTC): 2026-01-31, today, yesterday, a range such as 2026-01-01..2026-01-31, or "
+        "the last days such as 7d. Default: all days",
+    )
+    parser.add_argument(
+        "--to", type=Path, metavar="FILE", help="file to write, completely or not at all. Default: standard output"
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the rows and returns the exit code; raises UsageError, WarehouseError or OSError."""
+    from pipeline.export_formats import to_csv, to_jsonl, write_parquet  # imports PyArrow, for which --help need not wait
+    from pipeline.output_files import replacing
+
+    query, parameters = _make_query(args)
+    if args.format == "parquet" and args.to is None:
+        raise UsageError("--format parquet needs --to FILE")
+    if args.to is not None and (args.to.is_dir() or not args.to.parent.is_dir()):
+        raise UsageError(f"--to must be a file in an existing folder. Received: {str(args.to)!r}")
+    warehouse = make_warehouse(args.output, temp_location="")
+    if args.to is not None and warehouse.is_local and args.to.resolve() == Path(warehouse.name).resolve():
+        raise UsageError(f"--to must be another file than the tables. Received: {str(args.to)!r}")
+    with contextlib.closing(warehouse.read(query, parameters)) as batches:
+        if args.format == "parquet":
+            with replacing(args.to) as partial:
+                write_parquet(batches, partial)
+            return 0
+        texts: Iterator[str] = to_csv(batches) if args.format == "csv" else to_jsonl(batches)
+        if args.to is None:
+            for text in texts:
+                sys.stdout.write(text)
+            return 0
+        with replacing(args.to) as partial, partial.open("x", encoding="utf-8", newline="") as file:
+            file.writelines(texts)
+    return 0
+
+
+def _make_query(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Returns the query of the rows to write, and its parameters; raises UsageError if there is no such table or view."""
+    from transforms.warehouse.schema import TABLES
+    from transforms.warehouse.views import VIEWS
+
+    names = [item.name for item in (*VIEWS, *TABLES)]
+    if args.view not in names:
+        raise UsageError(f"--view must be one of {', '.join(names)}. Received: {args.view!r}")
+    conditions, parameters = [], {}
+    if args.run_id is not None:
+        conditions.append("run_id = {run_id}")
+        parameters["run_id"] = args.run_id
+    if args.date is not None:
+        conditions.append("upload_date IN {dates}")
+        parameters["dates"] = list(args.date)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    order = " ORDER BY priority" if args.view == "review_queue" else ""
+    return f"SELECT * FROM {{dataset}}{args.view}{where}{order}", parameters

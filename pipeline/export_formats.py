@@ -1,0 +1,68 @@
+"""Rows of tables and views as CSV, JSON lines or Parquet, in batches so that memory does not grow with their number."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+_FORMULA = r"^([=+\-@\t\r])"
+"""Start of a text that spreadsheets run as a formula. File names and metadata of videos come from strangers."""
+
+
+def to_csv(batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
+    """Yields CSV, with a header even if there is no row.
+
+    Lists are JSON in their cell, and NULL is an empty cell without quotes. A text that a spreadsheet would run as a formula
+    starts with an apostrophe.
+    """
+    for number, batch in enumerate(batches):
+        cells = pa.RecordBatch.from_arrays([_to_cells(column) for column in batch.columns], names=batch.schema.names)
+        sink = io.BytesIO()
+        pyarrow.csv.write_csv(cells, sink, pyarrow.csv.WriteOptions(include_header=not number))
+        yield sink.getvalue().decode("utf-8")
+
+
+def to_jsonl(batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
+    """Yields one JSON object per row and line; dates and times are texts in ISO 8601."""
+    for batch in batches:
+        yield "".join(f"{_to_json(row)}\n" for row in batch.to_pylist())
+
+
+def write_parquet(batches: Iterable[pa.RecordBatch], path: Path) -> None:
+    """Writes a Parquet file with the types of the batches; there must be one batch at least.
+
+    Raises:
+      OSError: The file cannot be written.
+    """
+    writer: pyarrow.parquet.ParquetWriter | None = None
+    try:
+        for batch in batches:
+            writer = writer or pyarrow.parquet.ParquetWriter(path, batch.schema, compression="zstd")
+            writer.write_batch(batch)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _to_cells(column: pa.Array) -> pa.Array:
+    """Returns a column as values that CSV has."""
+    if pa.types.is_nested(column.type):
+        return pa.array([None if value is None else _to_json(value) for value in column.to_pylist()], pa.string())
+    return pc.replace_substring_regex(column, _FORMULA, r"'\1") if pa.types.is_string(column.type) else column
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_to_text)
+
+
+def _to_text(value: datetime.date) -> str:
+    return value.isoformat()

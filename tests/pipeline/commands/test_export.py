@@ -1,0 +1,110 @@
+"""`repcount export` writes the rows of a table or view, from either database, completely or not at all."""
+
+import csv
+import io
+import json
+
+import pyarrow.parquet
+import pytest
+
+from pipeline.main import main
+from tests.support.samples import make_failure, make_provenance, make_video_count
+from tests.support.warehouses import commit, later_run, make_warehouse
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+from transforms.warehouse.schema import TABLES
+from transforms.warehouse.views import VIEWS
+
+
+def repcount(*arguments):
+    try:
+        return main(["export", *map(str, arguments)])
+    except SystemExit as stop:
+        return stop.code
+
+
+def fill(warehouse):
+    warehouse.prepare()
+    commit(warehouse, make_provenance("first"), make_video_count("gs://b/1", certainty=0.5), make_failure("gs://b/3"))
+    commit(warehouse, later_run("second"), make_video_count("gs://b/2", certainty=0.1))
+    for run_id in ("first", "second"):
+        warehouse.remove_staging(run_id)
+    return warehouse
+
+
+@pytest.fixture(params=["duckdb", "bigquery"])
+def any_output(request):
+    warehouse = fill(make_warehouse(request.param, request))
+    return f"{warehouse.scheme}:{warehouse.name}"
+
+
+@pytest.fixture
+def output(tmp_path):
+    return f"duckdb:{fill(DuckDBWarehouse(str(tmp_path / 'counts.duckdb'))).path}"
+
+
+def test_the_same_rows_come_in_every_format_from_either_database(any_output, tmp_path, capsys):
+    assert repcount("--output", any_output, "--view", "review_queue") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
+    assert [(row["priority"], row["video_uri"], row["reason"]) for row in rows] == [
+        ("1", "gs://b/2", "UNCERTAIN"),
+        ("2", "gs://b/1", "UNCERTAIN"),
+        ("3", "gs://b/3", "NOT_A_VIDEO"),
+    ]
+    assert repcount("--output", any_output, "--view", "review_queue", "--format", "jsonl") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["video_uri"] for line in lines] == [row["video_uri"] for row in rows]
+    file = tmp_path / "queue.parquet"
+    assert repcount("--output", any_output, "--view", "review_queue", "--format", "parquet", "--to", file) == 0
+    table = pyarrow.parquet.read_table(file)
+    assert [json.loads(json.dumps(row, default=str)) for row in table.to_pylist()] == lines
+
+
+def test_every_table_and_view_is_exported(output, tmp_path):
+    for name in (item.name for item in (*TABLES, *VIEWS)):
+        for file_format in ("csv", "jsonl", "parquet"):
+            assert repcount("--output", output, "--view", name, "--format", file_format, "--to", tmp_path / "rows") == 0
+            assert (tmp_path / "rows").stat().st_size > 0 or name == "model_comparison"
+
+
+def test_only_rows_of_a_run_or_of_days_are_written(output, capsys):
+    for words, expected in (
+        (("--run", "second"), ["gs://b/2"]),
+        (("--date", "2026-01-01"), ["gs://b/1", "gs://b/2"]),
+        (("--date", "2026-01-02..2026-01-03"), []),
+        (("--run", "' OR TRUE --"), []),
+    ):
+        assert repcount("--output", output, "--format", "jsonl", *words) == 0
+        assert sorted(json.loads(line)["video_uri"] for line in capsys.readouterr().out.splitlines()) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--view", "nothing"], "--view must be one of frame_curve_points, latest_video_counts, "),
+        (["--view", "runs; DROP TABLE runs"], "--view must be one of "),
+        (["--format", "parquet"], "--format parquet needs --to FILE"),
+        (["--to", "none/rows.csv"], "--to must be a file in an existing folder. Received: 'none/rows.csv'"),
+        (["--to", "."], "--to must be a file in an existing folder. Received: '.'"),
+        (["--to", "counts.duckdb"], "--to must be another file than the tables. Received: 'counts.duckdb'"),
+        (["--view", "runs", "--date", "2026-01-01"], "upload_date"),
+        (["--output", "duckdb:none.duckdb"], "the database must exist. Received: "),
+        (["--date", "someday"], "--date"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(output, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    before = (tmp_path / "counts.duckdb").read_bytes()
+    assert repcount("--output", output, *words) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert message in captured.err
+    assert [path.name for path in tmp_path.iterdir()] == ["counts.duckdb"]
+    assert (tmp_path / "counts.duckdb").read_bytes() == before
+
+
+def test_an_export_that_fails_leaves_the_file_as_it_was(output, tmp_path):
+    file = tmp_path / "rows.csv"
+    file.write_text("mine")
+    assert repcount("--output", output, "--view", "failures_by_code", "--run", "first", "--to", file) == 2
+    assert file.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.duckdb", "rows.csv"]
