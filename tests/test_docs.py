@@ -6,8 +6,12 @@ Each collection of things to check must not be empty, so that a pattern that mat
 import contextlib
 import functools
 import io
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -239,6 +243,30 @@ def test_the_python_example_of_the_readme_runs(demo_videos, monkeypatch, capsys)
     monkeypatch.chdir(demo_videos)
     exec(example, {})
     assert re.match(r"6 6\.\d+ 0\.\d+\n\[", capsys.readouterr().out)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_work_on_what_make_run_leaves_behind(demo_videos, tmp_path):
+    for name in ("no_repetition.mp4", "squats.mp4"):  # enough for every command
+        (tmp_path / "demo" / "videos").mkdir(parents=True, exist_ok=True)
+        shutil.copy(demo_videos / "demo" / "videos" / name, tmp_path / "demo" / "videos")
+    lines = [line for block in _blocks(README) for line in block.splitlines() if "demo/" in line]
+    commands = [line for line in lines if line.startswith(".venv/bin/") and " view " not in line]
+    assert {"count", "report", "export"} <= {words[1] for words in map(str.split, commands)}
+    counting = "repcount run --input 'demo/videos/*.mp4' --output duckdb:demo/counts.duckdb"
+    for command in [counting, *(command.removeprefix(".venv/bin/") for command in commands)]:
+        done = subprocess.run(
+            ["bash", "-euc", f'PATH="{Path(sys.executable).parent}:$PATH"; {command}'],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (command, done.stderr)
+    made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert made >= {"counts.csv", "squats.srt", "subtitles/squats.vtt", "squats.png", "pictures/squats.png", "counted.mp4"}
+    assert made >= {"annotated/squats.mp4", "report.html", "week.html", "review.csv"}
 
 
 @pytest.mark.slow
