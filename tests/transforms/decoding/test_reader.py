@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import http.server
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -35,6 +36,8 @@ from transforms.decoding.video_facts import VideoHeader
 from transforms.failure_codes import FailureCode
 
 ROOT = Path(__file__).parents[3]
+
+THUMBNAILS = ROOT / "pipeline" / "report" / "thumbnails.py"
 
 REPEATED_FRAMES = Path(__file__).with_name("repeated_frames.ogv")
 """The start of a Theora video: 24 frames, of which nine empty packets repeat the one before."""
@@ -575,7 +578,7 @@ def raise_(error):
     raise error
 
 
-def test_only_readers_pixels_and_annotation_import_ffmpeg_and_opencv():
+def test_only_readers_pixels_annotation_and_thumbnails_import_ffmpeg_and_opencv():
     found = {
         path
         for folder in ("transforms", "pipeline")
@@ -585,7 +588,13 @@ def test_only_readers_pixels_and_annotation_import_ffmpeg_and_opencv():
     decoding = ROOT / "transforms" / "decoding"
     assert {decoding / "pixels.py", decoding / "reader.py"} <= found
     annotation = ROOT / "transforms" / "annotation"
-    assert found <= {decoding / "pixels.py", *decoding.glob("*reader.py"), *annotation.glob("*.py")}
+    assert found - {THUMBNAILS} <= {decoding / "pixels.py", *decoding.glob("*reader.py"), *annotation.glob("*.py")}
+
+
+def test_thumbnails_only_write_pictures_of_frames_that_the_decoder_sent():
+    functions = set(re.findall(r"\bcv2\.([a-z]\w*)", THUMBNAILS.read_text(encoding="utf-8")))
+    assert functions == {"cvtColor", "imencode", "resize"}
+    assert "av" not in imported_packages(THUMBNAILS)
 
 
 def test_what_annotates_in_the_pipelines_own_process_imports_neither_ffmpeg_nor_opencv():
