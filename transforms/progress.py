@@ -70,7 +70,7 @@ class Marked:
 
     Attributes:
       done: Number of videos of which everything is scored, or which failed.
-      failed: Number of those that failed.
+      failed: How many of the videos failed.
       frames: Number of scored frames, those of retries included.
     """
 

@@ -260,7 +260,7 @@ ORDER BY duration_sec DESC, video_uri, video_generation LIMIT {MAX_LISTED}"""
 
 
 def _read_review(reader: _Reader) -> tuple[tuple[ReviewedVideo, ...], int]:
-    """Returns the least certain counts, and the number of those that somebody should check."""
+    """Returns the least certain counts, and how many counts somebody should check."""
     query = f"""\
 WITH scores AS (
   SELECT video_uri, video_generation, MAX(stride_score.score) AS best_score
