@@ -18,7 +18,7 @@ CODE = pipeline transforms model benchmarks demo image
 PYTEST = .venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 UV = .venv/bin/uv --quiet pip
 # Extras in the image; `train` is not.
-EXTRAS = --extra beam --extra gcp --extra plot --extra report --extra view
+EXTRAS = --extra beam --extra gcp --extra plot --extra report --extra view --extra serve
 LOCK = $(UV) compile --universal --python-version 3.11 --no-emit-index-url --generate-hashes $(ARGS)
 
 .DEFAULT_GOAL := help

@@ -5,10 +5,13 @@ from __future__ import annotations
 EXTRAS = {
     "apache_beam": "beam",
     "duckdb": "beam",
+    "fastapi": "serve",
     "google": "gcp",
     "jinja2": "report",
     "matplotlib": "plot",
+    "prometheus_client": "serve",
     "pyarrow": "beam",
+    "python_multipart": "serve",
     "starlette": "view",
     "uvicorn": "view",
 }

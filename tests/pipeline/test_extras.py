@@ -12,7 +12,12 @@ from pipeline.extras import EXTRAS, explain_missing
 
 ROOT = Path(__file__).parents[2]
 
-DISTRIBUTIONS = {"google": "google-cloud-storage", "apache_beam": "apache-beam"}
+DISTRIBUTIONS = {
+    "apache_beam": "apache-beam",
+    "google": "google-cloud-storage",
+    "prometheus_client": "prometheus-client",
+    "python_multipart": "python-multipart",
+}
 
 BLOCKED = """
 import sys
