@@ -41,6 +41,12 @@ OCTAVE_COST = 12.0
 A large change, as from one exercise to the next, costs less through a single time step of rest.
 """
 
+_BLOCK_STEPS = 256
+"""Time steps whose paths are traced together. More are not faster, and take more memory."""
+
+_BLOCK_ROWS = 16
+"""Rows of a matrix that are multiplied together."""
+
 _REFINED_BINS = 2
 """Bins on either side of the most likely one that a period is averaged over."""
 
@@ -133,14 +139,13 @@ def collect_votes(logits: Mapping[int, StrideLogits], num_frames: int, period_of
     can_see = positions >= SHORTEST_POSITIONS
     for stride, of_stride in logits.items():
         shares = _shares(bins, positions[can_see], stride)
-        shown = steps // stride
+        shown, position_of = np.unique(steps // stride, return_inverse=True)
         likelihood = of_stride.period[shown].astype(np.float64)
         likelihood = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
         likelihood /= likelihood.sum(axis=1, keepdims=True)
         periodic = np.exp(-np.logaddexp(0.0, -of_stride.periodicity[shown].astype(np.float64)))
-        # Not `@`: on products as small as these, the threads of BLAS burn ten times the processor time that they save.
-        weighted = np.einsum("sc,cb->sb", likelihood[:, can_see] * periodic[:, None], shares)
-        votes += np.minimum(weighted, 1.0).astype(np.float32)
+        weighted = _multiply(likelihood[:, can_see] * periodic[:, None], shares)
+        votes += np.minimum(weighted, 1.0).astype(np.float32)[position_of]
         strides_that_see += np.minimum(shares.sum(axis=0), 1.0)
     fewest = min(FEWEST_STRIDES, len(logits))
     return Votes((votes / np.maximum(strides_that_see, fewest)).astype(np.float32), 2**bins, num_frames, repeats)
@@ -150,6 +155,16 @@ def _shares(bins: np.ndarray, positions: np.ndarray, stride: int) -> np.ndarray:
     """Returns the weight of each class in each bin, (len(positions), len(bins)): a bell curve as wide as the class."""
     width = np.maximum(1.2 / BINS_PER_OCTAVE, 0.6 * np.log2((positions + 0.5) / (positions - 0.5)))
     return np.exp(-0.5 * ((bins - np.log2(positions * stride)[:, None]) / width[:, None]) ** 2)
+
+
+def _multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Returns the product of two matrices, in blocks so small that BLAS starts no threads.
+
+    On products as small as these, its threads burn ten times the processor time that they save.
+    """
+    blocks = np.zeros((-(-len(left) // _BLOCK_ROWS), _BLOCK_ROWS, left.shape[1]))
+    blocks.reshape(-1, left.shape[1])[: len(left)] = left
+    return (blocks @ right).reshape(-1, right.shape[1])[: len(left)]
 
 
 def find_path(votes: np.ndarray, rest_vote: float) -> np.ndarray:
@@ -166,24 +181,15 @@ def find_path(votes: np.ndarray, rest_vote: float) -> np.ndarray:
       The bin at each time step, (num_steps,) int64; −1 for rest.
     """
     num_steps, num_bins = votes.shape
-    climb = np.arange(num_bins) * (OCTAVE_COST / BINS_PER_OCTAVE)
     came_from = np.empty((num_steps, num_bins), np.int16)  # −1: from rest
-    rest_came_from = np.full(num_steps, -1)
-    moving, resting = votes[0] - CHANGE_COST, rest_vote
-    for t in range(1, num_steps):
-        # The best previous bin is below or above. Since the cost is proportional to the distance, running maxima find both.
-        below, from_below = _running_maximum(moving + climb)
-        above, from_above = _running_maximum((moving - climb)[::-1])
-        below, above = below - climb, above[::-1] + climb
-        stay = np.maximum(below, above)
-        origin = np.where(below >= above, from_below, num_bins - 1 - from_above[::-1])
-        begin = resting - CHANGE_COST
-        came_from[t] = np.where(begin > stay, -1, origin)
-        last = int(moving.argmax())
-        if moving[last] - CHANGE_COST > resting:
-            resting, rest_came_from[t] = moving[last] - CHANGE_COST, last
-        resting += rest_vote
-        moving = np.maximum(stay, begin) + votes[t]
+    rest_came_from = np.empty(num_steps, np.int16)
+    moving, resting = votes[0].astype(np.float64) - CHANGE_COST, rest_vote
+    for first in range(1, num_steps, _BLOCK_STEPS):
+        block = votes[first : first + _BLOCK_STEPS].astype(np.float64)
+        scores, rests = _score_paths(block, rest_vote, moving, resting)
+        steps = slice(first, first + len(block))
+        came_from[steps], rest_came_from[steps] = _find_origins(scores[:-1], rests[:-1])
+        moving, resting = scores[-1], float(rests[-1])
     path = np.empty(num_steps, np.int64)
     path[-1] = moving.argmax() if moving.max() - CHANGE_COST > resting else -1
     for t in range(num_steps - 1, 0, -1):
@@ -191,10 +197,67 @@ def find_path(votes: np.ndarray, rest_vote: float) -> np.ndarray:
     return path
 
 
+def _climb(num_bins: int) -> np.ndarray:
+    """Returns the cost of a change from the first bin to each bin, (num_bins,) float64."""
+    return np.arange(num_bins) * (OCTAVE_COST / BINS_PER_OCTAVE)
+
+
+def _score_paths(votes: np.ndarray, rest_vote: float, moving: np.ndarray, resting: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the scores of the best paths before each time step and after the last one.
+
+    The best previous bin is below or above. Since the cost is proportional to the distance, running maxima find both.
+
+    Args:
+      votes: Votes, (num_steps, num_bins) float64.
+      rest_vote: Score of a time step of rest.
+      moving: Score of the best path so far to each bin, (num_bins,) float64.
+      resting: Score of the best path so far to rest.
+
+    Returns:
+      Scores of the paths to each bin, (num_steps + 1, num_bins) float64, and to rest, (num_steps + 1,) float64.
+    """
+    climb = _climb(len(moving))
+    scores, rests = np.empty((len(votes) + 1, len(moving))), np.empty(len(votes) + 1)
+    scores[0], rests[0] = moving, resting
+    below, above = np.empty_like(climb), np.empty_like(climb)
+    downwards = above[::-1]
+    # The calls take more time than the arithmetic, so each writes to an array that is there already.
+    for step, vote in enumerate(votes):
+        before, after = scores[step], scores[step + 1]
+        np.add(before, climb, out=below)
+        np.maximum.accumulate(below, out=below)
+        np.subtract(below, climb, out=below)
+        np.subtract(before, climb, out=above)
+        np.maximum.accumulate(downwards, out=downwards)
+        np.add(above, climb, out=above)
+        np.maximum(below, above, out=after)
+        np.maximum(after, resting - CHANGE_COST, out=after)
+        np.add(after, vote, out=after)
+        resting = max(resting, float(np.maximum.reduce(before)) - CHANGE_COST) + rest_vote
+        rests[step + 1] = resting
+    return scores, rests
+
+
+def _find_origins(scores: np.ndarray, rests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where the best path to each bin, (num_steps, num_bins), and to rest, (num_steps,), comes from; −1 for rest.
+
+    Args:
+      scores: Scores before each time step of the paths that end in each bin, (num_steps, num_bins) float64.
+      rests: Scores before each time step of the path that ends in rest, (num_steps,) float64.
+    """
+    climb, last = _climb(scores.shape[1]), scores.shape[1] - 1
+    below, from_below = _running_maximum(scores + climb)
+    above, from_above = _running_maximum((scores - climb)[:, ::-1])
+    below, above = below - climb, above[:, ::-1] + climb
+    origins = np.where(below >= above, from_below, last - from_above[:, ::-1])
+    origins[(rests - CHANGE_COST)[:, None] > np.maximum(below, above)] = -1
+    return origins, np.where(scores.max(axis=1) - CHANGE_COST > rests, scores.argmax(axis=1), -1)
+
+
 def _running_maximum(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the running maximum at each index, and the index where it was reached."""
-    greatest = np.maximum.accumulate(values)
-    return greatest, np.maximum.accumulate(np.where(values >= greatest, np.arange(len(values)), 0))
+    """Returns the running maximum of each row, and the index where it was reached last."""
+    greatest = np.maximum.accumulate(values, axis=1)
+    return greatest, np.maximum.accumulate(np.where(values >= greatest, np.arange(values.shape[1]), 0), axis=1)
 
 
 def refine_periods(votes: Votes, bins: np.ndarray) -> np.ndarray:

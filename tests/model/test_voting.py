@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from benchmarks import plain_vote
 from model import voting
 from model.counting import count_repetitions
 from model.counting_options import CountingOptions, StrideRule
 from model.frame_counts import rounded_count
-from model.logits import StrideLogits
+from model.logits import StrideLogits, window_frames
 from model.voting import BINS_PER_OCTAVE, CHANGE_COST, STEP_FRAMES, Votes, collect_votes, find_path, refine_periods
 from tests.support.logits import NUM_PERIODS, logits_of
 
@@ -86,6 +87,79 @@ def test_the_path_has_the_highest_score_of_all():
             rest_vote = float(rng.random() * scale)
             best, worth = brute_force(votes, rest_vote)
             assert worth(find_path(votes, rest_vote)) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 256, 257, 258, 700])
+@pytest.mark.parametrize("rest_vote", [-math.inf, 0.0, 0.5, 0.9])
+def test_the_path_is_that_of_trying_every_change(num_steps, rest_vote):
+    rng = np.random.default_rng(num_steps)
+    likely = 20 + np.cumsum(rng.normal(0, 1, num_steps))
+    votes = np.exp(-0.5 * ((np.arange(40) - likely[:, None]) / 2) ** 2) * rng.random((num_steps, 1))
+    votes = (votes + 0.3 * rng.random((num_steps, 40))).astype(np.float32)
+    assert np.array_equal(find_path(votes, rest_vote), plain_vote.find_path(votes, rest_vote))
+
+
+def random_logits(rng, num_shown, strides, num_classes=NUM_PERIODS):
+    """Logits of strides that mostly agree on a period that wanders, with noise, where something repeats."""
+    period = 24 * 2 ** np.cumsum(rng.normal(0, 0.02, num_shown))
+    repeats = np.sin(np.arange(num_shown) / rng.uniform(20, 90)) * 6
+    logits = {}
+    for stride in strides:
+        shown = np.minimum(window_frames(num_shown, stride).reshape(-1), num_shown - 1)
+        octaves_off = np.log2(np.arange(1, num_classes + 1)) - np.log2(period[shown] / stride)[:, None]
+        classes = -rng.uniform(1, 20) * octaves_off**2 + rng.normal(0, 1, octaves_off.shape)
+        periodicity = repeats[shown] + rng.normal(0, 1, len(shown))
+        logits[stride] = StrideLogits((4 * classes).astype(np.float32), periodicity.astype(np.float32))
+    return logits
+
+
+def differences(counted, expected):
+    """The largest difference of each field of two `Counted`, fields that are equal left out."""
+    found = {}
+    for field in dataclasses.fields(counted):
+        one, other = getattr(counted, field.name), getattr(expected, field.name)
+        if field.name == "segments":
+            one, other = ([dataclasses.astuple(segment) for segment in segments] for segments in (one, other))
+        elif field.name == "stride_scores":
+            one, other = list(one.items()), list(other.items())
+        elif one is None or other is None:
+            assert one is other, field.name
+            continue
+        one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+        assert one.shape == other.shape, field.name
+        if not np.array_equal(one, other):
+            found[field.name] = float(np.abs(one - other).max())
+    return found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"constant_speed": True},
+        {"fully_periodic": True},
+        {"constant_speed": True, "fully_periodic": True},
+        {"peak_share": 0.7},
+        {"peak_share": 0.0, "frame_threshold": 0.3},
+        {"video_threshold": 0.6},
+        {"certainty": (0.5, 1.0, -0.2, -1.0, -0.5)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("num_frames", "strides", "repeats", "period_offset"),
+    [(900, (1, 2, 3, 4, 6, 8, 12), 1, 1), (700, (1, 2, 3, 4), 1, 0), (130, (2, 5), 4, 1), (1, (1, 3), 1, 1)],
+)
+def test_counts_are_those_of_the_vote_without_shortcuts(monkeypatch, changes, num_frames, strides, repeats, period_offset):
+    options = CountingOptions(stride_rule=StrideRule.VOTE, frame_threshold=0.12, peak_share=0.3, video_threshold=0.2)
+    options = dataclasses.replace(options, **changes)
+    logits = random_logits(np.random.default_rng(num_frames), num_frames * repeats, strides)
+    counted = count_repetitions(logits, num_frames, period_offset, options, repeats)
+    monkeypatch.setattr(voting, "collect_votes", plain_vote.collect_votes)
+    monkeypatch.setattr(voting, "find_path", plain_vote.find_path)
+    expected = count_repetitions(logits, num_frames, period_offset, options, repeats)
+    assert all(difference < 1e-9 for difference in differences(counted, expected).values())
+    assert counted.count > 1 or changes or num_frames == 1
 
 
 def test_a_set_begins_and_ends_where_the_votes_do():

@@ -1,0 +1,11 @@
+"""The benchmark of counting reports the time of the vote against that of the vote without shortcuts."""
+
+from benchmarks import counting
+from tests.support.benchmarks import run_benchmark
+
+
+def test_a_small_run_reports_both_votes_and_their_ratio(capsys):
+    result = run_benchmark(counting, capsys, "--videos", "1")
+    assert result["videos"] == 1
+    assert set(result["core_msec_per_minute"]) == {"vote", "plain_vote", "count"}
+    assert all(msec > 0 for msec in [result["ratio"], *result["core_msec_per_minute"].values()])
