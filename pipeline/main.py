@@ -23,7 +23,7 @@ _NOISE = ("Resource module is not available", "No semi_persistent_directory foun
 """Warnings that Beam prints on every machine without PyTorch, and in every local worker process."""
 
 
-_NEED_TEMPORARY_FOLDER = ("count", "evaluate", "run")
+_NEED_TEMPORARY_FOLDER = ("count", "evaluate", "run", "serve")
 """Commands that copy videos, models or messages to a temporary folder."""
 
 _INTERRUPTED = 130

@@ -7,6 +7,7 @@ command: add its file and a line below.
 COMMANDS = {
     "run": "count the videos of a folder or a bucket and write the counts to tables",
     "count": "count videos here and now, without tables",
+    "serve": "count single videos by HTTP request",
     "view": "play counted videos with their curves in a browser, and correct counts",
     "report": "write a page about a run or about days of uploads: totals, failures, counts to review",
     "evaluate": "count videos with known counts and print how accurate the counts are",

@@ -58,7 +58,7 @@ def test_another_missing_module_is_an_error_of_the_program():
         explain_missing(ModuleNotFoundError("No module named 'no_such'", name="no_such"))
 
 
-@pytest.mark.parametrize("command", ["run", "count", "evaluate", "cost", "model"])
+@pytest.mark.parametrize("command", ["run", "count", "evaluate", "cost", "model", "serve"])
 def test_help_needs_no_extra(command):
     finished = repcount_without(EXTRAS, command, "--help")
     assert finished.returncode == 0, finished.stderr

@@ -24,6 +24,7 @@ from transforms.machine_faults import MachineFaultError
         ["model", "fetch"],
         ["model", "verify"],
         ["delete"],
+        ["serve"],
         ["view"],
         ["report"],
         ["export"],
@@ -49,7 +50,7 @@ def test_a_mistake_is_one_line_on_standard_error(arguments, capsys):
     assert captured.err.startswith("repcount")
 
 
-HEAVY = ("apache_beam", "tensorflow", "keras", "matplotlib", "google.auth", "duckdb", "pyarrow")
+HEAVY = ("apache_beam", "tensorflow", "keras", "matplotlib", "google.auth", "duckdb", "fastapi", "pyarrow", "uvicorn")
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ HEAVY = ("apache_beam", "tensorflow", "keras", "matplotlib", "google.auth", "duc
         ["--version"],
         ["count", "--help"],
         ["run", "--help"],
+        ["serve", "--help"],
         ["view", "--help"],
         ["report", "--help"],
         ["export", "--help"],

@@ -1,0 +1,109 @@
+"""`repcount serve`: counts single videos by HTTP request, with the same model and the same answer as `repcount count`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from pipeline.command_line import natural_number
+from pipeline.counter import Counter, load_counter
+from pipeline.options import add_model_options
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Adds `serve` to the commands."""
+    parser = subparsers.add_parser(
+        "serve",
+        description="Counts single videos by HTTP request, one after another, until SIGTERM or Ctrl-C. It then answers what it "
+        "has taken, and ends. Exit code: 0 after SIGTERM, 130 after Ctrl-C, 2 if the command line is invalid.",
+        examples=[
+            "repcount serve --base videos        # here: curl 'http://127.0.0.1:8080/count?name=squats.mp4'",
+            "repcount serve --host 0.0.0.0 --token_file token.txt --base gs://gym --allow gs://gym-archive/2025",
+        ],
+    )
+    group = parser.add_argument_group("server")
+    group.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on; another one than this machine's own needs a token or --allow_unauthenticated. "
+        "Default: %(default)s",
+    )
+    group.add_argument(
+        "--port",
+        type=natural_number,
+        metavar="N",
+        help="port; 0 for any free one. Default: the environment variable AIP_HTTP_PORT or PORT, else 8080",
+    )
+    group.add_argument(
+        "--token_file",
+        metavar="PATH",
+        help="text file with the token that requests must have in the header 'Authorization: Bearer TOKEN'. Default: the "
+        "environment variable REPCOUNT_TOKEN, else no token",
+    )
+    group.add_argument(
+        "--allow_unauthenticated",
+        action="store_true",
+        help="listen to other machines without a token, since the platform in front authenticates. Default: off",
+    )
+    group.add_argument(
+        "--max_queue",
+        type=natural_number,
+        default=16,
+        metavar="VIDEOS",
+        help="most videos that wait while one is counted; beyond it requests get 429. Default: %(default)s",
+    )
+    group.add_argument(
+        "--deadline_sec",
+        type=float,
+        default=300.0,
+        metavar="SEC",
+        help="most seconds that a request may take, waiting included; after that it gets 504. Default: %(default)g",
+    )
+    group.add_argument(
+        "--grace_sec",
+        type=float,
+        default=25.0,
+        metavar="SEC",
+        help="most seconds to answer what runs and waits when the server is told to end. Default: %(default)g",
+    )
+    videos = parser.add_argument_group("videos")
+    videos.add_argument(
+        "--base", metavar="DIR", help="folder or gs:// prefix that names in requests start from, and may be read. Default: none"
+    )
+    videos.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="another folder or gs:// prefix that may be read; may be repeated. Default: only --base",
+    )
+    videos.add_argument("--billing_project", metavar="PROJECT", help="project that pays for reading a requester-pays bucket")
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace], Counter] = load_counter) -> int:
+    """Serves until a signal ends it; returns the exit code.
+
+    Raises:
+      UserError: The command line is invalid, or the model cannot be loaded.
+      KeyboardInterrupt: The user has ended it.
+    """
+    # These import the server's libraries, for which --help need not wait.
+    from pipeline.serve.app import make_app
+    from pipeline.serve.config import make_config
+    from pipeline.serve.server import Server, open_socket, serve
+    from pipeline.serve.service import CountingService
+
+    config = make_config(args)
+    service = CountingService(lambda: load_counter(args), max_queue=config.max_queue, deadline_sec=config.deadline_sec)
+    listener = open_socket(config.host, config.port)
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    if not getattr(args, "quiet", False):
+        address = f"http://{host}:{listener.getsockname()[1]}"
+        print(f"repcount serve: listens on {address}. Ctrl-C ends it.", file=sys.stderr, flush=True)
+    serve(Server(make_app(service, config), service, config.grace_sec), service, listener)
+    return 0

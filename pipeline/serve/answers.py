@@ -1,0 +1,80 @@
+"""What a request gets: the JSON of `repcount count --json`, and where the count is from."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from fastapi.responses import Response
+
+from pipeline.count_formats import Outcome, json_record
+from pipeline.serve.errors import RequestError
+from transforms.records import VideoRef
+
+
+class Source(enum.StrEnum):
+    """Where a count is from: counted for this request, or found in the tables."""
+
+    COUNTED = "counted"
+    TABLES = "tables"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """The count of a video, or its failure.
+
+    Attributes:
+      record: What `repcount count --json` prints for the video.
+      source: Where the count is from.
+    """
+
+    record: Mapping[str, Any]
+    source: Source
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the video was counted; else it failed."""
+        return self.record["status"] == "counted"
+
+    @property
+    def status(self) -> int:
+        """HTTP status: 200, or 422 for a video that failed."""
+        return 200 if self.is_counted else 422
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the body of the response. Of a failure, it has the shape of all errors, too."""
+        error = {} if self.is_counted else {"error": {"code": self.record["code"], "message": self.record["message"]}}
+        return {**error, **self.record, "source": self.source.value}
+
+
+class AnswerKeeper(Protocol):
+    """What the service asks of the tables. Any thread may call it, and several at once."""
+
+    def find(self, video: VideoRef, *, curve: bool) -> Answer | None:
+        """Returns the answer for this version of a video with the service's model and options; None if there is none."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Takes a new count or failure, to be written soon. Does not wait for the database."""
+
+    def close(self) -> None:
+        """Writes what still waits to be written."""
+
+
+def make_answer(outcome: Outcome, *, curve: bool) -> Answer:
+    """Returns the answer for a video that was counted, or failed, just now."""
+    return Answer(json_record(outcome, with_curve=curve), Source.COUNTED)
+
+
+def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Returns a response with JSON in ASCII, since the name of a file may not be valid Unicode."""
+    body = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return Response(body, status, dict(headers or {}), "application/json")
+
+
+def error_response(error: RequestError) -> Response:
+    """Returns the response for an error, in the one shape that all errors have."""
+    headers = {} if error.retry_after_sec is None else {"retry-after": str(error.retry_after_sec)}
+    return json_response({"error": {"code": error.code, "message": error.message}}, error.status, headers)

@@ -1,0 +1,86 @@
+"""The ASGI application: its routes, its errors in one shape, and its health."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+
+from pipeline.results_table import printable
+from pipeline.serve import count_routes
+from pipeline.serve.answers import error_response, json_response
+from pipeline.serve.config import ServeConfig
+from pipeline.serve.errors import InvalidRequestError, RequestError
+from pipeline.serve.middleware import CancelOnDisconnect, Guard, ResponseHeaders
+from pipeline.serve.service import CountingService
+from transforms.machine_faults import MachineFaultError
+
+
+def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
+    """Returns the application.
+
+    Args:
+      service: Counts the videos. It is started with the application.
+      config: What may be read, by whom, and under which paths.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.close()
+
+    app = FastAPI(
+        title="repcount",
+        summary="Counts repetitions in videos.",
+        version=importlib.metadata.version("repcount"),
+        redoc_url=None,
+        lifespan=lifespan,
+        middleware=[
+            Middleware(ResponseHeaders, service=service),
+            # Metrics and the log of requests go here, where refused requests are seen, too.
+            Middleware(Guard, config=config, public=(config.health_route,)),
+            Middleware(CancelOnDisconnect),
+        ],
+    )
+    for error_type in (RequestError, RequestValidationError, HTTPException, MachineFaultError, Exception):
+        app.add_exception_handler(error_type, _answer_error)
+    _add_health(app, service, config)
+    app.include_router(count_routes.make_router(service, config))
+    # The routers of Vertex AI, of BigQuery's remote functions and of the page go here.
+    return app
+
+
+def _add_health(app: FastAPI, service: CountingService, config: ServeConfig) -> None:
+    @app.get(config.health_route, summary="Whether the model is warm", response_model=None)
+    async def health() -> Response:
+        """Returns 200 when the server counts, and 503 before and after."""
+        service.check_open()
+        return json_response({"status": "ok"})
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """Answers with an error as JSON."""
+    return error_response(_as_request_error(error))
+
+
+def _as_request_error(error: Exception) -> RequestError:
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+        return InvalidRequestError(printable(f"{where}: {first['msg']}"))
+    if isinstance(error, HTTPException):
+        return RequestError(error.status_code, HTTPStatus(error.status_code).name, error.detail)
+    if isinstance(error, MachineFaultError):
+        return RequestError(500, "MACHINE_FAULT", "the machine or a store has failed, not the video; the log says more")
+    return RequestError(500, "INTERNAL", "the server has met an error; its log says more")

@@ -1,0 +1,108 @@
+"""`GET /count?name=…` and `POST /count`: the count of one video by its name."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+from starlette.requests import Request
+
+from pipeline.serve.allowed import MAX_NAME_CHARS
+from pipeline.serve.answers import json_response
+from pipeline.serve.bodies import read_json
+from pipeline.serve.config import ServeConfig
+from pipeline.serve.errors import InvalidRequestError, RequestError
+from pipeline.serve.service import CountingService
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
+        }
+    },
+}
+
+
+def describe_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Returns what OpenAPI says of the errors with these HTTP statuses."""
+    meanings = {
+        400: "The request is invalid.",
+        403: "The place may not be read.",
+        404: "There is no such video.",
+        413: "The request is too large.",
+        415: "The media type is none that is taken.",
+        422: "The video cannot be counted; the code says why.",
+        429: "The queue is full. Retry-After says when to try again.",
+        500: "The machine or a store has failed, not the video.",
+        503: "The model is not loaded yet, or the server is about to end.",
+        504: "The video was not counted within the deadline.",
+    }
+    return {
+        status: {"description": meanings[status], "content": {"application/json": {"schema": _ERROR}}} for status in statuses
+    }
+
+
+def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
+    """Returns the routes that count a video by its name."""
+    router = APIRouter()
+    errors = describe_responses(400, 403, 404, 422, 429, 500, 503, 504)
+
+    async def count(name: str, curve: bool) -> Response:
+        service.check_open()
+        video = await asyncio.to_thread(config.places.find, name)
+        answer = await service.count(video, curve=curve)
+        if not curve:
+            return json_response(answer.to_json(), answer.status)
+        return await asyncio.to_thread(json_response, answer.to_json(), answer.status)
+
+    @router.get("/count", summary="Count a video by its name", response_model=None, responses=errors)
+    async def count_named(
+        name: Annotated[str, Query(description="name below --base, or a whole path or URI", max_length=MAX_NAME_CHARS)],
+        curve: Annotated[bool, Query(description="whether the answer has the values of each frame")] = False,
+    ) -> Response:
+        """Returns the count of a video, with the fields of `repcount count --json`."""
+        return await count(name, curve)
+
+    @router.post(
+        "/count",
+        summary="Count a video by its name",
+        response_model=None,
+        responses={**errors, **describe_responses(413, 415)},
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "required": ["name"],
+                            "properties": {
+                                "name": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS},
+                                "curve": {"type": "boolean", "default": False},
+                            },
+                            "additionalProperties": False,
+                        }
+                    }
+                },
+            }
+        },
+    )
+    async def count_posted(request: Request) -> Response:
+        """Returns the count of the video that a JSON object names, with the fields of `repcount count --json`."""
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        # An uploaded video, multipart/form-data, is taken here.
+        if media_type != "application/json":
+            raise RequestError(415, "UNSUPPORTED_MEDIA_TYPE", "the content type must be application/json")
+        fields = await read_json(request, config.max_body_bytes)
+        name, curve = fields.pop("name", None), fields.pop("curve", False)
+        if not isinstance(name, str) or not isinstance(curve, bool) or fields:
+            raise InvalidRequestError('the request must be {"name": "squats.mp4"}, with "curve": true for each frame')
+        return await count(name, curve)
+
+    return router

@@ -1,0 +1,130 @@
+"""What happens to every request: who may ask, which headers go out, and what a client that goes away leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipeline.serve.answers import error_response
+from pipeline.serve.config import ServeConfig, is_loopback
+from pipeline.serve.errors import ForbiddenPlaceError, RequestError
+from pipeline.serve.service import CountingService
+
+_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+"""Headers of each response that has no others of these names."""
+
+
+class ResponseHeaders:
+    """Adds headers that keep answers from other sites and caches. A server that is about to end closes its connections."""
+
+    def __init__(self, app: ASGIApp, service: CountingService) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                if self._service.is_draining:
+                    headers["connection"] = "close"
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class Guard:
+    """Refuses requests without the token. Without one, on loopback, it refuses what other web sites have a browser ask for."""
+
+    def __init__(self, app: ASGIApp, config: ServeConfig, public: Collection[str]) -> None:
+        self._app = app
+        self._token = None if config.token is None else config.token.encode("ascii")
+        self._is_open = config.allow_unauthenticated and not config.is_loopback
+        self._public = frozenset(public)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        if refusal is None:
+            await self._app(scope, receive, send)
+        else:
+            response = error_response(refusal)
+            if refusal.status == 401:
+                response.headers["www-authenticate"] = "Bearer"
+            await response(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> RequestError | None:
+        headers = Headers(scope=scope)
+        if self._token is not None:
+            if scope["path"] in self._public or self._is_token(headers.get("authorization", "")):
+                return None
+            return RequestError(401, "UNAUTHENTICATED", "the header must be: Authorization: Bearer TOKEN")
+        if self._is_open:  # the platform in front of this server authenticates
+            return None
+        if not is_loopback(_host_name(headers.get("host", ""))):
+            return ForbiddenPlaceError("the host must be localhost or 127.0.0.1")
+        origin = headers.get("origin")
+        is_foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+        if is_foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return ForbiddenPlaceError("another web site may not ask this server")
+        return None
+
+    def _is_token(self, header: str) -> bool:
+        scheme, _, given = header.partition(" ")
+        given_bytes = given.strip().encode("latin-1", "replace")
+        return self._token is not None and scheme.lower() == "bearer" and hmac.compare_digest(given_bytes, self._token)
+
+
+class CancelOnDisconnect:
+    """Cancels what a request does when its client goes away. Starlette would go on, and count for nobody."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        messages: asyncio.Queue[Message] = asyncio.Queue(1)  # so that no upload waits in memory
+        work = asyncio.ensure_future(self._app(scope, messages.get, send))
+        is_gone = False
+
+        async def listen() -> None:
+            nonlocal is_gone
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    is_gone = True
+                    work.cancel()
+                    return
+                await messages.put(message)
+
+        listener = asyncio.ensure_future(listen())
+        try:
+            await work
+        except asyncio.CancelledError:
+            work.cancel()  # if this task itself was cancelled
+            if not is_gone:
+                raise
+        finally:
+            listener.cancel()
+
+
+def _host_name(host: str) -> str:
+    """Returns the name or address in the header Host, without its port."""
+    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]

@@ -1,0 +1,98 @@
+"""Runs the application until a signal ends it. Then what runs and waits gets its answer, and new requests get 503."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from pipeline.command_line import UsageError
+from pipeline.serve.service import CountingService
+
+_RESPONSE_SEC = 5
+"""Seconds that clients may take to read their last answer."""
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Returns a socket that listens.
+
+    Args:
+      host: Name or address of this machine.
+      port: Port number; 0 for any free one.
+
+    Raises:
+      UsageError: The port is taken or not allowed, or the host is not this machine's.
+    """
+    try:
+        family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise UsageError(
+            f"--host must be an address of this machine, and --port a free port: {error.strerror}. Received: {host}, {port}"
+        ) from error
+
+
+class Server(uvicorn.Server):
+    """A server that answers all that it has taken before it ends."""
+
+    def __init__(self, app: ASGIApp, service: CountingService, grace_sec: float) -> None:
+        """Creates a server that does not listen yet.
+
+        Args:
+          app: The application.
+          service: The service behind it.
+          grace_sec: Most seconds for what runs and waits when the server is told to end.
+        """
+        super().__init__(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                log_config=None,
+                lifespan="on",
+                ws="none",
+                server_header=False,
+                timeout_graceful_shutdown=_RESPONSE_SEC,
+            )
+        )
+        self._service = service
+        self._grace_sec = grace_sec
+        self._draining: asyncio.Task[None] | None = None
+        self.signal: int | None = None
+        """The signal that ended the server; None if it was ended otherwise."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begins to end the server; a second signal ends it at once."""
+        if self.signal is not None:
+            self.should_exit = self.force_exit = True
+        self.signal = sig
+
+    async def on_tick(self, counter: int) -> bool:
+        """Returns whether to end."""
+        if self._service.load_error is not None:
+            return True
+        if self.signal is not None and self._draining is None:
+            self._draining = asyncio.create_task(self._service.drain(self._grace_sec))
+        if self._draining is not None and self._draining.done():
+            return True
+        return await super().on_tick(counter)
+
+
+def serve(server: Server, service: CountingService, listener: socket.socket) -> None:
+    """Answers requests until a signal ends the server.
+
+    Raises:
+      Exception: Why the model could not be loaded.
+      KeyboardInterrupt: Ctrl-C has ended the server.
+    """
+    server.run(sockets=[listener])
+    if service.load_error is not None:
+        raise service.load_error
+    if not service.has_ended:
+        os._exit(0)  # a decoder that hangs would keep this process alive
+    if server.signal == signal.SIGINT:
+        raise KeyboardInterrupt
