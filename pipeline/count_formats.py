@@ -98,10 +98,20 @@ def json_record(outcome: Outcome, with_curve: bool = False) -> dict[str, Any]:
     """Returns what JSON has of a video; numbers have six decimals. The names are those of `CountedVideo`."""
     result = outcome.result
     if isinstance(result, Failure):
-        missing = dict.fromkeys(("count", "count_rounded", "confidence", "certainty", "stride"))
-        reason = {"status": "failed", "code": result.code.value, "message": result.message}
-        return {"video_uri": result.video.uri, **missing, **reason}
-    counted = describe(result, outcome.counter)
+        return failure_record(result.video.uri, result.code.value, result.message)
+    record, wall_sec = count_record(describe(result, outcome.counter), with_curve), _plain(outcome.wall_sec)
+    curve = {name: record.pop(name) for name in CURVE_FIELDS if with_curve}
+    return {**record, "wall_sec": wall_sec, **curve}
+
+
+def failure_record(video_uri: str, code: str, message: str) -> dict[str, Any]:
+    """Returns what JSON has of a video that could not be counted."""
+    missing = dict.fromkeys(("count", "count_rounded", "confidence", "certainty", "stride"))
+    return {"video_uri": video_uri, **missing, "status": "failed", "code": code, "message": message}
+
+
+def count_record(counted: CountedVideo, with_curve: bool = False) -> dict[str, Any]:
+    """Returns what JSON has of a counted video, but for the time that counting took."""
     record = {
         "video_uri": counted.video_uri,
         "count": counted.count,
@@ -129,7 +139,7 @@ def json_record(outcome: Outcome, with_curve: bool = False) -> dict[str, Any]:
         "model_sha256": counted.model_sha256,
     }
     curve = {name: getattr(counted, name) for name in CURVE_FIELDS} if with_curve else {}
-    return {**_plain(record), "options": counted.options, "wall_sec": _plain(outcome.wall_sec), **_plain(curve)}
+    return {**_plain(record), "options": counted.options, **_plain(curve)}
 
 
 def csv_record(outcome: Outcome) -> dict[str, Any]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib.metadata
 import logging
 import os
 import re
-import secrets
 import sys
 import tempfile
 import time
@@ -26,6 +24,7 @@ from pipeline.launch import set_up_slice
 from pipeline.local_workers import WorkerLostError, end_workers, lost_workers_are_errors
 from pipeline.progress_display import show_progress, show_status, tell
 from pipeline.progress_figures import WholeRun
+from pipeline.provenance import new_provenance
 from pipeline.results_table import printable
 from pipeline.run_config import RunConfig, is_local_run
 from pipeline.slices import Plan, make_plan
@@ -145,17 +144,8 @@ def submit(config: RunConfig, options: PipelineOptions, handler: RepNetModelHand
 
 def make_provenance(config: RunConfig) -> Provenance:
     """Returns what the rows of a run that starts now say about it."""
-    now = datetime.datetime.now(datetime.UTC)
-    return Provenance(
-        run_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
-        run_started=now,
-        model=config.model.name,
-        model_sha256=config.model.sha256,
-        options_json=config.options_json,
-        code_version=importlib.metadata.version("repcount"),
-        precision=config.model.precision,
-        name_labels=NameLabels(config.source.label_regex, local_folders(config.source.patterns)),
-    )
+    name_labels = NameLabels(config.source.label_regex, local_folders(config.source.patterns))
+    return new_provenance(config.model, config.options_json, name_labels)
 
 
 def _try_to_plan(config: RunConfig, options: PipelineOptions, provenance: Provenance) -> Plan | Outcome:

@@ -80,7 +80,7 @@ class Provenance:
     @property
     def model_key(self) -> str:
         """The model as in the key of a row."""
-        return _text(self.model)
+        return valid_text(self.model)
 
     @property
     def options_hash(self) -> str:
@@ -138,7 +138,7 @@ def count_row(video_count: VideoCount, provenance: Provenance) -> Row:
         **_key(video_count.video, provenance),
         **_upload(video_count.video),
         "captured_at": _captured_at(facts.captured_sec, video_count.video.updated),
-        "labels": provenance.name_labels.of(_text(video_count.video.uri)),
+        "labels": provenance.name_labels.of(valid_text(video_count.video.uri)),
         "count": counted.count,
         "count_rounded": rounded_count(counted.count),
         "confidence": counted.confidence,
@@ -160,6 +160,7 @@ def count_row(video_count: VideoCount, provenance: Provenance) -> Row:
         ],
         "repetition_times_sec": video_count.repetition_times_sec,
         "duration_sec": facts.duration_sec,
+        "first_frame_sec": facts.first_frame_sec,
         "fps": facts.fps,
         "decoded_frames": facts.decoded_frames,
         "scored_frames": len(video_count.times_sec),
@@ -206,10 +207,10 @@ def failure_row(failure: Failure, provenance: Provenance) -> Row:
     return {
         **_key(failure.video, provenance),
         **_upload(failure.video),
-        "labels": provenance.name_labels.of(_text(failure.video.uri)),
+        "labels": provenance.name_labels.of(valid_text(failure.video.uri)),
         "stage": failure.stage.value,
         "code": failure.code.value,
-        "message": _text(failure.message),
+        "message": valid_text(failure.message),
         "size_bytes": failure.video.size_bytes,
         **_run(provenance),
         **_how(provenance),
@@ -248,7 +249,7 @@ def listing_batch(videos: Sequence[VideoRef]) -> pa.RecordBatch:
     columns: dict[str, list[Any]] = {
         "video": [coder.encode(video).decode("ascii") for video in videos],
         "slice_hash": [slice_hash(video) for video in videos],
-        "video_uri": [_text(video.uri) for video in videos],
+        "video_uri": [valid_text(video.uri) for video in videos],
         "video_generation": [video.generation for video in videos],
         "upload_date": [upload["upload_date"] for upload in uploads],
         "video_updated": [upload["video_updated"] for upload in uploads],
@@ -300,7 +301,7 @@ def _to_array(value: Any, column: Column, table: Table) -> pa.Array:
 
 def _key(video: VideoRef, provenance: Provenance) -> Row:
     return {
-        "video_uri": _text(video.uri),
+        "video_uri": valid_text(video.uri),
         "video_generation": video.generation,
         "model": provenance.model_key,
         "options_hash": provenance.options_hash,
@@ -344,7 +345,7 @@ def _finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _text(text: str) -> str:
+def valid_text(text: str) -> str:
     """Returns text as valid UTF-8. Lone surrogates, from file names that are not UTF-8, are escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 

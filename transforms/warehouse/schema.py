@@ -268,6 +268,12 @@ VIDEO_COUNTS = Table(
             Mode.REPEATED,
         ),
         Column("duration_sec", ColumnType.FLOAT64, "Duration in seconds of the decoded part of the video. NULL if unknown."),
+        Column(
+            "first_frame_sec",
+            ColumnType.FLOAT64,
+            "Time in seconds in a player at which the first frame appears; above 0 if the sound begins before. All other times "
+            "are from the first frame. NULL in rows of versions that did not note it.",
+        ),
         Column("fps", ColumnType.FLOAT64, "Frames per second of the video, measured from presentation times. NULL if unknown."),
         Column("decoded_frames", ColumnType.INT64, "Number of frames decoded.", Mode.REQUIRED),
         Column(

@@ -68,6 +68,7 @@ class TestCountRow:
             "segments": [{"start_sec": 2.5, "end_sec": 7.5, "count": 2.5}],
             "repetition_times_sec": [pytest.approx(4.5), pytest.approx(6.5)],
             "duration_sec": 10.0,
+            "first_frame_sec": 0.0,
             "fps": 10.0,
             "decoded_frames": 100,
             "scored_frames": 100,

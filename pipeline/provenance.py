@@ -1,0 +1,32 @@
+"""What the rows of a run that starts now say about it."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import secrets
+
+from transforms.scoring import ModelConfig
+from transforms.warehouse.name_labels import NameLabels
+from transforms.warehouse.rows import Provenance
+
+
+def new_provenance(model: ModelConfig, options_json: str, name_labels: NameLabels) -> Provenance:
+    """Returns the provenance of a run that starts now, under an id of its own.
+
+    Args:
+      model: Which network scores the frames, and how.
+      options_json: Options that decide the numbers, as `rows.canonical_json` writes them.
+      name_labels: How videos get the labels in their rows.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    return Provenance(
+        run_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+        run_started=now,
+        model=model.name,
+        model_sha256=model.sha256,
+        options_json=options_json,
+        code_version=importlib.metadata.version("repcount"),
+        precision=model.precision,
+        name_labels=name_labels,
+    )
