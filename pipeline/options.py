@@ -70,6 +70,16 @@ def make_suffixes(args: argparse.Namespace) -> tuple[str, ...]:
     return ALL_SUFFIXES if args.all_files else args.suffixes or VIDEO_SUFFIXES
 
 
+def label_regex(text: str) -> str:
+    """Returns the value of `--label_regex`; raises ArgumentTypeError."""
+    from transforms.warehouse.name_labels import check_regex  # imports PyArrow, for which --help need not wait
+
+    try:
+        return check_regex(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _suffixes(text: str) -> tuple[str, ...]:
     suffixes = [word.strip().lower() for word in text.split(",")]
     wrong = [suffix for suffix in suffixes if not _SUFFIX.fullmatch(suffix)]

@@ -10,7 +10,7 @@ from model.presets import LoadedModel, load_model
 from pipeline.command_line import natural_number
 from pipeline.dates import parse_days, parse_time
 from pipeline.launch import add_launch_options, check_none_is_active, make_launch, set_up_workers
-from pipeline.options import add_listing_options, add_model_options
+from pipeline.options import add_listing_options, add_model_options, label_regex
 from pipeline.progress_display import announce
 from transforms.failure_codes import FailureCode
 from transforms.failure_limit import FailureLimit
@@ -124,7 +124,7 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument(
         "--label_regex",
-        type=_label_regex,
+        type=label_regex,
         metavar="REGEX",
         help="label each video by its name: every named group of this RE2 expression is a label in the column labels, such as "
         "'(?P<user>[^/]+)/(?P<exercise>[^/]+)/'. It is searched for in the name within the bucket, or in the path below the "
@@ -192,15 +192,6 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     tables.add_argument(
         "--show", type=natural_number, default=50, metavar="N", help="maximum number of videos to print. Default: %(default)s"
     )
-
-
-def _label_regex(text: str) -> str:
-    from transforms.warehouse.name_labels import check_regex  # imports PyArrow, for which --help need not wait
-
-    try:
-        return check_regex(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _failure_codes(text: str) -> tuple[str, ...]:

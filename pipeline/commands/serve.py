@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from pipeline.command_line import natural_number
 from pipeline.counter import Counter, load_counter
-from pipeline.options import add_model_options
+from pipeline.options import add_model_options, label_regex, make_warehouse
+
+if TYPE_CHECKING:
+    from pipeline.serve.store import AnswerStore
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -80,6 +84,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="another folder or gs:// prefix that may be read; may be repeated. Default: only --base",
     )
     videos.add_argument("--billing_project", metavar="PROJECT", help="project that pays for reading a requester-pays bucket")
+    tables = parser.add_argument_group("tables")
+    tables.add_argument(
+        "--output",
+        metavar="TABLES",
+        help="duckdb:PATH or bigquery:PROJECT.DATASET, the tables to look answers up in and to store new ones in, as runs do; "
+        "BigQuery needs --temp_location. Default: none, so every request is counted",
+    )
+    tables.add_argument("--temp_location", metavar="gs://…", help="Cloud Storage folder that BigQuery loads rows from")
+    tables.add_argument(
+        "--label_regex",
+        type=label_regex,
+        metavar="REGEX",
+        help="label each video by its name, as repcount run does, in the path below --base or --allow. Default: no labels",
+    )
     add_model_options(parser)
     parser.set_defaults(run=run)
     return parser
@@ -99,7 +117,12 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     from pipeline.serve.service import CountingService
 
     config = make_config(args)
-    service = CountingService(lambda: load_counter(args), max_queue=config.max_queue, deadline_sec=config.deadline_sec)
+    service = CountingService(
+        lambda: load_counter(args),
+        open_keeper=_make_opener(args, config.places.places),
+        max_queue=config.max_queue,
+        deadline_sec=config.deadline_sec,
+    )
     listener = open_socket(config.host, config.port)
     host = f"[{config.host}]" if ":" in config.host else config.host
     if not getattr(args, "quiet", False):
@@ -107,3 +130,22 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
         print(f"repcount serve: listens on {address}. Ctrl-C ends it.", file=sys.stderr, flush=True)
     serve(Server(make_app(service, config), service, config.grace_sec), service, listener)
     return 0
+
+
+def _make_opener(args: argparse.Namespace, places: Sequence[str]) -> Callable[[Counter], AnswerStore] | None:
+    """Returns a function that opens the tables of `--output`, once it is sure that they can be written; None without any."""
+    if args.output is None:
+        return None
+    from pipeline.serve.store import AnswerStore
+    from transforms.warehouse.name_labels import NameLabels, local_folders
+
+    warehouse = make_warehouse(args.output, args.temp_location)
+    warehouse.check()
+    name_labels = NameLabels(args.label_regex or "", local_folders(places))
+
+    def open_store(counter: Counter) -> AnswerStore:
+        store = AnswerStore(warehouse, counter, name_labels)
+        store.start()
+        return store
+
+    return open_store

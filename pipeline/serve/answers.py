@@ -16,7 +16,7 @@ from transforms.records import VideoRef
 
 
 class Source(enum.StrEnum):
-    """Where a count is from: counted for this request, or found in the tables."""
+    """Where a count is from: counted now, or found in the tables or among the answers that wait to be written to them."""
 
     COUNTED = "counted"
     TABLES = "tables"

@@ -18,6 +18,7 @@ from pipeline.serve.answers import Source
 from pipeline.serve.store import AnswerStore
 from tests.support.samples import make_failure, make_provenance, make_video_count
 from tests.support.scorers import FAKE_COUNTER
+from tests.support.serving import Served
 from tests.support.videos import draw_video
 from tests.support.warehouses import commit, make_warehouse, num_rows, read
 from transforms.failure_codes import FailureCode
@@ -296,3 +297,23 @@ def test_a_store_on_tables_that_cannot_be_written_does_not_start(tmp_path):
     (tmp_path / "counts.duckdb").mkdir()
     with pytest.raises(WarehouseError, match="must be a file"):
         AnswerStore(DuckDBWarehouse(str(tmp_path / "counts.duckdb")), FAKE_COUNTER).start()
+
+
+def test_the_second_answer_to_a_request_comes_from_the_tables(duckdb, tmp_path):
+    def open_store(counter):
+        store = AnswerStore(duckdb, counter, commit_sec=LATER_SEC)
+        store.start()
+        return store
+
+    draw_video(tmp_path / "squats.mp4", 100)
+    (tmp_path / "bad.mp4").write_text("no video")
+    answers = []
+    for _ in range(2):  # two servers, one after the other
+        with Served(tmp_path, open_keeper=open_store) as served:
+            answers += [served.get(f"/count?name={name}&curve=true") for name in ("squats.mp4", "bad.mp4") for _ in range(2)]
+    assert [answer.json()["source"] for answer in answers] == ["counted", "tables"] * 2 + ["tables"] * 4
+    assert [answer.status_code for answer in answers] == [200, 200, 422, 422] * 2
+    records = [{**answer.json(), "source": None, "wall_sec": None} for answer in answers]
+    assert records[0] == records[1] == records[4] == records[5]
+    assert {**records[2], "wall_sec": None} == records[3] == records[6] == records[7]
+    assert read(duckdb, "listed, counted, failed", "runs") == [(2, 1, 1)]
