@@ -133,6 +133,14 @@ def storage_client(project: str | None = None) -> Client:
         return _make_client(project, tuple(os.environ.get(name) for name in _CLIENT_VARIABLES))
 
 
+def refuse_redirects() -> None:
+    """Makes this process's client follow no redirect, which could lead to this machine or to the metadata server.
+
+    A request then raises requests.TooManyRedirects. Cloud Storage sends no redirects to its client.
+    """
+    storage_client()._http.max_redirects = 0
+
+
 @functools.cache
 def _make_client(project: str | None, environment: tuple[str | None, ...]) -> Client:
     """Returns a new client. `environment` has what it reads there, so that a change leads to another client."""

@@ -67,7 +67,7 @@ def count_video(video: VideoRef, counter: Counter, watch: Callable[[FrameChunk],
     Args:
       video: Video to count.
       counter: Model and options to count it with.
-      watch: Called with each chunk of frames, in their order, before it is scored.
+      watch: Called with each chunk of frames, in their order, before it is scored. An error that it raises ends the count.
     """
     with contextlib.closing(_score_chunks(video, counter, _decoder().read, watch)) as scores:
         return aggregate(video, scores, counter.options, counter.model.period_offset)
@@ -84,10 +84,11 @@ def _decoder() -> DecoderProcess:
 def _score_chunks(
     video: VideoRef, counter: Counter, read: Reader, watch: Callable[[FrameChunk], None] | None
 ) -> Generator[ChunkScores | Failure, None, None]:
-    for item in decode_or_fail(video, counter.decoding, read):
-        if watch and isinstance(item, FrameChunk):
-            watch(item)
-        scores = item if isinstance(item, Failure) else score_or_fail(item, counter.scorer)
-        yield scores
-        if isinstance(scores, Failure):  # the video fails, whatever its other chunks say
-            return
+    with contextlib.closing(decode_or_fail(video, counter.decoding, read)) as items:
+        for item in items:
+            if watch and isinstance(item, FrameChunk):
+                watch(item)
+            scores = item if isinstance(item, Failure) else score_or_fail(item, counter.scorer)
+            yield scores
+            if isinstance(scores, Failure):  # the video fails, whatever its other chunks say
+                return

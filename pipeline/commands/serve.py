@@ -113,12 +113,18 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     # These import the server's libraries, for which --help need not wait.
     from pipeline.serve.app import make_app
     from pipeline.serve.config import make_config
-    from pipeline.serve.server import Server, open_socket, serve
+    from pipeline.serve.server import Server, serve
     from pipeline.serve.service import CountingService
+    from pipeline.web import open_socket
 
     config = make_config(args)
+
+    def load() -> Counter:
+        config.places.prepare()
+        return load_counter(args)
+
     service = CountingService(
-        lambda: load_counter(args),
+        load,
         open_keeper=_make_opener(args, config.places.places),
         max_queue=config.max_queue,
         deadline_sec=config.deadline_sec,

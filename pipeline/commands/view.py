@@ -65,9 +65,10 @@ def run(args: argparse.Namespace) -> int:
       UserError: The command line is invalid, or the tables or labels cannot be read.
       KeyboardInterrupt: The user has ended it.
     """
-    from pipeline.view import server, videos  # they import Beam's and the server's libraries, for which --help need not wait
+    from pipeline.view import server, videos
+    from pipeline.web import open_socket  # they import Beam's and the server's libraries, for which --help need not wait
 
-    listener = server.open_socket(args.port)
+    listener = open_socket(server.HOST, args.port)
     warehouse = make_warehouse(args.output, temp_location="")
     videos.check_tables(warehouse.is_ready(), args.output)
     listed = videos.VideoList(warehouse)

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from model.storage import SCHEME
+from model.storage import SCHEME, refuse_redirects
 from pipeline.command_line import UsageError
 from pipeline.serve.errors import ForbiddenPlaceError, InvalidRequestError, NotFoundError
 from transforms.local_files import find_file
@@ -48,6 +48,11 @@ class AllowedPlaces:
         start = None if base is None else _parse_place("--base", base)
         places = [_parse_place("--allow", place) for place in allowed]
         return cls(tuple(dict.fromkeys([*places, *([start] if start else [])])), start, billing_project)
+
+    def prepare(self) -> None:
+        """Makes the client of Cloud Storage, if it is needed, and has it follow no redirect."""
+        if not all(map(is_local, self.places)):
+            refuse_redirects()
 
     def find(self, name: str) -> VideoRef:
         """Returns the current version of the video that a request names. Asks the disk or the store.

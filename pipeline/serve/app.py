@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -19,9 +20,21 @@ from pipeline.serve import count_routes
 from pipeline.serve.answers import error_response, json_response
 from pipeline.serve.config import ServeConfig
 from pipeline.serve.errors import InvalidRequestError, RequestError
-from pipeline.serve.middleware import CancelOnDisconnect, Guard, ResponseHeaders
+from pipeline.serve.middleware import Connections, Guard
 from pipeline.serve.service import CountingService
+from pipeline.web import SafeHeaders
 from transforms.machine_faults import MachineFaultError
+
+_LOGGER = logging.getLogger(__name__)
+
+_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+"""Headers of each response that has no others of these names."""
 
 
 def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
@@ -45,10 +58,10 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         middleware=[
-            Middleware(ResponseHeaders, service=service),
+            Middleware(SafeHeaders, headers=_HEADERS),
             # Metrics and the log of requests go here, where refused requests are seen, too.
             Middleware(Guard, config=config, public=(config.health_route,)),
-            Middleware(CancelOnDisconnect),
+            Middleware(Connections, service=service),
         ],
     )
     for error_type in (RequestError, RequestValidationError, HTTPException, MachineFaultError, Exception):
@@ -69,6 +82,8 @@ def _add_health(app: FastAPI, service: CountingService, config: ServeConfig) -> 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
     """Answers with an error as JSON."""
+    if isinstance(error, MachineFaultError):
+        _LOGGER.error("%s", printable(str(error)))
     return error_response(_as_request_error(error))
 
 

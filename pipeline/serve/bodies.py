@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 from starlette.requests import Request
 
 from pipeline.serve.errors import InvalidRequestError, RequestError
+
+BODY_SEC = 30.0
+"""Seconds in which a body must have arrived. A client that sends a byte now and then holds a connection."""
 
 
 async def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
@@ -19,13 +23,17 @@ async def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
 
     Raises:
       InvalidRequestError: The body is no JSON object.
-      RequestError: It is longer than that (413).
+      RequestError: It is longer than that (413), or arrives too slowly (408).
     """
     body = bytearray()
-    async for block in request.stream():
-        body += block
-        if len(body) > max_bytes:
-            raise RequestError(413, "TOO_LARGE", f"a request may have {max_bytes:,} bytes")
+    try:
+        async with asyncio.timeout(BODY_SEC):
+            async for block in request.stream():
+                body += block
+                if len(body) > max_bytes:
+                    raise RequestError(413, "TOO_LARGE", f"the request must have at most {max_bytes:,} bytes")
+    except TimeoutError as error:
+        raise RequestError(408, "TOO_SLOW", f"the request must arrive within {BODY_SEC:g} s") from error
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -35,6 +35,7 @@ def describe_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         400: "The request is invalid.",
         403: "The place may not be read.",
         404: "There is no such video.",
+        408: "The request arrives too slowly.",
         413: "The request is too large.",
         415: "The media type is none that is taken.",
         422: "The video cannot be counted; the code says why.",
@@ -73,7 +74,7 @@ def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
         "/count",
         summary="Count a video by its name",
         response_model=None,
-        responses={**errors, **describe_responses(413, 415)},
+        responses={**errors, **describe_responses(408, 413, 415)},
         openapi_extra={
             "requestBody": {
                 "required": True,

@@ -1,4 +1,4 @@
-"""What happens to every request: who may ask, which headers go out, and what a client that goes away leaves behind."""
+"""What happens to every request: who may ask, and what a client that goes away leaves behind."""
 
 from __future__ import annotations
 
@@ -14,37 +14,6 @@ from pipeline.serve.answers import error_response
 from pipeline.serve.config import ServeConfig, is_loopback
 from pipeline.serve.errors import ForbiddenPlaceError, RequestError
 from pipeline.serve.service import CountingService
-
-_HEADERS = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
-"""Headers of each response that has no others of these names."""
-
-
-class ResponseHeaders:
-    """Adds headers that keep answers from other sites and caches. A server that is about to end closes its connections."""
-
-    def __init__(self, app: ASGIApp, service: CountingService) -> None:
-        self._app = app
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-                if self._service.is_draining:
-                    headers["connection"] = "close"
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
 
 
 class Guard:
@@ -89,36 +58,45 @@ class Guard:
         return self._token is not None and scheme.lower() == "bearer" and hmac.compare_digest(given_bytes, self._token)
 
 
-class CancelOnDisconnect:
-    """Cancels what a request does when its client goes away. Starlette would go on, and count for nobody."""
+class Connections:
+    """Cancels what a request does when its client goes away, and closes connections when the server is about to end.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Starlette alone would go on, and count for nobody.
+    """
+
+    def __init__(self, app: ASGIApp, service: CountingService) -> None:
         self._app = app
+        self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+
+        async def send_last(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._service.is_draining:
+                MutableHeaders(scope=message)["connection"] = "close"
+            await send(message)
+
         messages: asyncio.Queue[Message] = asyncio.Queue(1)  # so that no upload waits in memory
-        work = asyncio.ensure_future(self._app(scope, messages.get, send))
+        work = asyncio.ensure_future(self._app(scope, messages.get, send_last))
         is_gone = False
 
         async def listen() -> None:
             nonlocal is_gone
-            while True:
+            while not is_gone:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     is_gone = True
                     work.cancel()
-                    return
-                await messages.put(message)
+                else:
+                    await messages.put(message)
 
         listener = asyncio.ensure_future(listen())
         try:
             await work
         except asyncio.CancelledError:
-            work.cancel()  # if this task itself was cancelled
             if not is_gone:
                 raise
         finally:

@@ -6,35 +6,23 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from pipeline.command_line import UsageError
 from pipeline.serve.service import CountingService
 
 _RESPONSE_SEC = 5
 """Seconds that clients may take to read their last answer."""
 
 
-def open_socket(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens.
+_LAST_SEC = 0.2
+"""Seconds in which requests on connections that were accepted last are read and answered."""
 
-    Args:
-      host: Name or address of this machine.
-      port: Port number; 0 for any free one.
-
-    Raises:
-      UsageError: The port is taken or not allowed, or the host is not this machine's.
-    """
-    try:
-        family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise UsageError(
-            f"--host must be an address of this machine, and --port a free port: {error.strerror}. Received: {host}, {port}"
-        ) from error
+_MAX_CONNECTIONS = 512
+"""Connections at once; others get 503. Most systems let a process have 1,024 open files."""
 
 
 class Server(uvicorn.Server):
@@ -56,6 +44,7 @@ class Server(uvicorn.Server):
                 lifespan="on",
                 ws="none",
                 server_header=False,
+                limit_concurrency=_MAX_CONNECTIONS,
                 timeout_graceful_shutdown=_RESPONSE_SEC,
             )
         )
@@ -81,6 +70,14 @@ class Server(uvicorn.Server):
             return True
         return await super().on_tick(counter)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accepts no connection any more, answers those that were accepted, and closes them."""
+        if not self.force_exit:
+            for listening in self.servers:
+                listening.close()
+            await asyncio.sleep(_LAST_SEC)
+        await super().shutdown(sockets)
+
 
 def serve(server: Server, service: CountingService, listener: socket.socket) -> None:
     """Answers requests until a signal ends the server.
@@ -92,7 +89,8 @@ def serve(server: Server, service: CountingService, listener: socket.socket) -> 
     server.run(sockets=[listener])
     if service.load_error is not None:
         raise service.load_error
-    if not service.has_ended:
-        os._exit(0)  # a decoder that hangs would keep this process alive
+    if server.force_exit or not service.has_ended:  # a count or a decoder that hangs would keep this process alive
+        sys.stderr.flush()
+        os._exit(128 + server.signal if server.force_exit and server.signal else 0)
     if server.signal == signal.SIGINT:
         raise KeyboardInterrupt

@@ -85,7 +85,7 @@ class CountingService:
           load: Loads the model; called once, in the thread that counts.
           open_keeper: Opens the tables to look answers up in and to write them to; called once, after the model is loaded.
           max_queue: Most videos that wait while one is counted.
-          deadline_sec: Most seconds that a request may take, the queue included.
+          deadline_sec: Most seconds that an answer may take, the queue included.
         """
         self._load = load
         self._open_keeper = open_keeper
@@ -305,5 +305,8 @@ class CountingService:
         result = count_video(job.video, counter, job.watch)
         outcome = Outcome(result, counter, wall_sec=time.perf_counter() - started)
         if self._keeper is not None and job.keep:
-            self._keeper.add(outcome)
+            try:
+                self._keeper.add(outcome)
+            except Exception as error:
+                _LOGGER.error("A count is not written to the tables: %s", describe_error(error))
         return outcome

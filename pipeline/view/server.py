@@ -22,24 +22,24 @@ import jinja2
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model.errors import UserError
-from pipeline.command_line import UsageError
 from pipeline.labels import LabelFile
 from pipeline.results_table import printable
 from pipeline.view.videos import ORDERS, ListedVideo, VideoList, find_video, path_below
+from pipeline.web import SafeHeaders
 from transforms.objects import is_local, read_range
 from transforms.records import VideoRef
 
 HOST = "127.0.0.1"
+"""The server listens on this machine only."""
 
 PAGE_ROWS = 50
 """Videos on a page of the list."""
@@ -124,33 +124,12 @@ def make_app(viewer: Viewer, token: str) -> Starlette:
     return Starlette(
         routes=[Mount(f"/{token}", routes=pages)],
         middleware=[
-            Middleware(_SafeHeaders),
+            Middleware(SafeHeaders, headers=_HEADERS),
             Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"], www_redirect=False),
             Middleware(_TokenGuard, token=token),
         ],
         exception_handlers={UserError: _explain, OSError: _explain},
     )
-
-
-def open_socket(port: int) -> socket.socket:
-    """Returns a socket that listens on 127.0.0.1.
-
-    Args:
-      port: Port number; 0 for any free one.
-
-    Raises:
-      UsageError: The port is taken, not allowed or no port.
-    """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
-        listener.listen()
-    except (OSError, OverflowError) as error:
-        listener.close()
-        why = error.strerror if isinstance(error, OSError) else "ports go up to 65535"
-        raise UsageError(f"--port must be free, such as 0 for any free one: {why}. Received: {port}") from error
-    return listener
 
 
 def serve(app: ASGIApp, listener: socket.socket, is_verbose: bool = False) -> None:
@@ -170,21 +149,6 @@ class Server(uvicorn.Server):
         """Ends the server; a browser may hold a connection for a video as long as it likes."""
         super().handle_exit(sig, frame)
         self.force_exit = True
-
-
-class _SafeHeaders:
-    """Adds headers that keep a page from other sites, and other sites from the page, to every response."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
 
 
 class _TokenGuard:

@@ -1,7 +1,12 @@
-"""The real HTTP service on loopback, in a thread of the test, with a fake model."""
+"""The real HTTP service on loopback: in a thread of the test with a fake model, or as a process of its own."""
 
 import http.client
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,8 +15,10 @@ import requests
 from pipeline.serve.allowed import AllowedPlaces
 from pipeline.serve.app import make_app
 from pipeline.serve.config import ServeConfig
-from pipeline.serve.server import Server, open_socket
+from pipeline.serve.server import Server
 from pipeline.serve.service import CountingService
+from pipeline.web import open_socket
+from tests.support.runs import ROOT
 from tests.support.scorers import FAKE_COUNTER
 
 TIMEOUT_SEC = 60
@@ -82,3 +89,51 @@ def wait_until(is_so, timeout_sec=TIMEOUT_SEC):
     while not is_so():
         assert time.monotonic() < end, "this took too long"
         time.sleep(0.01)
+
+
+class ServerProcess:
+    """`repcount serve` as a process of its own; a context manager.
+
+    Attributes:
+      process: The process.
+      url: Address that it listens on.
+    """
+
+    def __init__(self, *words, module="pipeline", before=(), environment=None):
+        """Starts the process; returns when it listens.
+
+        Args:
+          *words: Options of `repcount serve`.
+          module: Module to run.
+          before: Words before the options.
+          environment: Environment variables to add.
+        """
+        before = ["serve"] if module == "pipeline" else before
+        command = [sys.executable, "-m", module, *map(str, [*before, "--port", "0", *words])]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
+        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        line = self.process.stderr.readline()
+        found = re.search(r"listens on (http://\S+?)\. ", line)
+        assert found, line + self.process.stderr.read()
+        self.url = found[1]
+        self.errors = [line]
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        self.errors.extend(self.process.stderr)
+
+    def wait_ready(self):
+        """Waits until the model is warm."""
+        wait_until(lambda: requests.get(f"{self.url}/health", timeout=TIMEOUT_SEC).status_code == 200)
+
+    def end(self, sig=signal.SIGTERM):
+        """Ends the process with a signal; returns its exit code."""
+        self.process.send_signal(sig)
+        return self.process.wait(TIMEOUT_SEC)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.kill()
+        self.process.wait()

@@ -1,6 +1,8 @@
 """A request reads what the server was started with, and nothing else."""
 
+import http.server
 import os
+import threading
 
 import pytest
 
@@ -8,6 +10,8 @@ from pipeline.command_line import UsageError
 from pipeline.serve.allowed import AllowedPlaces
 from pipeline.serve.errors import ForbiddenPlaceError, InvalidRequestError, NotFoundError
 from tests.support.samples import HOSTILE_NAMES
+from transforms.decoding.local_copy import open_video
+from transforms.decoding.samples import DecodeError
 
 
 @pytest.fixture
@@ -171,3 +175,41 @@ def test_a_file_that_the_server_may_not_look_at_is_refused_without_details(place
     monkeypatch.setattr("pipeline.serve.allowed.find_file", refuse)
     with pytest.raises(ForbiddenPlaceError, match=r"^the server may not read this video$"):
         places.find("a.mp4")
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:{port}/", "http://169.254.169.254/", "http://metadata.google.internal/"])
+@pytest.mark.parametrize("is_found", [False, True])
+def test_a_redirect_is_not_followed(cloud_storage, monkeypatch, target, is_found):
+    """Neither that of an object's description, nor that of its content."""
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+    asked, sent = [], []
+    other = http.server.HTTPServer(("127.0.0.1", 0), Other)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    handler = cloud_storage._server.RequestHandlerClass
+    answer = handler.answer
+
+    def redirect(self, content, status=200, headers=None):
+        if is_found and "alt=media" not in self.path:
+            answer(self, content, status, headers)
+        else:
+            sent.append(self.path)
+            answer(self, b"", 302, {"Location": target.format(port=other.server_port)})
+
+    monkeypatch.setattr(handler, "answer", redirect)
+    cloud_storage.contents["gym/a.mp4"] = b"video"
+    places = AllowedPlaces.parse([], "gs://gym")
+    places.prepare()
+    if is_found:
+        with pytest.raises(DecodeError), open_video(places.find("a.mp4")):
+            pass
+    else:
+        with pytest.raises(ForbiddenPlaceError):
+            places.find("a.mp4")
+    other.shutdown()
+    assert len(sent) == 1
+    assert asked == []

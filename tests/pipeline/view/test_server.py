@@ -10,10 +10,10 @@ import pytest
 import requests
 import uvicorn
 
-from pipeline.command_line import UsageError
 from pipeline.labels import LabelFile, read_labels
-from pipeline.view.server import STREAM_BYTES, Server, Viewer, make_app, open_socket, stream_remote
+from pipeline.view.server import STREAM_BYTES, Server, Viewer, make_app, stream_remote
 from pipeline.view.videos import VideoList
+from pipeline.web import open_socket
 from tests.support.samples import make_provenance, make_video_count
 from tests.support.warehouses import commit
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
@@ -32,7 +32,7 @@ class Served:
         self.labels = LabelFile(str(folder / "labels.csv"))
         self.videos = VideoList(warehouse)
         viewer = Viewer("counts", self.videos, self.labels, str(folder / "videos"))
-        listener = open_socket(0)
+        listener = open_socket("127.0.0.1", 0)
         self.port = listener.getsockname()[1]
         self.root = f"http://127.0.0.1:{self.port}"
         self.server = Server(uvicorn.Config(make_app(viewer, TOKEN), log_level="critical", lifespan="off", ws="none"))
@@ -347,17 +347,3 @@ def test_a_large_remote_object_is_read_in_parts():
         (STREAM_BYTES + 3, 2 * STREAM_BYTES + 3),
         (2 * STREAM_BYTES + 3, 2 * STREAM_BYTES + 5),
     ]
-
-
-def test_a_taken_or_impossible_port_is_one_line():
-    with open_socket(0) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=rf"--port must be free, such as 0 for any free one: .*\. Received: {port}"):
-            open_socket(port)
-    with pytest.raises(UsageError, match="ports go up to 65535"):
-        open_socket(70_000)
-
-
-def test_the_server_listens_on_this_machine_only(served):
-    with open_socket(0) as listener:
-        assert listener.getsockname()[0] == "127.0.0.1"
