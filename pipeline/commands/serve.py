@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -115,12 +116,14 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     from pipeline.serve.config import make_config
     from pipeline.serve.server import Server, serve
     from pipeline.serve.service import CountingService
+    from pipeline.serve.vertex import choose_model
     from pipeline.web import open_socket
 
     config = make_config(args)
 
     def load() -> Counter:
         config.places.prepare()
+        args.model = choose_model(args.model, os.environ)
         return load_counter(args)
 
     service = CountingService(

@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 
 from pipeline.results_table import printable
-from pipeline.serve import count_routes
+from pipeline.serve import count_routes, remote_functions, vertex
 from pipeline.serve.answers import error_response, json_response
 from pipeline.serve.config import ServeConfig
 from pipeline.serve.errors import InvalidRequestError, RequestError
@@ -68,7 +68,9 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
         app.add_exception_handler(error_type, _answer_error)
     _add_health(app, service, config)
     app.include_router(count_routes.make_router(service, config))
-    # The routers of Vertex AI, of BigQuery's remote functions and of the page go here.
+    app.include_router(vertex.make_router(service, config))
+    app.include_router(remote_functions.make_router(service, config))
+    # The router of the page goes here.
     return app
 
 
