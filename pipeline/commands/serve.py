@@ -73,6 +73,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="SEC",
         help="most seconds to answer what runs and waits when the server is told to end. Default: %(default)g",
     )
+    group.add_argument(
+        "--max_upload_bytes",
+        type=natural_number,
+        default=512 << 20,
+        metavar="BYTES",
+        help="largest video that a request may upload; all uploads at a time take at most four times as much disk. "
+        "Default: %(default)s",
+    )
     videos = parser.add_argument_group("videos")
     videos.add_argument(
         "--base", metavar="DIR", help="folder or gs:// prefix that names in requests start from, and may be read. Default: none"
