@@ -19,6 +19,7 @@ from pipeline.results_table import printable
 from pipeline.serve import count_routes, remote_functions, vertex
 from pipeline.serve.answers import error_response, json_response
 from pipeline.serve.config import ServeConfig
+from pipeline.serve.docs_page import docs_page
 from pipeline.serve.errors import InvalidRequestError, RequestError
 from pipeline.serve.middleware import Connections, Guard
 from pipeline.serve.service import CountingService
@@ -55,6 +56,7 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
         title="repcount",
         summary="Counts repetitions in videos.",
         version=importlib.metadata.version("repcount"),
+        docs_url=None,  # FastAPI's own pages load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
         middleware=[
@@ -67,6 +69,7 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
     for error_type in (RequestError, RequestValidationError, HTTPException, MachineFaultError, Exception):
         app.add_exception_handler(error_type, _answer_error)
     _add_health(app, service, config)
+    app.add_api_route("/docs", lambda: docs_page(app.openapi()), include_in_schema=False, response_model=None)
     app.include_router(count_routes.make_router(service, config))
     app.include_router(vertex.make_router(service, config))
     app.include_router(remote_functions.make_router(service, config))
@@ -75,7 +78,12 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
 
 
 def _add_health(app: FastAPI, service: CountingService, config: ServeConfig) -> None:
-    @app.get(config.health_route, summary="Whether the model is warm", response_model=None)
+    @app.get(
+        config.health_route,
+        summary="Whether the model is warm",
+        response_model=None,
+        responses=count_routes.describe_responses(200, 503),
+    )
     async def health() -> Response:
         """Returns 200 when the server counts, and 503 before and after."""
         service.check_open()

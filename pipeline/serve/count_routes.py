@@ -31,8 +31,9 @@ _ERROR = {
 
 
 def describe_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns what OpenAPI says of the errors with these HTTP statuses."""
+    """Returns what OpenAPI says of responses with these HTTP statuses. All but 200 are errors of one shape."""
     meanings = {
+        200: "The answer.",
         400: "The request is invalid.",
         403: "The place may not be read.",
         404: "There is no such video.",
@@ -46,7 +47,11 @@ def describe_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         504: "The video was not counted within the deadline.",
     }
     return {
-        status: {"description": meanings[status], "content": {"application/json": {"schema": _ERROR}}} for status in statuses
+        status: {
+            "description": meanings[status],
+            "content": {"application/json": {"schema": {"type": "object"} if status == 200 else _ERROR}},
+        }
+        for status in statuses
     }
 
 
@@ -54,7 +59,7 @@ def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
     """Returns the routes that count a video by its name."""
     router = APIRouter()
     budget = UploadBudget(BUDGET_UPLOADS * config.max_upload_bytes)
-    errors = describe_responses(400, 403, 404, 422, 429, 500, 503, 504)
+    errors = describe_responses(200, 400, 403, 404, 422, 429, 500, 503, 504)
 
     async def count(name: str, curve: bool) -> Response:
         service.check_open()

@@ -15,11 +15,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-
-from model.config import FRAME_SIZE, WINDOW_FRAMES
 from pipeline.count_formats import Outcome
-from pipeline.counter import Counter, count_video
+from pipeline.counter import Counter, count_video, warm_up
 from pipeline.serve.answers import Answer, AnswerKeeper, make_answer
 from pipeline.serve.errors import DeadlineError, DrainingError, NotReadyError, ServiceBusyError
 from transforms.failure_codes import describe_error
@@ -274,10 +271,8 @@ class CountingService:
             self._wake.clear()
 
     def _load_warm(self) -> Counter:
-        """Loads the model and scores black frames, so that the first request does not wait for its graph."""
         counter = self._load()
-        num_frames = max(counter.model.strides) * WINDOW_FRAMES
-        counter.scorer.score(np.zeros((num_frames, FRAME_SIZE, FRAME_SIZE, 3), np.uint8))
+        warm_up(counter)
         return counter
 
     async def _count_next(self, job: _Job, counter: Counter) -> None:
