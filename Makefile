@@ -13,7 +13,7 @@ export PYTHON
 installed := $(shell cat .venv/complete 2>/dev/null)
 export DEVICE = $(or $(installed),cpu)
 
-CODE = pipeline transforms model benchmarks demo image
+CODE = pipeline transforms model benchmarks demo image deploy
 # One test process a core; more than eight take more memory than they save time. ARGS='-n 0' runs the tests in one process.
 PYTEST = .venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 UV = .venv/bin/uv --quiet pip
@@ -96,7 +96,7 @@ lint: setup ## Check style, formatting, types, the shell scripts and the Dockerf
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy $(CODE)
-	.venv/bin/shellcheck run_dataflow.sh .ci/run image/*.sh
+	.venv/bin/shellcheck run_dataflow.sh .ci/run image/*.sh deploy/*.sh
 	@[ ! -x .venv/bin/hadolint ] || { echo .venv/bin/hadolint Dockerfile; .venv/bin/hadolint Dockerfile; }
 
 lock: setup ## Update locks/ to what pyproject.toml asks for; ARGS=--upgrade takes the newest versions
