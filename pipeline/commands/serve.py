@@ -122,11 +122,13 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     # These import the server's libraries, for which --help need not wait.
     from pipeline.serve.app import make_app
     from pipeline.serve.config import make_config
+    from pipeline.serve.request_log import set_up_json_logging
     from pipeline.serve.server import Server, serve
     from pipeline.serve.service import CountingService
     from pipeline.serve.vertex import choose_model
     from pipeline.web import open_socket
 
+    set_up_json_logging(quiet=getattr(args, "quiet", False))
     config = make_config(args)
 
     def load() -> Counter:

@@ -21,7 +21,10 @@ from pipeline.serve.answers import error_response, json_response
 from pipeline.serve.config import ServeConfig
 from pipeline.serve.docs_page import docs_page
 from pipeline.serve.errors import InvalidRequestError, RequestError
+from pipeline.serve.metrics import Metrics
+from pipeline.serve.metrics import make_router as make_metrics_router
 from pipeline.serve.middleware import Connections, Guard
+from pipeline.serve.request_log import ID_HEADER, RequestObserver, current_request_id, log_request
 from pipeline.serve.service import CountingService
 from pipeline.web import SafeHeaders
 from transforms.machine_faults import MachineFaultError
@@ -52,6 +55,8 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
         yield
         await service.close()
 
+    metrics = Metrics(service)
+    service.observers.append(metrics.observe_answer)
     app = FastAPI(
         title="repcount",
         summary="Counts repetitions in videos.",
@@ -60,8 +65,8 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         middleware=[
+            Middleware(RequestObserver, listeners=(log_request, metrics.observe_request)),  # sees refused requests, too
             Middleware(SafeHeaders, headers=_HEADERS),
-            # Metrics and the log of requests go here, where refused requests are seen, too.
             Middleware(Guard, config=config, public=(config.health_route,)),
             Middleware(Connections, service=service),
         ],
@@ -71,6 +76,7 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
     _add_health(app, service, config)
     app.add_api_route("/docs", lambda: docs_page(app.openapi()), include_in_schema=False, response_model=None)
     app.include_router(count_routes.make_router(service, config))
+    app.include_router(make_metrics_router(metrics))
     app.include_router(vertex.make_router(service, config))
     app.include_router(remote_functions.make_router(service, config))
     # The router of the page goes here.
@@ -94,7 +100,10 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     """Answers with an error as JSON."""
     if isinstance(error, MachineFaultError):
         _LOGGER.error("%s", printable(str(error)))
-    return error_response(_as_request_error(error))
+    response = error_response(_as_request_error(error))
+    if request_id := current_request_id():  # this handler may be outside of the one that names it otherwise
+        response.headers[ID_HEADER] = request_id
+    return response
 
 
 def _as_request_error(error: Exception) -> RequestError:

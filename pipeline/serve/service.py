@@ -102,6 +102,8 @@ class CountingService:
         self._worker: asyncio.Task[None] | None = None  # set in start()
         self._counter: Counter | None = None  # set when the model is warm, as is the next one
         self._keeper: AnswerKeeper | None = None
+        self.observers: list[Callable[[Answer], None]] = []
+        """Called with each answer."""
         self.load_error: Exception | None = None
         """Why the model cannot be loaded or the tables cannot be opened. The server then ends."""
         self.has_ended = True
@@ -121,6 +123,11 @@ class CountingService:
     def counter(self) -> Counter | None:
         """The model with its options; None until it is warm."""
         return self._counter
+
+    @property
+    def keeper(self) -> AnswerKeeper | None:
+        """The tables that answers are in; None if there are none, or they are not open yet."""
+        return self._keeper
 
     @property
     def num_waiting(self) -> int:
@@ -163,14 +170,16 @@ class CountingService:
         try:
             async with limit:
                 found = await self._look_up(video, curve) if keep and video not in self._jobs else None
-                if found is not None:
-                    return found
-                outcome = await self._count(video, keep)
-                return await asyncio.to_thread(make_answer, outcome, curve=curve)
+                if found is None:
+                    outcome = await self._count(video, keep)
+                    found = await asyncio.to_thread(make_answer, outcome, curve=curve)
         except TimeoutError as error:
             if limit.expired():
                 raise DeadlineError(self._deadline_sec) from error
             raise
+        for observe in self.observers:
+            observe(found)
+        return found
 
     async def drain(self, grace_sec: float) -> None:
         """Takes nothing new, and returns when all that runs and waits has its answer.
