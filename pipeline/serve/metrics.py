@@ -76,7 +76,7 @@ def make_router(metrics: Metrics) -> APIRouter:
         "/metrics",
         summary="Figures for Prometheus",
         response_class=Response,
-        responses={200: {"description": "Figures in Prometheus' text format.", "content": {"text/plain": {}}}},
+        responses={200: {"description": "Figures in the text format of Prometheus.", "content": {"text/plain": {}}}},
     )
     async def read_metrics() -> Response:
         """Returns what the server has counted and measured since it started."""
