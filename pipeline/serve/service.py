@@ -24,6 +24,9 @@ from transforms.records import FrameChunk, VideoRef
 
 _LOGGER = logging.getLogger(__name__)
 
+_ASKING_THREADS = 32
+"""Threads that wait for a store or for tables. Python's own number follows the cores, of which a container may have one."""
+
 _FIRST_GUESS_SEC = 5.0
 """Seconds that counting a video is thought to take before one was counted."""
 
@@ -148,6 +151,7 @@ class CountingService:
 
     async def start(self) -> None:
         """Begins to load the model; returns at once."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_ASKING_THREADS, "asking"))
         self._worker = asyncio.create_task(self._work())
 
     async def count(self, video: VideoRef, *, keep: bool = True, curve: bool = False) -> Answer:

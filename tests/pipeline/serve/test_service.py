@@ -196,7 +196,7 @@ def test_requests_for_the_same_video_share_its_place(bench):
 
 def test_a_request_beyond_its_deadline_ends_and_frees_its_place(bench):
     async def scenario():
-        async with running(deadline_sec=0.1) as service:
+        async with running(deadline_sec=0.5) as service:
             asked = [ask(service, "a"), ask(service, "b")]
             results = await asyncio.gather(*asked, return_exceptions=True)
             assert [(type(result), result.status) for result in results] == [(DeadlineError, 504)] * 2
