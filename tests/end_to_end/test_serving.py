@@ -79,6 +79,10 @@ def test_every_route_counts_as_repcount_count_does_and_the_second_answer_is_from
                 assert without(response.json(), "source", "wall_sec") == record, ask
             failed = get_count(server, folder / "bad.mp4")
             assert (failed.status_code, failed.json()["code"], failed.json()["source"]) == (422, "NOT_A_VIDEO", source)
+        with open(videos[0], "rb") as file:  # is in no table, however often it comes
+            uploaded = requests.post(f"{server.url}/count", files={"video": ("mine.mp4", file)}, timeout=120)
+        assert uploaded.status_code == 200
+        assert without(uploaded.json(), "wall_sec") == {**expected[0], "video_uri": "mine.mp4", "source": "counted"}
         assert server.end() == 0
     # The keys are those of a run, so a run has nothing left to count.
     warehouse = DuckDBWarehouse(str(tmp_path / "counts.duckdb"))
