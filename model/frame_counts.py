@@ -10,7 +10,7 @@ import numpy as np
 AMBIGUOUS_COUNT_DIFFERENCE = 1.0
 """Repetitions by which two equally good answers may differ before the video counts as ambiguous."""
 
-_SUM_TOLERANCE = 1e-9
+SUM_TOLERANCE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def find_repetitions(per_frame_count: np.ndarray) -> np.ndarray:
     running = np.cumsum(per_frame_count)
     count = float(np.sum(per_frame_count))
     whole = np.minimum(np.arange(1, rounded_count(count) + 1), running[-1])
-    frames = np.searchsorted(running, whole - _SUM_TOLERANCE)
+    frames = np.searchsorted(running, whole - SUM_TOLERANCE)
     missing = running[frames] - whole
     return frames + np.clip(1.0 - missing / per_frame_count[frames], 0.0, 1.0)
 

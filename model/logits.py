@@ -21,7 +21,7 @@ from model.config import WINDOW_FRAMES
 MOST_REPEATS = 8
 """Most times that a frame is shown. Below four frames a second, few movements have a frame at either end."""
 
-_SHOWN_FPS = 30.0
+SHOWN_FPS = 30.0
 """Frames a second at which the network knows movements."""
 
 
@@ -84,7 +84,7 @@ def slow_repeats(times_sec: np.ndarray, below_fps: float) -> int:
     if len(times_sec) < 2:
         return 1
     fps = 1.0 / float(np.median(np.diff(times_sec)))
-    return min(max(round(_SHOWN_FPS / fps), 1), MOST_REPEATS) if fps < below_fps else 1
+    return min(max(round(SHOWN_FPS / fps), 1), MOST_REPEATS) if fps < below_fps else 1
 
 
 def concatenate(chunks: Sequence[Mapping[int, StrideLogits]]) -> dict[int, StrideLogits]:

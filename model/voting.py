@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -47,7 +47,7 @@ _BLOCK_STEPS = 256
 _BLOCK_ROWS = 16
 """Rows of a matrix that are multiplied together."""
 
-_REFINED_BINS = 2
+REFINED_BINS = 2
 """Bins on either side of the most likely one that a period is averaged over."""
 
 
@@ -129,16 +129,14 @@ def collect_votes(logits: Mapping[int, StrideLogits], num_frames: int, period_of
       repeats: Times that each frame was shown.
     """
     num_classes = next(iter(logits.values())).period.shape[1]
-    shortest = math.log2(SHORTEST_POSITIONS * min(logits))
-    longest = math.log2((num_classes - 1 + period_offset + 0.5) * max(logits))
-    bins = shortest + np.arange(int((longest - shortest) * BINS_PER_OCTAVE) + 1) / BINS_PER_OCTAVE
+    bins = period_axis(list(logits), num_classes, period_offset)
     steps = np.arange(0, num_frames * repeats, STEP_FRAMES)
     votes = np.zeros((len(steps), len(bins)), np.float32)
     strides_that_see = np.zeros(len(bins))
     positions = np.arange(num_classes) + period_offset
     can_see = positions >= SHORTEST_POSITIONS
     for stride, of_stride in logits.items():
-        shares = _shares(bins, positions[can_see], stride)
+        shares = class_shares(bins, positions[can_see], stride)
         shown, position_of = np.unique(steps // stride, return_inverse=True)
         likelihood = of_stride.period[shown].astype(np.float64)
         likelihood = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
@@ -151,8 +149,27 @@ def collect_votes(logits: Mapping[int, StrideLogits], num_frames: int, period_of
     return Votes((votes / np.maximum(strides_that_see, fewest)).astype(np.float32), 2**bins, num_frames, repeats)
 
 
-def _shares(bins: np.ndarray, positions: np.ndarray, stride: int) -> np.ndarray:
-    """Returns the weight of each class in each bin, (len(positions), len(bins)): a bell curve as wide as the class."""
+def period_axis(strides: Sequence[int], num_classes: int, period_offset: int) -> np.ndarray:
+    """Returns the logarithm, to base 2, of the period of each bin in shown frames, (num_bins,) float64, ascending.
+
+    Args:
+      strides: Strides that vote.
+      num_classes: Number of period classes of the network.
+      period_offset: Period in frames of class 0, see `RepNetConfig`.
+    """
+    shortest = math.log2(SHORTEST_POSITIONS * min(strides))
+    longest = math.log2((num_classes - 1 + period_offset + 0.5) * max(strides))
+    return shortest + np.arange(int((longest - shortest) * BINS_PER_OCTAVE) + 1) / BINS_PER_OCTAVE
+
+
+def class_shares(bins: np.ndarray, positions: np.ndarray, stride: int) -> np.ndarray:
+    """Returns the weight of each class in each bin, (len(positions), len(bins)): a bell curve as wide as the class.
+
+    Args:
+      bins: Logarithms of periods, see `period_axis`.
+      positions: Period in positions of each class.
+      stride: Stride in shown frames.
+    """
     width = np.maximum(1.2 / BINS_PER_OCTAVE, 0.6 * np.log2((positions + 0.5) / (positions - 0.5)))
     return np.exp(-0.5 * ((bins - np.log2(positions * stride)[:, None]) / width[:, None]) ** 2)
 
@@ -270,7 +287,7 @@ def refine_periods(votes: Votes, bins: np.ndarray) -> np.ndarray:
       votes: The votes of all strides together.
       bins: A bin for each time step, (num_steps,).
     """
-    offsets, last = np.arange(-_REFINED_BINS, _REFINED_BINS + 1), len(votes.periods) - 1
+    offsets, last = np.arange(-REFINED_BINS, REFINED_BINS + 1), len(votes.periods) - 1
     around = np.clip(bins[:, None] + offsets, 0, last)
     inside = np.abs(offsets) <= np.minimum(bins, last - bins)[:, None]
     weights = np.where(inside, np.take_along_axis(votes.votes, around, axis=1) + 1e-9, 0.0)

@@ -40,6 +40,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     _add_counting_options(parser.add_argument_group("counting"))
 
 
+def add_export_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for the model, for decoding and for counting that an exported model has inside."""
+    group = parser.add_argument_group("model")
+    _add_strides(group)
+    _add_frame_rates(group)
+    _add_counting_options(parser.add_argument_group("counting"))
+
+
 def add_listing_options(group: argparse._ArgumentGroup) -> None:
     """Adds the options that say which names are videos, and who pays for their bucket."""
     group.add_argument(
@@ -121,6 +129,10 @@ def _add_network_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--require_gpu", action="store_true", help="fail if there is no GPU to score with. Default: off, or on with --gpu"
     )
+    _add_strides(group)
+
+
+def _add_strides(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--strides",
         type=_whole_numbers,
@@ -130,7 +142,7 @@ def _add_network_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_decoding_options(group: argparse._ArgumentGroup) -> None:
+def _add_frame_rates(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max_fps",
         type=float,
@@ -145,13 +157,10 @@ def _add_decoding_options(group: argparse._ArgumentGroup) -> None:
         help="frames per second below which the network is shown each frame several times, as if the video had about 30. "
         "0: never. Default: that of the model",
     )
-    group.add_argument(
-        "--exact_decoding",
-        dest="exact",
-        action="store_true",
-        help="decode every frame as its codec's standard says, even if --max_fps drops it, and resize colours in two steps. It "
-        "takes up to half as long again; counts of real clips changed by less than 0.01. Default: off",
-    )
+
+
+def _add_decoding_options(group: argparse._ArgumentGroup) -> None:
+    _add_frame_rates(group)
     for name, kind, metavar, text in (
         ("max_bytes", natural_number, "BYTES", "largest file to read, in bytes; a larger one fails as TOO_LARGE"),
         ("max_sec", float, "SEC", "longest video to count, in seconds; a longer one fails as TOO_LONG"),
@@ -222,7 +231,7 @@ def make_decoding(args: argparse.Namespace, strides: Sequence[int], loaded: Load
     """Returns the decoding options, with chunks that fit the strides; raises UsageError."""
     given = args.repeat_below_fps
     try:
-        names = ("max_fps", "exact", "max_bytes", "max_sec", "max_frames", "max_pixels", "timeout_sec", "max_memory_bytes")
+        names = ("max_fps", "max_bytes", "max_sec", "max_frames", "max_pixels", "timeout_sec", "max_memory_bytes")
         return DecodingOptions(
             repeat_below_fps=loaded.preset.repeat_below_fps if given is None else given,
             chunk_frames=chunk_frames(strides),
@@ -288,8 +297,6 @@ def effective_options(decoding: DecodingOptions, model: ModelConfig, counting: C
     }
     if decoding.repeat_below_fps:  # rows from before there was such an option still match
         options["repeat_below_fps"] = decoding.repeat_below_fps
-    if decoding.exact:  # as above
-        options["exact"] = True
     return options
 
 

@@ -11,7 +11,7 @@ COMMANDS = {
     "view": "play counted videos with their curves in a browser, and correct counts",
     "report": "write a page about a run or about days of uploads: totals, failures, counts to review",
     "evaluate": "count videos with known counts and print how accurate the counts are",
-    "model": "fetch, list, describe or verify models",
+    "model": "fetch, list, describe, verify or export models",
     "export": "write a table or view as CSV, JSON lines or Parquet",
     "tables": "create or update the tables and views",
     "delete": "delete the rows of videos from every table",

@@ -1,4 +1,4 @@
-"""`repcount model fetch|list|summary|verify`: fetches, lists, describes and verifies models."""
+"""`repcount model export|fetch|list|summary|verify`: exports, fetches, lists, describes and verifies models."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from model import presets, storage, tensorflow_import, weights_file
+from model import exported, presets, storage, tensorflow_import, weights_file
+from model.precision import Precision
 from model.presets import PRESETS, WeightsError
 from pipeline.command_line import UsageError
+from pipeline.options import add_export_options, effective_options, make_counting, make_model
 from pipeline.progress_display import show_status
 from pipeline.results_table import print_table, printable, text_table
+from transforms.decoding.options import DecodingOptions
+from transforms.scoring import ModelConfig
 
 if TYPE_CHECKING:
     from model.network import RepNet
@@ -37,10 +41,10 @@ _LAYERS = (
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Adds `model` and its four commands to the commands."""
+    """Adds `model` and its five commands to the commands."""
     parser = subparsers.add_parser(
         "model",
-        description="Lists, describes, fetches and verifies models. See --help of each command.",
+        description="Lists, describes, fetches, verifies and exports models. See --help of each command.",
         examples=["repcount model list", "repcount model fetch repnet-2020"],
     )
     commands = parser.add_subparsers(dest="model_command", metavar="COMMAND", required=True)
@@ -75,7 +79,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Prints the layers of a model and the number of their parameters.",
         examples=["repcount model summary lite", "repcount model summary gs://my-models/ckpt-88"],
     )
-    summary.add_argument("name", metavar="NAME|PATH", help=f"{', '.join(PRESETS)}, or the path of a checkpoint")
+    summary.add_argument(
+        "name", metavar="NAME|PATH", help=f"{', '.join(PRESETS)}, or the path of a checkpoint or of an exported model"
+    )
     summary.set_defaults(run_model=run_summary)
 
     verify = commands.add_parser(
@@ -96,12 +102,34 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="golden files, which hold the expected output. Default: none",
     )
     verify.set_defaults(run_model=run_verify)
+    _add_export(commands)
     parser.set_defaults(run=run)
     return parser
 
 
+def _add_export(commands: argparse._SubParsersAction[Any]) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write a model that counts by itself in TensorFlow",
+        description="Writes a model as a TensorFlow SavedModel, in float32. It takes frames and their times, and returns the "
+        "count with its curve. Whoever loads it needs only TensorFlow; see docs/serving.md. Exit code: 0; 2 if the model "
+        "cannot be loaded or written.",
+        examples=["repcount model export lite exported/", "repcount model export lite exported/ --max_fps 15"],
+    )
+    export.add_argument("model", metavar="NAME|PATH", help=f"{', '.join(PRESETS)}, or the path of a checkpoint")
+    export.add_argument("folder", metavar="DIR", help="folder for the model: a new one, or an empty one")
+    add_export_options(export)
+    export.set_defaults(
+        run_model=run_export,
+        stores_results=True,
+        precision=Precision.FLOAT32.value,
+        batch_frames=ModelConfig.batch_frames,
+        require_gpu=False,
+    )
+
+
 def run(args: argparse.Namespace) -> int:
-    """Runs `args.run_model`, one of the four commands, and returns its exit code; raises WeightsError or UsageError."""
+    """Runs `args.run_model`, one of the five commands, and returns its exit code; raises WeightsError or UsageError."""
     try:
         exit_code: int = args.run_model(args)
     except OSError as error:
@@ -115,6 +143,39 @@ def run_fetch(args: argparse.Namespace) -> int:
 
     fetched = fetch(presets.find_preset(args.name), args.to)
     print(f"{'up to date' if fetched.was_there else 'fetched'}: {printable(fetched.path)}")
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Writes the model `args.model` to the folder `args.folder`; raises UsageError or WeightsError if that fails."""
+    if storage.is_remote(args.folder):
+        raise UsageError(f"DIR must be a folder of this machine; copy it from there. Received: {args.folder!r}")
+    folder = Path(args.folder)
+    exported.check_folder(folder)
+    loaded = presets.load_model(args.model)
+    config, counting = make_model(args, loaded), make_counting(args, loaded)
+    given = args.repeat_below_fps
+    try:
+        decoding = DecodingOptions(
+            max_fps=args.max_fps, repeat_below_fps=loaded.preset.repeat_below_fps if given is None else given
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    from model import export
+
+    layers = summarize(loaded.network)
+    metadata = {
+        "name": config.name,
+        "sha256": loaded.sha256,
+        "precision": config.precision,
+        "options": effective_options(decoding, config, counting),
+        "parameters": sum(map(sum, layers.values())),
+        "layers": layers,
+    }
+    with show_status(f"Exporting {args.model}"):
+        counter = export.make_counter(loaded.network, config.strides, counting, decoding.max_fps, decoding.repeat_below_fps)
+        export.save(counter, folder, metadata)
+    print(f"exported: {printable(args.folder)}")
     return 0
 
 
@@ -132,15 +193,17 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_summary(args: argparse.Namespace) -> int:
-    """Prints the layers of the model `args.name`. A preset needs no weights for it."""
+    """Prints the layers of the model `args.name`. A preset needs no weights for it, an exported model only its metadata."""
+    layers: Mapping[str, list[int]]
     if preset := PRESETS.get(args.name):
         tensorflow_import.import_tensorflow()
         from model.network import RepNet
 
-        network = RepNet(preset.config)
+        layers = summarize(RepNet(preset.config))
+    elif exported.is_exported(Path(args.name)):
+        layers = exported.read_metadata(Path(args.name))["layers"]
     else:
-        network = presets.load_model(args.name).network
-    layers = summarize(network)
+        layers = summarize(presets.load_model(args.name).network)
     rows = [(kind, f"{len(sizes)}", f"{sizes[0]:,}", f"{sum(sizes):,}") for kind, sizes in layers.items()]
     rows.append(("total", "", "", f"{sum(sum(sizes) for sizes in layers.values()):,}"))
     numbers = ("number", "parameters each", "parameters")

@@ -1,4 +1,4 @@
-"""`repcount model` lists, describes, fetches and verifies models."""
+"""`repcount model` lists, describes, fetches, verifies and exports models."""
 
 import dataclasses
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import fetch, golden, presets, storage
+from model import exported, fetch, golden, presets, storage
 from model.presets import PRESETS, RemoteFile
 from pipeline.commands import model as model_command
 from pipeline.main import main, parse
@@ -197,6 +197,54 @@ def test_one_differing_case_makes_a_quantity_not_equal(tiny_weights, monkeypatch
     monkeypatch.setattr(golden, "compare", lambda model, path: differences)
     assert repcount("verify", str(tiny_weights), "--golden", "any.npz") == 1
     assert table(capsys.readouterr().out)["score"][-1] == "NOT EQUAL"
+
+
+def test_an_exported_model_has_its_options_and_layers_beside_it(tiny_weights, tiny_network, tmp_path, capsys):
+    folder = tmp_path / "new" / "exported"
+    options = ["--strides", "2,3", "--stride_rule", "vote", "--frame_threshold", "0.1", "--max_fps", "15"]
+    assert repcount("export", str(tiny_weights), str(folder), *options, "--repeat_below_fps", "10") == 0
+    assert capsys.readouterr().out == f"exported: {folder}\n"
+    metadata = exported.read_metadata(folder)
+    assert metadata["sha256"] == presets.load_weights(tiny_weights).sha256
+    assert metadata["parameters"] == tiny_network.count_params()
+    assert metadata["precision"] == "float32"
+    assert metadata["options"]["strides"] == [2, 3]
+    counting = dataclasses.asdict(TINY_PRESET.counting) | {"stride_rule": "vote", "frame_threshold": 0.1}
+    del counting["certainty"]
+    assert metadata["options"]["counting"] == counting
+    assert (metadata["options"]["max_fps"], metadata["options"]["repeat_below_fps"]) == (15.0, 10.0)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["exported"]
+
+    assert repcount("summary", str(tiny_weights)) == 0
+    layers = capsys.readouterr().out
+    assert repcount("summary", str(folder)) == 0
+    assert capsys.readouterr().out == layers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["exported", "--strides", "0"], "--strides must be different whole numbers"),
+        (["exported", "--max_fps", "0"], "max_fps must be a positive number"),
+        (["exported", "--repeat_below_fps", "-1"], "repeat_below_fps must be a number"),
+        (["exported", "--frame_threshold", "2"], "frame_threshold must be within 0..1"),
+        (["gs://bucket/exported"], "DIR must be a folder of this machine"),
+        (["."], "an export needs a new or empty folder"),
+        (["tiny.safetensors"], "an export needs a folder that can be written to"),
+    ],
+)
+def test_an_export_that_cannot_be_is_one_line_and_writes_nothing(arguments, message, tiny_weights, monkeypatch, capsys):
+    monkeypatch.chdir(tiny_weights.parent)
+    assert repcount("export", str(tiny_weights), *arguments) == 2
+    assert_one_line(capsys, f"repcount model export: {message}")
+    assert list(tiny_weights.parent.iterdir()) == [tiny_weights]
+
+
+def test_a_summary_of_a_damaged_export_is_one_line(tmp_path, capsys):
+    (tmp_path / exported.METADATA_PATH).parent.mkdir()
+    (tmp_path / exported.METADATA_PATH).write_text("{")
+    assert repcount("summary", str(tmp_path)) == 2
+    assert_one_line(capsys, "repcount model summary: the metadata of an exported model must be JSON")
 
 
 @pytest.mark.slow

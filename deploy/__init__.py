@@ -1,1 +1,0 @@
-"""What starts the HTTP service on Google Cloud."""

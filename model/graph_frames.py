@@ -1,0 +1,158 @@
+"""From frames and their times to what the network takes, inside a TensorFlow graph; the exported model needs it.
+
+The rules are those of `transforms.decoding`: the sampler of `clock`, the sizes of `pixels`, and `model.logits.slow_repeats`.
+Tests compare them.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from model.config import FRAME_SIZE
+from model.logits import MOST_REPEATS, SHOWN_FPS
+
+RATE_TOLERANCE = 1.05
+"""Share of `max_fps` up to which every frame is kept."""
+
+EARLY_SHARE = 0.25
+"""Share of a step by which a frame may be early."""
+
+DEFAULT_STEP_SEC = 1 / 30
+"""Seconds that a frame lasts where the times do not say."""
+
+RESIZED_SPEC = tf.TensorSpec((None, FRAME_SIZE, FRAME_SIZE, 3), tf.float32)
+"""Shape and dtype of what `resize` returns."""
+
+
+def check_input(frames: tf.Tensor, times_sec: tf.Tensor) -> list[tf.Operation]:
+    """Returns assertions that there are frames, (n, height, width, 3), and one time for each, (n,)."""
+    return [
+        tf.debugging.assert_positive(tf.size(frames), "frames must be at least one, with a height and a width"),
+        tf.debugging.assert_equal(tf.shape(frames)[0], tf.size(times_sec), "times_sec must have one time for each frame"),
+    ]
+
+
+def ascending(times_sec: tf.Tensor) -> tf.Tensor:
+    """Returns times in seconds from the first frame, (n,) float64, that ascend from 0.
+
+    A time that does not ascend, or is not finite, is replaced by the time of the frame before plus the usual step of the
+    video. OpenCV, for instance, has no time for some frames, and returns 0.
+
+    Args:
+      times_sec: Times of the frames, (n,) float64.
+    """
+    is_finite = tf.math.is_finite(times_sec)
+    first_sec = tf.where(is_finite[0], times_sec[0], tf.zeros_like(times_sec[0]))
+    given_sec = tf.where(is_finite, times_sec - first_sec, -tf.ones_like(times_sec))
+    given_sec = tf.concat([tf.zeros_like(given_sec[:1]), given_sec[1:]], axis=0)
+    steps_sec = given_sec[1:] - given_sec[:-1]
+
+    def replace() -> tf.Tensor:
+        ascents_sec = tf.sort(tf.boolean_mask(steps_sec, (steps_sec > 0) & is_finite[1:] & is_finite[:-1]))
+        default_sec = tf.constant([DEFAULT_STEP_SEC], tf.float64)
+        usual_sec = tf.concat([ascents_sec, default_sec], axis=0)[tf.maximum(tf.size(ascents_sec) - 1, 0) // 2]
+
+        def step_on(index: tf.Tensor, last_sec: tf.Tensor, out: tf.TensorArray) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
+            time_sec = tf.where(given_sec[index] > last_sec, given_sec[index], last_sec + usual_sec)
+            return index + 1, time_sec, out.write(index, time_sec)
+
+        out = tf.TensorArray(tf.float64, tf.size(given_sec), element_shape=()).write(0, given_sec[0])
+        start = (1, given_sec[0], out)
+        _, _, out = tf.while_loop(lambda index, *_: index < tf.size(given_sec), step_on, start, parallel_iterations=1)
+        return out.stack()
+
+    return tf.cond(tf.reduce_all(steps_sec > 0), lambda: given_sec, replace)
+
+
+def sample(times_sec: tf.Tensor, max_fps: float) -> tf.Tensor:
+    """Returns which frames to keep, (num_kept,) int32, so that they are at most `max_fps` a second, as `FrameSampler` does.
+
+    Args:
+      times_sec: Times in seconds from the first frame, (n,) float64, ascending.
+      max_fps: Most frames per second, on average and with 5 % tolerance.
+    """
+    step_sec = 1 / (max_fps * RATE_TOLERANCE)
+    num_frames = tf.size(times_sec)
+
+    def step_on(index: tf.Tensor, due_sec: tf.Tensor, kept: tf.TensorArray) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
+        time_sec = times_sec[index]
+        keeps = time_sec >= due_sec - EARLY_SHARE * step_sec
+        due_sec = tf.where(keeps, tf.maximum(due_sec, time_sec) + step_sec, due_sec)
+        return index + 1, due_sec, kept.write(index, keeps)
+
+    kept = tf.TensorArray(tf.bool, num_frames, element_shape=())
+    start = (0, tf.constant(0.0, tf.float64), kept)
+    _, _, kept = tf.while_loop(lambda index, *_: index < num_frames, step_on, start, parallel_iterations=1)
+    return tf.cast(tf.where(kept.stack())[:, 0], tf.int32)
+
+
+def slow_repeats(times_sec: tf.Tensor, below_fps: float) -> tf.Tensor:
+    """Returns how often each frame of a video should be shown, () int32; see `model.logits.slow_repeats`.
+
+    Args:
+      times_sec: Times of the video's first frames in seconds, (n,) float64, ascending.
+      below_fps: Frames a second below which a video is slow.
+    """
+    steps_sec = tf.sort(times_sec[1:] - times_sec[:-1])
+    num_steps = tf.size(steps_sec)
+
+    def repeats_of_many() -> tf.Tensor:
+        fps = 2.0 / (steps_sec[(num_steps - 1) // 2] + steps_sec[num_steps // 2])
+        repeats = tf.clip_by_value(tf.round(SHOWN_FPS / fps), 1.0, MOST_REPEATS)
+        return tf.where(fps < below_fps, tf.cast(repeats, tf.int32), 1)
+
+    return tf.cond(num_steps > 0, repeats_of_many, lambda: tf.constant(1))
+
+
+def resize(frames: tf.Tensor) -> tf.Tensor:
+    """Returns frames, (n, height, width, 3) uint8, at the network's size, (n, 112, 112, 3) float32 of whole numbers.
+
+    Frames of 112×112 stay as they are. Others are resized as the decoder does with RGB: bilinear to 224×224, then the mean of
+    each 2×2 block, both rounded. OpenCV's fixed point rounds the former down more often, so that a pixel may differ by 1.
+    """
+    is_small = tf.reduce_all(tf.equal(tf.shape(frames)[1:3], FRAME_SIZE))
+    return tf.ensure_shape(tf.cond(is_small, lambda: tf.cast(frames, tf.float32), lambda: _halve(frames)), RESIZED_SPEC.shape)
+
+
+def _halve(frames: tf.Tensor) -> tf.Tensor:
+    doubled = tf.floor(tf.image.resize(frames, (2 * FRAME_SIZE, 2 * FRAME_SIZE)) + 0.5)
+    return tf.floor(tf.nn.avg_pool2d(doubled, 2, 2, "VALID") + 0.5)
+
+
+def frame_edges(times_sec: tf.Tensor, all_times_sec: tf.Tensor) -> tf.Tensor:
+    """Returns the times in seconds, (num_kept + 1,) float64, at which each kept frame appears, and at which the last one ends.
+
+    Args:
+      times_sec: Times of the frames that are kept, (num_kept,) float64.
+      all_times_sec: Times of all frames, (n,) float64, from 0; the video ends a mean step after the last one.
+    """
+    last_sec, num_steps = all_times_sec[-1], tf.size(all_times_sec) - 1
+    mean_sec = last_sec / tf.cast(tf.maximum(num_steps, 1), tf.float64)
+    end_sec = last_sec + tf.where(num_steps > 0, mean_sec, tf.constant(DEFAULT_STEP_SEC, tf.float64))
+    return tf.concat([times_sec, end_sec[None]], axis=0)
+
+
+def times_at(positions: tf.Tensor, edges_sec: tf.Tensor) -> tf.Tensor:
+    """Returns the times in seconds, (k,) float64, of fractional frames, (k,) float64; frame i lasts from edge i to i + 1."""
+    before = tf.clip_by_value(tf.cast(tf.floor(positions), tf.int32), 0, tf.size(edges_sec) - 2)
+    start_sec, end_sec = tf.gather(edges_sec, before), tf.gather(edges_sec, before + 1)
+    return start_sec + (positions - tf.cast(before, tf.float64)) * (end_sec - start_sec)
+
+
+def period_seconds(is_periodic: tf.Tensor, periods_frames: tf.Tensor, edges_sec: tf.Tensor) -> tf.Tensor:
+    """Returns the seconds, (n,) float64, that one repetition around each frame takes; NaN where nothing repeats.
+
+    A period near an end of the video is measured within the video. One longer than the video is extrapolated from all of it.
+
+    Args:
+      is_periodic: Whether each frame counts, (n,) bool.
+      periods_frames: Period of each frame in frames, (n,) float64.
+      edges_sec: Times of the frames' edges, (n + 1,) float64, see `frame_edges`.
+    """
+    num_frames = tf.cast(tf.size(periods_frames), tf.float64)
+    periods = tf.where(is_periodic, periods_frames, tf.ones_like(periods_frames))
+    within = tf.minimum(periods, num_frames)
+    middles = tf.cast(tf.range(tf.size(periods)), tf.float64) + 0.5
+    starts = tf.maximum(tf.minimum(middles - within / 2, num_frames - within), 0.0)
+    spans_sec = times_at(starts + within, edges_sec) - times_at(starts, edges_sec)
+    return tf.where(is_periodic, spans_sec * (periods / within), tf.constant(float("nan"), tf.float64))
