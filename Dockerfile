@@ -1,31 +1,54 @@
-# The image of Dataflow's workers (target worker), and of a Flex Template's launcher (target template).
+# The image of Dataflow's workers (target worker), of a Flex Template's launcher (target template), and of the HTTP service
+# (target server). The last two add a few kilobytes to the first.
 #
 #   PYTHON          Python version. It must be that of the program that starts the job
 #   VARIANT         cpu, or gpu for TensorFlow with CUDA
 #   LAUNCHER_IMAGE  for the target template: Google's launcher of Python templates
 #   IMAGE           for the target template: the name that this image is pushed as, which jobs then use for their workers
 #
-# `./run_dataflow.sh build` builds it.
+# `./run_dataflow.sh build` builds it on Google Cloud, `make image` on this machine.
 ARG LAUNCHER_IMAGE=scratch
 ARG PYTHON=3.13
 
-FROM apache/beam_python${PYTHON}_sdk:2.77.0 AS worker
+FROM apache/beam_python${PYTHON}_sdk:2.77.0 AS dependencies
 ARG VARIANT=cpu
 WORKDIR /repcount
 COPY locks/installer.lock locks/cpu.lock locks/gpu.lock locks/
-RUN python -m pip install --no-cache-dir --require-hashes --no-deps -r locks/installer.lock \
-  && uv pip install --system --no-cache --require-hashes --no-deps -r "locks/${VARIANT}.lock"
+COPY image/slim.py image/slim.py
+# One step, since what a later step deletes stays in the layer of an earlier one. The installer, 60 MB, goes too.
+RUN python -m pip install --no-cache-dir --require-hashes --no-deps --target /installer -r locks/installer.lock \
+  && /installer/bin/uv pip install --system --no-cache --require-hashes --no-deps -r "locks/${VARIANT}.lock" \
+  && python image/slim.py \
+  && rm -rf /installer /tmp/*
+
+# The wheel is built apart, so that the image has no second copy of the sources.
+FROM dependencies AS wheel
 COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE NOTICE ./
 COPY model model
 COPY transforms transforms
 COPY pipeline pipeline
-RUN uv pip install --system --no-cache --no-deps --no-build-isolation .
+RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
+
+FROM dependencies AS worker
+RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels python -m pip install --no-cache-dir --no-deps /wheels/*.whl
 COPY image/smoke.py image/smoke.py
-RUN python image/smoke.py
+# Counts a clip. The imports leave compiled bytecode of exactly what workers and the service load: without it each container
+# compiles that anew, and the service cannot keep it, since it may not write here.
+RUN python image/smoke.py \
+  && python -c "import apache_beam.runners.worker.sdk_worker_main, pipeline.commands.run, pipeline.serve.app" \
+  && rm -rf /tmp/*
 # All code is in the image, so workers install nothing when they start.
 ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
-# Dataflow mounts the GPU's driver here.
+# Dataflow, Cloud Run and Vertex AI mount the GPU's driver here.
 ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib64
+
+FROM worker AS server
+# Beam's boot program runs as root. The service needs nothing of root's, and its decoders' sandbox does not either.
+RUN useradd --create-home --uid 10001 repcount
+USER 10001
+WORKDIR /home/repcount
+# The platform names the port, by PORT or AIP_HTTP_PORT. Where it authenticates callers, add --allow_unauthenticated.
+ENTRYPOINT ["repcount", "serve", "--host", "0.0.0.0"]
 
 # hadolint ignore=DL3006
 FROM ${LAUNCHER_IMAGE} AS launcher

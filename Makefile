@@ -1,5 +1,5 @@
-# `make help` lists the targets. Each of them first installs what locks/ names into .venv, if that has not been done yet.
-# Only that needs a network.
+# `make help` lists the targets. Each but `image` first installs what locks/ names into .venv, if that has not been done yet.
+# Only that, and `image`, need a network.
 
 # INPUT, OUTPUT, MODEL and ARGS reach the program through the environment, so spaces, ** and quotes in them need no escaping.
 # Plain = keeps variables of the same names in your shell from changing anything.
@@ -13,7 +13,7 @@ export PYTHON
 installed := $(shell cat .venv/complete 2>/dev/null)
 export DEVICE = $(or $(installed),cpu)
 
-CODE = pipeline transforms model benchmarks demo image
+CODE = pipeline transforms model benchmarks demo image deploy
 # One test process a core; more than eight take more memory than they save time. ARGS='-n 0' runs the tests in one process.
 PYTEST = .venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 UV = .venv/bin/uv --quiet pip
@@ -22,7 +22,7 @@ EXTRAS = --extra beam --extra gcp --extra plot --extra report --extra view --ext
 LOCK = $(UV) compile --universal --python-version 3.11 --no-emit-index-url --generate-hashes $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-slow lint lock clean anew
+.PHONY: help setup run demo image test test-slow lint lock clean anew
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ endif
 demo: setup ## Draw the demo videos into demo/videos
 	@.venv/bin/python -m demo.draw_videos demo/videos
 
+image: ## Build the container image with Docker, Podman or Buildah; DEVICE=gpu, TARGET=server; BASE=debian without a registry
+	@exec image/build.sh "$$DEVICE" "$${TARGET:-worker}" "$${BASE:-beam}"
+
 test: setup .venv-servers/complete ## Run all tests except the slow ones; ARGS='-k counting' selects some
 	@set -f; $(PYTEST) -m 'not slow' $$ARGS
 
@@ -93,7 +96,7 @@ lint: setup ## Check style, formatting, types, the shell scripts and the Dockerf
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy $(CODE)
-	.venv/bin/shellcheck run_dataflow.sh .ci/run
+	.venv/bin/shellcheck run_dataflow.sh .ci/run image/*.sh deploy/*.sh
 	@[ ! -x .venv/bin/hadolint ] || { echo .venv/bin/hadolint Dockerfile; .venv/bin/hadolint Dockerfile; }
 
 lock: setup ## Update locks/ to what pyproject.toml asks for; ARGS=--upgrade takes the newest versions

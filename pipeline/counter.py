@@ -7,8 +7,12 @@ import atexit
 import contextlib
 import dataclasses
 import functools
+import tempfile
 from collections.abc import Callable, Generator
 
+import numpy as np
+
+from model.config import FRAME_SIZE, WINDOW_FRAMES
 from model.counting_options import CountingOptions
 from model.presets import load_model
 from pipeline.command_line import UsageError
@@ -17,6 +21,7 @@ from transforms.aggregation import aggregate
 from transforms.decoding.decode_video import Reader, decode_or_fail
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
+from transforms.local_files import find_file
 from transforms.records import ChunkScores, Failure, FrameChunk, VideoCount, VideoRef
 from transforms.scoring import FrameComparer, ModelConfig, score_or_fail
 
@@ -71,6 +76,23 @@ def count_video(video: VideoRef, counter: Counter, watch: Callable[[FrameChunk],
     """
     with contextlib.closing(_score_chunks(video, counter, _decoder().read, watch)) as scores:
         return aggregate(video, scores, counter.options, counter.model.period_offset)
+
+
+def warm_up(counter: Counter) -> None:
+    """Scores black frames and starts the decoder, so that the first video waits for neither.
+
+    Raises:
+      MachineFaultError: No decoder starts on this machine, or not with the sandbox that is required.
+      Exception: The model cannot score.
+    """
+    frames = max(counter.model.strides) * WINDOW_FRAMES
+    counter.scorer.score(np.zeros((frames, FRAME_SIZE, FRAME_SIZE, 3), np.uint8))
+    with tempfile.NamedTemporaryFile(prefix="repcount-") as file:
+        file.write(b"no video")
+        file.flush()
+        video = find_file(file.name)
+        if video is not None:
+            count_video(video, counter)
 
 
 @functools.cache

@@ -104,7 +104,7 @@ def _known_options():
     """The options of every command, of Beam, and of the scripts of this repository, with `-` for `_`."""
     of_commands = set().union(*(_options_of(subcommands) for _, subcommands, _ in COMMANDS))
     of_beam = re.findall(r"--[\w-]+", Path(pipeline_options.__file__).read_text(encoding="utf-8"))
-    scripts = [ROOT / "run_dataflow.sh", *ROOT.glob("benchmarks/*.py")]
+    scripts = [ROOT / "run_dataflow.sh", *ROOT.glob("benchmarks/*.py"), *ROOT.glob("deploy/*.*")]
     of_scripts = [option for script in scripts for option in re.findall(r"--[\w-]+", script.read_text(encoding="utf-8"))]
     settings = [
         ROOT / "model" / "training" / "settings.py",

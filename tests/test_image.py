@@ -44,6 +44,10 @@ def test_what_training_needs_brings_no_tensorflow_beside_that_of_the_device():
     assert not {"tensorflow", "tensorflow-cpu"} & pins("train").keys()
 
 
+def test_with_cuda_there_is_nothing_for_several_gpus_and_no_second_random_numbers():
+    assert not {"nvidia-nccl-cu12", "nvidia-curand-cu12"} & pins("gpu").keys()
+
+
 def test_the_image_runs_the_beam_that_is_locked():
     (base,) = re.findall(r"^FROM apache/beam_python\$\{PYTHON\}_sdk:(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert pins("cpu")["apache-beam"] == base
@@ -113,3 +117,102 @@ def test_a_templates_workers_start_from_its_own_image():
     assert template.with_image(["--sdk_container_image=c:1"], "b:1") == ["--sdk_container_image=c:1"]
     assert f"ENV {template.IMAGE_VARIABLE}=${{IMAGE}}" in (ROOT / "Dockerfile").read_text()
     assert "--build-arg=IMAGE=${_IMAGE}" in (ROOT / "image" / "cloudbuild.yaml").read_text()
+
+
+def load_slim():
+    specification = importlib.util.spec_from_file_location("slim", ROOT / "image" / "slim.py")
+    slim = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(slim)
+    return slim
+
+
+def installed_library():
+    """The smallest of TensorFlow's libraries."""
+    folder = Path(importlib.util.find_spec("tensorflow").submodule_search_locations[0])
+    return min((path for path in folder.rglob("*.so") if path.stat().st_size > 100_000), key=lambda path: path.stat().st_size)
+
+
+@pytest.mark.skipif(shutil.which("strip") is None, reason="needs strip, of binutils")
+def test_slimming_deletes_what_is_unused_and_keeps_the_rest(tmp_path):
+    library = tmp_path / "tensorflow" / "python" / "library.so"
+    kept = [library, tmp_path / "tensorflow" / "__init__.py", tmp_path / "nvidia" / "cusolver" / "lib" / "libcusolver.so.11"]
+    deleted = [
+        tmp_path / "tensorflow" / "include" / "a" / "header.h",
+        tmp_path / "nvidia" / "cusolver" / "lib" / "libcusolverMg.so.11",
+        tmp_path / "nvidia" / "cuda_nvrtc" / "lib" / "libnvrtc.alt.so.12",
+        tmp_path / "nvidia" / "cuda_runtime" / "lib" / "libcudart_static.a",
+    ]
+    for path in (*kept, *deleted):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"12345")
+    shutil.copy(installed_library(), library)
+    before = library.stat().st_size
+    slim = load_slim()
+    freed = slim.slim(tmp_path)
+    assert all(path.exists() for path in kept)
+    assert not any(path.exists() for path in deleted)
+    assert {pattern: freed[pattern] for pattern in slim.UNUSED} == dict.fromkeys(slim.UNUSED, 5)
+    assert freed[slim.STRIPPED] == before - library.stat().st_size > 0
+
+
+def test_a_pattern_that_has_become_wrong_fails_the_build(tmp_path):
+    (tmp_path / "tensorflow").mkdir()
+    with pytest.raises(FileNotFoundError, match="tensorflow/include"):
+        load_slim().slim(tmp_path)
+
+
+def build_image(folder, *arguments, engines=("buildah",)):
+    """Runs the build script with engines that only note their arguments; those not named answer that they are not running."""
+    for engine in ("docker", "podman", "buildah"):
+        program = folder / engine
+        works = "true" if engine in engines else "false"
+        program.write_text(f'#!/bin/sh\n[ "$1" != info ] || exec {works}\necho "{engine} $*"\n')
+        program.chmod(0o755)
+    environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    command = [str(ROOT / "image" / "build.sh"), *arguments]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("engines", "expected"),
+    [
+        (("docker", "podman", "buildah"), "docker build"),
+        (("podman", "buildah"), "podman build"),
+        (("buildah",), "buildah build"),
+    ],
+)
+def test_the_image_is_built_by_the_first_engine_that_works(tmp_path, engines, expected):
+    finished = build_image(tmp_path, "gpu", "server", engines=engines)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith(expected)
+    assert "--build-arg VARIANT=gpu --target server" in finished.stdout
+    assert "--tag repcount-server:gpu" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "engines", "message"),
+    [
+        (["tpu"], ("buildah",), "VARIANT must be cpu or gpu. Received: tpu"),
+        (["cpu", "launcher"], ("buildah",), "TARGET must be worker, server or template. Received: launcher"),
+        (["cpu", "server", "alpine"], ("buildah",), "BASE must be beam or debian. Received: alpine"),
+        (["cpu"], (), "one of these must be installed and running: docker podman buildah"),
+        (["cpu", "worker", "debian"], ("docker",), "one of these must be installed and running: buildah"),
+    ],
+)
+def test_a_build_that_cannot_begin_says_why_in_one_line(tmp_path, arguments, engines, message):
+    finished = build_image(tmp_path, *arguments, engines=engines)
+    assert finished.returncode == 2
+    assert finished.stderr == f"build.sh: {message}\n"
+
+
+def test_the_server_is_an_ordinary_user_and_workers_are_whom_beam_runs():
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    users = {stage.splitlines()[0].split()[-1]: "\nUSER " in stage for stage in stages[1:]}
+    assert users == {
+        "dependencies": False,
+        "wheel": False,
+        "worker": False,
+        "server": True,
+        "launcher": False,
+        "template": False,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -72,6 +73,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="SEC",
         help="most seconds to answer what runs and waits when the server is told to end. Default: %(default)g",
     )
+    group.add_argument(
+        "--max_upload_bytes",
+        type=natural_number,
+        default=512 << 20,
+        metavar="BYTES",
+        help="largest video that a request may upload; all uploads at a time take at most four times as much disk. "
+        "Default: %(default)s",
+    )
     videos = parser.add_argument_group("videos")
     videos.add_argument(
         "--base", metavar="DIR", help="folder or gs:// prefix that names in requests start from, and may be read. Default: none"
@@ -113,14 +122,18 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     # These import the server's libraries, for which --help need not wait.
     from pipeline.serve.app import make_app
     from pipeline.serve.config import make_config
+    from pipeline.serve.request_log import set_up_json_logging
     from pipeline.serve.server import Server, serve
     from pipeline.serve.service import CountingService
+    from pipeline.serve.vertex import choose_model
     from pipeline.web import open_socket
 
+    set_up_json_logging(quiet=getattr(args, "quiet", False))
     config = make_config(args)
 
     def load() -> Counter:
         config.places.prepare()
+        args.model = choose_model(args.model, os.environ)
         return load_counter(args)
 
     service = CountingService(

@@ -50,8 +50,35 @@ class Answer:
         return {**error, **self.record, "source": self.source.value}
 
 
+@dataclasses.dataclass(frozen=True)
+class StoreFigures:
+    """What a keeper of answers has done since it started.
+
+    Attributes:
+      found: Number of lookups with an answer, from the tables or from what waits.
+      missed: Number of lookups without one.
+      unread: Number of lookups that the tables did not answer.
+      stored: Number of answers committed.
+      lost: Number of answers that were not stored, since too many waited or the server ended.
+      failed_commits: Number of attempts at a commit that failed.
+      waiting: Number of answers that wait for a commit.
+    """
+
+    found: int = 0
+    missed: int = 0
+    unread: int = 0
+    stored: int = 0
+    lost: int = 0
+    failed_commits: int = 0
+    waiting: int = 0
+
+
 class AnswerKeeper(Protocol):
     """What the service asks of the tables. Any thread may call it, and several at once."""
+
+    @property
+    def figures(self) -> StoreFigures:
+        """What it has done until now."""
 
     def find(self, video: VideoRef, *, curve: bool) -> Answer | None:
         """Returns the answer for this version of a video with the service's model and options; None if there is none."""

@@ -16,11 +16,15 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 
 from pipeline.results_table import printable
-from pipeline.serve import count_routes
+from pipeline.serve import count_routes, remote_functions, vertex
 from pipeline.serve.answers import error_response, json_response
 from pipeline.serve.config import ServeConfig
+from pipeline.serve.docs_page import docs_page
 from pipeline.serve.errors import InvalidRequestError, RequestError
+from pipeline.serve.metrics import Metrics
+from pipeline.serve.metrics import make_router as make_metrics_router
 from pipeline.serve.middleware import Connections, Guard
+from pipeline.serve.request_log import ID_HEADER, RequestObserver, current_request_id, log_request
 from pipeline.serve.service import CountingService
 from pipeline.web import SafeHeaders
 from transforms.machine_faults import MachineFaultError
@@ -51,15 +55,18 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
         yield
         await service.close()
 
+    metrics = Metrics(service)
+    service.observers.append(metrics.observe_answer)
     app = FastAPI(
         title="repcount",
         summary="Counts repetitions in videos.",
         version=importlib.metadata.version("repcount"),
+        docs_url=None,  # FastAPI's own pages load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
         middleware=[
+            Middleware(RequestObserver, listeners=(log_request, metrics.observe_request)),  # sees refused requests, too
             Middleware(SafeHeaders, headers=_HEADERS),
-            # Metrics and the log of requests go here, where refused requests are seen, too.
             Middleware(Guard, config=config, public=(config.health_route,)),
             Middleware(Connections, service=service),
         ],
@@ -67,13 +74,22 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
     for error_type in (RequestError, RequestValidationError, HTTPException, MachineFaultError, Exception):
         app.add_exception_handler(error_type, _answer_error)
     _add_health(app, service, config)
+    app.add_api_route("/docs", lambda: docs_page(app.openapi()), include_in_schema=False, response_model=None)
     app.include_router(count_routes.make_router(service, config))
-    # The routers of Vertex AI, of BigQuery's remote functions and of the page go here.
+    app.include_router(make_metrics_router(metrics))
+    app.include_router(vertex.make_router(service, config))
+    app.include_router(remote_functions.make_router(service, config))
+    # The router of the page goes here.
     return app
 
 
 def _add_health(app: FastAPI, service: CountingService, config: ServeConfig) -> None:
-    @app.get(config.health_route, summary="Whether the model is warm", response_model=None)
+    @app.get(
+        config.health_route,
+        summary="Whether the model is warm",
+        response_model=None,
+        responses=count_routes.describe_responses(200, 503),
+    )
     async def health() -> Response:
         """Returns 200 when the server counts, and 503 before and after."""
         service.check_open()
@@ -84,7 +100,10 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     """Answers with an error as JSON."""
     if isinstance(error, MachineFaultError):
         _LOGGER.error("%s", printable(str(error)))
-    return error_response(_as_request_error(error))
+    response = error_response(_as_request_error(error))
+    if request_id := current_request_id():  # this handler may be outside of the one that names it otherwise
+        response.headers[ID_HEADER] = request_id
+    return response
 
 
 def _as_request_error(error: Exception) -> RequestError:

@@ -58,6 +58,8 @@ class ServeConfig:
         """Raises UsageError for a value out of range, or if strangers could reach the server without a token."""
         if not 0 <= self.port <= 65535:
             raise UsageError(f"--port must be from 0 to 65535. Received: {self.port}")
+        if self.max_upload_bytes < 1:
+            raise UsageError(f"--max_upload_bytes must be at least 1. Received: {self.max_upload_bytes}")
         for option, sec in (("--deadline_sec", self.deadline_sec), ("--grace_sec", self.grace_sec)):
             if not (sec > 0 and math.isfinite(sec)):
                 raise UsageError(f"{option} must be a positive number of seconds. Received: {sec:g}")
@@ -104,6 +106,7 @@ def make_config(args: argparse.Namespace, environ: Mapping[str, str] = os.enviro
         max_queue=args.max_queue,
         deadline_sec=args.deadline_sec,
         grace_sec=args.grace_sec,
+        max_upload_bytes=args.max_upload_bytes,
     )
 
 

@@ -1,4 +1,4 @@
-"""`GET /count?name=…` and `POST /count`: the count of one video by its name."""
+"""`GET /count?name=…` and `POST /count`: the count of one video, by its name or uploaded."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from fastapi.responses import Response
 from starlette.requests import Request
 
 from pipeline.serve.allowed import MAX_NAME_CHARS
-from pipeline.serve.answers import json_response
+from pipeline.serve.answers import Answer, json_response
 from pipeline.serve.bodies import read_json
 from pipeline.serve.config import ServeConfig
 from pipeline.serve.errors import InvalidRequestError, RequestError
 from pipeline.serve.service import CountingService
+from pipeline.serve.uploads import BUDGET_UPLOADS, MEDIA_TYPE, UploadBudget, count_upload
 
 _ERROR = {
     "type": "object",
@@ -30,8 +31,9 @@ _ERROR = {
 
 
 def describe_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns what OpenAPI says of the errors with these HTTP statuses."""
+    """Returns what OpenAPI says of responses with these HTTP statuses. All but 200 are errors of one shape."""
     meanings = {
+        200: "The answer.",
         400: "The request is invalid.",
         403: "The place may not be read.",
         404: "There is no such video.",
@@ -45,20 +47,27 @@ def describe_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         504: "The video was not counted within the deadline.",
     }
     return {
-        status: {"description": meanings[status], "content": {"application/json": {"schema": _ERROR}}} for status in statuses
+        status: {
+            "description": meanings[status],
+            "content": {"application/json": {"schema": {"type": "object"} if status == 200 else _ERROR}},
+        }
+        for status in statuses
     }
 
 
 def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
     """Returns the routes that count a video by its name."""
     router = APIRouter()
-    errors = describe_responses(400, 403, 404, 422, 429, 500, 503, 504)
+    budget = UploadBudget(BUDGET_UPLOADS * config.max_upload_bytes)
+    errors = describe_responses(200, 400, 403, 404, 422, 429, 500, 503, 504)
 
     async def count(name: str, curve: bool) -> Response:
         service.check_open()
         video = await asyncio.to_thread(config.places.find, name)
-        answer = await service.count(video, curve=curve)
-        if not curve:
+        return await respond(await service.count(video, curve=curve))
+
+    async def respond(answer: Answer) -> Response:
+        if "curve" not in answer.record:
             return json_response(answer.to_json(), answer.status)
         return await asyncio.to_thread(json_response, answer.to_json(), answer.status)
 
@@ -72,7 +81,7 @@ def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
 
     @router.post(
         "/count",
-        summary="Count a video by its name",
+        summary="Count a video by its name, or one that is uploaded",
         response_model=None,
         responses={**errors, **describe_responses(408, 413, 415)},
         openapi_extra={
@@ -89,17 +98,29 @@ def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
                             },
                             "additionalProperties": False,
                         }
-                    }
+                    },
+                    MEDIA_TYPE: {
+                        "schema": {
+                            "type": "object",
+                            "required": ["video"],
+                            "properties": {
+                                "video": {"type": "string", "format": "binary", "description": "the file"},
+                                "curve": {"type": "boolean", "default": False},
+                            },
+                            "additionalProperties": False,
+                        }
+                    },
                 },
             }
         },
     )
     async def count_posted(request: Request) -> Response:
-        """Returns the count of the video that a JSON object names, with the fields of `repcount count --json`."""
+        """Returns the count of the video that a JSON object names or a form holds: the fields of `repcount count --json`."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        # An uploaded video, multipart/form-data, is taken here.
+        if media_type == MEDIA_TYPE:
+            return await respond(await count_upload(request, service, config, budget))
         if media_type != "application/json":
-            raise RequestError(415, "UNSUPPORTED_MEDIA_TYPE", "the content type must be application/json")
+            raise RequestError(415, "UNSUPPORTED_MEDIA_TYPE", f"the content type must be application/json or {MEDIA_TYPE}")
         fields = await read_json(request, config.max_body_bytes)
         name, curve = fields.pop("name", None), fields.pop("curve", False)
         if not isinstance(name, str) or not isinstance(curve, bool) or fields:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.serve.answers import error_response
 from pipeline.serve.config import ServeConfig, is_loopback
-from pipeline.serve.errors import ForbiddenPlaceError, RequestError
+from pipeline.serve.errors import DrainingError, ForbiddenPlaceError, RequestError
 from pipeline.serve.service import CountingService
 
 
@@ -74,14 +74,17 @@ class Connections:
             await self._app(scope, receive, send)
             return
 
+        is_gone = has_begun = False
+
         async def send_last(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
             if message["type"] == "http.response.start" and self._service.is_draining:
                 MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
 
         messages: asyncio.Queue[Message] = asyncio.Queue(1)  # so that no upload waits in memory
         work = asyncio.ensure_future(self._app(scope, messages.get, send_last))
-        is_gone = False
 
         async def listen() -> None:
             nonlocal is_gone
@@ -97,8 +100,12 @@ class Connections:
         try:
             await work
         except asyncio.CancelledError:
-            if not is_gone:
+            if is_gone:
+                return
+            if has_begun or not self._service.is_draining:
                 raise
+            # The server ends, and this request has not arrived in full.
+            await error_response(DrainingError())(scope, receive, send_last)
         finally:
             listener.cancel()
 

@@ -15,8 +15,7 @@ from starlette.types import ASGIApp
 from pipeline.serve.service import CountingService
 
 _RESPONSE_SEC = 5
-"""Seconds that clients may take to read their last answer."""
-
+"""Seconds that clients may take to send the rest of a request and to read their last answer."""
 
 _LAST_SEC = 0.2
 """Seconds in which requests on connections that were accepted last are read and answered."""

@@ -15,17 +15,17 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-
-from model.config import FRAME_SIZE, WINDOW_FRAMES
 from pipeline.count_formats import Outcome
-from pipeline.counter import Counter, count_video
+from pipeline.counter import Counter, count_video, warm_up
 from pipeline.serve.answers import Answer, AnswerKeeper, make_answer
 from pipeline.serve.errors import DeadlineError, DrainingError, NotReadyError, ServiceBusyError
 from transforms.failure_codes import describe_error
 from transforms.records import FrameChunk, VideoRef
 
 _LOGGER = logging.getLogger(__name__)
+
+_ASKING_THREADS = 32
+"""Threads that wait for a store or for tables. Python's own number follows the cores, of which a container may have one."""
 
 _FIRST_GUESS_SEC = 5.0
 """Seconds that counting a video is thought to take before one was counted."""
@@ -105,6 +105,8 @@ class CountingService:
         self._worker: asyncio.Task[None] | None = None  # set in start()
         self._counter: Counter | None = None  # set when the model is warm, as is the next one
         self._keeper: AnswerKeeper | None = None
+        self.observers: list[Callable[[Answer], None]] = []
+        """Called with each answer."""
         self.load_error: Exception | None = None
         """Why the model cannot be loaded or the tables cannot be opened. The server then ends."""
         self.has_ended = True
@@ -126,6 +128,11 @@ class CountingService:
         return self._counter
 
     @property
+    def keeper(self) -> AnswerKeeper | None:
+        """The tables that answers are in; None if there are none, or they are not open yet."""
+        return self._keeper
+
+    @property
     def num_waiting(self) -> int:
         """Number of videos that wait, without the one that is counted."""
         return len(self._waiting)
@@ -144,6 +151,7 @@ class CountingService:
 
     async def start(self) -> None:
         """Begins to load the model; returns at once."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_ASKING_THREADS, "asking"))
         self._worker = asyncio.create_task(self._work())
 
     async def count(self, video: VideoRef, *, keep: bool = True, curve: bool = False) -> Answer:
@@ -166,14 +174,16 @@ class CountingService:
         try:
             async with limit:
                 found = await self._look_up(video, curve) if keep and video not in self._jobs else None
-                if found is not None:
-                    return found
-                outcome = await self._count(video, keep)
-                return await asyncio.to_thread(make_answer, outcome, curve=curve)
+                if found is None:
+                    outcome = await self._count(video, keep)
+                    found = await asyncio.to_thread(make_answer, outcome, curve=curve)
         except TimeoutError as error:
             if limit.expired():
                 raise DeadlineError(self._deadline_sec) from error
             raise
+        for observe in self.observers:
+            observe(found)
+        return found
 
     async def drain(self, grace_sec: float) -> None:
         """Takes nothing new, and returns when all that runs and waits has its answer.
@@ -274,10 +284,8 @@ class CountingService:
             self._wake.clear()
 
     def _load_warm(self) -> Counter:
-        """Loads the model and scores black frames, so that the first request does not wait for its graph."""
         counter = self._load()
-        num_frames = max(counter.model.strides) * WINDOW_FRAMES
-        counter.scorer.score(np.zeros((num_frames, FRAME_SIZE, FRAME_SIZE, 3), np.uint8))
+        warm_up(counter)
         return counter
 
     async def _count_next(self, job: _Job, counter: Counter) -> None:

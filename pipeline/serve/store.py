@@ -25,7 +25,7 @@ from pipeline.counted_video import describe
 from pipeline.counter import Counter
 from pipeline.options import effective_options
 from pipeline.provenance import new_provenance
-from pipeline.serve.answers import Answer, Source
+from pipeline.serve.answers import Answer, Source, StoreFigures
 from pipeline.serve.stored_answers import COUNTED_ANEW, UNKNOWN_TIME, Key, key_of, read_answers
 from transforms.failure_codes import describe_error
 from transforms.records import Failure, VideoCount, VideoRef
@@ -58,29 +58,6 @@ _RESULT_BYTES = 4096
 """Bytes of an answer beside its values for each frame."""
 
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class StoreFigures:
-    """What a store has done since it started.
-
-    Attributes:
-      found: Number of lookups with an answer, from the tables or from what waits.
-      missed: Number of lookups without one.
-      unread: Number of lookups that the tables did not answer.
-      stored: Number of answers committed.
-      lost: Number of answers that were not stored, since too many waited or the server ended.
-      failed_commits: Number of attempts at a commit that failed.
-      waiting: Number of answers that wait for a commit.
-    """
-
-    found: int = 0
-    missed: int = 0
-    unread: int = 0
-    stored: int = 0
-    lost: int = 0
-    failed_commits: int = 0
-    waiting: int = 0
 
 
 @dataclasses.dataclass(eq=False)

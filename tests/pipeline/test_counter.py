@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from model.counting_options import CountingOptions
-from pipeline.counter import Counter, count_video
+from pipeline import counter as counter_module
+from pipeline.counter import Counter, count_video, warm_up
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.options import DecodingOptions
+from transforms.decoding.samples import DecoderStartError
 from transforms.failure_codes import FailureCode, Stage
+from transforms.machine_faults import MachineFaultError
 from transforms.objects import find_object
 from transforms.records import Failure, VideoCount
 from transforms.scoring import ModelConfig
@@ -57,3 +60,28 @@ def test_a_video_that_vanishes_fails_alone(tmp_path):
     result = count_video(video, COUNTER)
     assert isinstance(result, Failure)
     assert (result.stage, result.code) == (Stage.DECODE, FailureCode.GONE)
+
+
+def test_a_warm_counter_has_scored_and_its_decoder_runs():
+    class Scorer(FakeScorer):
+        shapes = ()
+
+        def score(self, frames, *, is_last=True, repeats=1):
+            self.shapes += (frames.shape,)
+            return super().score(frames)
+
+    scorer = Scorer()
+    counter_module._decoder().close()
+    warm_up(dataclasses.replace(COUNTER, scorer=scorer))
+    assert scorer.shapes == ((128, 112, 112, 3),)
+    assert counter_module._decoder().pid is not None
+
+
+def test_a_machine_without_the_required_sandbox_is_found_out_before_the_first_video(monkeypatch):
+    def refuse(self, file, options):
+        raise DecoderStartError("a sandbox is required")
+        yield
+
+    monkeypatch.setattr(counter_module.DecoderProcess, "read", refuse)
+    with pytest.raises(MachineFaultError, match="a sandbox is required"):
+        warm_up(COUNTER)

@@ -15,6 +15,8 @@ class DecodingOptions:
         then lasts the same number of seconds whatever the camera, and 60 fps cost as much as 30.
       repeat_below_fps: Frames a second below which the network is shown each frame several times, see
         `model.logits.slow_repeats`. 0: never.
+      exact: Whether to decode every frame as the codec's standard says, even if it takes longer. See `StreamReader` and
+        `resize_frame` for what is saved otherwise.
       chunk_frames: Frames per chunk, 37,632 bytes each. Use `model.logits.chunk_frames` of the scored strides, or the result
         differs from that of the whole video.
       decoder_threads: Threads that FFmpeg uses for one video. Each holds frames of its own, and runners decode several videos
@@ -37,6 +39,7 @@ class DecodingOptions:
 
     max_fps: float = 30.0
     repeat_below_fps: float = 0.0
+    exact: bool = False
     chunk_frames: int = 768
     decoder_threads: int = 2
     max_bytes: int = 16 << 30

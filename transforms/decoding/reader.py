@@ -6,7 +6,6 @@ Errors of FFmpeg and OpenCV end here: callers see `DecodeError`, `MemoryError` o
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import dataclasses
 import importlib
@@ -19,7 +18,6 @@ import cv2
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -32,13 +30,13 @@ from transforms.decoding.container_reader import (
     decodable_streams,
     open_container,
     open_streams,
-    read_packets,
     tagged_end_sec,
 )
 from transforms.decoding.joined_files import has_second_file
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.pixels import Orientation, orientation_of, resize_frame
 from transforms.decoding.samples import DecodeError, Samples
+from transforms.decoding.stream_reader import StreamReader
 from transforms.decoding.video_facts import VideoFacts, VideoHeader
 from transforms.failure_codes import FailureCode, describe_error
 
@@ -149,7 +147,8 @@ def read_pictures(
       MemoryError: FFmpeg cannot allocate memory.
     """
     with translate_errors():
-        yield from _read_best(file, options, progress, _Reading.pictures, lambda picture: picture.is_only)
+        whole = dataclasses.replace(options, exact=True)
+        yield from _read_best(file, whole, progress, _Reading.pictures, lambda picture: picture.is_only)
 
 
 def _read_best(
@@ -260,22 +259,23 @@ class _Reading:
         self._orientation = Orientation()
         self._width = stream.width
         self._height = stream.height
-        self._last_frame_sec = 0.0
-        self._is_damaged = False
+        self._decoders: list[StreamReader] = []
         self._ends_early = False
         self._is_avi = container.format.name == "avi"
 
     def samples(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yields the time in seconds and (112, 112, 3) uint8 RGB of each frame to keep; other frames are not converted."""
         for time_sec, frame in self._part():
-            if self._sampler.keeps(time_sec):
+            if frame is not None and self._sampler.keeps(time_sec):
                 self._note_size(frame)
-                yield time_sec, resize_frame(frame, self._orientation)
+                yield time_sec, resize_frame(frame, self._orientation, self._options.exact)
 
     def pictures(self) -> Iterator[Picture]:
         """Yields each frame of the part to read."""
         waiting: Picture | None = None
         for time_sec, frame in self._part():
+            if frame is None:
+                continue
             self._note_size(frame)
             if waiting is not None:
                 yield dataclasses.replace(waiting, is_only=False)
@@ -292,10 +292,10 @@ class _Reading:
         if waiting is not None:
             yield waiting
 
-    def _part(self) -> Iterator[tuple[float, VideoFrame]]:
-        """Yields the time in seconds of each frame of the part to read, with the frame."""
+    def _part(self) -> Iterator[tuple[float, VideoFrame | None]]:
+        """Yields the time in seconds of each frame of the part to read, with the frame; None if it was skipped."""
         for container_sec, frame in self._frames():
-            if not self._clock.num_frames:
+            if not self._clock.num_frames and frame is not None:  # the first one never is skipped
                 self._orientation = orientation_of(frame)
             time_sec = self._clock.present(container_sec)
             self._check_length(time_sec)
@@ -322,7 +322,7 @@ class _Reading:
             fps=1 / self._clock.mean_step_sec,
             decoded_frames=self._clock.num_frames,
             duration_sec=self._clock.last_sec + self._clock.mean_step_sec,
-            truncated=self._is_damaged or self._misses_frames(),
+            truncated=any(decoder.is_damaged for decoder in self._decoders) or self._misses_frames(),
             variable_frame_rate=self._clock.is_variable,
             trailing_data=self._trailing_data,
             first_frame_sec=self._first_frame_sec(),
@@ -337,58 +337,17 @@ class _Reading:
         late_sec = self._clock.first_sec - container.start_time / av.time_base
         return late_sec if 0.0 < late_sec <= container.duration / av.time_base else 0.0
 
-    def _frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
-        """Yields each frame that decodes, with its time in the container, in display order."""
+    def _frames(self) -> Iterator[tuple[float | None, VideoFrame | None]]:
+        """Yields each frame that decodes, None for those skipped, with its time in the container, in display order."""
         yield from self._frames_of(self._container, self._stream)
         for container, stream in self._later_streams:
             self._num_streams += 1
             yield from self._frames_of(container, stream)
 
-    def _frames_of(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[float | None, VideoFrame]]:
-        """Yields the frames of one stream; reading continues after damage.
-
-        An empty packet that has a time repeats the frame before it, as Theora does. FFmpeg would take it for the video's end.
-        """
+    def _frames_of(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[float | None, VideoFrame | None]]:
         _check_pixels(stream.width, stream.height, self._options)
-        stream.thread_type = "AUTO"
-        stream.thread_count = self._options.decoder_threads
-        repeats_sec: collections.deque[float] = collections.deque()
-        last: VideoFrame | None = None
-        for packet in read_packets(container, [stream]):
-            self._progress(self._clock.last_sec)
-            if packet is not None and not packet.size and (repeat_sec := self._container_sec(packet)) is not None:
-                repeats_sec.append(repeat_sec)
-                continue
-            for frame in self._decode(packet):
-                container_sec = self._container_sec(frame)
-                while last is not None and repeats_sec and (container_sec is None or repeats_sec[0] < container_sec):
-                    yield repeats_sec.popleft(), last
-                yield container_sec, frame
-                last = frame
-        if last is not None:
-            yield from ((repeat_sec, last) for repeat_sec in repeats_sec)
-
-    def _decode(self, packet: Packet | None) -> list[VideoFrame]:
-        """Returns the frames that a packet completes; notes damage, such as the missing packet None."""
-        try:
-            frames = packet.decode() if packet else []
-        except MemoryError:
-            raise
-        except FFmpegError:
-            packet, frames = None, []
-        self._is_damaged |= packet is None or any(frame.is_corrupt for frame in frames)  # FFmpeg guessed parts of those
-        for frame in frames:
-            self._last_frame_sec = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
-        return frames
-
-    def _container_sec(self, frame: VideoFrame | Packet) -> float | None:
-        """Returns the time in seconds at which the container shows a frame or packet; None if it does not say.
-
-        AVI stores no display times, and those that FFmpeg invents for it go back and forth.
-        """
-        first, second = (frame.dts, frame.pts) if self._is_avi else (frame.pts, frame.dts)
-        ticks = second if first is None else first
-        return float(ticks * frame.time_base) if ticks is not None and frame.time_base else None
+        self._decoders.append(StreamReader(container, stream, self._options))
+        yield from self._decoders[-1].frames(lambda: self._progress(self._clock.last_sec))
 
     def _check_length(self, time_sec: float) -> None:
         """Raises DecodeError TOO_LONG as soon as a video is too long, whatever its header says."""
@@ -405,7 +364,7 @@ class _Reading:
             return False  # the declared duration is then the difference of two unrelated clocks
         declared_sec = self._declared_sec()
         # The last frame may be shown longer than the others, as GIFs and screen recordings often ask for.
-        shown_sec = self._clock.last_sec + max(self._clock.mean_step_sec, self._last_frame_sec)
+        shown_sec = self._clock.last_sec + max(self._clock.mean_step_sec, self._decoders[-1].last_frame_sec)
         return declared_sec - shown_sec > max(min(0.1 * declared_sec, 2.0), 0.5)
 
     def _declared_sec(self) -> float:

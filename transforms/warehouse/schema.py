@@ -275,7 +275,12 @@ VIDEO_COUNTS = Table(
             "are from the first frame. NULL in rows of versions that did not note it.",
         ),
         Column("fps", ColumnType.FLOAT64, "Frames per second of the video, measured from presentation times. NULL if unknown."),
-        Column("decoded_frames", ColumnType.INT64, "Number of frames decoded.", Mode.REQUIRED),
+        Column(
+            "decoded_frames",
+            ColumnType.INT64,
+            "Number of frames in the part that was read, also those that sampling left out.",
+            Mode.REQUIRED,
+        ),
         Column(
             "scored_frames",
             ColumnType.INT64,

@@ -1,10 +1,12 @@
 """Strangers, other web sites and clients that have gone get nothing."""
 
+import signal
 import socket
 import threading
 
 import pytest
 
+from pipeline.serve import server as server_module
 from pipeline.serve import service as service_module
 from tests.support.samples import make_video_count
 from tests.support.serving import Served, wait_until
@@ -105,6 +107,20 @@ def test_a_page_of_the_server_itself_may_ask(served):
     headers = {"Host": "localhost:80", "Origin": "http://localhost:80", "Sec-Fetch-Site": "same-origin"}
     assert served.raw("/count?name=a.mp4", headers)[0] == 200
     assert served.raw("/count?name=a.mp4", {"Sec-Fetch-Site": "none"})[0] == 200
+
+
+def test_a_request_that_has_not_arrived_when_the_server_ends_is_answered(folder, monkeypatch):
+    monkeypatch.setattr(server_module, "_RESPONSE_SEC", 0.2)
+    with Served(folder) as served, socket.create_connection(("127.0.0.1", served.port), timeout=30) as client:
+        client.sendall(
+            b"POST /count HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+        )
+        wait_until(lambda: served.server.server_state.tasks)
+        served.server.handle_exit(signal.SIGTERM, None)
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+        served.thread.join(30)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'"DRAINING"' in answer
 
 
 def test_a_client_that_closes_its_connection_stops_its_count(folder, monkeypatch):

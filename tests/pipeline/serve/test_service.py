@@ -196,7 +196,7 @@ def test_requests_for_the_same_video_share_its_place(bench):
 
 def test_a_request_beyond_its_deadline_ends_and_frees_its_place(bench):
     async def scenario():
-        async with running(deadline_sec=0.1) as service:
+        async with running(deadline_sec=0.5) as service:
             asked = [ask(service, "a"), ask(service, "b")]
             results = await asyncio.gather(*asked, return_exceptions=True)
             assert [(type(result), result.status) for result in results] == [(DeadlineError, 504)] * 2
@@ -274,24 +274,15 @@ def test_before_the_model_is_warm_nothing_is_taken():
     asyncio.run(scenario())
 
 
-def test_the_model_is_warm_when_the_service_is_ready():
-    class Scorer(FakeScorer):
-        shapes = ()
-
-        def score(self, frames, *, is_last=True, repeats=1):
-            self.shapes += (frames.shape,)
-            return super().score(frames)
-
-    scorer = Scorer()
+def test_the_model_is_warm_when_the_service_is_ready(monkeypatch):
+    warm = []
+    monkeypatch.setattr(service_module, "warm_up", warm.append)
 
     async def scenario():
-        service = CountingService(lambda: dataclasses.replace(FAKE_COUNTER, scorer=scorer))
-        await service.start()
-        await until(lambda: service.is_ready)
-        await service.close()
+        async with running():
+            assert warm == [FAKE_COUNTER]
 
     asyncio.run(scenario())
-    assert scorer.shapes == ((128, 112, 112, 3),)
 
 
 def test_an_error_while_loading_is_kept_for_the_server():

@@ -64,3 +64,13 @@ def test_an_unspecified_colour_space_is_bt_601():
     frame = make_frame(image, "yuv420p", "ITU601")
     frame.colorspace = 2
     np.testing.assert_allclose(resize_frame(frame, Orientation()).mean(axis=(0, 1)), (200, 100, 30), atol=3)
+
+
+@pytest.mark.parametrize("pixels", PLANAR)
+@pytest.mark.parametrize("size", [(640, 360), (1920, 1080), (63, 47), (2, 2)])
+def test_colours_resized_at_once_are_nearly_the_same(pixels, size):
+    frame = make_frame(draw_smooth(size), pixels)
+    exact, quick = (resize_frame(frame, Orientation(), is_exact).astype(int) for is_exact in (True, False))
+    assert np.abs(quick - exact).mean() < 1.5
+    brightness = np.array([0.299, 0.587, 0.114])
+    assert np.abs((quick - exact) @ brightness).max() <= 2

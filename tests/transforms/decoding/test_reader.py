@@ -558,7 +558,7 @@ def test_a_sound_file_is_reported(tmp_path, suffix):
     ids=lambda value: type(value).__name__,
 )
 def test_an_error_of_ffmpeg_or_opencv_in_a_frame_becomes_one_of_ours(clip, monkeypatch, error, expected, message):
-    monkeypatch.setattr(reader, "resize_frame", lambda frame, orientation: raise_(error))
+    monkeypatch.setattr(reader, "resize_frame", lambda *args: raise_(error))
     with pytest.raises(expected, match=message) as caught:
         read_samples(clip)
     if expected is DecodeError:
@@ -569,7 +569,7 @@ def test_an_error_of_ffmpeg_or_opencv_in_a_frame_becomes_one_of_ours(clip, monke
 def test_opencv_without_memory_is_a_memory_error(clip, monkeypatch):
     error = cv2.error("Failed to allocate 1 bytes")
     error.code = cv2.Error.StsNoMem
-    monkeypatch.setattr(reader, "resize_frame", lambda frame, orientation: raise_(error))
+    monkeypatch.setattr(reader, "resize_frame", lambda *args: raise_(error))
     with pytest.raises(MemoryError, match="Failed to allocate"):
         read_samples(clip)
 

@@ -1,0 +1,41 @@
+"""The page at `/docs` shows every route, and loads and runs nothing."""
+
+import pytest
+
+from pipeline.serve.docs_page import docs_page
+from tests.support.serving import Served
+
+
+@pytest.fixture(scope="module")
+def served():
+    with Served(is_awaited=False) as served:
+        yield served
+
+
+def test_every_route_is_shown_with_its_answers(served):
+    response = served.get("/docs")
+    assert response.headers["content-type"].startswith("text/html")
+    openapi = served.get("/openapi.json").json()
+    assert len(openapi["paths"]) >= 2
+    for path, methods in openapi["paths"].items():
+        for method, route in methods.items():
+            assert f'<h2><span class="method">{method.upper()}</span>{path}</h2>' in response.text
+            for answer in route["responses"].values():
+                assert answer["description"] in response.text
+    assert "name below --base" in response.text
+
+
+def test_the_page_loads_and_runs_nothing(served):
+    response = served.get("/docs")
+    assert response.headers["content-security-policy"].startswith(
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
+    )
+    for word in ("<script", "http:", "https:", "@import", "url("):
+        assert word not in response.text
+
+
+def test_texts_are_escaped():
+    route = {"summary": "<b>", "description": "`a` `<i>`", "responses": {"200": {"description": "<u>"}}}
+    text = docs_page({"info": {"title": "<s>", "summary": "", "version": "1"}, "paths": {"/<a>": {"get": route}}}).body.decode()
+    assert "<code>a</code> <code>&lt;i&gt;</code>" in text
+    assert not {"<b>", "<i>", "<u>", "<s>", "<a>"} & {tag for tag in ("<b>", "<i>", "<u>", "<s>", "<a>") if tag in text}

@@ -1,0 +1,79 @@
+"""Frames that sampling leaves out are known before they are decoded, whatever the order of packets."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from transforms.decoding.clock import FrameSampler
+from transforms.decoding.frame_skipping import SkippedFrames, mark_unwanted
+
+
+def packet(pts, size=100, is_discard=False):
+    return SimpleNamespace(pts=pts, size=size, is_discard=is_discard, time_base=1 / 1000)
+
+
+def reordered(times):
+    """Returns packets in groups of four, each with its last frame first, as with B-frames."""
+    groups = [times[i : i + 4] for i in range(0, len(times), 4)]
+    return [packet(time) for group in groups for time in (group[-1:] + group[:-1])]
+
+
+def kept(times, max_fps):
+    sampler = FrameSampler(max_fps)
+    return [time for time in times if sampler.keeps((time - times[0]) / 1000)]
+
+
+@pytest.mark.parametrize("step", [4, 10, 17, 33, 40])
+@pytest.mark.parametrize("max_fps", [10.0, 30.0])
+def test_what_is_left_is_what_sampling_keeps(step, max_fps):
+    times = list(range(70, 70 + 100 * step, step))
+    packets = reordered(times)
+    marked = list(mark_unwanted(packets, max_fps))
+    assert [given for given, _ in marked] == packets
+    assert sorted(given.pts for given, is_unwanted in marked if not is_unwanted) == kept(times, max_fps)
+
+
+def test_damage_and_packets_without_a_time_or_a_frame_are_decoded_and_keep_their_place():
+    packets = [None, packet(0), packet(None), packet(1, size=0), packet(2, is_discard=True), packet(3), None, packet(4)]
+    marked = list(mark_unwanted(packets, 30.0))
+    assert [given for given, _ in marked] == packets
+    assert [given.pts for given, is_unwanted in marked if is_unwanted] == [3, 4]
+
+
+def test_a_time_far_ahead_does_not_hold_packets_back():
+    waiting = 0
+
+    def packets():
+        nonlocal waiting
+        for time in [10**9, *range(0, 5000, 10)]:
+            waiting += 1
+            yield packet(time)
+
+    for _, _ in mark_unwanted(packets(), 30.0):
+        waiting -= 1
+        assert waiting < 50
+
+
+def test_large_packets_do_not_wait():
+    sizes = []
+
+    def packets():
+        for time in range(0, 1000, 10):
+            sizes.append(8 << 20)
+            yield packet(time, size=8 << 20)
+
+    for number, _ in enumerate(mark_unwanted(packets(), 30.0)):
+        assert len(sizes) - number <= 4
+
+
+def test_a_stream_without_packets_has_none():
+    assert list(mark_unwanted([], 30.0)) == []
+
+
+def test_skipped_frames_come_before_the_next_one_and_those_decoded_nevertheless_do_not():
+    skipped = SkippedFrames()
+    for time_sec in (0.3, 0.1, 0.2, 0.4):
+        skipped.add(time_sec)
+    assert list(skipped.before(0.3)) == [0.1, 0.2]
+    assert list(skipped.before(math.inf)) == [0.4]

@@ -1,0 +1,115 @@
+"""Decodes one stream of a video with FFmpeg, and leaves out work that no kept frame needs. Imports no Beam."""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Callable, Iterator
+
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from transforms.decoding.container_reader import read_packets
+from transforms.decoding.frame_skipping import SkippedFrames, mark_unwanted
+from transforms.decoding.options import DecodingOptions
+
+
+class StreamReader:
+    """Decodes one stream, from its start to its end.
+
+    Unless `options.exact`, it saves work. Frames that sampling will leave out are skipped if no other frame refers to them.
+    Others of that kind are decoded without H.264's and HEVC's deblocking filter. Frames that others refer to are always decoded
+    exactly: an error in one would spread to all that follow, up to the next keyframe.
+
+    Attributes:
+      is_damaged: Whether a packet was missing or did not decode, or FFmpeg guessed parts of a frame.
+      last_frame_sec: Seconds for which the container shows the last frame so far; 0 if it does not say.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, options: DecodingOptions) -> None:
+        stream.thread_type = "AUTO"
+        stream.thread_count = options.decoder_threads
+        if not options.exact:
+            stream.codec_context.options = {"skip_loop_filter": "noref"}
+        self._container = container
+        self._stream = stream
+        self._options = options
+        self._time_base = stream.time_base  # asking for it anew, for each frame, takes longer
+        self._is_avi = container.format.name == "avi"
+        self._skips = False
+        self._last: VideoFrame | None = None
+        self.is_damaged = False
+
+    @property
+    def last_frame_sec(self) -> float:
+        """See the class."""
+        last = self._last
+        return float(last.duration * last.time_base) if last and last.duration and last.time_base else 0.0
+
+    def frames(self, progress: Callable[[], None]) -> Iterator[tuple[float | None, VideoFrame | None]]:
+        """Yields the time in the container of each frame in the order of display, None if it is unknown, and the frame.
+
+        The frame is None where it was skipped; the first one never is. Reading continues after damage. An empty packet that has
+        a time repeats the frame before it, as Theora does. FFmpeg would take it for the video's end.
+
+        Args:
+          progress: Called for every packet.
+        """
+        repeats_sec: collections.deque[float] = collections.deque()
+        skipped = SkippedFrames()
+        for packet, is_unwanted in self._packets():
+            progress()
+            packet_sec = None if packet is None else self._time_sec(packet)
+            if packet is not None and not packet.size and packet_sec is not None:
+                repeats_sec.append(packet_sec)
+                continue
+            shown = self._last
+            for frame in self._decode(packet, is_unwanted):
+                time_sec = self._time_sec(frame)
+                while shown is not None and repeats_sec and (time_sec is None or repeats_sec[0] < time_sec):
+                    yield repeats_sec.popleft(), shown
+                if time_sec is not None:
+                    for skipped_sec in skipped.before(time_sec):
+                        if shown is not None:
+                            yield skipped_sec, None
+                yield time_sec, frame
+                self._last = shown = frame
+            if is_unwanted and packet_sec is not None:
+                skipped.add(packet_sec)
+        if self._last is not None:
+            yield from ((repeat_sec, self._last) for repeat_sec in repeats_sec)
+            yield from ((skipped_sec, None) for skipped_sec in skipped.before(math.inf))
+
+    def _packets(self) -> Iterator[tuple[Packet | None, bool]]:
+        """Yields the packets, and whether sampling will leave out the frame of each; see `mark_unwanted`."""
+        packets = read_packets(self._container, [self._stream])
+        all_are_kept = float(self._stream.guessed_rate or 0) <= self._options.max_fps
+        if self._options.exact or self._is_avi or all_are_kept:
+            return ((packet, False) for packet in packets)
+        return mark_unwanted(packets, self._options.max_fps)
+
+    def _decode(self, packet: Packet | None, is_unwanted: bool) -> list[VideoFrame]:
+        """Returns the frames that a packet completes; notes damage, such as the missing packet None."""
+        if is_unwanted != self._skips:
+            self._skips = is_unwanted
+            self._stream.codec_context.skip_frame = "NONREF" if is_unwanted else "DEFAULT"
+        try:
+            frames = packet.decode() if packet else []
+        except MemoryError:
+            raise
+        except FFmpegError:
+            packet, frames = None, []
+        self.is_damaged |= packet is None or any(frame.is_corrupt for frame in frames)  # FFmpeg guessed parts of those
+        return frames
+
+    def _time_sec(self, shown: VideoFrame | Packet) -> float | None:
+        """Returns the time in seconds at which the container shows a frame or packet; None if it does not say.
+
+        AVI stores no display times, and those that FFmpeg invents for it go back and forth.
+        """
+        first, second = (shown.dts, shown.pts) if self._is_avi else (shown.pts, shown.dts)
+        ticks, unit = second if first is None else first, self._time_base
+        return None if ticks is None or not unit else ticks * unit.numerator / unit.denominator
