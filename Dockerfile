@@ -31,12 +31,9 @@ RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-di
 
 FROM dependencies AS worker
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels python -m pip install --no-cache-dir --no-deps /wheels/*.whl
-COPY image/smoke.py image/smoke.py
-# Counts a clip. The imports leave compiled bytecode of exactly what workers and the service load: without it each container
-# compiles that anew, and the service cannot keep it, since it may not write here.
-RUN python image/smoke.py \
-  && python -c "import apache_beam.runners.worker.sdk_worker_main, pipeline.commands.run, pipeline.serve.app" \
-  && rm -rf /tmp/*
+COPY image/smoke.py image/imports.py image/
+# Counts a clip. Both leave the compiled bytecode of what they import.
+RUN python image/smoke.py && python image/imports.py && rm -rf /tmp/*
 # All code is in the image, so workers install nothing when they start.
 ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 # Dataflow, Cloud Run and Vertex AI mount the GPU's driver here.

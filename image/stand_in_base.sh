@@ -12,14 +12,15 @@ name="$1"
 . /etc/os-release
 [[ "$ID" == debian ]] || { echo "stand_in_base.sh: must run on Debian. Received: $ID" >&2; exit 2; }
 # shellcheck disable=SC2016
-mirror="$(apt-get indextargets --format '$(REPO_URI)' "Codename: $VERSION_CODENAME" "Label: Debian" 2>/dev/null | head -n 1)"
+mirror="$(apt-get indextargets --format '$(REPO_URI)' "Release: $VERSION_CODENAME" "Component: main" | head -n 1)"
+[[ -n "$mirror" ]] || { echo "stand_in_base.sh: apt must have a source of Debian $VERSION_CODENAME. Received: none" >&2; exit 2; }
 
 root="$(mktemp -d)"
 container=""
 trap '[[ -z "$container" ]] || buildah rm "$container" >/dev/null; rm -rf "$root"' EXIT
 # As in Beam's image, binutils are there and packages may be installed beside Debian's.
 debootstrap --variant=minbase --include=binutils,ca-certificates,python3,python3-pip \
-  "$VERSION_CODENAME" "$root" "${mirror:-http://deb.debian.org/debian}" >&2
+  "$VERSION_CODENAME" "$root" "$mirror" >&2
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/lib/python3*/EXTERNALLY-MANAGED
 ln -s python3 "$root/usr/bin/python"
 mkdir -p "$root/opt/apache/beam"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from image import imports, slim
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -119,11 +121,8 @@ def test_a_templates_workers_start_from_its_own_image():
     assert "--build-arg=IMAGE=${_IMAGE}" in (ROOT / "image" / "cloudbuild.yaml").read_text()
 
 
-def load_slim():
-    specification = importlib.util.spec_from_file_location("slim", ROOT / "image" / "slim.py")
-    slim = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(slim)
-    return slim
+def test_what_the_image_compiles_is_there_to_be_imported():
+    assert [module for module in imports.MODULES if importlib.util.find_spec(module) is None] == []
 
 
 def installed_library():
@@ -147,7 +146,6 @@ def test_slimming_deletes_what_is_unused_and_keeps_the_rest(tmp_path):
         path.write_bytes(b"12345")
     shutil.copy(installed_library(), library)
     before = library.stat().st_size
-    slim = load_slim()
     freed = slim.slim(tmp_path)
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path in deleted)
@@ -158,7 +156,7 @@ def test_slimming_deletes_what_is_unused_and_keeps_the_rest(tmp_path):
 def test_a_pattern_that_has_become_wrong_fails_the_build(tmp_path):
     (tmp_path / "tensorflow").mkdir()
     with pytest.raises(FileNotFoundError, match="tensorflow/include"):
-        load_slim().slim(tmp_path)
+        slim.slim(tmp_path)
 
 
 def build_image(folder, *arguments, engines=("buildah",)):

@@ -23,7 +23,7 @@ MOST_BYTES = 2_200_000_000
 """Size that the image may have on the stand-in for its base, which has 0.2 GB itself."""
 
 # Debian's base is downloaded and unpacked, then all packages. On a busy machine that takes more than ten minutes.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ATTACKS = """
 import pathlib, sys, tempfile
@@ -157,6 +157,17 @@ def test_a_decoder_that_a_file_has_taken_over_reaches_nothing(storage, container
         user=user,
     )
     assert finished.stdout.splitlines() == [f"{attack} -> EPERM" for attack in attacks], finished.stderr
+
+
+def test_what_starts_in_the_image_need_not_be_compiled_first(storage, container):
+    """The service's user could not keep what it compiles."""
+    code = (
+        "import importlib, sys, os, image.imports; image.imports.main();"
+        "print([name for name, module in sorted(sys.modules.items()) if (cached := getattr(module, '__cached__', None))"
+        " and cached.startswith('/usr/local') and not os.path.exists(cached)])"
+    )
+    finished = run(storage, container, "python", "-c", code, environ={"PYTHONPATH": "/repcount"})
+    assert finished.stdout == "[]\n", finished.stderr
 
 
 def test_workers_start_with_beams_boot_program_and_install_nothing(storage, server):

@@ -2,10 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -13,8 +13,6 @@ ROOT = Path(__file__).parents[2]
 
 NEEDED_BYTES = 12 << 30
 """Free disk that a build needs."""
-
-MIRROR = "http://deb.debian.org/debian"
 
 
 def why_not():
@@ -27,8 +25,8 @@ def why_not():
     if shutil.disk_usage(tempfile.gettempdir()).free < NEEDED_BYTES:
         return f"needs {NEEDED_BYTES >> 30} GiB of disk"
     try:
-        urllib.request.urlopen(f"{MIRROR}/dists/stable/Release", timeout=20).close()
-    except (urllib.error.URLError, OSError) as error:
+        urllib.request.urlopen(_release_url(), timeout=20).close()
+    except (ValueError, OSError) as error:
         return f"needs Debian's packages: {error}"
     with tempfile.TemporaryDirectory() as folder:
         for name in ("lower", "upper", "work", "merged"):
@@ -41,6 +39,14 @@ def why_not():
             return "needs a kernel that mounts overlays"
         subprocess.run(["umount", f"{folder}/merged"], check=True)
     return None
+
+
+def _release_url():
+    """URL of a small file where apt gets this Debian's packages; "" if apt has no source of them."""
+    codename = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.MULTILINE)[1]
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", f"Release: {codename}", "Component: main"]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return f"{found[0].rstrip('/')}/dists/{codename}/Release" if found else ""
 
 
 class Images:
