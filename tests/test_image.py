@@ -153,6 +153,17 @@ def test_slimming_deletes_what_is_unused_and_keeps_the_rest(tmp_path):
     assert freed[slim.STRIPPED] == before - library.stat().st_size > 0
 
 
+def test_without_strip_the_image_is_larger_but_built(tmp_path, monkeypatch, capsys):
+    header, library = tmp_path / "tensorflow" / "include" / "header.h", tmp_path / "tensorflow" / "library.so"
+    header.parent.mkdir(parents=True)
+    header.write_bytes(b"12345")
+    library.write_bytes(b"12345")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert slim.slim(tmp_path)["tensorflow/include"] == 5
+    assert library.exists()
+    assert "strip, of binutils, is not installed" in capsys.readouterr().err
+
+
 def test_a_pattern_that_has_become_wrong_fails_the_build(tmp_path):
     (tmp_path / "tensorflow").mkdir()
     with pytest.raises(FileNotFoundError, match="tensorflow/include"):

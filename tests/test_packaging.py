@@ -74,7 +74,7 @@ def test_its_metadata_name_the_command_and_the_licence(distribution):
 
 def test_every_top_level_folder_of_code_is_known_to_the_distribution_or_left_out_on_purpose():
     code = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
-    assert code - set(PACKAGES) <= {"benchmarks", "demo", "image", "tests"}
+    assert code - set(PACKAGES) <= {"benchmarks", "demo", "deploy", "image", "tests"}
 
 
 def test_the_archive_unpacks_below_one_folder_named_after_the_version(distribution):
