@@ -50,7 +50,7 @@ def test_under_load_every_request_gets_an_answer_after_sigterm(folder):
     assert {status for status, _ in answers} == {200, 429}
     assert all(body["count"] == pytest.approx(5.0) for status, body in answers if status == 200)
     assert [(status, body["error"]["code"]) for status, body in refused] == [(503, "DRAINING")] * NUM_VIDEOS
-    assert server.errors[1:] == []
+    assert not [line for line in server.errors if "ERROR" in line or "Traceback" in line]
 
 
 @pytest.mark.slow
