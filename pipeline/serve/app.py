@@ -25,6 +25,7 @@ from pipeline.serve.metrics import Metrics
 from pipeline.serve.metrics import make_router as make_metrics_router
 from pipeline.serve.middleware import Connections, Guard
 from pipeline.serve.request_log import ID_HEADER, RequestObserver, current_request_id, log_request
+from pipeline.serve.schemas import add_schemas, describe_responses
 from pipeline.serve.service import CountingService
 from pipeline.web import SafeHeaders
 from transforms.machine_faults import MachineFaultError
@@ -71,6 +72,7 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
             Middleware(Connections, service=service),
         ],
     )
+    add_schemas(app)
     for error_type in (RequestError, RequestValidationError, HTTPException, MachineFaultError, Exception):
         app.add_exception_handler(error_type, _answer_error)
     _add_health(app, service, config)
@@ -88,7 +90,7 @@ def _add_health(app: FastAPI, service: CountingService, config: ServeConfig) -> 
         config.health_route,
         summary="Whether the model is warm",
         response_model=None,
-        responses=count_routes.describe_responses(200, 503),
+        responses=describe_responses(200, 503),
     )
     async def health() -> Response:
         """Returns 200 when the server counts, and 503 before and after."""
@@ -101,9 +103,19 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, MachineFaultError):
         _LOGGER.error("%s", printable(str(error)))
     response = error_response(_as_request_error(error))
+    if isinstance(error, HTTPException):
+        response.headers.update(error.headers or {})
+    if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _find_methods(request)):
+        response.headers["allow"] = ", ".join(methods)
     if request_id := current_request_id():  # this handler may be outside of the one that names it otherwise
         response.headers[ID_HEADER] = request_id
     return response
+
+
+def _find_methods(request: Request) -> list[str]:
+    """Returns the documented methods of a request's path, which may have several routes. Starlette names those of the first."""
+    path = getattr(request.scope.get("route"), "path", "")
+    return sorted(method.upper() for method in request.app.openapi()["paths"].get(path, {}))
 
 
 def _as_request_error(error: Exception) -> RequestError:

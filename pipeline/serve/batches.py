@@ -28,8 +28,8 @@ async def count_batch(
 ) -> list[Answer | RequestError]:
     """Returns the answer for each name, in their order, or why there is none.
 
-    The first video finds out whether the queue has a place. Then the others wait for places, up to the deadline of a request
-    for all of them together.
+    A name that comes several times is counted once. The first video finds out whether the queue has a place. Then the others
+    wait for places, up to the deadline of a request for all of them together.
 
     Args:
       names: Names of videos, as `AllowedPlaces.find` takes them.
@@ -42,6 +42,14 @@ async def count_batch(
       DrainingError: The server is about to end, and no video of the batch is counted.
       ServiceBusyError: The queue is full, and no video of the batch is counted.
     """
+    different = list(dict.fromkeys(names))
+    answers = dict(zip(different, await _count_different(different, service, config, curve), strict=True))
+    return [answers[name] for name in names]
+
+
+async def _count_different(
+    names: Sequence[str], service: CountingService, config: ServeConfig, curve: bool
+) -> list[Answer | RequestError]:
     service.check_open()
     places = asyncio.Semaphore(BATCH_PLACES)
 

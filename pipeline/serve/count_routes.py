@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -14,52 +14,28 @@ from pipeline.serve.answers import Answer, json_response
 from pipeline.serve.bodies import read_json
 from pipeline.serve.config import ServeConfig
 from pipeline.serve.errors import InvalidRequestError, RequestError
+from pipeline.serve.schemas import NAME, describe_body, describe_responses, object_of, reference
 from pipeline.serve.service import CountingService
 from pipeline.serve.uploads import BUDGET_UPLOADS, MEDIA_TYPE, UploadBudget, count_upload
 
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message"],
-            "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
-        }
+_MORE_OF_NAME = {name: NAME[name] for name in ("description", "pattern", "examples")}
+
+_NAMED = object_of({"name": NAME, "curve": {"type": "boolean", "default": False}}, optional=("curve",))
+
+_FORM = object_of(
+    {
+        "video": {"type": "string", "format": "binary", "description": "the file"},
+        "curve": {"type": "boolean", "default": False},
     },
-}
-
-
-def describe_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns what OpenAPI says of responses with these HTTP statuses. All but 200 are errors of one shape."""
-    meanings = {
-        200: "The answer.",
-        400: "The request is invalid.",
-        403: "The place may not be read.",
-        404: "There is no such video.",
-        408: "The request arrives too slowly.",
-        413: "The request is too large.",
-        415: "The media type is none that is taken.",
-        422: "The video cannot be counted; the code says why.",
-        429: "The queue is full. Retry-After says when to try again.",
-        500: "The machine or a store has failed, not the video.",
-        503: "The model is not loaded yet, or the server is about to end.",
-        504: "The video was not counted within the deadline.",
-    }
-    return {
-        status: {
-            "description": meanings[status],
-            "content": {"application/json": {"schema": {"type": "object"} if status == 200 else _ERROR}},
-        }
-        for status in statuses
-    }
+    optional=("curve",),
+)
 
 
 def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
     """Returns the routes that count a video by its name."""
     router = APIRouter()
     budget = UploadBudget(BUDGET_UPLOADS * config.max_upload_bytes)
-    errors = describe_responses(200, 400, 403, 404, 422, 429, 500, 503, 504)
+    responses = describe_responses(200, 400, 401, 403, 404, 422, 429, 500, 503, 504, answer=reference("Counted"))
 
     async def count(name: str, curve: bool) -> Response:
         service.check_open()
@@ -71,9 +47,9 @@ def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
             return json_response(answer.to_json(), answer.status)
         return await asyncio.to_thread(json_response, answer.to_json(), answer.status)
 
-    @router.get("/count", summary="Count a video by its name", response_model=None, responses=errors)
+    @router.get("/count", summary="Count a video by its name", response_model=None, responses=responses)
     async def count_named(
-        name: Annotated[str, Query(description="name below --base, or a whole path or URI", max_length=MAX_NAME_CHARS)],
+        name: Annotated[str, Query(min_length=1, max_length=MAX_NAME_CHARS, json_schema_extra=_MORE_OF_NAME)],
         curve: Annotated[bool, Query(description="whether the answer has the values of each frame")] = False,
     ) -> Response:
         """Returns the count of a video, with the fields of `repcount count --json`."""
@@ -83,36 +59,8 @@ def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
         "/count",
         summary="Count a video by its name, or one that is uploaded",
         response_model=None,
-        responses={**errors, **describe_responses(408, 413, 415)},
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "application/json": {
-                        "schema": {
-                            "type": "object",
-                            "required": ["name"],
-                            "properties": {
-                                "name": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS},
-                                "curve": {"type": "boolean", "default": False},
-                            },
-                            "additionalProperties": False,
-                        }
-                    },
-                    MEDIA_TYPE: {
-                        "schema": {
-                            "type": "object",
-                            "required": ["video"],
-                            "properties": {
-                                "video": {"type": "string", "format": "binary", "description": "the file"},
-                                "curve": {"type": "boolean", "default": False},
-                            },
-                            "additionalProperties": False,
-                        }
-                    },
-                },
-            }
-        },
+        responses={**responses, **describe_responses(408, 413, 415)},
+        openapi_extra=describe_body({"application/json": _NAMED, MEDIA_TYPE: _FORM}),
     )
     async def count_posted(request: Request) -> Response:
         """Returns the count of the video that a JSON object names or a form holds: the fields of `repcount count --json`."""

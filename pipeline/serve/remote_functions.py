@@ -18,6 +18,7 @@ from pipeline.serve.batches import count_batch, error_record
 from pipeline.serve.bodies import read_json
 from pipeline.serve.config import ServeConfig
 from pipeline.serve.errors import InvalidRequestError, RequestError
+from pipeline.serve.schemas import ANY_ANSWER, SCHEMAS, describe_body, describe_responses, list_of, object_of
 from pipeline.serve.service import CountingService
 
 ROUTE = "/bigquery"
@@ -48,6 +49,24 @@ FIELDS = (
 MAX_CALLS = 1000
 """Most calls in one request."""
 
+_CALLS = [[["squats.mp4"], [None]]]
+
+_BODY = object_of(
+    {
+        "calls": list_of(list_of({"type": ["string", "null"]}, minItems=1, maxItems=1), maxItems=MAX_CALLS, examples=_CALLS),
+        "userDefinedContext": {
+            **object_of({"field": {"enum": [None, *FIELDS]}}, optional=("field",)),
+            "type": ["object", "null"],
+        },
+    },
+    optional=("userDefinedContext",),
+    is_closed=False,
+)
+
+_REPLIES = object_of({"replies": list_of({"anyOf": [ANY_ANSWER, {"type": ["string", "number", "null"]}]})})
+
+_ERROR = object_of({"errorMessage": {"type": "string"}, **SCHEMAS["Error"]["properties"]})
+
 _TO_TRY_AGAIN = (408, 429, 500, 503, 504)
 """Statuses after which BigQuery tries again."""
 
@@ -70,7 +89,16 @@ def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
                 raise answer
         return [None if name is None else _to_reply(name, answers[name], field) for name in names]
 
-    @router.post(ROUTE, summary="Count videos for a remote function of BigQuery", response_model=None)
+    @router.post(
+        ROUTE,
+        summary="Count videos for a remote function of BigQuery",
+        response_model=None,
+        responses={
+            **describe_responses(200, 400, 408, 413, 429, 500, 503, 504, answer=_REPLIES, error=_ERROR),
+            **describe_responses(401),
+        },
+        openapi_extra=describe_body({"application/json": _BODY}),
+    )
     async def call(request: Request) -> Response:
         """Returns a reply for each call, in their order: JSON, or the one field that userDefinedContext names."""
         try:

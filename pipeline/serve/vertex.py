@@ -18,6 +18,7 @@ from pipeline.serve.batches import count_batch, error_record
 from pipeline.serve.bodies import read_json
 from pipeline.serve.config import ServeConfig
 from pipeline.serve.errors import InvalidRequestError
+from pipeline.serve.schemas import ANY_ANSWER, describe_body, describe_responses, list_of, object_of
 from pipeline.serve.service import CountingService
 
 STORAGE_VARIABLE = "AIP_STORAGE_URI"
@@ -28,6 +29,17 @@ MAX_INSTANCES = 1000
 
 _INDEX = ".index"
 """End of the name of a TensorFlow 2 checkpoint's index; the rest is the checkpoint's prefix."""
+
+_BODY = object_of(
+    {
+        "instances": list_of(object_of({"video_uri": {"type": "string", "examples": ["squats.mp4"]}}), maxItems=MAX_INSTANCES),
+        "parameters": {
+            **object_of({"curve": {"type": "boolean", "default": False}}, optional=("curve",)),
+            "type": ["object", "null"],
+        },
+    },
+    optional=("parameters",),
+)
 
 _FORM = 'the request must be {"instances": [{"video_uri": "gs://bucket/squats.mp4"}, …], "parameters": {"curve": false}}'
 
@@ -68,7 +80,15 @@ def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
     """Returns the route of predictions."""
     router = APIRouter()
 
-    @router.post(config.predict_route, summary="Count videos, in the form of Vertex AI", response_model=None)
+    @router.post(
+        config.predict_route,
+        summary="Count videos, in the form of Vertex AI",
+        response_model=None,
+        responses=describe_responses(
+            200, 400, 401, 408, 413, 429, 500, 503, answer=object_of({"predictions": list_of(ANY_ANSWER)})
+        ),
+        openapi_extra=describe_body({"application/json": _BODY}),
+    )
     async def predict(request: Request) -> Response:
         """Returns a prediction for each instance, in their order. One that cannot be counted has `error`."""
         service.check_open()

@@ -71,6 +71,13 @@ def test_answers_are_in_the_order_of_the_names_and_at_most_four_wait_at_once():
     assert count([], service) == []
 
 
+def test_a_name_that_comes_several_times_is_counted_once():
+    service = Service()
+    answers = count(["a", "b", "a", "a"], service)
+    assert [answer.record["video_uri"] for answer in answers] == ["a", "b", "a", "a"]
+    assert answers[0] is answers[2] is answers[3]
+
+
 def test_a_video_without_an_answer_does_not_keep_the_others_from_theirs(caplog):
     service = Service(b=[MachineFaultError("the disk is full")], c=[ValueError("a fault")])
     answers = count(["a", "1", "b", "c", "d"], service)
