@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 
 from pipeline.results_table import printable
-from pipeline.serve import count_routes, remote_functions, vertex
+from pipeline.serve import count_routes, page, remote_functions, vertex
 from pipeline.serve.answers import error_response, json_response
 from pipeline.serve.config import ServeConfig
 from pipeline.serve.docs_page import docs_page
@@ -68,7 +68,7 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
         middleware=[
             Middleware(RequestObserver, listeners=(log_request, metrics.observe_request)),  # sees refused requests, too
             Middleware(SafeHeaders, headers=_HEADERS),
-            Middleware(Guard, config=config, public=(config.health_route,)),
+            Middleware(Guard, config=config, public=(config.health_route, *page.PUBLIC_PATHS)),
             Middleware(Connections, service=service),
         ],
     )
@@ -81,7 +81,7 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
     app.include_router(make_metrics_router(metrics))
     app.include_router(vertex.make_router(service, config))
     app.include_router(remote_functions.make_router(service, config))
-    # The router of the page goes here.
+    app.include_router(page.make_router(config))
     return app
 
 

@@ -39,7 +39,8 @@ class Guard:
     def _refusal(self, scope: Scope) -> RequestError | None:
         headers = Headers(scope=scope)
         if self._token is not None:
-            if scope["path"] in self._public or self._is_token(headers.get("authorization", "")):
+            is_public = scope["method"] in ("GET", "HEAD") and scope["path"] in self._public
+            if is_public or self._is_token(headers.get("authorization", "")):
                 return None
             return RequestError(401, "UNAUTHENTICATED", "the header must be: Authorization: Bearer TOKEN")
         if self._is_open:  # the platform in front of this server authenticates

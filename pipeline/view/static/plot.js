@@ -1,4 +1,5 @@
-// The curve of a video: its count so far and its periodicity over time, with a mark for each repetition.
+// The curve of a video: its count so far, its periodicity and, where it is known, its period over time, with a mark for each
+// repetition.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -25,21 +26,37 @@ function ticks(end, most, steps) {
   return Array.from({ length: Math.floor(end / step + 1e-9) + 1 }, (_, index) => index * step);
 }
 
+// Returns the path of a line that is interrupted where a value is null.
+function pathWithGaps(values, x, y) {
+  const step = (value, index) => {
+    if (value === null) return "";
+    const isFirst = index === 0 || values[index - 1] === null;
+    return `${isFirst ? "M" : "L"}${x(index).toFixed(1)},${y(value).toFixed(1)}`;
+  };
+  return values.map(step).join("");
+}
+
 // Returns `svg`, and `moveCursor`, which takes a time in seconds.
 //
-// numbers, curve: as the server describes a video.
+// numbers: `count_rounded`, `segments` and `repetition_times_sec`, as the server describes a video.
+// curve: lists with a value for each time: `time_sec`, `count`, `periodicity`, and maybe `period_sec`, null where nothing repeats.
 // endSec: where the axis ends, in seconds.
 // outerWidth: width of the picture in CSS pixels.
 // seek: called with a time in seconds when a person clicks on it.
 export function makePlot(numbers, curve, endSec, outerWidth, seek) {
   const width = Math.max(outerWidth, 200);
-  const [left, right, top, countBottom, low, bottom, height] = [38, 12, 14, 180, 200, 262, 290];
+  const longest = (curve.period_sec ?? []).reduce((most, sec) => Math.max(most, sec ?? 0), 0);
+  const [left, right, top, countBottom, low, periodicityBottom] = [38, 12, 14, 180, 200, 262];
+  const bottom = longest ? 330 : periodicityBottom;
+  const height = bottom + 28;
   const most = Math.max(1, numbers.count_rounded, ...curve.count.slice(-1));
   const x = (sec) => left + (sec / endSec) * (width - left - right);
   const y = (count) => countBottom - (count / most) * (countBottom - top);
-  const p = (share) => bottom - share * (bottom - low);
-  const label = `Count so far and periodicity over ${time(endSec)}; ${numbers.repetition_times_sec.length} repetitions`;
-  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
+  const p = (share) => periodicityBottom - share * (periodicityBottom - low);
+  const q = (sec) => bottom - (sec / longest) * (bottom - 284);
+  const shown = longest ? "Count so far, periodicity and seconds a repetition" : "Count so far and periodicity";
+  const label = `${shown} over ${time(endSec)}; ${numbers.repetition_times_sec.length} repetitions`;
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": label });
 
   for (const set of numbers.segments) {
     const box = { x: x(set.start_sec), width: Math.max(1, x(set.end_sec) - x(set.start_sec)), y: top, height: bottom - top };
@@ -53,6 +70,10 @@ export function makePlot(numbers, curve, endSec, outerWidth, seek) {
     svg.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: p(share), y2: p(share) }));
     svg.append(draw("text", { x: left - 6, y: p(share) + 4, "text-anchor": "end" }, share));
   }
+  for (const sec of longest ? [0, longest] : []) {
+    svg.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: q(sec), y2: q(sec) }));
+    svg.append(draw("text", { x: left - 6, y: q(sec) + 4, "text-anchor": "end" }, sec ? `${sec.toFixed(sec < 10 ? 1 : 0)} s` : 0));
+  }
   for (const sec of ticks(endSec, width / 80, [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600])) {
     const anchor = x(sec) > width - 30 ? "end" : "middle";
     svg.append(draw("text", { x: anchor === "end" ? width - 2 : x(sec), y: height - 8, "text-anchor": anchor }, time(sec, sec % 1 ? 1 : 0)));
@@ -61,9 +82,10 @@ export function makePlot(numbers, curve, endSec, outerWidth, seek) {
   const points = (values, place) => values.map((value, index) => `${x(curve.time_sec[index]).toFixed(1)},${place(value).toFixed(1)}`);
   if (curve.time_sec.length) {
     const [first, last] = [x(curve.time_sec[0]), x(curve.time_sec.at(-1))].map((place) => place.toFixed(1));
-    const area = `M${first},${bottom} L${points(curve.periodicity, p).join(" ")} L${last},${bottom} Z`;
+    const area = `M${first},${periodicityBottom} L${points(curve.periodicity, p).join(" ")} L${last},${periodicityBottom} Z`;
     svg.append(draw("path", { class: "periodicity", d: area }));
     svg.append(draw("polyline", { class: "count", points: points(curve.count, y).join(" ") }));
+    if (longest) svg.append(draw("path", { class: "period", d: pathWithGaps(curve.period_sec, (index) => x(curve.time_sec[index]), q) }));
   }
   const isDense = numbers.repetition_times_sec.length * 12 > width;
   numbers.repetition_times_sec.forEach((sec, index) => {
