@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.drawn_videos import parse_options, score_videos
 from benchmarks.report import print_result
 from model import certainty
-from model.voting import count_by_vote
+from model.voting import collect_votes, count_by_vote
 
 STEPS = (0.0, 0.5, 0.7, 0.8, 0.9, 1.0)
 """Edges of the reliability table's rows."""
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     offset = loaded.network.config.period_offset
     values, is_right = [], []
     for video, logits in score_videos(num_videos, loaded):
-        chosen, alternative_count = count_by_vote(logits, len(video.frames), offset, loaded.preset.counting)
+        chosen, alternative_count = count_by_vote(collect_votes(logits, len(video.frames), offset), loaded.preset.counting)
         if chosen.is_periodic.any():
             values.append(certainty.features(chosen, alternative_count))
             is_right.append(abs(float(chosen.per_frame_count.sum()) - video.count) <= 1)

@@ -1,17 +1,21 @@
-"""Compares the vote of all strides with the same vote without shortcuts (`benchmarks.plain_vote`), on drawn videos.
+"""Measures counting by the vote of all strides on drawn videos: the vote's time, and the bytes that wait for it.
 
     python -m benchmarks.counting [--videos 20] [--weights FILE]
 
-Both vote on the same videos, in turns. Prints the processor time that each takes per minute of video, and their ratio. Stops if
-they find different paths.
+Drawn videos are joined to videos of a minute. The time is compared with that of the same vote without shortcuts
+(`benchmarks.plain_vote`), in turns on the same videos. The bytes are compared with those of the logits. Prints both per minute
+of video, their ratios, and the largest change of a count that the rounding of what waits makes. Stops if the two votes find
+different paths.
 """
 
 from __future__ import annotations
 
+import datetime
 import os
+import pickle
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -19,13 +23,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 from benchmarks import plain_vote
-from benchmarks.drawn_videos import parse_options, score_videos
+from benchmarks.drawn_videos import parse_options
 from benchmarks.report import print_result
 from model import voting
-from model.counting import count_repetitions
+from model.config import FRAME_SIZE
+from model.counting import count_evidence, count_repetitions
 from model.counting_options import CountingOptions
 from model.logits import StrideLogits
+from model.scoring import Scorer
+from model.training.videos import draw_video
 from model.voting import Votes
+from transforms.evidence import ChunkEvidence, reduce_or_fail, unpack
+from transforms.records import ChunkScores, VideoRef
 
 T = TypeVar("T")
 
@@ -49,28 +58,59 @@ class Vote(Protocol):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draws, scores and counts each video, and prints the results."""
+    video_ref = VideoRef("gs://gym/squats.mp4", 1, 1, datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC))
     num_videos, loaded = parse_options(__doc__, argv)
     options, offset = loaded.preset.counting, loaded.network.config.period_offset
     ours: Vote = voting
     plain: Vote = plain_vote
     seconds, minutes = dict.fromkeys(("vote", "plain_vote", "count"), 0.0), 0.0
-    for video, logits in score_videos(num_videos, loaded):
-        num_frames = len(video.frames)
+    num_bytes, change = dict.fromkeys(("logits", "evidence"), 0), 0.0
+    scorer = Scorer(loaded.network, loaded.preset.strides)
+    for frames in draw_minutes(num_videos):
+        num_frames, logits = len(frames), scorer.score(frames)
         minutes += num_frames / MINUTE_FRAMES
         path, path_sec = _timed(lambda: find_path(ours, logits, num_frames, offset, options))  # noqa: B023
         expected, plain_sec = _timed(lambda: find_path(plain, logits, num_frames, offset, options))  # noqa: B023
-        _, count_sec = _timed(lambda: count_repetitions(logits, num_frames, offset, options))  # noqa: B023
+        counted, count_sec = _timed(lambda: count_repetitions(logits, num_frames, offset, options))  # noqa: B023
         for name, spent_sec in (("vote", path_sec), ("plain_vote", plain_sec), ("count", count_sec)):
             seconds[name] += spent_sec
         if not np.array_equal(path, expected):
-            raise SystemExit(f"the paths of a video of kind {video.kind!r} differ")
+            raise SystemExit("the paths differ")
+        scores = ChunkScores(video_ref, 0, logits, np.arange(num_frames) / 30, None)
+        reduced = reduce_or_fail(scores, options, offset)
+        if not isinstance(reduced, ChunkEvidence):
+            raise SystemExit(f"a video cannot be counted: {reduced.message}")
+        num_bytes["logits"] += len(pickle.dumps(scores))
+        num_bytes["evidence"] += len(pickle.dumps(reduced))
+        change = max(change, abs(count_evidence(unpack(reduced.packed)[0], options).count - counted.count))
     msec = {name: round(1000 * spent_sec / minutes, 1) for name, spent_sec in seconds.items()}
-    ratio = round(seconds["plain_vote"] / seconds["vote"], 1)
+    kilobytes = {name: round(size / 1000 / minutes, 1) for name, size in num_bytes.items()}
+    ratio, bytes_ratio = seconds["plain_vote"] / seconds["vote"], num_bytes["logits"] / num_bytes["evidence"]
     print(
-        f"per minute of video: vote {msec['vote']} ms, without shortcuts {msec['plain_vote']} ms, ratio {ratio}; "
-        f"counting as a whole {msec['count']} ms"
+        f"per minute of video: vote {msec['vote']} ms, without shortcuts {msec['plain_vote']} ms, ratio {ratio:.1f}; "
+        f"counting as a whole {msec['count']} ms; logits {kilobytes['logits']} kB, what waits {kilobytes['evidence']} kB, "
+        f"ratio {bytes_ratio:.1f}; largest change of a count {change:.6f}"
     )
-    print_result("counting", videos=num_videos, minutes=round(minutes, 1), core_msec_per_minute=msec, ratio=ratio)
+    print_result(
+        "counting",
+        videos=num_videos,
+        minutes=round(minutes, 1),
+        core_msec_per_minute=msec,
+        ratio=round(ratio, 1),
+        kilobytes_per_minute=kilobytes,
+        bytes_ratio=round(bytes_ratio, 1),
+        largest_change=round(change, 6),
+    )
+
+
+def draw_minutes(num_videos: int) -> Iterator[np.ndarray]:
+    """Draws videos, and yields a minute of frames, (n, 112, 112, 3) uint8, at a time; the last is shorter."""
+    frames = np.zeros((0, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    for seed in range(num_videos):
+        frames = np.concatenate([frames, draw_video(seed).frames])
+        while len(frames) >= MINUTE_FRAMES or (seed == num_videos - 1 and len(frames)):
+            yield frames[:MINUTE_FRAMES]
+            frames = frames[MINUTE_FRAMES:]
 
 
 def find_path(

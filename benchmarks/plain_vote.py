@@ -18,7 +18,9 @@ from model.voting import (
 )
 
 
-def collect_votes(logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, repeats: int = 1) -> Votes:
+def collect_votes(
+    logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, repeats: int = 1, first_frame: int = 0
+) -> Votes:
     """Returns the votes of all strides, computed for each time step by itself; see `model.voting.collect_votes`."""
     num_classes = next(iter(logits.values())).period.shape[1]
     positions = np.arange(num_classes) + period_offset
@@ -26,7 +28,7 @@ def collect_votes(logits: Mapping[int, StrideLogits], num_frames: int, period_of
     shortest = np.log2(SHORTEST_POSITIONS * min(logits))
     longest = np.log2((positions[-1] + 0.5) * max(logits))
     bins = shortest + np.arange(int((longest - shortest) * BINS_PER_OCTAVE) + 1) / BINS_PER_OCTAVE
-    steps = np.arange(0, num_frames * repeats, STEP_FRAMES)
+    steps = np.arange(-first_frame * repeats % STEP_FRAMES, num_frames * repeats, STEP_FRAMES)
     votes, strides_that_see = np.zeros((len(steps), len(bins)), np.float32), np.zeros(len(bins))
     for stride, of_stride in logits.items():
         seen = positions[can_see][:, None]

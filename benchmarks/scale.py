@@ -29,6 +29,7 @@ from benchmarks.report import print_result
 from benchmarks.selection import make_provenance
 from model.counting_options import CountingOptions
 from transforms.counting import CountVideos
+from transforms.evidence import reduce_or_fail
 from transforms.inference import RepNetModelHandler, ScoreChunks
 from transforms.records import ChunkScores, Selection, VideoRef
 from transforms.selection import SelectVideos
@@ -105,10 +106,9 @@ def element_bytes() -> Iterator[tuple[str, int]]:
     chunk = decode(video)
     yield "selected", len(pickle.dumps(video))
     yield "decoded", len(pickle.dumps(chunk))
-    yield (
-        "scored",
-        len(pickle.dumps(ChunkScores(video, 0, dict(InstantScorer().score(chunk.frames)), chunk.times_sec, chunk.facts))),
-    )
+    scores = ChunkScores(video, 0, dict(InstantScorer().score(chunk.frames)), chunk.times_sec, chunk.facts)
+    yield "scored", len(pickle.dumps(scores))
+    yield "reduced", len(pickle.dumps(reduce_or_fail(scores, CountingOptions(), 1)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from model import certainty, voting
 from model.config import WINDOW_FRAMES
 from model.counting_options import CountingOptions, StrideRule
+from model.evidence import Evidence, Positions, mean_score, total_score
 from model.frame_counts import (
     AMBIGUOUS_COUNT_DIFFERENCE,
     FrameCounts,
@@ -106,37 +107,77 @@ def count_repetitions(
       ValueError: There is no frame or no stride; or the logits of a stride are not finite, do not cover exactly the windows of
         `num_frames` frames, or lack the frozen window that the NOTEBOOK rule pads batches with.
     """
+    return count_evidence(gather_evidence(logits, num_frames, period_offset, options, repeats), options)
+
+
+def gather_evidence(
+    logits: Mapping[int, StrideLogits],
+    num_frames: int,
+    period_offset: int,
+    options: CountingOptions,
+    repeats: int = 1,
+    first_frame: int = 0,
+) -> Evidence:
+    """Returns what counting with these options needs of the logits of a video, or of a stretch of it.
+
+    Args:
+      logits: Logits by stride. If scores tie, the first stride wins.
+      num_frames: Number of sampled frames in the video or stretch.
+      period_offset: Period in frames of class 0, see `RepNetConfig`.
+      options: How to count.
+      repeats: Times that windows showed each frame.
+      first_frame: Number of frames before the stretch.
+
+    Raises:
+      ValueError: There is no frame or no stride; or the logits of a stride are not finite, or do not cover exactly the windows
+        of `num_frames` frames.
+    """
     if num_frames < 1:
         raise ValueError(f"a video must have at least one frame. Received: {num_frames}")
     if not logits:
         raise ValueError("counting needs the logits of at least one stride. Received: none")
-    positions: dict[int, _Positions] = {}
-    stride_scores: dict[int, float] = {}
+    votes, score_totals, positions = None, {}, {}
     for stride, of_stride in logits.items():
         _check_logits(of_stride, stride, num_frames * repeats)
         periods, scores = position_scores(of_stride.period, of_stride.periodicity, period_offset)
-        positions[stride] = _Positions(stride, of_stride.period, periods, scores)
-        if options.stride_rule is StrideRule.NOTEBOOK:
-            frozen_scores = _frozen_scores(of_stride, period_offset)
-            stride_scores[stride] = notebook_score(scores, frozen_scores, options.batch_windows)
+        if options.stride_rule is StrideRule.VOTE:
+            score_totals[stride] = total_score(scores[: -(-num_frames * repeats // stride)])
         else:
-            stride_scores[stride] = real_frames_score(scores, stride, num_frames * repeats)
+            positions[stride] = Positions(
+                periods=periods.astype(np.int16),
+                scores=scores,
+                offsets=_offset_between_classes(of_stride.period) if options.interpolate_periods else None,
+                period_logits=of_stride.period if options.constant_speed else None,
+                frozen_scores=_frozen_scores(of_stride, period_offset) if options.stride_rule is StrideRule.NOTEBOOK else None,
+            )
+    if options.stride_rule is StrideRule.VOTE:
+        votes = voting.collect_votes(logits, num_frames, period_offset, repeats, first_frame)
+    num_classes = next(iter(logits.values())).period.shape[1]
+    return Evidence(first_frame, num_frames, repeats, period_offset, num_classes, positions, score_totals, votes)
 
+
+def count_evidence(evidence: Evidence, options: CountingOptions) -> Counted:
+    """Returns the count of a video from what `gather_evidence` found with the same options; see `count_repetitions`.
+
+    Raises:
+      ValueError: The evidence lacks the frozen window that the NOTEBOOK rule pads batches with.
+    """
+    stride_scores = _stride_scores(evidence, options)
     best, *others = sorted(stride_scores, key=lambda stride: -stride_scores[stride])
     ambiguous, certain = False, None
-    last_class = logits[best].period.shape[1] - 1 + period_offset
-    if options.stride_rule is StrideRule.VOTE:
-        chosen, alternative_count = voting.count_by_vote(logits, num_frames, period_offset, options, repeats)
+    last_class = evidence.num_classes - 1 + evidence.period_offset
+    if evidence.votes is not None:
+        chosen, alternative_count = voting.count_by_vote(evidence.votes, options)
         if chosen.is_periodic.any():
             ambiguous = abs(alternative_count - float(chosen.per_frame_count.sum())) > AMBIGUOUS_COUNT_DIFFERENCE
             if options.certainty:
                 certain = certainty.probability(options.certainty, certainty.features(chosen, alternative_count))
-        longest_period = max(logits) * (last_class - 0.5) / repeats
+        longest_period = max(stride_scores) * (last_class - 0.5) / evidence.repeats
     else:
-        chosen = _count_at_stride(positions[best], num_frames, period_offset, options, repeats)
-        longest_period = best * (last_class - 0.5) / repeats  # whatever rounds to the last class
+        chosen = _count_at_stride(evidence, best, options)
+        longest_period = best * (last_class - 0.5) / evidence.repeats  # whatever rounds to the last class
         if others and stride_scores[others[0]] >= AMBIGUOUS_SCORE_SHARE * stride_scores[best]:
-            second = _count_at_stride(positions[others[0]], num_frames, period_offset, options, repeats)
+            second = _count_at_stride(evidence, others[0], options)
             difference = float(second.per_frame_count.sum() - chosen.per_frame_count.sum())
             ambiguous = abs(difference) > AMBIGUOUS_COUNT_DIFFERENCE
     count = float(chosen.per_frame_count.sum())
@@ -157,6 +198,19 @@ def count_repetitions(
         at_period_limit=is_at_period_limit(chosen.is_periodic, chosen.period_frames_curve, longest_period),
         ambiguous_stride=ambiguous,
     )
+
+
+def _stride_scores(evidence: Evidence, options: CountingOptions) -> dict[int, float]:
+    """Returns the mean periodicity score of each stride according to the rule."""
+    num_shown = evidence.num_frames * evidence.repeats
+    if evidence.votes is not None:
+        return {stride: mean_score(total, -(-num_shown // stride)) for stride, total in evidence.score_totals.items()}
+    if options.stride_rule is StrideRule.NOTEBOOK:
+        return {
+            stride: notebook_score(found.scores, found.frozen_scores, options.batch_windows)
+            for stride, found in evidence.positions.items()
+        }
+    return {stride: real_frames_score(found.scores, stride, num_shown) for stride, found in evidence.positions.items()}
 
 
 def position_scores(period: np.ndarray, periodicity: np.ndarray, period_offset: int) -> tuple[np.ndarray, np.ndarray]:
@@ -222,41 +276,23 @@ def median_filter(values: np.ndarray, beyond: float | bool) -> np.ndarray:
     return np.sort(np.lib.stride_tricks.sliding_window_view(padded, MEDIAN_WIDTH), axis=1)[:, reach]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Positions:
-    """The network's answer at each position of one stride.
-
-    Attributes:
-      stride: Frames from one position to the next.
-      period_logits: Period logits, (num_positions, num_periods) float32.
-      periods: Periods in positions, (num_positions,) int64; see `position_scores`.
-      scores: Periodicity scores, (num_positions,) float32; see `position_scores`.
-    """
-
-    stride: int
-    period_logits: np.ndarray
-    periods: np.ndarray
-    scores: np.ndarray
-
-
-def _count_at_stride(
-    positions: _Positions, num_frames: int, period_offset: int, options: CountingOptions, repeats: int
-) -> FrameCounts:
+def _count_at_stride(evidence: Evidence, at_stride: int, options: CountingOptions) -> FrameCounts:
     """Counts the video at one stride."""
-    position_of = middle_shown(num_frames, repeats) // positions.stride
-    stride = positions.stride / repeats
+    num_frames, positions = evidence.num_frames, evidence.positions[at_stride]
+    position_of = middle_shown(num_frames, evidence.repeats) // at_stride
+    stride = at_stride / evidence.repeats
     periodicity = positions.scores[position_of]
     is_periodic = periodicity > options.score_threshold(periodicity)
     if options.median_filter:
         is_periodic = median_filter(is_periodic, beyond=False)
-    if options.constant_speed:
-        period, confidence = _constant_period(positions.period_logits, is_periodic, position_of, period_offset)
+    if positions.period_logits is not None:
+        period, confidence = _constant_period(positions.period_logits, is_periodic, position_of, evidence.period_offset)
         curve = np.full(num_frames, stride * period)
         notebook_period_frames = stride * period
     else:
         periods = positions.periods.astype(np.float64)
-        if options.interpolate_periods:
-            periods += _offset_between_classes(positions.period_logits)
+        if positions.offsets is not None:
+            periods += positions.offsets
         periods = np.where(positions.periods < MIN_PERIOD, math.inf, stride * periods)
         curve = periods[position_of]
         # The notebook filters rates, 1/period, with zeros beyond the ends. The result is the same: 1/x only reverses the order.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -85,16 +85,3 @@ def slow_repeats(times_sec: np.ndarray, below_fps: float) -> int:
         return 1
     fps = 1.0 / float(np.median(np.diff(times_sec)))
     return min(max(round(SHOWN_FPS / fps), 1), MOST_REPEATS) if fps < below_fps else 1
-
-
-def concatenate(chunks: Sequence[Mapping[int, StrideLogits]]) -> dict[int, StrideLogits]:
-    """Returns the logits of a whole video from those of its chunks, in order."""
-    return {
-        stride: StrideLogits(
-            period=np.concatenate([chunk[stride].period for chunk in chunks]),
-            periodicity=np.concatenate([chunk[stride].periodicity for chunk in chunks]),
-            frozen_period=chunks[-1][stride].frozen_period,
-            frozen_periodicity=chunks[-1][stride].frozen_periodicity,
-        )
-        for stride in chunks[0]
-    }

@@ -53,13 +53,13 @@ REFINED_BINS = 2
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Votes:
-    """The votes of all strides together.
+    """The votes of all strides together, for a video or a stretch of it.
 
     Attributes:
       votes: Vote for each period at each time step, (num_steps, num_bins) float32 in 0..1: among the strides that can see the
         period, the share that do, each weighted by how sure it is.
       periods: Period of each bin in shown frames, (num_bins,) float64, ascending.
-      num_frames: Number of sampled frames in the video.
+      num_frames: Number of sampled frames in the video or stretch.
       repeats: Times that each of them is shown.
     """
 
@@ -69,26 +69,21 @@ class Votes:
     repeats: int = 1
 
     def to_frames(self, per_step: np.ndarray) -> np.ndarray:
-        """Returns one value per frame, (num_frames,), from one per time step, (num_steps,)."""
+        """Returns one value per frame of a whole video, (num_frames,), from one per time step, (num_steps,)."""
         return per_step[middle_shown(self.num_frames, self.repeats) // STEP_FRAMES]
 
 
-def count_by_vote(
-    logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, options: CountingOptions, repeats: int = 1
-) -> tuple[FrameCounts, float]:
+def count_by_vote(collected: Votes, options: CountingOptions) -> tuple[FrameCounts, float]:
     """Counts a video by the vote of all strides.
 
     Args:
-      logits: Logits of the whole video, by stride.
-      num_frames: Number of sampled frames in the video.
-      period_offset: Period in frames of class 0, see `RepNetConfig`.
+      collected: The votes of the whole video.
       options: How to count.
-      repeats: Times that each frame was shown.
 
     Returns:
       The counts, and how many repetitions the periodic frames have if each time step has its own most likely period.
     """
-    collected = collect_votes(logits, num_frames, period_offset, repeats)
+    repeats = collected.repeats
     votes = collected.votes
     likeliest = votes.argmax(axis=1)
     rest_vote = -math.inf if options.fully_periodic else options.score_threshold(votes.max(axis=1))
@@ -110,7 +105,7 @@ def count_by_vote(
         is_periodic = np.zeros_like(is_periodic)
     counts = FrameCounts(
         confidence=confidence,
-        notebook_period_frames=num_frames / total if total else math.inf,
+        notebook_period_frames=collected.num_frames / total if total else math.inf,
         per_frame_count=np.where(is_periodic, 1.0 / curve, 0.0),
         periodicity=periodicity,
         period_frames_curve=curve,
@@ -119,18 +114,21 @@ def count_by_vote(
     return counts, total_of_likeliest
 
 
-def collect_votes(logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, repeats: int = 1) -> Votes:
+def collect_votes(
+    logits: Mapping[int, StrideLogits], num_frames: int, period_offset: int, repeats: int = 1, first_frame: int = 0
+) -> Votes:
     """Returns the votes of all strides together.
 
     Args:
-      logits: Logits of the whole video, by stride.
-      num_frames: Number of sampled frames in the video.
+      logits: Logits of the whole video or of a stretch of it, by stride.
+      num_frames: Number of sampled frames in the video or stretch.
       period_offset: Period in frames of class 0, see `RepNetConfig`.
       repeats: Times that each frame was shown.
+      first_frame: Number of frames before the stretch. The time steps are those of the whole video.
     """
     num_classes = next(iter(logits.values())).period.shape[1]
     bins = period_axis(list(logits), num_classes, period_offset)
-    steps = np.arange(0, num_frames * repeats, STEP_FRAMES)
+    steps = np.arange(-first_frame * repeats % STEP_FRAMES, num_frames * repeats, STEP_FRAMES)
     votes = np.zeros((len(steps), len(bins)), np.float32)
     strides_that_see = np.zeros(len(bins))
     positions = np.arange(num_classes) + period_offset
@@ -147,6 +145,15 @@ def collect_votes(logits: Mapping[int, StrideLogits], num_frames: int, period_of
         strides_that_see += np.minimum(shares.sum(axis=0), 1.0)
     fewest = min(FEWEST_STRIDES, len(logits))
     return Votes((votes / np.maximum(strides_that_see, fewest)).astype(np.float32), 2**bins, num_frames, repeats)
+
+
+def join_votes(stretches: Sequence[Votes]) -> Votes:
+    """Returns the votes of a video from those of its stretches, in order."""
+    return dataclasses.replace(
+        stretches[0],
+        votes=np.concatenate([stretch.votes for stretch in stretches]),
+        num_frames=sum(stretch.num_frames for stretch in stretches),
+    )
 
 
 def period_axis(strides: Sequence[int], num_classes: int, period_offset: int) -> np.ndarray:
@@ -200,7 +207,7 @@ def find_path(votes: np.ndarray, rest_vote: float) -> np.ndarray:
     num_steps, num_bins = votes.shape
     came_from = np.empty((num_steps, num_bins), np.int16)  # −1: from rest
     rest_came_from = np.empty(num_steps, np.int16)
-    moving, resting = votes[0].astype(np.float64) - CHANGE_COST, rest_vote
+    moving, resting = (votes[0] - CHANGE_COST).astype(np.float64), rest_vote
     for first in range(1, num_steps, _BLOCK_STEPS):
         block = votes[first : first + _BLOCK_STEPS].astype(np.float64)
         scores, rests = _score_paths(block, rest_vote, moving, resting)

@@ -21,8 +21,9 @@ from transforms.aggregation import aggregate
 from transforms.decoding.decode_video import Reader, decode_or_fail
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
+from transforms.evidence import ChunkEvidence, reduce_or_fail
 from transforms.local_files import find_file
-from transforms.records import ChunkScores, Failure, FrameChunk, VideoCount, VideoRef
+from transforms.records import Failure, FrameChunk, VideoCount, VideoRef
 from transforms.scoring import FrameComparer, ModelConfig, score_or_fail
 
 
@@ -74,8 +75,8 @@ def count_video(video: VideoRef, counter: Counter, watch: Callable[[FrameChunk],
       counter: Model and options to count it with.
       watch: Called with each chunk of frames, in their order, before it is scored. An error that it raises ends the count.
     """
-    with contextlib.closing(_score_chunks(video, counter, _decoder().read, watch)) as scores:
-        return aggregate(video, scores, counter.options, counter.model.period_offset)
+    with contextlib.closing(_score_chunks(video, counter, _decoder().read, watch)) as evidence:
+        return aggregate(video, evidence, counter.options)
 
 
 def warm_up(counter: Counter) -> None:
@@ -105,12 +106,18 @@ def _decoder() -> DecoderProcess:
 
 def _score_chunks(
     video: VideoRef, counter: Counter, read: Reader, watch: Callable[[FrameChunk], None] | None
-) -> Generator[ChunkScores | Failure, None, None]:
+) -> Generator[ChunkEvidence | Failure, None, None]:
     with contextlib.closing(decode_or_fail(video, counter.decoding, read)) as items:
         for item in items:
             if watch and isinstance(item, FrameChunk):
                 watch(item)
-            scores = item if isinstance(item, Failure) else score_or_fail(item, counter.scorer)
-            yield scores
-            if isinstance(scores, Failure):  # the video fails, whatever its other chunks say
+            evidence = item if isinstance(item, Failure) else _score_chunk(item, counter)
+            yield evidence
+            if isinstance(evidence, Failure):  # the video fails, whatever its other chunks say
                 return
+
+
+def _score_chunk(chunk: FrameChunk, counter: Counter) -> ChunkEvidence | Failure:
+    """Scores a chunk, and returns what counting needs of its scores."""
+    scores = score_or_fail(chunk, counter.scorer)
+    return scores if isinstance(scores, Failure) else reduce_or_fail(scores, counter.options, counter.model.period_offset)

@@ -1,35 +1,29 @@
-"""Aggregation: turns the scores and failures of one video into exactly one count or one failure. Does not import Beam."""
+"""Aggregation: turns the evidence and failures of one video into exactly one count or one failure. Does not import Beam."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 
 import numpy as np
 
 from model.config import WINDOW_FRAMES
-from model.counting import Counted, count_repetitions
+from model.counting import Counted, count_evidence
 from model.counting_options import CountingOptions
-from model.logits import concatenate
+from model.evidence import join_evidence
 from transforms.decoding.video_facts import VideoFacts
-from transforms.failure_codes import FailureCode, Stage, describe_error
-from transforms.machine_faults import is_machine_fault, machine_fault
-from transforms.records import ChunkScores, Failure, VideoCount, VideoFlag, VideoRef
-
-_LOGGER = logging.getLogger(__name__)
+from transforms.evidence import ChunkEvidence, counting_failure, unpack
+from transforms.failure_codes import FailureCode, Stage
+from transforms.records import Failure, VideoCount, VideoFlag, VideoRef
 
 
-def aggregate(
-    video: VideoRef, items: Iterable[ChunkScores | Failure], options: CountingOptions, period_offset: int
-) -> VideoCount | Failure:
+def aggregate(video: VideoRef, items: Iterable[ChunkEvidence | Failure], options: CountingOptions) -> VideoCount | Failure:
     """Returns the count of a video, or its failure.
 
     Args:
       video: Video that the items belong to.
-      items: Scores of its chunks and failures of its steps, in any order. A retry can leave several scores with the same index;
-        the first one counts.
-      options: How logits become counts.
-      period_offset: Frames that period class 0 stands for.
+      items: Evidence of its chunks and failures of its steps, in any order. A retry can leave several chunks with the same
+        index; the first one counts.
+      options: How logits become counts; the evidence was reduced with the same.
 
     Returns:
       The count, or a failure:
@@ -40,7 +34,7 @@ def aggregate(
     Raises:
       MachineFaultError: The machine has failed, for instance for lack of memory; see `transforms.machine_faults`.
     """
-    chunks: dict[int, ChunkScores] = {}
+    chunks: dict[int, ChunkEvidence] = {}
     failures: list[Failure] = []
     for item in items:
         if isinstance(item, Failure):
@@ -55,17 +49,12 @@ def aggregate(
     if facts is None or gap:
         return Failure(video, Stage.COUNT, FailureCode.INCOMPLETE, gap)
     try:
-        times_sec = np.concatenate([chunk.times_sec for chunk in in_order])
-        logits = concatenate([chunk.logits for chunk in in_order])
-        counted = count_repetitions(logits, len(times_sec), period_offset, options, in_order[0].repeats)
+        stretches, times = zip(*[unpack(chunk.packed) for chunk in in_order], strict=True)
+        evidence, times_sec = join_evidence(stretches), np.concatenate(times)
+        counted = count_evidence(evidence, options)
     except Exception as error:  # one bad video must not fail the bundle, and with it the run
-        if is_machine_fault(error):
-            raise machine_fault(f"counting {video.uri!r}", error) from error
-        message = describe_error(error)
-        _LOGGER.info("Counting %r failed: %s", video.uri, message)
-        _LOGGER.debug("Traceback:", exc_info=True)
-        return Failure(video, Stage.COUNT, FailureCode.COUNTING_FAILED, message)
-    return VideoCount(video, facts, counted, times_sec, find_flags(facts, counted, in_order[0].repeats))
+        return counting_failure(video, error)
+    return VideoCount(video, facts, counted, times_sec, find_flags(facts, counted, evidence.repeats))
 
 
 def find_flags(facts: VideoFacts, counted: Counted, repeats: int = 1) -> tuple[VideoFlag, ...]:
@@ -97,7 +86,7 @@ def _precedence(failure: Failure) -> tuple[int, str, str]:
     return list(Stage).index(failure.stage), failure.code.value, failure.message
 
 
-def _find_gap(chunks: list[ChunkScores]) -> str:
+def _find_gap(chunks: list[ChunkEvidence]) -> str:
     """Returns what is wrong with a video's chunks, which are sorted by index; "" if they are complete."""
     for expected, chunk in enumerate(chunks):
         if chunk.index != expected:

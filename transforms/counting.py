@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -12,6 +13,7 @@ from apache_beam.metrics import Metrics
 import transforms.coders  # noqa: F401  # registers the deterministic coder of VideoRef, by which videos are grouped
 from model.counting_options import CountingOptions
 from transforms.aggregation import aggregate
+from transforms.evidence import ChunkEvidence, reduce_or_fail
 from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, VideoCount, VideoRef
 
 
@@ -35,11 +37,13 @@ class CountVideos(beam.PTransform):
     clock: Callable[[], float] = time.monotonic
 
     def expand(self, scored: beam.PCollection) -> beam.PCollection:
-        """Groups by video, then aggregates each video."""
-        aggregate_fn = _AggregateFn(self.options, self.period_offset, self.clock)
+        """Reduces each chunk where it was scored, groups by video, then aggregates each video."""
+        reduce_fn = functools.partial(_reduce, options=self.options, period_offset=self.period_offset)
+        aggregate_fn = _AggregateFn(self.options, self.clock)
         return (
             scored
-            | "Key by video" >> beam.Map(_by_video).with_output_types(tuple[VideoRef, ChunkScores | Failure])
+            | "Reduce" >> beam.Map(reduce_fn).with_output_types(ChunkEvidence | Failure)
+            | "Key by video" >> beam.Map(_by_video).with_output_types(tuple[VideoRef, ChunkEvidence | Failure])
             | "Group by video" >> beam.GroupByKey()
             | "Aggregate" >> beam.ParDo(aggregate_fn).with_output_types(VideoCount | Failure)
         )
@@ -48,16 +52,15 @@ class CountVideos(beam.PTransform):
 class _AggregateFn(beam.DoFn):
     """Aggregates videos and updates the metrics."""
 
-    def __init__(self, options: CountingOptions, period_offset: int, clock: Callable[[], float]) -> None:
+    def __init__(self, options: CountingOptions, clock: Callable[[], float]) -> None:
         self._options = options
-        self._period_offset = period_offset
         self._clock = clock
 
-    def process(self, element: tuple[VideoRef, Iterable[ChunkScores | Failure]]) -> Iterator[VideoCount | Failure]:
+    def process(self, element: tuple[VideoRef, Iterable[ChunkEvidence | Failure]]) -> Iterator[VideoCount | Failure]:
         """Yields the count or the failure of one video."""
         video, items = element
         started_sec = self._clock()
-        result = aggregate(video, items, self._options, self._period_offset)
+        result = aggregate(video, items, self._options)
         Metrics.distribution(METRICS_NAMESPACE, "count_msec").update(round(1000 * (self._clock() - started_sec)))
         if isinstance(result, Failure):
             Metrics.counter(METRICS_NAMESPACE, "videos_failed").inc()
@@ -67,5 +70,9 @@ class _AggregateFn(beam.DoFn):
         yield result
 
 
-def _by_video(item: ChunkScores | Failure) -> tuple[VideoRef, ChunkScores | Failure]:
+def _reduce(item: ChunkScores | Failure, options: CountingOptions, period_offset: int) -> ChunkEvidence | Failure:
+    return item if isinstance(item, Failure) else reduce_or_fail(item, options, period_offset)
+
+
+def _by_video(item: ChunkEvidence | Failure) -> tuple[VideoRef, ChunkEvidence | Failure]:
     return item.video, item

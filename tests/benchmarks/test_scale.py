@@ -13,5 +13,6 @@ def test_a_small_run_reports_each_night(capsys):
     assert set(result["nights"]) == {"3", "6"}
     for night in result["nights"].values():
         assert all(night[name] > 0 for name in ("seconds", "runner_bytes", "worker_bytes", "row_bytes"))
-    assert result["element_bytes"]["selected"] < result["element_bytes"]["scored"] < result["element_bytes"]["decoded"]
+    sizes = result["element_bytes"]
+    assert sizes["selected"] < sizes["reduced"] < sizes["scored"] < sizes["decoded"]
     assert set(result["bytes_per_video"]) == {"runner_bytes", "worker_bytes"}

@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 
 from model.graph_scoring import GraphScorer, in_batches
-from model.logits import chunk_frames, concatenate
+from model.logits import chunk_frames
 from model.scoring import Scorer
 from tests.reference.synthetic_clip import synthetic_clip
+from tests.support.logits import concatenate
 
 STRIDES = (1, 2)
 TOLERANCE = 5e-3

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.logits import MOST_REPEATS, StrideLogits, chunk_frames, concatenate, middle_shown, slow_repeats, window_frames
+from model.logits import MOST_REPEATS, chunk_frames, middle_shown, slow_repeats, window_frames
 
 
 @pytest.mark.parametrize(("strides", "expected"), [((1,), 64), ((1, 2, 3, 4), 768), ((1, 2, 3, 4, 6, 8, 12), 1536)])
@@ -45,14 +45,3 @@ def test_one_long_pause_makes_no_video_slow_and_a_single_frame_none():
     assert slow_repeats(np.append(times_sec, 60.0), 20.0) == 1
     assert slow_repeats(times_sec[:1], 20.0) == 1
     assert slow_repeats(np.arange(100) / 5, 0.0) == 1
-
-
-def test_chunks_concatenate_in_order_and_keep_the_last_ones_frozen_window():
-    def chunk(value, frozen):
-        return {2: StrideLogits(np.full((64, 3), value), np.full(64, value), frozen, frozen)}
-
-    frozen = np.zeros((64, 3))
-    joined = concatenate([chunk(1.0, None), chunk(2.0, frozen)])[2]
-    assert joined.period[:, 0].tolist() == [1.0] * 64 + [2.0] * 64
-    assert joined.periodicity.tolist() == [1.0] * 64 + [2.0] * 64
-    assert joined.frozen_period is frozen

@@ -9,11 +9,12 @@ import tensorflow as tf
 from model.config import LITE, REPNET_2020, WINDOW_FRAMES
 from model.counting import count_repetitions
 from model.counting_options import CountingOptions, StrideRule
-from model.logits import chunk_frames, concatenate, window_frames
+from model.logits import chunk_frames, window_frames
 from model.precision import Precision
 from model.presets import load_model
 from model.scoring import Scorer, batch_sizes
 from tests.reference.synthetic_clip import synthetic_clip
+from tests.support.logits import concatenate
 from tests.support.networks import make_lite, make_published
 
 TOLERANCE = 5e-3

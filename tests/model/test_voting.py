@@ -12,9 +12,9 @@ from model import voting
 from model.counting import count_repetitions
 from model.counting_options import CountingOptions, StrideRule
 from model.frame_counts import rounded_count
-from model.logits import StrideLogits, window_frames
+from model.logits import StrideLogits
 from model.voting import BINS_PER_OCTAVE, CHANGE_COST, STEP_FRAMES, Votes, collect_votes, find_path, refine_periods
-from tests.support.logits import NUM_PERIODS, logits_of
+from tests.support.logits import NUM_PERIODS, differences, logits_of, random_logits
 
 
 def sure_logits(period_positions, num_positions, periodic=20.0):
@@ -97,39 +97,6 @@ def test_the_path_is_that_of_trying_every_change(num_steps, rest_vote):
     votes = np.exp(-0.5 * ((np.arange(40) - likely[:, None]) / 2) ** 2) * rng.random((num_steps, 1))
     votes = (votes + 0.3 * rng.random((num_steps, 40))).astype(np.float32)
     assert np.array_equal(find_path(votes, rest_vote), plain_vote.find_path(votes, rest_vote))
-
-
-def random_logits(rng, num_shown, strides, num_classes=NUM_PERIODS):
-    """Logits of strides that mostly agree on a period that wanders, with noise, where something repeats."""
-    period = 24 * 2 ** np.cumsum(rng.normal(0, 0.02, num_shown))
-    repeats = np.sin(np.arange(num_shown) / rng.uniform(20, 90)) * 6
-    logits = {}
-    for stride in strides:
-        shown = np.minimum(window_frames(num_shown, stride).reshape(-1), num_shown - 1)
-        octaves_off = np.log2(np.arange(1, num_classes + 1)) - np.log2(period[shown] / stride)[:, None]
-        classes = -rng.uniform(1, 20) * octaves_off**2 + rng.normal(0, 1, octaves_off.shape)
-        periodicity = repeats[shown] + rng.normal(0, 1, len(shown))
-        logits[stride] = StrideLogits((4 * classes).astype(np.float32), periodicity.astype(np.float32))
-    return logits
-
-
-def differences(counted, expected):
-    """The largest difference of each field of two `Counted`, fields that are equal left out."""
-    found = {}
-    for field in dataclasses.fields(counted):
-        one, other = getattr(counted, field.name), getattr(expected, field.name)
-        if field.name == "segments":
-            one, other = ([dataclasses.astuple(segment) for segment in segments] for segments in (one, other))
-        elif field.name == "stride_scores":
-            one, other = list(one.items()), list(other.items())
-        elif one is None or other is None:
-            assert one is other, field.name
-            continue
-        one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
-        assert one.shape == other.shape, field.name
-        if not np.array_equal(one, other):
-            found[field.name] = float(np.abs(one - other).max())
-    return found
 
 
 @pytest.mark.parametrize(

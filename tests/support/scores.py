@@ -7,6 +7,7 @@ import numpy as np
 from model.counting_options import CountingOptions
 from model.logits import StrideLogits, window_frames
 from transforms.decoding.video_facts import VideoFacts
+from transforms.evidence import reduce_or_fail
 from transforms.records import ChunkScores, Failure, VideoRef
 
 CHUNK_FRAMES = 128
@@ -45,6 +46,11 @@ def chunk(of=None, index=0, *, num_frames=CHUNK_FRAMES, facts=None, period=16, p
 def chunks(of=None):
     """Returns the scores of a video of 300 frames, which has 18.75 repetitions."""
     return [chunk(of, 0), chunk(of, 1), chunk(of, 2, num_frames=44, facts=FACTS)]
+
+
+def reduced(items, options=OPTIONS):
+    """Returns what counting needs of scores, and failures unchanged."""
+    return [item if isinstance(item, Failure) else reduce_or_fail(item, options, PERIOD_OFFSET) for item in items]
 
 
 def failure(stage, code, of=None, message="no"):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from model.counting import count_repetitions
-from model.logits import concatenate
-from tests.support.scores import FACTS, OPTIONS, PERIOD_OFFSET, chunk, chunks, failure, video
+from tests.support.logits import concatenate
+from tests.support.scores import FACTS, OPTIONS, PERIOD_OFFSET, chunk, chunks, failure, reduced, video
 from transforms.aggregation import aggregate, find_flags
 from transforms.failure_codes import FailureCode, Stage
 from transforms.machine_faults import MachineFaultError
@@ -16,7 +16,7 @@ from transforms.records import Failure, VideoCount, VideoFlag
 
 
 def aggregated(items):
-    return aggregate(video(), items, OPTIONS, PERIOD_OFFSET)
+    return aggregate(video(), reduced(items), OPTIONS)
 
 
 class TestAggregate:
@@ -99,7 +99,7 @@ class TestAggregate:
         def fail(*_):
             raise RuntimeError("first\n  second " + "x" * 10_000)
 
-        monkeypatch.setattr("transforms.aggregation.count_repetitions", fail)
+        monkeypatch.setattr("transforms.aggregation.count_evidence", fail)
 
         result = aggregated(chunks())
 
@@ -111,7 +111,7 @@ class TestAggregate:
         def fail(*_):
             raise MemoryError("Unable to allocate 8 GiB")
 
-        monkeypatch.setattr("transforms.aggregation.count_repetitions", fail)
+        monkeypatch.setattr("transforms.aggregation.count_evidence", fail)
 
         with pytest.raises(MachineFaultError, match=r"^counting 'gs://.*MemoryError: Unable to allocate 8 GiB$"):
             aggregated(chunks())
