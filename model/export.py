@@ -72,7 +72,7 @@ def make_counter(
 
         def kept_frames(first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
             def resize(start: tf.Tensor, end: tf.Tensor) -> tuple[tf.Tensor, ...]:
-                return (graph_frames.resize(tf.gather(frames, kept[first + start : first + end])),)
+                return (graph_frames.resize(graph_frames.take(frames, kept[first + start : first + end])),)
 
             return in_batches(resize, last - first, _RESIZED_FRAMES, [graph_frames.RESIZED_SPEC])[0]
 

@@ -115,8 +115,26 @@ def resize(frames: tf.Tensor) -> tf.Tensor:
 
 
 def _halve(frames: tf.Tensor) -> tf.Tensor:
-    doubled = tf.floor(tf.image.resize(frames, (2 * FRAME_SIZE, 2 * FRAME_SIZE)) + 0.5)
-    return tf.floor(tf.nn.avg_pool2d(doubled, 2, 2, "VALID") + 0.5)
+    """Returns frames of any size, uint8, at half of 224×224."""
+    size = 2 * FRAME_SIZE
+    doubled = tf.cond(
+        tf.reduce_all(tf.equal(tf.shape(frames)[1:3], size)),
+        lambda: tf.cast(frames, tf.float32),
+        lambda: tf.floor(tf.image.resize(frames, (size, size)) + 0.5),
+    )
+    blocks = tf.reshape(doubled, (-1, FRAME_SIZE, 2, FRAME_SIZE, 2, 3))
+    return tf.floor(tf.reduce_mean(blocks, axis=(2, 4)) + 0.5)
+
+
+def take(frames: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    """Returns some of the frames, without a copy if they follow each other.
+
+    Args:
+      frames: Frames, (n, height, width, 3).
+      indices: Which to take, (k,) int32, ascending, at least one.
+    """
+    is_run = tf.equal(indices[-1] - indices[0], tf.size(indices) - 1)
+    return tf.cond(is_run, lambda: frames[indices[0] : indices[-1] + 1], lambda: tf.gather(frames, indices))
 
 
 def frame_edges(times_sec: tf.Tensor, all_times_sec: tf.Tensor) -> tf.Tensor:

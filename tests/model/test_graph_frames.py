@@ -67,6 +67,12 @@ def test_resizing_to_twice_the_networks_size_first_changes_nothing():
     np.testing.assert_array_equal(graph_frames.resize(tf.constant(frame[None]))[0], expected)
 
 
+@pytest.mark.parametrize("indices", [[0], [4], [1, 2, 3], [0, 2, 4], [0, 1, 3]])
+def test_the_frames_asked_for_are_taken(indices):
+    frames = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)
+    np.testing.assert_array_equal(graph_frames.take(tf.constant(frames), tf.constant(indices)), frames[indices])
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
