@@ -124,7 +124,7 @@ def find_path(votes: tf.Tensor, rest_vote: tf.Tensor) -> tf.Tensor:
         resting = tf.maximum(resting, tf.reduce_max(moving) - voting.CHANGE_COST) + rest_vote
         return t + 1, reached, resting, all_moving.write(t, reached), all_resting.write(t, resting)
 
-    moving = tf.cast(votes[0], tf.float64) - voting.CHANGE_COST
+    moving = tf.cast(votes[0] - voting.CHANGE_COST, tf.float64)
     all_moving = tf.TensorArray(tf.float64, num_steps, element_shape=(num_bins,)).write(0, moving)
     all_resting = tf.TensorArray(tf.float64, num_steps, element_shape=()).write(0, rest_vote)
     _, moving, resting, all_moving, all_resting = tf.while_loop(
