@@ -10,14 +10,21 @@ import re
 
 from model.presets import PRESETS
 
-CORE_DECODE_FPS = 112.0
-"""Frames that one core decodes a second, 1080p H.264; 720p: 295, 360p: 750. See docs/performance.md."""
+CORE_DECODE_FPS = 274.0
+"""Frames that one core decodes a second, 1080p H.264; 720p: 605, 360p: 1,514. See docs/performance.md."""
 
 _OTHER_CORE_SCORE_FPS = 20.0
 """Frames that one core scores a second with a model that is not a preset: as with the published network."""
 
-GPU_PEAK_SHARE = 0.1
-"""Share of its peak that a GPU is assumed to reach. `python -m benchmarks.devices` measures it."""
+GPU_PEAK_SHARE = 0.2
+"""Share of its peak that a GPU is taken to reach, the frames' upload included.
+
+One H100 scored 80,000 frames a second with a published network: bfloat16, 256 frames a batch, the same Keras network under JAX.
+That is 0.2 of 989 TFLOP/s. Other types are taken to reach the same share. `python -m benchmarks.devices` measures them.
+"""
+
+UPLOADED_FRAMES_PER_GBPS = 2_800.0
+"""Frames a second that reach a GPU for each gigabyte a second of its PCI Express link. The H100 got 179,000 over 64 GB/s."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +36,7 @@ class GpuKind:
       machine_types: Regular expression of all machine types that have, or can be given, exactly one such GPU.
       precision: Number format that the GPU is fast in; a value of `model.precision.PRECISIONS`.
       peak_tflops: Peak rate for dense 16-bit matrices, by the maker's data sheet, in 10¹² operations a second.
+      link_gbps: Rate of its PCI Express link in one direction, by the data sheet, in gigabytes a second.
       dollars_per_hour: Example price of one GPU on Dataflow, without its machine; None: no example price.
     """
 
@@ -36,19 +44,20 @@ class GpuKind:
     machine_types: str
     precision: str
     peak_tflops: float
+    link_gbps: float
     dollars_per_hour: float | None = None
 
     def score_fps(self, gflop_per_frame: float) -> float:
-        """Returns the frames that one GPU is assumed to score a second, by a network of that cost."""
-        return GPU_PEAK_SHARE * self.peak_tflops * 1000 / gflop_per_frame
+        """Returns the frames that one GPU is taken to score a second, by a network of that cost."""
+        return min(GPU_PEAK_SHARE * self.peak_tflops * 1000 / gflop_per_frame, UPLOADED_FRAMES_PER_GBPS * self.link_gbps)
 
 
 GPU_KINDS = {
-    "nvidia-l4": GpuKind("g2-standard-8", r"g2-(standard-(4|8|12|16|32)|custom-.*)", "bfloat16", 121.0, 0.67),
-    "nvidia-tesla-t4": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16", 65.0),
-    "nvidia-tesla-a100": GpuKind("a2-highgpu-1g", "a2-highgpu-1g", "bfloat16", 312.0),
-    "nvidia-a100-80gb": GpuKind("a2-ultragpu-1g", "a2-ultragpu-1g", "bfloat16", 312.0),
-    "nvidia-h100-80gb": GpuKind("a3-highgpu-1g", "a3-highgpu-1g", "bfloat16", 989.0),
+    "nvidia-l4": GpuKind("g2-standard-8", r"g2-(standard-(4|8|12|16|32)|custom-.*)", "bfloat16", 121.0, 32.0, 0.67),
+    "nvidia-tesla-t4": GpuKind("n1-standard-8", "(n1|custom)-.*", "float16", 65.0, 16.0),
+    "nvidia-tesla-a100": GpuKind("a2-highgpu-1g", "a2-highgpu-1g", "bfloat16", 312.0, 32.0),
+    "nvidia-a100-80gb": GpuKind("a2-ultragpu-1g", "a2-ultragpu-1g", "bfloat16", 312.0, 32.0),
+    "nvidia-h100-80gb": GpuKind("a3-highgpu-1g", "a3-highgpu-1g", "bfloat16", 989.0, 64.0),
 }
 """Types of GPU that Dataflow attaches to workers and that the image supports: the T4 and newer ones. The cuDNN in
 locks/gpu.lock has no code for the P100 and the V100. bfloat16 came with the generation of the A100."""

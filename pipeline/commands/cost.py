@@ -128,8 +128,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "cost",
         description="Estimates the cost of a nightly run for three placements: fused, split, and without GPUs. Prices are "
         "examples: look up those of your region. A core's speeds were measured with 1080p video on one kind of processor. A "
-        f"GPU's speed is not measured: it is assumed to reach {GPU_PEAK_SHARE:.0%} of its peak. Exit code: 0; 2 for wrong "
-        "usage.",
+        f"GPU's speed is taken from one H100: {GPU_PEAK_SHARE:.0%} of its peak, or what its link carries. Exit code: 0; 2 for "
+        "wrong usage.",
         examples=[
             "repcount cost --videos 200000 --minutes 2 --fps 30",
             "repcount cost --model repnet-2020 --gpu nvidia-tesla-t4 --gpu_hour 0.5 --hours 8",

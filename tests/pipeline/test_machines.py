@@ -10,6 +10,7 @@ from pipeline.machines import (
     CORE_DECODE_FPS,
     GPU_KINDS,
     GPU_PEAK_SHARE,
+    UPLOADED_FRAMES_PER_GBPS,
     GpuKind,
     core_count_fps,
     core_score_fps,
@@ -52,9 +53,16 @@ def test_a_gpu_that_the_pinned_cudnn_does_not_support_is_not_offered(dropped):
     assert dropped not in GPU_KINDS
 
 
-def test_a_gpu_scores_by_its_assumed_share_of_its_peak():
-    kind = GpuKind("g2-standard-8", "", "bfloat16", peak_tflops=100.0)
+def test_a_gpu_scores_by_its_share_of_its_peak_or_what_its_link_carries():
+    kind = GpuKind("g2-standard-8", "", "bfloat16", peak_tflops=100.0, link_gbps=10.0)
     assert kind.score_fps(gflop_per_frame=2.5) == pytest.approx(GPU_PEAK_SHARE * 40_000)
+    assert kind.score_fps(gflop_per_frame=0.1) == pytest.approx(UPLOADED_FRAMES_PER_GBPS * 10)
+
+
+def test_an_h100_scores_what_was_measured():
+    h100 = GPU_KINDS["nvidia-h100-80gb"]
+    assert h100.score_fps(PRESETS["repnet-2020"].gflop_per_frame) == pytest.approx(80_000, rel=0.02)
+    assert h100.score_fps(PRESETS["lite"].gflop_per_frame) == pytest.approx(179_000, rel=0.02)
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
