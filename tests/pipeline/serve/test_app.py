@@ -1,5 +1,6 @@
 """The application has one shape of errors, says whether it is warm, and has headers that keep answers from other sites."""
 
+import logging
 import threading
 
 import pytest
@@ -67,6 +68,8 @@ def test_an_error_of_the_server_is_a_line_without_details(served, monkeypatch, c
         raise error
 
     monkeypatch.setattr(service_module, "count_video", fail)
+    for name in ("uvicorn", "uvicorn.error"):  # other tests run servers that configure logging
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     response = served.get("/count?name=a.mp4")
     assert (response.status_code, response.json()["error"]["code"]) == (500, code)
     assert "secret" not in response.text
