@@ -124,7 +124,10 @@ def save(counter: tf.Module, folder: Path, metadata: Mapping[str, Any]) -> None:
     check_folder(folder)
     with _replacing(folder) as partial:
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(counter, str(partial), signatures=counter.count, options=options)
+        try:
+            tf.saved_model.save(counter, str(partial), signatures=counter.count, options=options)
+        except tf.errors.OpError as error:
+            raise OSError(f"TensorFlow cannot write: {error.message}") from error
         path = partial / METADATA_PATH
         path.parent.mkdir()
         path.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
@@ -138,6 +141,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
     partial = folder.with_name(f".{os.getpid()}.{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
+        partial.mkdir()  # TensorFlow's own error for this would be no OSError
         yield partial
         os.replace(partial, folder)
     finally:

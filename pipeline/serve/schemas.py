@@ -32,7 +32,7 @@ def object_of(properties: dict[str, Schema], optional: tuple[str, ...] = (), *, 
 
     Args:
       properties: Schemas by name.
-      optional: Names of those that may be missing.
+      optional: Names of the properties that an object may lack.
       is_closed: Whether there are no other properties.
     """
     return {

@@ -105,6 +105,19 @@ def test_a_folder_is_written_whole_or_not_at_all(tiny_network, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["exported"]
 
 
+def test_a_disk_that_is_full_is_an_error_of_the_system_and_leaves_nothing(tmp_path, monkeypatch):
+    def fail(counter, folder, **options):
+        (Path(folder) / "saved_model.pb").touch()
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    counter = tf.Module()
+    counter.count = None
+    with pytest.raises(OSError, match="No space left on device"):
+        export.save(counter, tmp_path / "exported", {})
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [0, 1, 2])
 def test_a_published_model_counts_the_golden_cases_like_the_authors_code(standin_2020, case):

@@ -1,6 +1,6 @@
 // The page of `repcount serve`. Names and messages are strangers' text: they reach the page as text only, never as HTML.
 
-import { makePlot, time, whole } from "./plot.js";
+import { makePlot, markRepetition, time, whole } from "./plot.js";
 
 const byId = (id) => document.getElementById(id);
 const player = byId("player");
@@ -286,13 +286,7 @@ function showTime() {
   byId("badge").textContent = whole(done);
   byId("now").textContent = `${whole(done)} by ${time(state.timeSec)} of ${time(durationSec())}`;
   state.moveCursor(state.timeSec);
-  const list = byId("repetitions");
-  const button = list.querySelectorAll("button")[done - 1];
-  const before = list.querySelector("[aria-current]");
-  if (button === before) return;
-  before?.removeAttribute("aria-current");
-  button?.setAttribute("aria-current", "true");
-  if (button) list.scrollTop = button.offsetTop - (list.clientHeight - button.offsetHeight) / 2;
+  markRepetition(byId("repetitions"), done);
 }
 
 function takeTime() {

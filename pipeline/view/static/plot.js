@@ -106,3 +106,13 @@ export function makePlot(numbers, curve, endSec, outerWidth, seek) {
   });
   return { svg, moveCursor };
 }
+
+// Marks the button of the last repetition that is done in a list of one button each, and scrolls it into view.
+export function markRepetition(list, done) {
+  const button = list.querySelectorAll("button")[done - 1];
+  const before = list.querySelector("[aria-current]");
+  if (button === before) return;
+  before?.removeAttribute("aria-current");
+  button?.setAttribute("aria-current", "true");
+  if (button) list.scrollTop = button.offsetTop - (list.clientHeight - button.offsetHeight) / 2;
+}

@@ -1,6 +1,6 @@
 // The page of `repcount view`. Names of files are strangers' text: they reach the page as text only, never as HTML.
 
-import { makePlot, time, whole } from "./plot.js";
+import { makePlot, markRepetition, time, whole } from "./plot.js";
 
 const byId = (id) => document.getElementById(id);
 const player = byId("player");
@@ -193,13 +193,7 @@ function showTime() {
   const digits = durationSec() < 3600 ? 1 : 0;
   byId("now-time").textContent = `${time(state.timeSec, digits)} / ${time(durationSec(), digits)}`;
   state.moveCursor(state.timeSec);
-  const list = byId("repetitions");
-  const button = list.querySelectorAll("button")[done - 1];
-  const before = list.querySelector("[aria-current]");
-  if (button === before) return;
-  before?.removeAttribute("aria-current");
-  button?.setAttribute("aria-current", "true");
-  if (button) list.scrollTop = button.offsetTop - (list.clientHeight - button.offsetHeight) / 2;
+  markRepetition(byId("repetitions"), done);
 }
 
 function followPlayer() {

@@ -231,6 +231,7 @@ def test_an_exported_model_has_its_options_and_layers_beside_it(tiny_weights, ti
         (["gs://bucket/exported"], "DIR must be a folder of this machine"),
         (["."], "an export needs a new or empty folder"),
         (["tiny.safetensors"], "an export needs a folder that can be written to"),
+        (["/proc/none/exported"], "cannot read or write a file"),
     ],
 )
 def test_an_export_that_cannot_be_is_one_line_and_writes_nothing(arguments, message, tiny_weights, monkeypatch, capsys):

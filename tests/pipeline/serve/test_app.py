@@ -1,6 +1,5 @@
 """The application has one shape of errors, says whether it is warm, and has headers that keep answers from other sites."""
 
-import logging
 import threading
 
 import pytest
@@ -8,21 +7,7 @@ import pytest
 from pipeline.serve import service as service_module
 from tests.support.scorers import FAKE_COUNTER
 from tests.support.serving import Served, wait_until
-from tests.support.videos import draw_video
 from transforms.machine_faults import MachineFaultError
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("videos")
-    draw_video(folder / "a.mp4", 70)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def served(folder):
-    with Served(folder) as served:
-        yield served
 
 
 @pytest.mark.parametrize("route", ["/health", "/v1/endpoints/1/health"])
@@ -68,8 +53,6 @@ def test_an_error_of_the_server_is_a_line_without_details(served, monkeypatch, c
         raise error
 
     monkeypatch.setattr(service_module, "count_video", fail)
-    for name in ("uvicorn", "uvicorn.error"):  # other tests run servers that configure logging
-        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     response = served.get("/count?name=a.mp4")
     assert (response.status_code, response.json()["error"]["code"]) == (500, code)
     assert "secret" not in response.text

@@ -10,22 +10,8 @@ from pipeline.serve import server as server_module
 from pipeline.serve import service as service_module
 from tests.support.samples import make_video_count
 from tests.support.serving import Served, wait_until
-from tests.support.videos import draw_video
 
 TOKEN = "a-secret-of-enough-letters"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("videos")
-    draw_video(folder / "a.mp4", 70)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def served(folder):
-    with Served(folder) as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

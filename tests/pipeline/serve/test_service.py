@@ -118,7 +118,7 @@ def test_beyond_the_queue_a_request_is_told_when_to_come_again(bench):
             with pytest.raises(ServiceBusyError) as refused:
                 await ask(service, "d")
             assert (refused.value.status, refused.value.code) == (429, "BUSY")
-            # Five seconds a video are expected before one was counted: for the first, and half of those that wait.
+            # Until a video was counted, one is expected to take 5 s. A client waits for the running one and half of the queue.
             assert refused.value.retry_after_sec == 10
             bench.release("a")
             await until(lambda: bench.begun == ["a", "b"])
