@@ -1,12 +1,14 @@
 """The benchmark on drawn videos reports the accuracy of each variant, and the errors by kind of video."""
 
 import numpy as np
+import pytest
 
 from benchmarks import drawn_videos
 from model.training.videos import KINDS
 from tests.support.benchmarks import run_benchmark
 
 
+@pytest.mark.slow
 def test_a_small_run_reports_each_variant_and_each_kind(capsys):
     result = run_benchmark(drawn_videos, capsys, "--videos", "1")
     assert result["videos"] == 1

@@ -7,6 +7,7 @@ from tests.google_cloud import servers
 from tests.support.benchmarks import run_benchmark
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not servers.is_installed(), reason="the Google Cloud test servers are not installed; `make test` does that")
 def test_a_small_run_reports_each_size(capsys):
     result = run_benchmark(reading, capsys, "--repeats", "1", "--megabytes", "1")

@@ -11,6 +11,7 @@ needs_servers = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), pytest.param(("--cloud",), marks=[needs_servers, pytest.mark.slow])])
 def test_a_small_run_selects_the_new_videos_only(capsys, arguments):
     result = run_benchmark(selection, capsys, "--done", "5", "--new", "2", *arguments)

@@ -36,6 +36,7 @@ def is_closed(server):
     return requests.get(f"{server.url}/health", timeout=60).status_code == 503
 
 
+@pytest.mark.slow
 def test_under_load_every_request_gets_an_answer_after_sigterm(folder):
     with slow_server("--base", folder, "--max_queue", 2, chunk_sec=1) as server, ThreadPoolExecutor(2 * NUM_VIDEOS) as pool:
         server.wait_ready()
