@@ -153,6 +153,7 @@ def test_who_waits_sees_the_jobs_page_states_and_counters(cloud, dataflow):
 def test_a_service_that_refuses_metrics_fails_no_run(cloud, dataflow):
     cloud.upload("videos/a.mp4", b"x")
     dataflow.metrics_status = 403
+    dataflow.states = ["JOB_STATE_RUNNING"] * 4  # once a job is over, nobody is told about its counters
     finished = submit(cloud, dataflow)
     assert finished.returncode == 1
     assert "it is not in the table `runs`" in said(finished)  # the stand-in reports the job as done, but nothing was counted
