@@ -26,6 +26,25 @@ counters and bars; actors who arrive, take their position and leave; movements w
 people who do the same; fine rhythmic work that is no exercise; talk with gestures; limbs with volume and textured clothes.
 """
 
+_STRIDES, _STRIDE_SHARES = (1, 2, 3, 4, 6, 8), (0.4, 0.16, 0.12, 0.12, 0.11, 0.09)
+"""Strides at which clips are seen, and the share of clips with each. At a coarse stride, gestures and shakes look faster."""
+
+_HARD_SCENES = (
+    Scene(subject="people", sides="turns"),
+    Scene(subject="people", sides="turns"),
+    Scene(subject="people", sides="swing"),
+    Scene(subject="people", sides="stride"),
+    Scene(subject="people", talks=True),
+    Scene(subject="people", holds=True),
+    Scene(subject="people", camera="hand"),
+    Scene(subject="people", camera="walk"),
+    Scene(subject="patches"),
+    Scene(subject="picture"),
+)
+"""Scenes that networks err on most. A share of the clips shows one of them, unless parts are left out."""
+
+_HARD_SHARE = 0.3
+
 STROKES_WEIGHT = 0.3
 """Weight of labels of fine rhythmic strokes (make-up, typing, chewing). They do repeat, but nobody wants them counted."""
 
@@ -78,10 +97,13 @@ def draw_clip(seed: int, without: frozenset[str] = frozenset(), photographs: Seq
     scene, timing, weight = ANYTHING, draw_timing(rng, WINDOW_FRAMES), 1.0
     if given.has("strokes") and rng.random() < 0.06:
         scene, timing, weight = Scene(subject="strokes"), no_set(WINDOW_FRAMES), STROKES_WEIGHT
-    frames = draw_shot(rng, timing, scene, given)
+    elif not without and rng.random() < _HARD_SHARE:
+        scene = _HARD_SCENES[rng.integers(len(_HARD_SCENES))]
+    stride = int(rng.choice(_STRIDES, p=_STRIDE_SHARES))
+    frames = draw_shot(rng, timing, scene, given, stride)
     active = timing.active.copy()
     if edited and rng.random() < 0.15:
-        edits.cut(frames, draw_shot(rng, timing, scene, given), rng)
+        edits.cut(frames, draw_shot(rng, timing, scene, given, stride), rng)
     if edited and rng.random() < 0.12:
         active &= ~edits.insert_card(frames, rng)
     if edited and rng.random() < 0.15:

@@ -58,25 +58,39 @@ class Ingredients:
 EVERYTHING = Ingredients()
 
 
-def draw_shot(rng: np.random.Generator, timing: Timing, scene: Scene = ANYTHING, given: Ingredients = EVERYTHING) -> np.ndarray:
-    """Returns a scene from one viewpoint, (num_frames, 112, 112, 3) uint8."""
+def draw_shot(
+    rng: np.random.Generator, timing: Timing, scene: Scene = ANYTHING, given: Ingredients = EVERYTHING, stride: int = 1
+) -> np.ndarray:
+    """Returns a scene from one viewpoint, (num_frames, 112, 112, 3) uint8.
+
+    Args:
+      rng: Source of randomness.
+      timing: When repetitions happen in the frames that are painted.
+      scene: What the shot shows.
+      given: What it is drawn from.
+      stride: Paints only every `stride`-th frame of a shot that is as much longer. People idle, gesture and walk, and cameras
+        shake, at their usual pace, so all that is faster from painted frame to painted frame. Strokes have stride 1.
+    """
+    stride = 1 if scene.subject == "strokes" else stride
+    timing = timing.slowed(stride) if stride > 1 else timing
     num_frames = len(timing.phase)
     camera = drawing.draw_camera(rng, num_frames, scene.camera) if given.has("camera") else drawing.fix_camera(num_frames)
+    camera = drawing.Camera(camera.maps[::stride], camera.background[::stride])
     frames = drawing.paint_backgrounds(drawing.draw_background(rng, FRAME_SIZE * 3 // 2, given.photographs), camera)
     bystanders, fidgets = given.has("bystanders"), given.has("fidgeting")
     if bystanders and rng.random() < 0.2:
-        _paint_bystander(frames, camera, rng, given)
+        _paint_bystander(frames, camera, rng, given, stride)
     subject = scene.subject or str(rng.choice(["people", "patches", "picture"], p=[0.74, 0.19, 0.07]))
     if subject == "people":
-        _paint_people(frames, camera, timing, rng, scene, given)
+        _paint_people(frames, camera, timing, rng, scene, given, stride)
     elif subject == "patches":
-        _paint_patches(frames, camera, timing, rng, given)
+        _paint_patches(frames, camera, timing, rng, given, stride)
     elif subject == "picture":
-        frames = _move_picture(frames, timing, rng, fidgets)
+        frames = _move_picture(frames, timing, rng, fidgets, stride)
     else:
         paint_strokes(rng, frames, camera, given.photographs)
     if bystanders and rng.random() < 0.1:
-        _paint_bystander(frames, camera, rng, given)
+        _paint_bystander(frames, camera, rng, given, stride)
     return frames
 
 
@@ -102,6 +116,7 @@ def _paint_people(
     rng: np.random.Generator,
     scene: Scene,
     given: Ingredients,
+    stride: int,
 ) -> None:
     """Paints figures that do the same while the timing is active, and otherwise idle, talk, walk, arrive or leave."""
     people = scene.people or (int(rng.integers(2, 5)) if given.has("groups") and rng.random() < 0.08 else 1)
@@ -116,7 +131,7 @@ def _paint_people(
         own = scale if people == 1 else scale * float(rng.uniform(0.85, 1.15))
         late = 0.0 if people == 1 else float(rng.normal(0, 0.04))
         person = Timing(timing.phase + late, timing.period_frames, timing.active)
-        places = _move_person(rng, exercises, person, viewpoint, own, scene, given)
+        places = _move_person(rng, exercises, person, viewpoint, own, scene, given)[::stride]
         places[..., 0] += (i - (people - 1) / 2) * apart
         figures.paint_figure(frames, camera.place(places), figures.draw_look(rng, given.has("volume"), given.photographs), own)
 
@@ -169,21 +184,21 @@ def _approach(places: np.ndarray, absence: np.ndarray, rng: np.random.Generator)
 
 
 def _paint_patches(
-    frames: np.ndarray, camera: drawing.Camera, timing: Timing, rng: np.random.Generator, given: Ingredients
+    frames: np.ndarray, camera: drawing.Camera, timing: Timing, rng: np.random.Generator, given: Ingredients, stride: int
 ) -> None:
     """Paints one to four textured patches that move, turn and swell together, like objects, close-ups or things from above."""
-    num_frames = len(frames)
+    num_frames = len(timing.phase)
     weight = motion.blend_weights(rng, timing.active)
     shared_idling = motion.draw_idling(rng, num_frames, given.has("fidgeting"))
     for _ in range(int(rng.integers(1, 5))):
         wave = motion.at_phase(motion.draw_wave(rng), timing.phase + float(rng.choice([0.0, 0.0, 0.5])))
-        move = weight * wave + (1 - weight) * shared_idling
+        move = (weight * wave + (1 - weight) * shared_idling)[::stride]
         swing = rng.normal(0, 1, 2) * float(rng.choice([0.0, 6.0, 15.0, 30.0]))
         swell = float(rng.normal(0, 0.25))
         turn = float(rng.normal(0, 0.6)) if rng.random() < 0.5 else 0.0
         if np.abs(swing).max() < 4 and abs(swell) < 0.12 and abs(turn) < 0.3:
             swing = np.array([0.0, 15.0])
-        still = smooth_noise(rng, num_frames, float(rng.choice([0.2, 1.0])), 2)
+        still = smooth_noise(rng, num_frames, float(rng.choice([0.2, 1.0])), 2)[::stride]
         side = int(rng.integers(8, 80))
         patch = drawing.draw_background(rng, side, given.photographs)
         mask = np.zeros((side, side), np.uint8)
@@ -199,15 +214,15 @@ def _paint_patches(
         drawing.paste(frames, patch, mask, np.concatenate([linear, offset[..., None]], axis=-1))
 
 
-def _move_picture(frames: np.ndarray, timing: Timing, rng: np.random.Generator, fidgets: bool) -> np.ndarray:
+def _move_picture(frames: np.ndarray, timing: Timing, rng: np.random.Generator, fidgets: bool, stride: int) -> np.ndarray:
     """Returns the frames moved, turned or scaled as a whole, as from a camera worn on the body."""
-    num_frames = len(frames)
+    num_frames = len(timing.phase)
     weight = motion.blend_weights(rng, timing.active)
     wave = motion.at_phase(motion.draw_wave(rng), timing.phase)
-    move = weight * wave + (1 - weight) * motion.draw_idling(rng, num_frames, fidgets)
+    move = (weight * wave + (1 - weight) * motion.draw_idling(rng, num_frames, fidgets))[::stride]
     shift = rng.normal(0, 12, 2)
     swell, turn = float(rng.normal(0, 0.15)), float(rng.normal(0, 0.2))
-    for t in range(num_frames):
+    for t in range(len(frames)):
         matrix = cv2.getRotationMatrix2D(
             (FRAME_SIZE / 2, FRAME_SIZE / 2), float(np.degrees(turn * move[t])), float(np.exp(swell * move[t]))
         )
@@ -216,9 +231,11 @@ def _move_picture(frames: np.ndarray, timing: Timing, rng: np.random.Generator, 
     return frames
 
 
-def _paint_bystander(frames: np.ndarray, camera: drawing.Camera, rng: np.random.Generator, given: Ingredients) -> None:
+def _paint_bystander(
+    frames: np.ndarray, camera: drawing.Camera, rng: np.random.Generator, given: Ingredients, stride: int
+) -> None:
     """Paints a person who stands, fidgets, talks or walks through the picture."""
-    num_frames = len(frames)
+    num_frames = stride * len(frames)
     nothing = no_set(num_frames, float(rng.uniform(6, 20)))
     talks = given.has("talking") and rng.random() < 0.3
     joints = motion.move_figure(rng, [motion.draw_exercise(rng)], nothing, talks=talks)
@@ -226,4 +243,5 @@ def _paint_bystander(frames: np.ndarray, camera: drawing.Camera, rng: np.random.
     places = _place(rng, motion.draw_viewpoint(rng).see(joints), scale, FRAME_SIZE * 0.5, nothing.active)
     if rng.random() < 0.5:
         places += np.linspace(-0.5, 0.5, num_frames)[:, None, None].astype(np.float32) * rng.normal(0, 80, 2).astype(np.float32)
-    figures.paint_figure(frames, camera.place(places), figures.draw_look(rng, given.has("volume"), given.photographs), scale)
+    look = figures.draw_look(rng, given.has("volume"), given.photographs)
+    figures.paint_figure(frames, camera.place(places[::stride]), look, scale)

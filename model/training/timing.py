@@ -39,6 +39,12 @@ class Timing:
         """Number of repetitions."""
         return float((self.active / self.period_frames).sum())
 
+    def slowed(self, times: int) -> Timing:
+        """Returns the timing of the same repetitions in `times` as many frames; every `times`-th of them is a frame of this."""
+        frames = np.arange(times * len(self.phase)) / times
+        phase = np.interp(frames, np.arange(len(self.phase)), self.phase)
+        return Timing(phase, np.repeat(self.period_frames, times) * times, np.repeat(self.active, times))
+
     def sets(self) -> list[tuple[int, int]]:
         """Returns the first frame of each set and the frame after its last one."""
         edges = np.flatnonzero(np.diff(np.concatenate([[0], self.active.astype(np.int8), [0]])))
@@ -79,13 +85,13 @@ def draw_timing(rng: np.random.Generator, num_frames: int, shortest: float = 2.7
             rest = int(rng.integers(8, 30))
             at = int(rng.integers(0, num_frames - rest))
             active[at : at + rest] = False
-    elif kind < 0.68:  # another exercise after a short transition
+    elif kind < 0.72:  # another exercise after a short transition
         gap = int(rng.integers(2, 14))
         at = int(rng.integers(num_frames // 4, num_frames * 3 // 4 - gap))
         active[at : at + gap] = False
     longest = longest if rng.random() < 0.15 else 32.0
     base = np.full(num_frames, np.exp(rng.uniform(np.log(shortest), np.log(longest))))
-    if 0.6 <= kind < 0.68:
+    if 0.6 <= kind < 0.72:
         base[:] = np.minimum(base, 16.0)
         base[at + gap // 2 :] *= np.exp(rng.uniform(-0.7, 0.7))
     return _timing(rng, base, active, jitter_share=0.4, rests=rng.random() < 0.75)

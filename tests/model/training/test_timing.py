@@ -75,3 +75,13 @@ def test_noise_with_close_knots_changes_as_fast_in_long_videos_as_in_short_ones(
         np.abs(np.diff(timings.smooth_noise(rng, frames, 1.0, 8, knot_frames=5), axis=0)).mean() for frames in (64, 900)
     )
     assert long == pytest.approx(short, rel=0.4)
+
+
+@pytest.mark.parametrize("times", [2, 6])
+def test_a_slowed_timing_has_the_same_repetitions_in_more_frames(times):
+    timing = timings.draw_set(np.random.default_rng(3), 120, base=12.0, before=0.2, after=0.1)
+    slowed = timing.slowed(times)
+    np.testing.assert_allclose(slowed.phase[::times], timing.phase)
+    np.testing.assert_array_equal(slowed.active[::times], timing.active)
+    assert slowed.count == pytest.approx(timing.count)
+    assert len(slowed.phase) == times * 120
