@@ -29,7 +29,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from typing import Any
 import requests
 
 from benchmarks.decoding import encode
+from benchmarks.processes import family
 from benchmarks.report import print_result
 from tests.support.serving import ServerProcess
 
@@ -102,15 +103,6 @@ class Memory:
     def _sample(self) -> None:
         while not self._is_over.wait(_SAMPLE_SEC):
             self.mib.append(resident_mib(self._pid))
-
-
-def family(pid: int) -> Iterator[Path]:
-    """Yields the folders in /proc of a process and its children."""
-    folder = Path(f"/proc/{pid}")
-    yield folder
-    for task in folder.glob("task/*/children"):
-        for child in task.read_text().split():
-            yield from family(int(child))
 
 
 def resident_mib(pid: int) -> float:

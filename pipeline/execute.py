@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import gc
 import logging
 import os
 import re
@@ -190,6 +191,7 @@ def _run_slices(
             finally:
                 if is_local_run(options):
                     config.warehouse.remove_staging(run_id)
+                    gc.collect()  # Beam's runner, which refers to itself, holds what the slice shuffled
         else:
             outcome = _record_idle_slice(config, sliced, plan.listing, part)
         failed_in_a_row = failed_in_a_row + 1 if outcome.totals is None else 0

@@ -2,10 +2,15 @@
 
 import contextlib
 import dataclasses
+import gc
 import os
 import time
 
+import apache_beam as beam
 import pytest
+from apache_beam.runners.portability.fn_api_runner.execution import ListBuffer
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import StateServicer
 
 from pipeline import execute
 from pipeline.execute import Outcome
@@ -14,15 +19,20 @@ from pipeline.local_workers import WorkerLostError
 from pipeline.run_config import make_pipeline_options
 from tests.support.runs import make_config, rows
 from tests.support.scorers import FakeScorer
+from tests.support.videos import draw_video
 from tests.support.warehouses import read
+from transforms.evidence import ChunkEvidence
 from transforms.inference import RepNetModelHandler
 from transforms.machine_faults import MachineFaultError
 from transforms.objects import list_objects
-from transforms.records import slice_hash, slice_number
+from transforms.records import ChunkScores, Failure, VideoCount, VideoRef, slice_hash, slice_number
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.rows import RunTotals
 
 HANDLER = RepNetModelHandler(FakeScorer)
+
+OF_A_JOB = (VideoRef, ChunkScores, ChunkEvidence, VideoCount, Failure, beam.Pipeline, FnApiRunner, StateServicer, ListBuffer)
+"""What holds videos while a job runs: our records, and Beam's runner with the buffers and the state of a shuffle."""
 
 FAULT = "scoring 'a.mp4' met a fault of the machine, not of the video: InternalError: the GPU is lost"
 
@@ -102,6 +112,35 @@ def test_slices_leave_the_rows_and_totals_of_a_run_without_them(folder):
     assert [(run_id, lost) for run_id, lost, _ in in_runs] == [(run_id, 0) for run_id in outcome.slice_ids]
     assert sum(listed for *_, listed in in_runs) == outcome.totals.listed == 30
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".mp4") == ["counts.duckdb", "sliced.duckdb"]
+
+
+def num_held():
+    """Returns the number of objects in memory that hold videos."""
+    return sum(issubclass(type(thing), OF_A_JOB) for thing in gc.get_objects())
+
+
+def test_nothing_of_a_slice_is_in_memory_when_the_next_one_starts(folder, monkeypatch):
+    draw_video(folder / "counted.mp4", 150)
+    counts, run_to_end = [], execute._run_to_end
+
+    def spy(*arguments):
+        counts.append(num_held())
+        outcome = run_to_end(*arguments)
+        counts.append(num_held())
+        return outcome
+
+    gc.collect()
+    before = num_held()
+    monkeypatch.setattr(execute, "_run_to_end", spy)
+    gc.disable()  # else it may collect by chance
+    try:
+        outcome = run(make_config(folder, slices=3))
+    finally:
+        gc.enable()
+    assert (outcome.totals.counted, outcome.totals.failed) == (1, 30)
+    at_starts, at_ends = counts[::2], counts[1::2]
+    assert min(at_ends) > before  # what is looked for is found
+    assert max(at_starts[1:]) <= before
 
 
 def test_a_slice_with_nothing_to_do_starts_no_job_and_is_on_record(folder, monkeypatch):
