@@ -10,8 +10,11 @@ import re
 
 from model.presets import PRESETS
 
-CORE_DECODE_FPS = 274.0
-"""Frames that one core decodes a second, 1080p H.264; 720p: 605, 360p: 1,514. See docs/performance.md."""
+CORE_DECODE_FPS_BY_HEIGHT = {1080: 274.0, 720: 605.0, 360: 1_514.0}
+"""Frames of H.264 that one core decodes a second, by height in pixels. See docs/performance.md."""
+
+CORE_DECODE_FPS = CORE_DECODE_FPS_BY_HEIGHT[1080]
+"""Frames that one core decodes a second, 1080p H.264."""
 
 _OTHER_CORE_SCORE_FPS = 20.0
 """Frames that one core scores a second with a model that is not a preset: as with the published network."""

@@ -1,9 +1,14 @@
 """`repcount cost` adds up what a nightly run costs, from speeds and prices."""
 
+import re
+
 import pytest
 
+from model.presets import PRESETS
 from pipeline import main
 from pipeline.commands.cost import Bill, Prices, Speeds, bills
+from pipeline.machines import CORE_DECODE_FPS_BY_HEIGHT, GPU_KINDS, core_score_fps, cores_of
+from tests.support.markdown import ROOT, table_rows
 
 PRICES = Prices(core_hour=0.1, gb_hour=0.0, gpu_hour=1.0, shuffled_gb=0.0)
 
@@ -77,3 +82,66 @@ def test_a_gpu_without_an_example_price_needs_one(capsys, monkeypatch):
     assert main.main(["cost", "--gpu", "nvidia-tesla-t4"]) == 2
     assert "--gpu_hour is required" in capsys.readouterr().err
     assert "nvidia-tesla-t4 scores" in cost(capsys, monkeypatch, "--gpu", "nvidia-tesla-t4", "--gpu_hour", "0.5")
+
+
+NIGHT_FRAMES = 1_000_000 * 60 * 30
+
+NIGHT_HOURS = 6
+
+L4 = GPU_KINDS["nvidia-l4"]
+
+
+def night(model, height=1080, cores=8):
+    """The bills of the night in the documentation, by placement."""
+    speeds = Speeds(CORE_DECODE_FPS_BY_HEIGHT[height], core_score_fps(model), L4.score_fps(PRESETS[model].gflop_per_frame))
+    scoring_cores = cores_of(L4.machine_type)
+    found = bills(NIGHT_FRAMES, cores, scoring_cores, speeds, Prices(L4.dollars_per_hour))
+    return {bill.name: bill for bill in found}
+
+
+def text_of(page):
+    return " ".join((ROOT / "docs" / page).read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize("height", [1080, 360])
+@pytest.mark.parametrize("model", ["lite", "repnet-2020"])
+def test_the_dollars_in_the_documentation_are_those_of_the_command_and_the_least_is_bold(model, height):
+    few, many = night(model, height), night(model, height, cores=32)
+    dollars = [bill.dollars for bill in (few["no GPU"], few["fused"], many["fused"], few["split"])]
+    cells = table_rows("docs/operations.md", "model and video")[f"{model}`, {height}p"]
+    assert [cell.strip("*") for cell in cells] == [f"{value:,.0f}" for value in dollars]
+    assert [cell.startswith("*") for cell in cells] == [value == min(dollars) for value in dollars]
+
+
+@pytest.mark.parametrize(("model", "row"), [("lite", "lite"), ("repnet-2020", "repnet-2020`, `repnet-2025")])
+def test_the_speeds_in_the_documentation_are_those_of_the_command(model, row):
+    gflop, gpu_fps = PRESETS[model].gflop_per_frame, L4.score_fps(PRESETS[model].gflop_per_frame)
+    *speeds, at_1080p, at_360p = table_rows("docs/operations.md", "model")[row]
+    assert speeds == [
+        f"{gflop:.3g}".rstrip("0"),
+        f"{core_score_fps(model):.0f} frames/s",
+        f"{round(gpu_fps, -1):,.0f} frames/s",
+    ]
+    for cell, height in ((at_1080p, 1080), (at_360p, 360)):
+        assert cell == f"{gpu_fps / CORE_DECODE_FPS_BY_HEIGHT[height]:.0f}"
+
+
+def test_the_machines_in_the_documentation_are_those_of_the_command():
+    few, many = night("repnet-2020"), night("repnet-2020", cores=32)
+    fused_8, fused_32, split = (round(bill.gpu_hours / NIGHT_HOURS) for bill in (few["fused"], many["fused"], few["split"]))
+    found = re.search(r"it takes (\d+) L4 for six hours; fused on g2-standard-8 takes (\d+)", text_of("operations.md"))
+    assert found.groups() == (str(split), str(fused_8))
+    found = re.search(
+        r"take (\d+) L4 on g2-standard-8 or (\d+) on g2-standard-32. A split job takes (\d+)", text_of("scale.md")
+    )
+    assert found.groups() == (str(fused_8), str(fused_32), str(split))
+
+
+def test_the_load_in_the_documentation_follows_from_the_same_speeds():
+    rows = table_rows("docs/scale.md", "part")
+    cores = night("lite")["no GPU"].core_hours / NIGHT_HOURS
+    assert f"With `lite` and no GPU, six hours take {round(cores, -1):.0f} cores" in text_of("scale.md")
+    for part, fps in (("decoding", CORE_DECODE_FPS_BY_HEIGHT[1080]), ("scoring with `lite", core_score_fps("lite"))):
+        per_video, per_night, _ = rows[part]
+        assert per_video == f"{60 * 30 / fps:.1f} core-seconds (*measured*)"
+        assert per_night == f"{round(NIGHT_FRAMES / fps / 3600, -1):,.0f} core-hours"
