@@ -22,7 +22,7 @@ EXTRAS = --extra beam --extra gcp --extra plot --extra report --extra view --ext
 LOCK = $(UV) compile --universal --python-version 3.11 --no-emit-index-url --generate-hashes $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo image test test-slow lint lock clean anew
+.PHONY: help setup run demo image test test-slow lint bench lock clean anew
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ lint: setup ## Check style, formatting, types, the shell scripts and the Dockerf
 	.venv/bin/mypy $(CODE)
 	.venv/bin/shellcheck run_dataflow.sh .ci/run image/*.sh deploy/*.sh
 	@[ ! -x .venv/bin/hadolint ] || { echo .venv/bin/hadolint Dockerfile; .venv/bin/hadolint Dockerfile; }
+
+bench: setup .venv-servers/complete ## Run all benchmarks (30 minutes) and quote their figures in the docs; ARGS='--only decoding'
+	@set -f; exec .venv/bin/python -m benchmarks $$ARGS
 
 lock: setup ## Update locks/ to what pyproject.toml asks for; ARGS=--upgrade takes the newest versions
 	$(LOCK) $(EXTRAS) pyproject.toml -o locks/cpu.lock

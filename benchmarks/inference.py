@@ -1,6 +1,6 @@
 """Compares our scoring with the authors' notebook's, on the same network, frames and machine.
 
-    python -m benchmarks.inference [--seconds 10 180] [--repeats 3]
+    python -m benchmarks.inference [--seconds 10 180] [--repeats 3] [--precisions float32 bfloat16]
 
 The notebook's method: each stride separately, windows in batches of 20 with a padded last batch, float32, a plain 3-D
 convolution, compiled with `tf.function`. Ours: `model.scoring.Scorer` in float32 and bfloat16. Both count by the notebook's
@@ -131,11 +131,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=RULE.batch_windows,
         help="windows in a batch of the notebook's method. Default: %(default)s, as the notebook",
     )
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        default=["float32", "bfloat16"],
+        choices=[precision.value for precision in _COUNT_TOLERANCE],
+        help="number formats of ours. Default: float32 bfloat16",
+    )
     args = parser.parse_args(argv)
     network = make_network()
     rule = dataclasses.replace(RULE, batch_windows=args.batch_windows)
     theirs = NotebookScorer(network, rule)
-    scorers = {precision: Scorer(network, STRIDES, precision) for precision in (Precision.FLOAT32, Precision.BFLOAT16)}
+    scorers = {precision: Scorer(network, STRIDES, precision) for precision in map(Precision, args.precisions)}
     rates = {precision.value: matrix_rate_flops(precision) for precision in scorers}
     theirs.warm_up()
     for scorer in scorers.values():
