@@ -111,6 +111,8 @@ def _counting() -> Iterator[Comparison]:
     yield Comparison("Counting as a whole, per minute of video", "", figure("core_msec_per_minute", "count"), None, "ms", 1)
     waiting, logits = figure("kilobytes_per_minute", "evidence"), figure("kilobytes_per_minute", "logits")
     yield Comparison("What waits for counting, per minute of video", "logits", waiting, logits, "kB", 0, Ratio.SIZE)
+    change = figure("largest_change")
+    yield Comparison("Largest change of a count by rounding what waits", "", change, None, "repetitions", 6)
 
 
 def _annotation() -> Iterator[Comparison]:

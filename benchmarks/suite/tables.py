@@ -26,6 +26,9 @@ _ROUNDED_FROM = 9.95
 _INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 for bfloat16", "avx512f": "AVX-512", "avx2": "AVX2"}
 """Names of instruction sets, the fastest first."""
 
+_ELEMENTS = {"selected": "name", "decoded": "frames", "scored": "logits", "reduced": "what counting needs of them"}
+"""What a video is between steps, by its name in the results of `benchmarks.scale`."""
+
 _BY_NAME = {entry.name: entry for entry in ENTRIES}
 
 
@@ -149,7 +152,14 @@ def _scale(record: Record) -> str:
         for videos, night in nights.items()
     ]
     last = ("memory of the runner", "memory of a worker", "rows in DuckDB, per video")
-    return markdown_table(("videos", "videos/s", *last), rows)
+    sizes: Mapping[str, Any] = record.results.get("element_bytes", {})
+    elements = [(text, _cell(figure(name), sizes)) for name, text in _ELEMENTS.items()]
+    return "\n\n".join(
+        [
+            markdown_table(("videos", "videos/s", *last), rows),
+            markdown_table(("a video of two seconds between steps, as", "bytes"), elements),
+        ]
+    )
 
 
 _GRIDS: dict[str, Callable[[Record], str]] = {"decoding": _decoding, "devices": _devices, "scale": _scale}

@@ -55,8 +55,9 @@ def test_models_scored_have_their_share_of_the_machine():
 
 def test_nights_have_their_rate_and_memory():
     night = {"seconds": 20.0, "runner_bytes": 300 << 20, "worker_bytes": 400 << 20, "row_bytes": 7_000_000}
-    lines = table("scale", {"scale": record({"nights": {"5000": night}})}).splitlines()
+    lines = table("scale", {"scale": record({"nights": {"5000": night}, "element_bytes": {"decoded": 2_300_000}})}).splitlines()
     assert lines[2] == "| 5,000 | 250 | 300 MiB | 400 MiB | 1.4 kB |"
+    assert "| frames | 2,300,000 |" in lines
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
