@@ -93,7 +93,7 @@ def test_a_benchmark_runs_with_its_arguments_and_its_last_line_is_the_result(tmp
     assert made.results == {"arguments": ["--seconds", "3"]}
     assert made.machine == MACHINE
     assert made.command == "python -m benchmarks.first --seconds 3"
-    assert made.seconds > 0
+    assert made.seconds >= 0
     assert made.other_cores is None or made.other_cores >= 0
     assert capfd.readouterr().out == "  half done\n"
 
