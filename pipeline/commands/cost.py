@@ -61,11 +61,13 @@ class Speeds:
       core_decode: Frames that one core decodes a second.
       core_score: Frames that one core scores a second.
       gpu_score: Frames that one GPU scores a second.
+      gpu_decode: Frames that the video decoders (NVDEC) of one GPU decode a second, all together. None: not known.
     """
 
     core_decode: float
     core_score: float
     gpu_score: float
+    gpu_decode: float | None = None
 
     @property
     def cores_per_gpu(self) -> float:
@@ -78,7 +80,7 @@ class Bill:
     """Cost of one placement of the work.
 
     Attributes:
-      name: Name of the placement: "fused", "split" or "no GPU".
+      name: Name of the placement: "fused", "NVDEC", "split" or "no GPU".
       core_hours: Core-hours summed over all workers.
       gpu_hours: GPU-hours summed over all workers.
       dollars: Price of the whole run.
@@ -91,25 +93,31 @@ class Bill:
 
 
 def bills(frames: float, cores: int, scoring_cores: int, speeds: Speeds, prices: Prices) -> list[Bill]:
-    """Returns the cost of decoding and scoring for three placements: fused, split, and without GPUs.
+    """Returns the cost of decoding and scoring for each placement: fused, NVDEC, split, and without GPUs.
 
     Fused: every machine decodes and scores. It is as fast as the slower of its cores and its GPU, and both are paid all the
-    time. Split: decoding machines and scoring machines are each paid for their own time, and so is the data sent between them.
-    No GPU: cores decode and score.
+    time. NVDEC: the same, but the video decoders of the GPU decode; left out if their speed is not known. Split: decoding
+    machines and scoring machines are each paid for their own time, and so is the data sent between them. No GPU: cores decode
+    and score.
 
     Args:
       frames: Frames of all videos.
-      cores: Cores of a machine with a GPU, when fused.
+      cores: Cores of a machine whose GPU scores what the same machine decodes.
       scoring_cores: Cores of a machine with a GPU, when split.
       speeds: Speeds of cores and GPUs.
       prices: Prices of cores, memory, GPUs and shuffled data.
     """
-    fused_hours = frames / min(cores * speeds.core_decode, speeds.gpu_score) / 3600
+
+    def on_one_machine(name: str, decode_fps: float) -> Bill:
+        hours = frames / min(decode_fps, speeds.gpu_score) / 3600
+        return Bill(name, cores * hours, hours, hours * (prices.machine_hour(cores) + prices.gpu_hour))
+
     decode_hours, gpu_hours = frames / speeds.core_decode / 3600, frames / speeds.gpu_score / 3600
     sent_gb = frames * _PACKED_FRAME_BYTES / 1e9
     both_hours = decode_hours + frames / speeds.core_score / 3600
     return [
-        Bill("fused", cores * fused_hours, fused_hours, fused_hours * (prices.machine_hour(cores) + prices.gpu_hour)),
+        on_one_machine("fused", cores * speeds.core_decode),
+        *([on_one_machine("NVDEC", speeds.gpu_decode)] if speeds.gpu_decode else []),
         Bill(
             "split",
             decode_hours + scoring_cores * gpu_hours,
@@ -126,10 +134,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `cost` to the commands."""
     parser = subparsers.add_parser(
         "cost",
-        description="Estimates the cost of a nightly run for three placements: fused, split, and without GPUs. Prices are "
-        "examples: look up those of your region. A core's speeds were measured with 1080p video on one kind of processor. A "
-        f"GPU's speed is taken from one H100: {GPU_PEAK_SHARE:.0%} of its peak, or what its link carries. Exit code: 0; 2 for "
-        "wrong usage.",
+        description="Estimates the cost of a nightly run for each placement: fused, split, without GPUs, and, with "
+        "--gpu_decode_fps, decoding by the GPU. Prices are examples: look up those of your region. A core's speeds were "
+        "measured with 1080p video on one kind of processor. A GPU's speed is taken from one H100: "
+        f"{GPU_PEAK_SHARE:.0%} of its peak, or what its link carries. Exit code: 0; 2 for wrong usage.",
         examples=[
             "repcount cost --videos 200000 --minutes 2 --fps 30",
             "repcount cost --model repnet-2020 --gpu nvidia-tesla-t4 --gpu_hour 0.5 --hours 8",
@@ -154,11 +162,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "cores",
             _positive_whole,
             None,
-            "cores of a machine with a GPU, when fused. Default: those of the GPU's usual machine",
+            "cores of a machine with a GPU that also decodes. Default: those of the GPU's usual machine",
         ),
         ("decode_fps", _positive, CORE_DECODE_FPS, "frames that a core decodes a second"),
         ("core_score_fps", _positive, None, "frames that a core scores a second. Default: depends on --model"),
         ("gpu_score_fps", _positive, None, "frames that a GPU scores a second. Default: depends on --model and --gpu"),
+        (
+            "gpu_decode_fps",
+            _positive,
+            None,
+            "frames that all video decoders (NVDEC) of a GPU decode a second. Default: not known, and then not shown",
+        ),
         ("core_hour", _positive, Prices.core_hour, "dollars for a core and hour"),
         ("gb_hour", _positive, Prices.gb_hour, "dollars for a gigabyte of memory and hour"),
         ("gpu_hour", _positive, None, f"dollars for a GPU and hour. Default: {_shown_gpu_prices()}; required for other types"),
@@ -171,13 +185,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the cost of the three placements and returns the exit code; raises UsageError if a price is missing."""
+    """Prints the cost of each placement and returns the exit code; raises UsageError if a price is missing."""
     gpu = GPU_KINDS[args.gpu]
     gpu_hour = args.gpu_hour or gpu.dollars_per_hour
     if gpu_hour is None:
         raise UsageError(f"--gpu_hour is required for this type of GPU: its price is not known. Received: --gpu {args.gpu}")
     gpu_fps = args.gpu_score_fps or gpu.score_fps(PRESETS[args.model].gflop_per_frame)
-    speeds = Speeds(args.decode_fps, args.core_score_fps or core_score_fps(args.model), gpu_fps)
+    speeds = Speeds(args.decode_fps, args.core_score_fps or core_score_fps(args.model), gpu_fps, args.gpu_decode_fps)
     prices = Prices(gpu_hour, args.core_hour, args.gb_hour, args.shuffled_gb)
     usual_cores = cores_of(gpu.machine_type) or 1
     video_hours = args.videos * args.minutes / 60

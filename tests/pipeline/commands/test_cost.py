@@ -29,6 +29,16 @@ def test_fused_a_machine_with_a_slow_gpu_is_as_fast_as_its_gpu():
     assert (found.core_hours, found.gpu_hours) == (16.0, 4.0)
 
 
+def test_nvdec_a_machine_is_as_fast_as_the_slower_of_its_gpus_decoders_and_its_scoring():
+    slow, fast = (Speeds(100, 10, gpu_score=400, gpu_decode=decode) for decode in (200, 800))
+    assert by_name(800 * HOUR, 4, slow)["NVDEC"] == Bill("NVDEC", 16.0, 4.0, pytest.approx(4 * (0.4 + 1.0)))
+    assert by_name(800 * HOUR, 4, fast)["NVDEC"] == Bill("NVDEC", 8.0, 2.0, pytest.approx(2 * (0.4 + 1.0)))
+
+
+def test_nvdec_is_left_out_if_its_speed_is_not_known():
+    assert "NVDEC" not in by_name(800 * HOUR, 4, Speeds(core_decode=100, core_score=10, gpu_score=400))
+
+
 def test_split_decoding_and_scoring_are_paid_for_their_own_time():
     found = by_name(800 * HOUR, 32, Speeds(core_decode=100, core_score=10, gpu_score=400))["split"]
     assert (found.core_hours, found.gpu_hours) == (8 + 4 * 2, 2.0)
@@ -69,6 +79,11 @@ def test_the_command_prints_three_placements_and_the_speeds_behind_them(capsys, 
         assert name in printed
 
 
+def test_nvdec_is_printed_if_its_speed_is_given(capsys, monkeypatch):
+    assert "NVDEC" not in cost(capsys, monkeypatch)
+    assert "NVDEC" in cost(capsys, monkeypatch, "--gpu_decode_fps", "3000")
+
+
 @pytest.mark.parametrize("arguments", [["--videos", "0"], ["--hours", "nan"], ["--cores", "2.5"], ["--gpu", "l4"]])
 def test_an_invalid_value_is_refused_in_one_line(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
@@ -91,11 +106,11 @@ NIGHT_HOURS = 6
 L4 = GPU_KINDS["nvidia-l4"]
 
 
-def night(model, height=1080, cores=8):
+def night(model, height=1080, cores=8, gpu_decode=None):
     """The bills of the night in the documentation, by placement."""
-    speeds = Speeds(CORE_DECODE_FPS_BY_HEIGHT[height], core_score_fps(model), L4.score_fps(PRESETS[model].gflop_per_frame))
-    scoring_cores = cores_of(L4.machine_type)
-    found = bills(NIGHT_FRAMES, cores, scoring_cores, speeds, Prices(L4.dollars_per_hour))
+    gpu_score = L4.score_fps(PRESETS[model].gflop_per_frame)
+    speeds = Speeds(CORE_DECODE_FPS_BY_HEIGHT[height], core_score_fps(model), gpu_score, gpu_decode)
+    found = bills(NIGHT_FRAMES, cores, cores_of(L4.machine_type), speeds, Prices(L4.dollars_per_hour))
     return {bill.name: bill for bill in found}
 
 
@@ -135,6 +150,16 @@ def test_the_machines_in_the_documentation_are_those_of_the_command():
         r"take (\d+) L4 on g2-standard-8 or (\d+) on g2-standard-32. A split job takes (\d+)", text_of("scale.md")
     )
     assert found.groups() == (str(fused_8), str(fused_32), str(split))
+
+
+@pytest.mark.parametrize("model", ["lite", "repnet-2020"])
+def test_the_speed_from_which_nvdec_is_cheapest_is_that_of_the_documentation(model):
+    found = re.search(r"from about ([\d,]+) frames/s of an L4 on", text_of("operations.md"))
+    gpu_decode = float(found[1].replace(",", ""))
+    others = [*night(model).values(), *night(model, cores=32).values()]
+    assert night(model, cores=4, gpu_decode=gpu_decode)["NVDEC"].dollars == pytest.approx(
+        min(bill.dollars for bill in others), rel=0.01
+    )
 
 
 def test_the_load_in_the_documentation_follows_from_the_same_speeds():
