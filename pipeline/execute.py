@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipeline.graph import build_pipeline, make_attempts
 from pipeline.interrupts import interrupts_stay_interrupts
 from pipeline.job_display import job_page, wait_for_job
 from pipeline.launch import set_up_slice
-from pipeline.local_workers import WorkerLostError, end_workers, lost_workers_are_errors
+from pipeline.local_workers import WorkerLostError, end_workers, give_large_blocks_back, lost_workers_are_errors
 from pipeline.progress_display import show_progress, show_status, tell
 from pipeline.progress_figures import WholeRun
 from pipeline.provenance import new_provenance
@@ -172,6 +172,8 @@ def _run_slices(
     A slice that fails does not stop the next one: the cause may be a video that kills its worker. Two in a row do, since the
     cause is then hardly in a video.
     """
+    if is_local_run(options) and options.view_as(DirectOptions).direct_running_mode == "multi_processing":
+        give_large_blocks_back()  # this process only passes on what workers have scored
     job_name = options.view_as(GoogleCloudOptions).job_name
     failed_in_a_row = 0
     for part, num_videos in zip(plan.slices, plan.num_videos, strict=True):

@@ -1,8 +1,12 @@
-"""Worker processes of a local run: those that die are noticed, since Beam's runner would wait forever, and Ctrl-C ends all."""
+"""Worker processes of a local run: those that die are noticed, since Beam's runner would wait forever, and Ctrl-C ends all.
+
+The process that runs them gives back the memory of what it has shuffled.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
 import signal
@@ -18,6 +22,13 @@ _END_SEC = 5.0
 
 _PROGRAM = "apache_beam.runners.worker.sdk_worker_main"
 """Module that a worker process runs; its parent process is a shell."""
+
+
+_THRESHOLDS = (-1, -3)
+"""Parameters of glibc's mallopt(), in bytes: unused end of the heap that is kept, and size of blocks that are mapped apart."""
+
+_LARGE_BYTES = 128 << 10
+"""glibc's first value for both."""
 
 
 class WorkerLostError(RuntimeError):
@@ -59,6 +70,18 @@ def lost_workers_are_errors() -> Iterator[None]:
     finally:
         threading.excepthook = report
         signal.signal(signal.SIGUSR1, before)
+
+
+def give_large_blocks_back() -> None:
+    """Makes the C library give every freed block of 128 KiB or more back to the system; does nothing without glibc.
+
+    After the first such block, glibc would keep larger and larger ones in its heap. What Beam's runner shuffles then leaves
+    holes, and the heap grows from slice to slice. Not for processes that score: they would map memory for each array anew.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        set_option = ctypes.CDLL(None).mallopt
+        for threshold in _THRESHOLDS:
+            set_option(threshold, _LARGE_BYTES)
 
 
 def end_workers() -> None:

@@ -189,6 +189,15 @@ def test_slices_whose_row_cannot_be_read_are_not_said_to_be_missing(five, jobs, 
     assert "1 slices may not be in the table `runs`, which cannot be read: the file is busy" in run(five).problem
 
 
+@pytest.mark.parametrize(("mode", "calls"), [("multi_processing", 1), ("in_memory", 0)])
+def test_only_a_process_that_leaves_scoring_to_workers_gives_large_blocks_back(five, jobs, monkeypatch, mode, calls):
+    called = []
+    monkeypatch.setattr(execute, "give_large_blocks_back", lambda: called.append(True))
+    options = make_pipeline_options(["--direct_running_mode", mode, "--direct_num_workers", "2"])
+    execute.execute(five, options, HANDLER)
+    assert len(called) == calls
+
+
 def test_two_slices_that_fail_in_a_row_end_the_run(five, jobs):
     jobs.results = {2: "one failed", 3: "two failed"}
     outcome = run(five)

@@ -1,5 +1,6 @@
 """A local run ends when one of its worker processes dies, and other errors in threads are reported as before."""
 
+import ctypes
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from pipeline.local_workers import WorkerLostError, end_workers, lost_workers_are_errors
+from pipeline.local_workers import WorkerLostError, end_workers, give_large_blocks_back, lost_workers_are_errors
 
 WORKER = "apache_beam.runners.worker.sdk_worker_main"
 
@@ -86,3 +87,46 @@ def test_workers_are_killed_and_the_threads_that_wait_for_them_end(monkeypatch):
 def test_without_workers_there_is_nothing_to_end(monkeypatch):
     monkeypatch.setattr("pipeline.local_workers._kill_workers", None)
     end_workers()
+
+
+TAKES_A_LARGE_BLOCK = """
+import ctypes
+from pipeline.local_workers import give_large_blocks_back
+
+class Usage(ctypes.Structure):
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    _fields_ = [(name, ctypes.c_size_t) for name in names]
+
+library = ctypes.CDLL(None)
+library.mallinfo2.restype = Usage
+library.malloc.restype = ctypes.c_void_p
+library.malloc.argtypes = [ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+
+def mapped():
+    return library.mallinfo2().hblkhd  # bytes that go back to the system as soon as they are freed
+
+def grows(size):
+    before = mapped()
+    block = library.malloc(size)
+    after = mapped()
+    library.free(block)
+    return after - before >= size
+
+print(grows(8 << 20), grows(1 << 20))  # freeing the first one raises the threshold
+give_large_blocks_back()
+print(grows(2 << 20))  # of another size, since the heap keeps a hole
+"""
+"""Prints whether blocks of 8 and of 1 MiB are mapped by themselves, and one of 2 MiB after the call."""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33")
+def test_large_blocks_go_back_to_the_system_however_many_there_were_before():
+    before, after = subprocess.check_output([sys.executable, "-c", TAKES_A_LARGE_BLOCK], text=True).splitlines()
+    assert before == "True False"
+    assert after == "True"
+
+
+def test_without_glibc_nothing_happens(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    give_large_blocks_back()
