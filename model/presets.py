@@ -126,9 +126,9 @@ PRESETS: Mapping[str, Preset] = {
             counting=CountingOptions(
                 stride_rule=StrideRule.VOTE,
                 video_threshold=0.0,
-                frame_threshold=0.14,
+                frame_threshold=0.12,
                 peak_share=0.25,
-                certainty=(1.493, 1.448, -0.359, -0.381, -0.159),
+                certainty=(2.118, 1.408, -0.134, -1.459, -1.356),
             ),
             repeat_below_fps=20.0,
             core_score_fps=223.0,

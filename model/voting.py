@@ -32,10 +32,10 @@ STEP_FRAMES = 3
 FEWEST_STRIDES = 4
 """Smallest number of strides that a vote is divided by. What only one stride can see gets a quarter of its vote at most."""
 
-CHANGE_COST = 3.0
+CHANGE_COST = 2.0
 """Cost of starting or ending a set, in votes of one time step."""
 
-OCTAVE_COST = 12.0
+OCTAVE_COST = 6.0
 """Cost of doubling or halving the period within a set; other changes cost in proportion.
 
 A large change, as from one exercise to the next, costs less through a single time step of rest.

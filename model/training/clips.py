@@ -1,7 +1,8 @@
 """Draws labelled clips: 64 frames, whether each belongs to repetitions, and its phase in the repetition.
 
-A clip is one or two shots of a scene, see `model.training.scenes`. The timing of a set continues across cuts, as in edited
-workout videos. What is one repetition, left and right included, is said in `model.training.timing`.
+A clip is one or two shots of a scene, see `model.training.scenes`, as some stride of a video shows them. The timing of a set
+continues across cuts, as in edited workout videos. What is one repetition, left and right included, is said in
+`model.training.timing`.
 """
 
 from __future__ import annotations

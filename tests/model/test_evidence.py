@@ -11,7 +11,7 @@ from model.evidence import join_evidence, mean_score, total_score
 from model.logits import StrideLogits, chunk_frames
 from tests.support.logits import NUM_PERIODS, chunk_of, differences, random_logits
 
-VOTE = CountingOptions(stride_rule=StrideRule.VOTE, frame_threshold=0.12, peak_share=0.3)
+VOTE = CountingOptions(stride_rule=StrideRule.VOTE, video_threshold=0.0, frame_threshold=0.12, peak_share=0.3)
 OPTIONS = [
     VOTE,
     dataclasses.replace(VOTE, constant_speed=True),
