@@ -2,7 +2,8 @@
 
 At inference a batch norm is y = a·x + b per channel. After a convolution, a and b are folded into its kernel and bias. Before
 one (ResNet's pre-activations) they stay, as one multiplication and one addition. The norm after the temporal convolution
-commutes with the maximum over positions once its scale is in the kernel; only a bias is left to add to the maxima.
+commutes with the maximum over positions once its scale is in the kernel; only a bias is left to add to the maxima. The division
+of frames by 127.5 is in the first kernel.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from model.network import RepNet, StandardizedConv2D, Tensor
+from model.network import Normalize, RepNet, StandardizedConv2D, Tensor
 
 
 class ScaleShift(keras.layers.Layer):
@@ -27,6 +28,14 @@ class ScaleShift(keras.layers.Layer):
     def call(self, x: Tensor) -> Tensor:
         """Returns a tensor of the same shape and dtype."""
         return x * self.scale + self.shift
+
+
+class Centre(keras.layers.Layer):
+    """Computes x − 127.5, which is exact for whole numbers in 0..255, even in bfloat16."""
+
+    def call(self, frames: Tensor) -> Tensor:
+        """Returns a tensor of the same shape and dtype."""
+        return frames - Normalize.HALF
 
 
 def _scale_and_shift(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
@@ -69,6 +78,7 @@ def fold(network: RepNet, policy: str) -> tuple[keras.Model, np.ndarray]:
     after = _norms_after_convolutions(network.encoder)
     absorbed = {norm.name for norm in after.values()}
     values: dict[str, list[np.ndarray]] = {}
+    first = next(layer.name for layer in network.encoder.layers if isinstance(layer, keras.layers.Conv2D))
 
     def fold_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.layers.Conv2D):
@@ -76,8 +86,12 @@ def fold(network: RepNet, policy: str) -> tuple[keras.Model, np.ndarray]:
             if layer.name in after:
                 scale, shift = _scale_and_shift(after[layer.name])
                 kernel, bias = kernel * scale, bias * scale + shift
+            if layer.name == first:  # at most padding with zeros is between
+                kernel = kernel / Normalize.HALF
             values[layer.name] = [kernel, bias]
             return _convolution(layer, policy)
+        if isinstance(layer, Normalize):
+            return Centre(name=layer.name, dtype=policy)
         if layer.name in absorbed:
             return keras.layers.Identity(name=layer.name, dtype=policy)
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -10,7 +10,7 @@ from model.config import FRAME_SIZE, WINDOW_FRAMES
 from model.graph_curves import GraphLogits
 from model.logits import chunk_frames
 from model.network import RepNet
-from model.scoring import Scorer
+from model.scoring import Scorer, with_zero_row
 
 _BATCH_WINDOWS = 16
 """Batch size of the heads in windows."""
@@ -68,18 +68,17 @@ class GraphScorer(Scorer):
         period, periodicity = self._score_shown(taps, tf.zeros((1, WINDOW_FRAMES), tf.int32))
         return GraphLogits(period[0], periodicity[0])
 
-    def _taps_between(self, frames: FrameSource, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-        """Returns the taps, (last − first, 49, 3E) float32, of some of a video's frames."""
+    def _taps_between(self, frames: FrameSource, first: tf.Tensor, last: tf.Tensor) -> list[tf.Tensor]:
+        """Returns the taps of some of a video's frames, each (last − first + 1, 49, E) float32; see `Scorer._compute_taps`."""
 
         def compute(start: tf.Tensor, end: tf.Tensor) -> tuple[tf.Tensor, ...]:
             batch = tf.ensure_shape(frames(first + start, first + end), (None, FRAME_SIZE, FRAME_SIZE, 3))
-            (taps,) = self._frame_model(batch)
-            return (tf.reshape(taps, (-1, self._positions, 3 * self._channels)),)
+            return tuple(self._frame_model(batch))
 
-        spec = tf.TensorSpec((None, self._positions, 3 * self._channels))
-        return in_batches(compute, last - first, self._batch_frames, [spec])[0]
+        spec = tf.TensorSpec((None, self._positions, self._channels))
+        return with_zero_row([in_batches(compute, last - first, self._batch_frames, [spec] * 3)])
 
-    def _score_shown(self, taps: tf.Tensor, shown: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _score_shown(self, taps: Sequence[tf.Tensor], shown: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns period logits, (W, 64, P), and periodicity logits, (W, 64), of windows of frames, (W, 64) int32."""
 
         def score(start: tf.Tensor, end: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -71,18 +71,20 @@ class StandardizedConv2D(keras.layers.Conv2D):
         return super().convolution_op(inputs, ops.cast(self.standardized_kernel(), inputs.dtype))
 
 
-class _Normalize(keras.layers.Layer):
+class Normalize(keras.layers.Layer):
     """Computes (x − 127.5) / 127.5. Subtracting first is exact for whole numbers, even in bfloat16."""
+
+    HALF = 127.5
 
     def call(self, frames: Tensor) -> Tensor:
         """Maps 0..255 to −1..1; keeps the shape."""
-        return (frames - 127.5) / 127.5
+        return (frames - self.HALF) / self.HALF
 
 
 def _small_encoder(channels: tuple[int, ...]) -> keras.Model:
     """Returns the small encoder: (B, 112, 112, 3) in 0..255 to (B, 7, 7, channels[-1])."""
     frames = keras.Input((FRAME_SIZE, FRAME_SIZE, 3))
-    x = _Normalize(name="normalize")(frames)
+    x = Normalize(name="normalize")(frames)
     for stage, (width, (kernel_size, stride)) in enumerate(zip(channels, SMALL_ENCODER_STEPS, strict=True)):
         x = StandardizedConv2D(width, kernel_size, strides=stride, activation="relu", name=f"stage{stage}_down")(x)
         branch = StandardizedConv2D(width, 3, activation="relu", name=f"stage{stage}_1")(x)
@@ -94,7 +96,7 @@ def _small_encoder(channels: tuple[int, ...]) -> keras.Model:
 def _resnet_encoder() -> keras.Model:
     """Returns Keras' ResNet50V2 cut at `conv4_block3_out`: (B, 112, 112, 3) in 0..255 to (B, 7, 7, 1024)."""
     frames = keras.Input((FRAME_SIZE, FRAME_SIZE, 3))
-    whole = keras.applications.ResNet50V2(include_top=False, weights=None, input_tensor=_Normalize(name="normalize")(frames))
+    whole = keras.applications.ResNet50V2(include_top=False, weights=None, input_tensor=Normalize(name="normalize")(frames))
     return keras.Model(frames, whole.get_layer("conv4_block3_out").output, name="encoder")
 
 

@@ -65,19 +65,21 @@ class Scorer:
         self._batch_frames = batch_frames
         self._halvings = 0
         frame_model, self._bias = fold(network, self.precision.value)
-        self._frame_model = _freeze(
-            lambda frames: frame_model(tf.cast(frames, self.precision.value)),
-            tf.TensorSpec((None, FRAME_SIZE, FRAME_SIZE, 3), tf.float32),
-        )
         taps_shape = frame_model.output_shape[1:]
         self._positions = taps_shape[0] * taps_shape[1]
         self._channels = taps_shape[2] // 3
+
+        def compute_taps(frames: tf.Tensor) -> list[tf.Tensor]:
+            taps = tf.reshape(frame_model(frames), (-1, self._positions, 3 * self._channels))
+            return tf.split(taps, 3, axis=-1)
+
+        self._frame_model = _freeze(compute_taps, tf.TensorSpec((None, FRAME_SIZE, FRAME_SIZE, 3), self.precision.value))
         self._layout = None if network.layout is None else tf.constant(ops.convert_to_numpy(network.layout.kernel), tf.float32)
         self._similarity = network.similarity
         self._embed = tf.function(
             self._embed_window,
             input_signature=[
-                tf.TensorSpec((None, self._positions, 3 * self._channels), self.precision.value),
+                [tf.TensorSpec((None, self._positions, self._channels), self.precision.value)] * 3,
                 tf.TensorSpec((WINDOW_FRAMES,), tf.int32),
             ],
         )
@@ -177,37 +179,61 @@ class Scorer:
         """Returns the batch sizes of the frame model, in frames, and of the heads, in windows."""
         return max(1, self._batch_frames >> halvings), max(1, _BATCH_WINDOWS >> halvings)
 
-    def _compute_taps(self, frames: np.ndarray, halvings: int) -> tf.Tensor:
-        """Returns the taps, (num_frames, 49, 3E), of frames, (num_frames, 112, 112, 3)."""
-        parts, first = [], 0
-        for size in batch_sizes(len(frames), self._halved(halvings)[0]):
-            batch = tf.constant(frames[first : first + size], tf.float32)
-            (taps,) = self._frame_model(batch)
-            parts.append(tf.reshape(taps, (size, self._positions, 3 * self._channels)))
-            first += size
-        return tf.concat(parts, axis=0)
+    def _compute_taps(self, frames: np.ndarray, halvings: int) -> list[tf.Tensor]:
+        """Returns the taps of frames, (num_frames, 112, 112, 3): for past, present and future each (num_frames + 1, 49, E).
 
-    def _embed_window(self, taps: tf.Tensor, shown: tf.Tensor) -> tf.Tensor:
-        """Returns the embeddings, (64, embedding_width) float32, of the window that shows frames `shown`, (64,)."""
-        window = tf.cast(tf.gather(taps, shown), tf.float32)
-        past, present, future = tf.split(window, 3, axis=-1)
-        ends = [[TAP_REACH, TAP_REACH], [0, 0], [0, 0]]
-        past = tf.pad(past, ends)[: -2 * TAP_REACH]
-        future = tf.pad(future, ends)[2 * TAP_REACH :]
-        summed = past + present + future
-        pooled = tf.nn.relu(tf.reduce_max(summed, axis=1) + self._bias)
+        The last row of each is 0: the tap of a frame that is not there.
+        """
+        batches, first = [], 0
+        for size in batch_sizes(len(frames), self._halved(halvings)[0]):
+            # uint8 on the way to the device: a quarter of the bytes. The device converts it with all its threads.
+            batch = tf.cast(tf.constant(frames[first : first + size]), self.precision.value)
+            batches.append(self._frame_model(batch))
+            first += size
+        return with_zero_row(batches)
+
+    def _embed_window(self, taps: Sequence[tf.Tensor], shown: tf.Tensor) -> tf.Tensor:
+        """Returns the embeddings, (64, embedding_width) float32, of the window that shows frames `shown`, (64,).
+
+        Args:
+          taps: As `_compute_taps` returns them.
+          shown: Numbers of frames.
+        """
+        nothing = tf.fill((TAP_REACH,), tf.shape(taps[0])[0] - 1)
+        past, present, future = (
+            tf.cast(tf.gather(tap, frames), tf.float32)
+            for tap, frames in zip(
+                taps,
+                (
+                    tf.concat([nothing, shown[:-TAP_REACH]], axis=0),
+                    shown,
+                    tf.concat([shown[TAP_REACH:], nothing], axis=0),
+                ),
+                strict=True,
+            )
+        )
+        features = tf.nn.relu(past + present + future + self._bias)
+        pooled = tf.reduce_max(features, axis=1)
         if self._layout is None:
             return pooled
-        layout = tf.tensordot(tf.nn.relu(summed + self._bias), self._layout, 1)
+        layout = tf.matmul(tf.reshape(features, (-1, self._channels)), self._layout)
         return tf.concat([pooled, tf.reshape(layout, (WINDOW_FRAMES, -1))], axis=-1)
 
-    def _score_windows(self, taps: tf.Tensor, shown: Sequence[np.ndarray], halvings: int) -> tuple[np.ndarray, np.ndarray]:
+    def _score_windows(
+        self, taps: Sequence[tf.Tensor], shown: Sequence[np.ndarray], halvings: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns period logits, (W, 64, P), and periodicity logits, (W, 64), of W windows, given by their frames."""
         embeddings = tf.stack([self._embed(taps, tf.constant(frames, tf.int32)) for frames in shown])
         _, size = self._halved(halvings)
         parts = [self._heads(embeddings[first : first + size]) for first in range(0, len(shown), size)]
         period, periodicity = zip(*parts, strict=True)
         return np.concatenate(period), np.concatenate(periodicity)
+
+
+def with_zero_row(batches: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
+    """Returns the taps of all batches of frames, each with a row of zeros behind its last frame; see `Scorer`."""
+    zeros = tf.zeros_like(batches[0][0][:1])
+    return [tf.concat([*parts, zeros], axis=0) for parts in zip(*batches, strict=True)]
 
 
 def _freeze(function: Callable[[tf.Tensor], object], signature: tf.TensorSpec) -> Callable[..., list[tf.Tensor]]:
