@@ -10,10 +10,7 @@ from model.config import FRAME_SIZE, WINDOW_FRAMES
 from model.graph_curves import GraphLogits
 from model.logits import chunk_frames
 from model.network import RepNet
-from model.scoring import Scorer, with_zero_row
-
-_BATCH_WINDOWS = 16
-"""Batch size of the heads in windows."""
+from model.scoring import BATCH_WINDOWS, Scorer, with_zero_row
 
 FrameSource = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """Returns frames from `first` up to `last` of a video, both () int32: (last − first, 112, 112, 3) float32, RGB in 0..255."""
@@ -93,7 +90,7 @@ class GraphScorer(Scorer):
             return period, periodicity
 
         specs = [tf.TensorSpec((None, WINDOW_FRAMES, self._num_periods)), tf.TensorSpec((None, WINDOW_FRAMES))]
-        period, periodicity = in_batches(score, tf.shape(shown)[0], _BATCH_WINDOWS, specs)
+        period, periodicity = in_batches(score, tf.shape(shown)[0], BATCH_WINDOWS, specs)
         return period, periodicity
 
     def _windows(self, num_frames: tf.Tensor, stride: int, repeats: tf.Tensor) -> tf.Tensor:

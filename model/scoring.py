@@ -19,7 +19,7 @@ from model.precision import Precision
 
 _LOGGER = logging.getLogger(__name__)
 
-_BATCH_WINDOWS = 16
+BATCH_WINDOWS = 16
 """Batch size of the heads in windows."""
 
 _Result = TypeVar("_Result")
@@ -106,12 +106,10 @@ class Scorer:
         if frames.ndim != 4 or not len(frames) or frames.shape[1:] != (FRAME_SIZE, FRAME_SIZE, 3):
             raise ValueError(f"frames must be (at least 1, {FRAME_SIZE}, {FRAME_SIZE}, 3). Received: {frames.shape}")
         windows = {stride: window_frames(len(frames), stride, repeats) for stride in self.strides}
-        shown = list(np.concatenate(list(windows.values())))
+        shown = np.concatenate(list(windows.values()))
         if is_last:
-            shown.append(np.full(WINDOW_FRAMES, len(frames) - 1))
-        period, periodicity = self._retry(
-            lambda halvings: self._score_windows(self._compute_taps(frames, halvings), shown, halvings)
-        )
+            shown = np.concatenate([shown, np.full((1, WINDOW_FRAMES), len(frames) - 1)])
+        period, periodicity = self._score_shown_windows(frames, shown.astype(np.int32))
 
         out, first = {}, 0
         for stride, frames_of in windows.items():
@@ -153,6 +151,10 @@ class Scorer:
         to_itself = np.diagonal(channels).T[:, None]  # below 1 where rows add up to a constant
         return np.clip((channels / to_itself).mean(axis=-1), 0.0, 1.0)
 
+    def _score_shown_windows(self, frames: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns period logits, (W, 64, P), and periodicity logits, (W, 64), of windows of `frames`, (W, 64) int32."""
+        return self._retry(lambda halvings: self._score_windows(self._compute_taps(frames, halvings), shown, halvings))
+
     def _retry(self, compute: Callable[[int], _Result]) -> _Result:
         """Returns the result of a function that takes how many times batches are halved; see `score`.
 
@@ -165,7 +167,7 @@ class Scorer:
             try:
                 return compute(halvings)
             except tf.errors.ResourceExhaustedError:
-                if max(self._batch_frames, _BATCH_WINDOWS) >> halvings <= 1:
+                if max(self._batch_frames, BATCH_WINDOWS) >> halvings <= 1:
                     raise
                 self._halvings = max(self._halvings, halvings + 1)  # another thread may have halved them already
                 _LOGGER.warning("Out of memory: the batch size is %d frames from now on.", self._halved(self._halvings)[0])
@@ -177,7 +179,7 @@ class Scorer:
 
     def _halved(self, halvings: int) -> tuple[int, int]:
         """Returns the batch sizes of the frame model, in frames, and of the heads, in windows."""
-        return max(1, self._batch_frames >> halvings), max(1, _BATCH_WINDOWS >> halvings)
+        return max(1, self._batch_frames >> halvings), max(1, BATCH_WINDOWS >> halvings)
 
     def _compute_taps(self, frames: np.ndarray, halvings: int) -> list[tf.Tensor]:
         """Returns the taps of frames, (num_frames, 112, 112, 3): for past, present and future each (num_frames + 1, 49, E).
@@ -193,37 +195,31 @@ class Scorer:
         return with_zero_row(batches)
 
     def _embed_window(self, taps: Sequence[tf.Tensor], shown: tf.Tensor) -> tf.Tensor:
-        """Returns the embeddings, (64, embedding_width) float32, of the window that shows frames `shown`, (64,).
+        """Returns the embeddings, (…, 64, embedding_width) float32, of windows that show frames `shown`, (…, 64) int32.
 
         Args:
           taps: As `_compute_taps` returns them.
           shown: Numbers of frames.
         """
-        nothing = tf.fill((TAP_REACH,), tf.shape(taps[0])[0] - 1)
-        past, present, future = (
-            tf.cast(tf.gather(tap, frames), tf.float32)
-            for tap, frames in zip(
-                taps,
-                (
-                    tf.concat([nothing, shown[:-TAP_REACH]], axis=0),
-                    shown,
-                    tf.concat([shown[TAP_REACH:], nothing], axis=0),
-                ),
-                strict=True,
-            )
+        nothing = tf.zeros_like(shown[..., :TAP_REACH]) + tf.shape(taps[0])[0] - 1
+        read = (
+            tf.concat([nothing, shown[..., :-TAP_REACH]], axis=-1),
+            shown,
+            tf.concat([shown[..., TAP_REACH:], nothing], axis=-1),
         )
+        past, present, future = (tf.cast(tf.gather(tap, rows), tf.float32) for tap, rows in zip(taps, read, strict=True))
         features = tf.nn.relu(past + present + future + self._bias)
-        pooled = tf.reduce_max(features, axis=1)
+        pooled = tf.reduce_max(features, axis=-2)
         if self._layout is None:
             return pooled
         layout = tf.matmul(tf.reshape(features, (-1, self._channels)), self._layout)
-        return tf.concat([pooled, tf.reshape(layout, (WINDOW_FRAMES, -1))], axis=-1)
+        width = self._positions * self._layout.shape[-1]
+        return tf.concat([pooled, tf.reshape(layout, tf.concat([tf.shape(shown), [width]], axis=0))], axis=-1)
 
-    def _score_windows(
-        self, taps: Sequence[tf.Tensor], shown: Sequence[np.ndarray], halvings: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns period logits, (W, 64, P), and periodicity logits, (W, 64), of W windows, given by their frames."""
-        embeddings = tf.stack([self._embed(taps, tf.constant(frames, tf.int32)) for frames in shown])
+    def _score_windows(self, taps: Sequence[tf.Tensor], shown: np.ndarray, halvings: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns period logits, (W, 64, P), and periodicity logits, (W, 64), of W windows, given by their frames, (W, 64)."""
+        # One window at a time is as fast on a processor, and takes the least memory.
+        embeddings = tf.stack([self._embed(taps, tf.constant(frames)) for frames in shown])
         _, size = self._halved(halvings)
         parts = [self._heads(embeddings[first : first + size]) for first in range(0, len(shown), size)]
         period, periodicity = zip(*parts, strict=True)

@@ -66,6 +66,7 @@ class ModelConfig:
           NoGpuError: a GPU is required and TensorFlow finds none.
         """
         import_tensorflow()  # imported here, so that a launcher builds pipelines without waiting for it
+        from model.compiled_scoring import CompiledScorer
         from model.devices import prepare_gpus
         from model.presets import load_model
         from model.scoring import Precision, Scorer
@@ -77,9 +78,10 @@ class ModelConfig:
                 f"the weights of {self.name!r} changed since the run began; their hash was {self.sha256}. "
                 f"Received: {loaded.sha256}"
             )
-        scorer = Scorer(loaded.network, self.strides, Precision(self.precision), self.batch_frames)
-        if has_gpu:
-            scorer.warm_up()
+        if not has_gpu:
+            return Scorer(loaded.network, self.strides, Precision(self.precision), self.batch_frames)
+        scorer = CompiledScorer(loaded.network, self.strides, Precision(self.precision), self.batch_frames)
+        scorer.warm_up()
         return scorer
 
 

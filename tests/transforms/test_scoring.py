@@ -75,6 +75,7 @@ def fake_model_modules(monkeypatch):
         def __init__(self, network, strides, precision, batch_frames):
             asked.update(network=network, strides=strides, precision=precision, batch_frames=batch_frames)
 
+    class CompiledScorer(Scorer):
         def warm_up(self):
             asked["warm"] = True
 
@@ -84,6 +85,7 @@ def fake_model_modules(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "model.devices", types.SimpleNamespace(prepare_gpus=lambda require: require))
     monkeypatch.setitem(sys.modules, "model.presets", types.SimpleNamespace(load_model=load_model))
+    monkeypatch.setitem(sys.modules, "model.compiled_scoring", types.SimpleNamespace(CompiledScorer=CompiledScorer))
     monkeypatch.setitem(sys.modules, "model.scoring", types.SimpleNamespace(Precision=str.upper, Scorer=Scorer))
     return asked
 
@@ -100,7 +102,7 @@ def test_the_model_is_loaded_by_name_and_scores_its_strides(fake_model_modules):
     }
 
 
-def test_on_a_gpu_the_model_warms_up_before_the_first_chunk(fake_model_modules):
+def test_on_a_gpu_the_model_is_compiled_and_warm_before_the_first_chunk(fake_model_modules):
     ModelConfig("lite", "f" * 64, (4, 5), "bfloat16", 1, 256, require_gpu=True).load_scorer()
     assert (fake_model_modules["warm"], fake_model_modules["batch_frames"]) == (True, 256)
 
