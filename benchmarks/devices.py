@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as model.tensorflow_import
 
 import numpy as np
 import tensorflow as tf

@@ -3,8 +3,8 @@
     python -m benchmarks.inference [--seconds 10 180] [--repeats 3] [--precisions float32 bfloat16]
 
 The notebook's method: each stride separately, windows in batches of 20 with a padded last batch, float32, a plain 3-D
-convolution, compiled with `tf.function`. Ours: `model.scoring.Scorer` in float32 and bfloat16. Both count by the notebook's
-rule, and the counts must agree. Weights are random, since the time does not depend on them.
+convolution, compiled with `tf.function`. Ours: `model.scoring.Scorer` in float32 and bfloat16. Both use oneDNN. Both count by
+the notebook's rule, and the counts must agree. Weights are random, since the time does not depend on them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as model.tensorflow_import
 
 import numpy as np
 import tensorflow as tf
