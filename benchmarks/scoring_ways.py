@@ -89,9 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the measurements and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="lite", choices=sorted(PRESETS), help="Default: lite")
-    parser.add_argument(
-        "--frames", type=int, default=384, help="number of frames to score. Default: 384, which `lite` compiles"
-    )
+    parser.add_argument("--frames", type=int, default=384, help="frames to score. Default: 384, which `lite` compiles")
     parser.add_argument("--repeats", type=int, default=5, help="turns; medians are reported. Default: 5")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="Default: all")
     parser.add_argument("--answer", choices=list(WAYS), help=argparse.SUPPRESS)
