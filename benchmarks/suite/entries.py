@@ -89,6 +89,19 @@ def _devices() -> Iterator[Comparison]:
         yield Comparison(what, "the rate of a large matrix product", speed, quotient(speed, share), "frames/s")
 
 
+def _scoring_ways() -> Iterator[Comparison]:
+    for way, what in (("parts", "as on workers without a GPU"), ("compiled", "in one function compiled by XLA")):
+        yield Comparison(
+            f"Scoring 384 frames with `lite`, float32, {what}: processor time",
+            "TensorFlow's default, without oneDNN",
+            figure(f"{way}_processor_sec"),
+            figure("plain_processor_sec"),
+            "s",
+            2,
+            Ratio.TIMES_FASTER,
+        )
+
+
 def _selection(where: str) -> Iterator[Comparison]:
     yield Comparison(
         f"Listing 100,100 files and leaving out the 100,000 that are {where}",
@@ -179,6 +192,7 @@ def _progress() -> Iterator[Comparison]:
 ENTRIES = (
     Entry("decoding", ("decoding", "--seconds", "5", "--clips", "8"), tuple(_decoding())),
     Entry("devices", ("devices", "--frames", "768", "--precisions", "float32", "--batch_frames", "64"), tuple(_devices())),
+    Entry("scoring-ways", ("scoring_ways", "--frames", "384"), tuple(_scoring_ways())),
     Entry("counting", ("counting", "--videos", "20"), tuple(_counting())),
     Entry("annotation", ("annotation", "--seconds", "3"), tuple(_annotation())),
     Entry("selection", ("selection",), tuple(_selection("in DuckDB"))),
