@@ -38,6 +38,8 @@ RUN python image/smoke.py && python image/imports.py && rm -rf /tmp/*
 ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 # Dataflow, Cloud Run and Vertex AI mount the GPU's driver here.
 ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib64
+# Docker's --gpus mounts what this names. Without it there is no video decoding.
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
 
 FROM worker AS server
 # Beam's boot program runs as root. The service needs nothing of root's, and its decoders' sandbox does not either.

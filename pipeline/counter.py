@@ -16,7 +16,7 @@ from model.config import FRAME_SIZE, WINDOW_FRAMES
 from model.counting_options import CountingOptions
 from model.presets import load_model
 from pipeline.command_line import UsageError
-from pipeline.options import check_sandbox, make_counting, make_decoding, make_model
+from pipeline.options import check_decoder, check_sandbox, make_counting, make_decoding, make_model
 from transforms.aggregation import aggregate
 from transforms.decoding.decode_video import Reader, decode_or_fail
 from transforms.decoding.options import DecodingOptions
@@ -52,6 +52,7 @@ def load_counter(args: argparse.Namespace) -> Counter:
       WeightsError: The model cannot be loaded.
     """
     check_sandbox(args)
+    check_decoder(args)
     loaded = load_model(args.model)
     model = make_model(args, loaded)
     decoding, options = make_decoding(args, model.strides, loaded), make_counting(args, loaded)

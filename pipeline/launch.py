@@ -177,6 +177,13 @@ def _check_beam_options(options: PipelineOptions, launch: LaunchConfig) -> None:
             raise UsageError(f"--dataflow_service_options cannot set GPUs: use --gpu and --placement. Received: {option}")
 
 
+def check_workers_decoder(decoder: str, launch: LaunchConfig) -> None:
+    """Raises UsageError if the workers that decode are to do so on a GPU, and have none."""
+    if decoder == "nvdec" and (not launch.gpu_type or launch.placement == SPLIT):
+        given = f"--placement={launch.placement}" if launch.gpu_type else "no --gpu"
+        raise UsageError(f"--decoder nvdec needs a GPU where videos are decoded: --gpu, --placement={FUSED}. Received: {given}")
+
+
 def for_workers(model: ModelConfig, launch: LaunchConfig, precision: str) -> ModelConfig:
     """Returns the model's configuration for workers on Dataflow, whose processors differ from this machine's.
 

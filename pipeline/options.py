@@ -18,7 +18,8 @@ from model.precision import PRECISIONS, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
 from pipeline.command_line import UsageError, natural_number
 from transforms.decoding import sandbox
-from transforms.decoding.options import DecodingOptions
+from transforms.decoding.gpus import CONTROL_DEVICE, has_nvidia_gpu
+from transforms.decoding.options import DECODERS, DecodingOptions
 from transforms.matching import ALL_SUFFIXES, VIDEO_SUFFIXES
 from transforms.scoring import ModelConfig
 
@@ -168,6 +169,13 @@ def _add_decoding_options(group: argparse._ArgumentGroup) -> None:
         help="decode every frame as its codec's standard says, even if --max_fps drops it, and resize colours in two steps. It "
         "takes up to half as long again; counts of real clips changed by less than 0.01. Default: off",
     )
+    group.add_argument(
+        "--decoder",
+        choices=DECODERS,
+        default=DecodingOptions.decoder,
+        help="where to decode. cpu: on the processor. auto: on an NVIDIA GPU if there is one, and what that cannot decode, on "
+        "the processor. nvdec: as auto, and refuse to start without such a GPU. Default: %(default)s",
+    )
     for name, kind, metavar, text in (
         ("max_bytes", natural_number, "BYTES", "largest file to read, in bytes; a larger one fails as TOO_LARGE"),
         ("max_sec", float, "SEC", "longest video to count, in seconds; a longer one fails as TOO_LONG"),
@@ -234,17 +242,34 @@ def check_sandbox(args: argparse.Namespace) -> None:
         )
 
 
+def check_decoder(args: argparse.Namespace) -> None:
+    """Raises UsageError if `--decoder nvdec` asks for what this machine or the installed FFmpeg does not have."""
+    if args.decoder != "nvdec":
+        return
+    if not has_nvidia_gpu():
+        raise UsageError(
+            f"--decoder nvdec needs a machine with an NVIDIA GPU and its driver. Received: a machine without {CONTROL_DEVICE}"
+        )
+    from transforms.decoding.nvdec import CODECS, has_decoders  # FFmpeg, which others need not wait for
+
+    if not has_decoders():
+        raise UsageError(
+            f"--decoder nvdec needs PyAV with FFmpeg's decoders {', '.join(CODECS.values())}, which its wheels for Linux on "
+            "x86-64 have. Received: PyAV without them"
+        )
+
+
 def make_decoding(args: argparse.Namespace, strides: Sequence[int], loaded: LoadedModel) -> DecodingOptions:
     """Returns the decoding options, with chunks that fit the strides; raises UsageError."""
     given = args.repeat_below_fps
     try:
-        names = ("max_fps", "exact", "max_bytes", "max_sec", "max_frames", "max_pixels", "timeout_sec", "max_memory_bytes")
+        limits = ("max_bytes", "max_sec", "max_frames", "max_pixels", "timeout_sec", "max_memory_bytes")
         return DecodingOptions(
             repeat_below_fps=loaded.preset.repeat_below_fps if given is None else given,
             chunk_frames=chunk_frames(strides),
             require_sandbox=args.require_sandbox,
             billing_project=getattr(args, "billing_project", None),  # not for commands that read local files only
-            **{name: getattr(args, name) for name in names},
+            **{name: getattr(args, name) for name in ("max_fps", "exact", "decoder", *limits)},
         )
     except ValueError as error:
         raise UsageError(str(error)) from error

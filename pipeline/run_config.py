@@ -15,8 +15,9 @@ from model.presets import PRESETS, LoadedModel, weights_path
 from model.tensorflow_import import import_tensorflow
 from pipeline.command_line import UsageError, nearest, use_known_spelling
 from pipeline.dates import on_any_day, with_dates
-from pipeline.launch import LaunchConfig, for_workers
+from pipeline.launch import LaunchConfig, check_workers_decoder, for_workers
 from pipeline.options import (
+    check_decoder,
     check_sandbox,
     effective_options,
     make_counting,
@@ -118,7 +119,9 @@ def make_config(
     slices = _make_slices(args.slices, launch)
     if is_local_run(options):
         check_sandbox(args)
+        check_decoder(args)
     else:
+        check_workers_decoder(args.decoder, launch)
         _check_reachable(options.view_as(StandardOptions).runner, warehouse, source, args.model)
     check_inputs(args.input, args.dates, source)
     warehouse.check()

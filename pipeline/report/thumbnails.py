@@ -25,7 +25,7 @@ from transforms.records import VideoRef
 
 _LOGGER = logging.getLogger(__name__)
 
-_OPTIONS = DecodingOptions(max_fps=2.0, chunk_frames=4, end_sec=12.0, timeout_sec=10.0)
+_OPTIONS = DecodingOptions(max_fps=2.0, chunk_frames=4, end_sec=12.0, timeout_sec=10.0, decoder="cpu")
 """The first seconds of a video, two frames a second: enough to see what moves, and little to decode."""
 
 _MOST_REMOTE_BYTES = 64 << 20

@@ -8,9 +8,11 @@ from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOption
 
 from pipeline.command_line import UsageError
 from pipeline.launch import (
+    SPLIT,
     LaunchConfig,
     add_launch_options,
     check_none_is_active,
+    check_workers_decoder,
     for_workers,
     make_launch,
     set_up_slice,
@@ -115,6 +117,18 @@ def test_a_stuck_worker_is_restarted_and_its_disk_holds_videos():
     _, options = launch()
     assert options.view_as(WorkerOptions).element_processing_timeout_minutes == 360
     assert options.view_as(WorkerOptions).disk_size_gb == 100
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [(LaunchConfig(), "Received: no --gpu"), (LaunchConfig("nvidia-l4", SPLIT), "Received: --placement=split")],
+)
+def test_nvdec_needs_a_gpu_where_videos_are_decoded(config, said):
+    with pytest.raises(UsageError, match=f"--decoder nvdec needs a GPU .*{said}"):
+        check_workers_decoder("nvdec", config)
+    for decoder in ("auto", "cpu"):
+        check_workers_decoder(decoder, config)
+    check_workers_decoder("nvdec", LaunchConfig("nvidia-l4"))
 
 
 @pytest.mark.parametrize("beam", [DATAFLOW, []])

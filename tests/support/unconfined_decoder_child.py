@@ -4,5 +4,5 @@ from transforms.decoding import child as decoder_child
 from transforms.decoding import sandbox
 
 if __name__ == "__main__":
-    sandbox._restrict_calls = lambda: False
+    sandbox._restrict_calls = lambda uses_gpu: False
     decoder_child.main()

@@ -49,7 +49,7 @@ class AnnotatorProcess(DecoderProcess):
           DecoderStartError: No child starts on this machine.
           OSError: This process has no descriptors or no memory left, or the output cannot be written.
         """
-        options = dataclasses.replace(options, max_memory_bytes=options.max_memory_bytes or _memory_bytes())
+        options = dataclasses.replace(options, max_memory_bytes=options.max_memory_bytes or _memory_bytes(), decoder="cpu")
         channel, is_idle = self._start(options), False
         try:
             file.seek(0)

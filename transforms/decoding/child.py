@@ -1,8 +1,9 @@
-"""The decoder process: `python -m transforms.decoding.child SOCKET BYTES`. It receives open files and returns frames.
+"""The decoder process: `python -m transforms.decoding.child SOCKET BYTES NVDEC`. It receives open files and returns frames.
 
-SOCKET is the descriptor of its socket, and BYTES the most private memory it may use. Before the first video it enters the
-sandbox. It has no credentials and no file names, and decodes any number of videos, one after the other. Whatever a file does to
-it, only this process suffers; see `transforms.decoding.process`.
+SOCKET is the descriptor of its socket, and BYTES the most private memory it may use. NVDEC is "used" to decode on the GPU, else
+the reason not to, a value of `NvdecUse`. Before the first video it enters the sandbox. It has no credentials and no file names,
+and decodes any number of videos, one after the other. Whatever a file does to it, only this process suffers; see
+`transforms.decoding.process`.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import numpy as np
+from av.error import FFmpegError
 
 from transforms.decoding import sandbox
 from transforms.decoding.channel import Channel, ChannelClosedError, map_memory
+from transforms.decoding.nvdec import Gpu, load_driver
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.reader import Allocate, Progress, allocate_arrays, load_ffmpeg, read_header, read_video
 from transforms.decoding.samples import DecodeError, Samples
-from transforms.decoding.video_facts import VideoHeader
+from transforms.decoding.video_facts import NvdecUse, VideoHeader
 from transforms.failure_codes import FailureCode, describe_error
 
 _PROGRESS_SEC = 0.5
@@ -50,6 +53,15 @@ _WARM_UP_VIDEO = base64.b64decode(
     "EwAAAQAAAAEgAMSNiABVAQQEFEMAAAGyTGF2YzYyLjI4LjEwMgAAAbMAEAcAAAG2EcDjLNv422/fAADDRlm38bbfvw=="
 )
 """Two pictures of 32×32, MPEG-4. What FFmpeg and OpenCV open or load when they are first used, they cannot in the sandbox."""
+
+_GPU_WARM_UP_VIDEO = base64.b64decode(
+    "RkxWAQEAAAAJAAAAABIAALgAAAAAAAAAAgAKb25NZXRhRGF0YQgAAAAIAAhkdXJhdGlvbgA/sOVgQYk3TAAFd2lkdGgAQFAAAAAAAAAABmhlaWdodABAUAAA"
+    "AAAAAAANdmlkZW9kYXRhcmF0ZQAAAAAAAAAAAAAJZnJhbWVyYXRlAEA+AAAAAAAAAAx2aWRlb2NvZGVjaWQAQBwAAAAAAAAAB2VuY29kZXICAA1MYXZmNjIu"
+    "MTIuMTAyAAhmaWxlc2l6ZQBAeDAAAAAAAAAACQAAAMMJAAAqAAAAAAAAABcAAAAAAULACv/hABVnQsAK2hCaEAAAAwAQAAADA8jxImoBAAVozgOcgAAAADUJ"
+    "AAAfAAAAAAAAABcBAAAAAAAAFmWIhDomKAAIC8nJyddddddddddddeAAAAAqCQAAJQAAIQAAAAAnAQAAAAAAABxBmiAyonFAAEBPE+J8T5/P5/P5/P5/P5/P"
+    "5/P4AAAAMAkAAAUAACEAAAAAFwIAAAAAAAAQ"
+)
+"""Two pictures of 64×64, H.264. What the GPU's driver opens when it first decodes, it cannot in the sandbox."""
 
 
 class FrameBuffers:
@@ -181,27 +193,68 @@ def _exit_with_parent(connection: socket.socket) -> None:
     os._exit(1)
 
 
-def serve_in_sandbox(handle: Callable[[BinaryIO], object], serve: Callable[[Channel, list[str]], None]) -> None:
+def serve_in_sandbox(
+    handle: Callable[[BinaryIO], object],
+    serve: Callable[[Channel, list[str]], None],
+    gpu: sandbox.GpuAccess | None = None,
+) -> None:
     """Enters the sandbox and serves the socket that the command line names.
 
     Args:
       handle: Does to an open file what `serve` will, so that whatever is loaded when first used is there.
       serve: Serves the channel to the parent; it is given the names of the sandbox's layers, too.
+      gpu: How to use a GPU in the sandbox.
     """
     connection = socket.socket(fileno=int(sys.argv[1]))
     _warm_up(handle)
-    layers = sandbox.enter(int(sys.argv[2]))
+    layers = sandbox.enter(int(sys.argv[2]), gpu)
     threading.Thread(target=_exit_with_parent, args=(connection,), daemon=True).start()
     serve(Channel(connection), layers)
 
 
-def main(read: Reader = read_video, read_header: HeaderReader = read_header) -> None:
-    """Serves the socket that the command line names."""
+class GpuFinder:
+    """Finds the GPU to decode on, from within the sandbox.
+
+    Attributes:
+      gpu: The GPU, or why there is none.
+    """
+
+    def __init__(self, use: NvdecUse) -> None:
+        """Loads the driver's libraries, if `use` is `NvdecUse.USED`; else there is no GPU, for that reason."""
+        self.gpu: Gpu | NvdecUse = use
+        self._library_folders: list[str] = []
+        if use is NvdecUse.USED:
+            self.gpu = NvdecUse.NOT_STARTED
+            with contextlib.suppress(OSError):
+                self._library_folders = load_driver()
+                self.gpu = NvdecUse.SANDBOX
+
+    def access(self) -> sandbox.GpuAccess | None:
+        """Returns how to use the GPU; None if that is not wanted, or there is no driver."""
+        return sandbox.GpuAccess(self._library_folders, self._connect) if self.gpu is NvdecUse.SANDBOX else None
+
+    def _connect(self) -> bool:
+        self.gpu = NvdecUse.NOT_STARTED
+        with contextlib.suppress(FFmpegError, MemoryError):
+            gpu = Gpu()
+            video = io.BytesIO(_GPU_WARM_UP_VIDEO)
+            (samples,) = read_video(video, DecodingOptions(chunk_frames=2, decoder="auto"), gpu=gpu)
+            if samples.facts and samples.facts.nvdec is NvdecUse.USED:
+                self.gpu = gpu
+        return not isinstance(self.gpu, NvdecUse)
+
+
+def main(read: Reader | None = None, read_header: HeaderReader = read_header) -> None:
+    """Serves the socket that the command line names; `read` is `read_video` unless tests pass another."""
+    finder = GpuFinder(NvdecUse(sys.argv[3]) if read is None else NvdecUse.UNUSED)
+
+    def read_one(file: BinaryIO, options: DecodingOptions, allocate: Allocate, progress: Progress) -> Iterator[Samples]:
+        return read(file, options, allocate, progress) if read else read_video(file, options, allocate, progress, finder.gpu)
 
     def read_all(file: BinaryIO) -> None:
-        list(read(file, DecodingOptions(chunk_frames=2), allocate_arrays, lambda presented_sec: None))
+        list(read_one(file, DecodingOptions(chunk_frames=2), allocate_arrays, lambda presented_sec: None))
 
-    serve_in_sandbox(read_all, lambda channel, layers: serve(channel, layers, read, read_header))
+    serve_in_sandbox(read_all, lambda channel, layers: serve(channel, layers, read_one, read_header), finder.access())
 
 
 if __name__ == "__main__":

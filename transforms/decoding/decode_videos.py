@@ -19,6 +19,7 @@ from transforms.decoding.decode_video import decode_or_fail
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.prefetch import prefetch_each
 from transforms.decoding.process import DecoderProcess
+from transforms.decoding.video_facts import NvdecUse
 from transforms.failure_codes import FailureCode, Stage
 from transforms.records import METRICS_NAMESPACE, Failure, FrameChunk, VideoRef
 from transforms.scoring import ChunkScorer
@@ -36,7 +37,9 @@ class DecodeVideos(beam.PTransform):
 
     A failure may follow chunks of the same video. Chunks are decoded when they are needed, and one in advance, so a worker
     holds only a few of them whatever a video's length. Metrics in the namespace "repcount": the counters `frames_decoded` and
-    `frames_sampled`, and the distribution `decode_msec`, the time per video in which the next steps waited for chunks.
+    `frames_sampled`, and the distribution `decode_msec`, the time per video in which the next steps waited for chunks. Where
+    decoding on a GPU was asked for, `nvdec_used` counts the videos that it decoded, and `nvdec_REASON` those that it did not,
+    see `NvdecUse`.
 
     Attributes:
       options: How videos become frames. These options affect the count and belong to the identity of a row.
@@ -147,6 +150,8 @@ class _DecodeFn(beam.DoFn):
             if isinstance(item, FrameChunk):
                 self._frames_sampled.inc(len(item.frames))
                 self._frames_decoded.inc(item.facts.decoded_frames if item.facts else 0)
+                if item.facts and item.facts.nvdec is not NvdecUse.UNUSED:
+                    Metrics.counter(METRICS_NAMESPACE, f"nvdec_{item.facts.nvdec}").inc()
             spent_sec += self._clock() - started_sec
             yield item
             started_sec = self._clock()  # the time that the next steps took is not decoding

@@ -45,7 +45,7 @@ def read_headers(
       options: Limits on files, on memory and on the sandbox, and the project that pays.
       make_decoder: Returns a new decoder; tests pass one that a file takes over.
     """
-    options = dataclasses.replace(options, timeout_sec=min(options.timeout_sec, _HEADER_SEC))
+    options = dataclasses.replace(options, timeout_sec=min(options.timeout_sec, _HEADER_SEC), decoder="cpu")
     headers: dict[VideoRef, VideoHeader] = {}
     until_sec, stopped = time.monotonic() + _SAMPLE_SEC, threading.Event()
     waiting: queue.SimpleQueue[VideoRef] = queue.SimpleQueue()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
+DECODERS = ("cpu", "auto", "nvdec")
+"""Values of `DecodingOptions.decoder`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class DecodingOptions:
@@ -17,6 +20,8 @@ class DecodingOptions:
         `model.logits.slow_repeats`. 0: never.
       exact: Whether to decode every frame as the codec's standard says, even if it takes longer. See `StreamReader` and
         `resize_frame` for what is saved otherwise.
+      decoder: Where to decode. "cpu": on the processor, as exact decoding always is. "auto": on an NVIDIA GPU if there is one;
+        what that cannot decode, on the processor. "nvdec": as "auto", and of each video it is noted if there is no GPU.
       chunk_frames: Frames per chunk, 37,632 bytes each. Use `model.logits.chunk_frames` of the scored strides, or the result
         differs from that of the whole video.
       decoder_threads: Threads that FFmpeg uses for one video. Each holds frames of its own, and runners decode several videos
@@ -40,6 +45,7 @@ class DecodingOptions:
     max_fps: float = 30.0
     repeat_below_fps: float = 0.0
     exact: bool = False
+    decoder: str = "cpu"
     chunk_frames: int = 768
     decoder_threads: int = 2
     max_bytes: int = 16 << 30
@@ -59,6 +65,10 @@ class DecodingOptions:
         """Raises ValueError for a limit that is not positive, an infinite `max_fps`, or a part that ends before it starts."""
         if not (self.max_fps > 0 and math.isfinite(self.max_fps)):
             raise ValueError(f"max_fps must be a positive number of frames a second. Received: {self.max_fps}")
+        if self.decoder not in DECODERS:
+            raise ValueError(f"decoder must be one of {', '.join(DECODERS)}. Received: {self.decoder!r}")
+        if self.exact and self.decoder == "nvdec":
+            raise ValueError("exact decoding needs the decoder cpu or auto. Received: nvdec")
         if not 0 <= self.repeat_below_fps < math.inf:
             raise ValueError(f"repeat_below_fps must be a number of frames a second, or 0. Received: {self.repeat_below_fps}")
         for name in ("max_sec", "timeout_sec"):
@@ -71,6 +81,11 @@ class DecodingOptions:
             first, last = getattr(self, start), getattr(self, end)
             if not 0 <= first < (math.inf if last is None else last):
                 raise ValueError(f"{start} must be at least 0 and below {end}. Received: {first} and {last}")
+
+    @property
+    def wants_gpu(self) -> bool:
+        """Whether to decode on a GPU if there is one."""
+        return self.decoder != "cpu" and not self.exact
 
     @property
     def is_whole(self) -> bool:

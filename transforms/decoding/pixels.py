@@ -20,12 +20,16 @@ from av.video.frame import VideoFrame
 
 from model.config import FRAME_SIZE
 
-_REFERENCE_SIZE = 2 * FRAME_SIZE
+REFERENCE_SIZE = 2 * FRAME_SIZE
+"""Size to which frames are resized first; then, each pixel of the result is the mean of a 2×2 block."""
 
 _CV2_ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
-_FULL_RANGE = 2
-"""FFmpeg's number of the colour range in which brightness goes from 0 to 255 (`AVCOL_RANGE_JPEG`)."""
+_GPU_BITS = {"nv12": 8, "p010le": 16, "p016le": 16}
+"""Bits of the pixel formats in which GPUs return 4:2:0. Fewer than 16 bits are stored as the upper ones of 16."""
+
+LIMITED_RANGE, FULL_RANGE = 1, 2
+"""FFmpeg's numbers of the colour ranges in which brightness goes from 16 to 235, and from 0 to 255."""
 
 _BT_601_WEIGHTS = (0.299, 0.114)
 
@@ -103,12 +107,12 @@ def resize_frame(frame: VideoFrame, orientation: Orientation, exact: bool = True
     planes = None if bits is None else _planes(frame, bits)
     if bits is None or planes is None:
         rgb = frame.reformat(format="rgb24", threads=1).to_ndarray()
-        image = _halve(cv2.resize(rgb, (_REFERENCE_SIZE, _REFERENCE_SIZE), interpolation=cv2.INTER_LINEAR))
+        image = _halve(cv2.resize(rgb, (REFERENCE_SIZE, REFERENCE_SIZE), interpolation=cv2.INTER_LINEAR))
     else:
         brightness, *colours = planes
-        resized = [_halve(_resize_plane(brightness, _REFERENCE_SIZE, bits))]
+        resized = [_halve(_resize_plane(brightness, REFERENCE_SIZE, bits))]
         if exact:
-            resized += [_halve(_resize_plane(plane, _REFERENCE_SIZE, bits)) for plane in colours]
+            resized += [_halve(_resize_plane(plane, REFERENCE_SIZE, bits)) for plane in colours]
         else:
             resized += [_resize_plane(plane, FRAME_SIZE, bits) for plane in colours]
         image = cv2.merge(resized)
@@ -118,7 +122,7 @@ def resize_frame(frame: VideoFrame, orientation: Orientation, exact: bool = True
 
 def is_full_range(frame: VideoFrame) -> bool:
     """Returns whether a frame's brightness goes from 0 to 255 rather than from 16 to 235."""
-    return frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+    return frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
 
 
 def luma_weights(colorspace: int) -> tuple[float, float]:
@@ -141,18 +145,27 @@ def _planes(frame: VideoFrame, bits: int) -> list[np.ndarray] | None:
     if any(plane.line_size <= 0 for plane in planes):
         return None
     dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
-    return [
-        np.frombuffer(memoryview(plane), dtype).reshape(plane.height, plane.line_size // dtype.itemsize)[:, : plane.width]
-        for plane in planes
+    rows = [
+        np.frombuffer(memoryview(plane), dtype).reshape(plane.height, plane.line_size // dtype.itemsize) for plane in planes
     ]
+    if len(planes) == 2:  # Cb and Cr take turns in one plane, as graphics cards store them
+        brightness, colours = rows
+        return [
+            brightness[:, : planes[0].width],
+            *(np.ascontiguousarray(colours[:, first : 2 * planes[1].width : 2]) for first in (0, 1)),
+        ]
+    return [row[:, : plane.width] for row, plane in zip(rows, planes, strict=True)]
 
 
 @functools.cache
 def _planar_bits(name: str) -> int | None:
     """Returns the bits of a pixel format with separate planes of Y, Cb and Cr, as most software decoders return.
 
-    None for other formats. A video may have a million frames, so this is not asked for each.
+    The same for those of GPUs, which have one plane for Cb and Cr. None for other formats. A video may have a million frames,
+    so this is not asked for each.
     """
+    if name in _GPU_BITS:
+        return _GPU_BITS[name]
     pixels = VideoFormat(name)
     components = pixels.components
     is_planar = (

@@ -27,10 +27,11 @@ import numpy as np
 
 from transforms.decoding import sandbox, validation
 from transforms.decoding.channel import Channel, ChannelClosedError, InvalidMessageError, make_memory
+from transforms.decoding.gpus import has_nvidia_gpu
 from transforms.decoding.memory_limit import default_memory_bytes
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError, DecoderStartError, Samples
-from transforms.decoding.video_facts import VideoHeader
+from transforms.decoding.video_facts import NvdecUse, VideoHeader
 from transforms.failure_codes import FailureCode
 
 _LOGGER = logging.getLogger(__name__)
@@ -40,6 +41,12 @@ SECONDS_PER_VIDEO_SEC = 20.0
 
 VIDEOS_PER_PROCESS = 500
 """Videos after which a process is replaced, in case it leaks memory."""
+
+_MAX_GPU_FAILURES = 3
+"""Children that may fail while the GPU decodes, before none looks for it again."""
+
+_PROCESS_FAULTS = (FailureCode.DECODER_CRASHED, FailureCode.DECODE_OUT_OF_MEMORY, FailureCode.DECODE_TIMEOUT)
+"""Failures of a child rather than of what it decodes."""
 
 _START_SEC = 120.0
 """Seconds that a child may take to start."""
@@ -71,6 +78,8 @@ class DecoderProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._max_memory_bytes = 0
+        self._nvdec = NvdecUse.UNUSED
+        self._gpu_failures = 0
         self._num_videos = 0
 
     @property
@@ -81,11 +90,34 @@ class DecoderProcess:
     def read(self, file: BinaryIO, options: DecodingOptions) -> Iterator[Samples]:
         """Reads a video as `reader.read_video` does; the child decodes the next samples while the caller works on these.
 
+        If a child ends, hangs or takes too much memory while the GPU decodes, the processor decodes the video. Both cut it into
+        the same chunks, so those that were yielded before are not yielded again.
+
         Raises:
           DecodeError: As for `read_video`, or DECODER_CRASHED, DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
           DecoderStartError: No child starts on this machine.
           OSError: This process has no descriptors or no memory left.
         """
+        num_given = 0
+        try:
+            for samples in self._read(file, options):
+                num_given += 1
+                yield samples
+            return
+        except DecoderStartError:
+            raise
+        except DecodeError as error:
+            if self._nvdec is not NvdecUse.USED or error.code not in _PROCESS_FAULTS:
+                raise
+            _LOGGER.info("Decoding on the GPU failed, and the processor decodes the video: %s", error.message)
+        self._gpu_failures += 1
+        for number, samples in enumerate(self._read(file, dataclasses.replace(options, decoder="cpu"))):
+            if number >= num_given:
+                facts = samples.facts and dataclasses.replace(samples.facts, nvdec=NvdecUse.FAILED)
+                yield dataclasses.replace(samples, facts=facts)
+
+    def _read(self, file: BinaryIO, options: DecodingOptions) -> Iterator[Samples]:
+        """Reads a video in one child."""
         channel = self._start(options)
         is_new, is_silent, is_idle = self._num_videos == 1, True, False
         try:
@@ -118,7 +150,7 @@ class DecoderProcess:
             if not is_idle or self._num_videos >= VIDEOS_PER_PROCESS:
                 self.close()
         # The child may have been ending when it received this file. A new one shows whether the file is to blame.
-        yield from self.read(file, options)
+        yield from self._read(file, options)
 
     def read_header(self, file: BinaryIO, options: DecodingOptions) -> VideoHeader:
         """Reads a file's header as `reader.read_header` does.
@@ -158,29 +190,52 @@ class DecoderProcess:
         self._num_videos = 0
 
     def _start(self, options: DecodingOptions) -> Channel:
-        """Returns the channel to the child; starts a child if there is none, or one that has ended or has another limit."""
-        max_memory_bytes = options.max_memory_bytes or default_memory_bytes()
-        if self._channel is not None and (self._channel.is_closed() or self._max_memory_bytes != max_memory_bytes):
+        """Returns the channel to the child; starts a child if there is none, or one that has ended or was started otherwise."""
+        max_memory_bytes, nvdec = options.max_memory_bytes or default_memory_bytes(), self._use_of_nvdec(options)
+        if self._channel is not None and (
+            self._channel.is_closed() or self._max_memory_bytes != max_memory_bytes or self._nvdec is not nvdec
+        ):
             self.close()
         if self._process is None or self._channel is None:
-            sandbox.hide_this_process()
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-            for end in (ours, theirs):
-                end.setblocking(True)  # a default timeout, which Beam's file system sets, makes sockets non-blocking
-            with theirs:
-                os.set_inheritable(theirs.fileno(), True)
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", self._module, str(theirs.fileno()), str(max_memory_bytes + _SPARE_BYTES)],
-                    cwd=os.sep,  # Python would import modules from the current folder, which may be full of uploads
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    env=_environment(),
-                    start_new_session=True,
-                )
-            self._channel, self._max_memory_bytes = Channel(ours, takes_files=False), max_memory_bytes
-            self._await_start(self._channel, options.require_sandbox)
+            self._max_memory_bytes, self._nvdec = max_memory_bytes, nvdec
+            try:
+                self._channel = self._start_child(options.require_sandbox)
+            except DecoderStartError:
+                if nvdec is not NvdecUse.USED:
+                    raise
+                self._gpu_failures = _MAX_GPU_FAILURES
+                return self._start(options)
         self._num_videos += 1
+        return self._channel
+
+    def _use_of_nvdec(self, options: DecodingOptions) -> NvdecUse:
+        """Returns `NvdecUse.USED` if the child is to look for the GPU, else why not."""
+        if not options.wants_gpu:
+            return NvdecUse.UNUSED
+        if not has_nvidia_gpu():
+            return NvdecUse.NO_GPU if options.decoder == "nvdec" else NvdecUse.UNUSED
+        return NvdecUse.USED if self._gpu_failures < _MAX_GPU_FAILURES else NvdecUse.NOT_STARTED
+
+    def _start_child(self, require_sandbox: bool) -> Channel:
+        """Starts a child and returns the channel to it; raises DecoderStartError."""
+        sandbox.hide_this_process()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        for end in (ours, theirs):
+            end.setblocking(True)  # a default timeout, which Beam's file system sets, makes sockets non-blocking
+        with theirs:
+            os.set_inheritable(theirs.fileno(), True)
+            max_memory_bytes = self._max_memory_bytes + _SPARE_BYTES
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self._module, str(theirs.fileno()), str(max_memory_bytes), self._nvdec.value],
+                cwd=os.sep,  # Python would import modules from the current folder, which may be full of uploads
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=_environment(),
+                start_new_session=True,
+            )
+        self._channel = Channel(ours, takes_files=False)
+        self._await_start(self._channel, require_sandbox)
         return self._channel
 
     def _await_start(self, channel: Channel, require_sandbox: bool) -> None:

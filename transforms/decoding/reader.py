@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, TypeVar
@@ -33,11 +34,12 @@ from transforms.decoding.container_reader import (
     tagged_end_sec,
 )
 from transforms.decoding.joined_files import has_second_file
+from transforms.decoding.nvdec import Gpu, NvdecRefusedError
 from transforms.decoding.options import DecodingOptions
-from transforms.decoding.pixels import Orientation, orientation_of, resize_frame
+from transforms.decoding.pixels import Orientation, resize_frame
 from transforms.decoding.samples import DecodeError, Samples
 from transforms.decoding.stream_reader import StreamReader
-from transforms.decoding.video_facts import VideoFacts, VideoHeader
+from transforms.decoding.video_facts import NvdecUse, VideoFacts, VideoHeader
 from transforms.failure_codes import FailureCode, describe_error
 
 _APPENDED_FORMATS = ("mpeg", "mpegts")
@@ -103,6 +105,7 @@ def read_video(
     options: DecodingOptions,
     allocate: Allocate = allocate_arrays,
     progress: Progress = lambda presented_sec: None,
+    gpu: Gpu | NvdecUse = NvdecUse.UNUSED,
 ) -> Iterator[Samples]:
     """Reads a video from a file.
 
@@ -116,6 +119,8 @@ def read_video(
       options: How to decode it, and which part: frames outside are neither converted nor yielded.
       allocate: Called for the arrays of each `Samples`, with `options.chunk_frames`.
       progress: Called as decoding goes on; see `Progress`.
+      gpu: Where to decode, if `options.wants_gpu`, or why there is no GPU. What it refuses, the processor decodes from the
+        start, except that samples that were yielded before are not yielded again.
 
     Yields:
       Samples of `options.chunk_frames` frames; the last ones may be fewer and carry the facts.
@@ -126,14 +131,40 @@ def read_video(
       MemoryError: FFmpeg or OpenCV cannot allocate memory.
     """
     cv2.setNumThreads(1)  # more threads do not speed up such small pictures, and runners decode several videos at once
+    use, last_sec = NvdecUse.UNUSED, -math.inf
     with translate_errors():
-        yield from _read_best(
-            file,
-            options,
-            progress,
-            lambda reading: _fill(reading, options, allocate),
-            lambda samples: samples.facts is not None and samples.facts.decoded_frames == 1,
-        )
+        if isinstance(gpu, NvdecUse):
+            use = gpu if options.wants_gpu else use
+        elif options.wants_gpu:
+            try:
+                for samples in _read_samples(file, options, allocate, progress, gpu):
+                    last_sec = float(samples.times_sec[-1])
+                    yield samples
+                return
+            except NvdecRefusedError as refusal:
+                use = refusal.use
+        for samples in _read_samples(file, options, allocate, progress, after_sec=last_sec):
+            facts = samples.facts and dataclasses.replace(samples.facts, nvdec=use)
+            yield dataclasses.replace(samples, facts=facts)
+
+
+def _read_samples(
+    file: BinaryIO,
+    options: DecodingOptions,
+    allocate: Allocate,
+    progress: Progress,
+    gpu: Gpu | None = None,
+    after_sec: float = -math.inf,
+) -> Iterator[Samples]:
+    """Yields samples as `read_video` does, of frames after a time; raises NvdecRefusedError if a GPU does not decode it."""
+    return _read_best(
+        file,
+        options,
+        progress,
+        lambda reading: _fill(reading, options, allocate, after_sec),
+        lambda samples: samples.facts is not None and samples.facts.decoded_frames == 1,
+        gpu,
+    )
 
 
 def read_pictures(
@@ -147,7 +178,7 @@ def read_pictures(
       MemoryError: FFmpeg cannot allocate memory.
     """
     with translate_errors():
-        whole = dataclasses.replace(options, exact=True)
+        whole = dataclasses.replace(options, exact=True, decoder="cpu")
         yield from _read_best(file, whole, progress, _Reading.pictures, lambda picture: picture.is_only)
 
 
@@ -157,6 +188,7 @@ def _read_best(
     progress: Progress,
     read: Callable[[_Reading], Iterator[_Item]],
     is_still: Callable[[_Item], bool],
+    gpu: Gpu | None = None,
 ) -> Iterator[_Item]:
     """Yields what `read` makes of the best stream that has a frame; a still comes last: an item of which `is_still` is true."""
     trailing_data = has_second_file(file)
@@ -170,7 +202,7 @@ def _read_best(
                 if sum(len(numbers) for numbers in untried) > 1:
                     container = open_container(file, opened)  # choosing may have read it
             numbers = (untried or stills).pop(0)
-            reading = _Reading(open_streams(file, opened, container, numbers), trailing_data, options, progress)
+            reading = _Reading(open_streams(file, opened, container, numbers), trailing_data, options, progress, gpu)
             is_empty = True
             for item in read(reading):
                 if is_still(item) and untried:
@@ -220,11 +252,13 @@ def translate_errors() -> Iterator[None]:
         raise DecodeError(FailureCode.READ_ERROR, describe_error(error)) from error
 
 
-def _fill(reading: _Reading, options: DecodingOptions, allocate: Allocate) -> Iterator[Samples]:
-    """Yields the samples of a reading, the last ones with its facts; yields nothing if it has no frame."""
+def _fill(reading: _Reading, options: DecodingOptions, allocate: Allocate, after_sec: float) -> Iterator[Samples]:
+    """Yields the samples of a reading after a time, the last ones with its facts; yields nothing if it has no such frame."""
     filled = 0
     frames, times_sec = allocate(options.chunk_frames)
     for time_sec, frame in reading.samples():
+        if time_sec <= after_sec:
+            continue
         if filled == options.chunk_frames:
             yield Samples(frames, times_sec)
             filled = 0
@@ -244,6 +278,7 @@ class _Reading:
         trailing_data: bool,
         options: DecodingOptions,
         progress: Progress,
+        gpu: Gpu | None,
     ) -> None:
         container, stream = next(streams)
         self._container = container
@@ -253,6 +288,7 @@ class _Reading:
         self._trailing_data = trailing_data
         self._options = options
         self._progress = progress
+        self._gpu = gpu
         restart_sec = _APPENDED_RESTART_SEC if container.format.name in _APPENDED_FORMATS else _RESTART_SEC
         self._clock = PresentationClock(float(stream.guessed_rate or 0), restart_sec)
         self._sampler = FrameSampler(options.max_fps)
@@ -296,7 +332,7 @@ class _Reading:
         """Yields the time in seconds of each frame of the part to read, with the frame; None if it was skipped."""
         for container_sec, frame in self._frames():
             if not self._clock.num_frames and frame is not None:  # the first one never is skipped
-                self._orientation = orientation_of(frame)
+                self._orientation = self._decoders[-1].orientation(frame)
             time_sec = self._clock.present(container_sec)
             self._check_length(time_sec)
             number = self._clock.num_frames - 1
@@ -308,8 +344,8 @@ class _Reading:
 
     def _note_size(self, frame: VideoFrame) -> None:
         """Notes the size of a frame, which may change within a video; raises DecodeError TOO_LARGE."""
-        _check_pixels(frame.width, frame.height, self._options)
-        self._width, self._height = frame.width, frame.height
+        self._width, self._height = self._decoders[-1].size(frame)
+        _check_pixels(self._width, self._height, self._options)
 
     def facts(self) -> VideoFacts:
         """Returns what the whole pass has shown."""
@@ -327,6 +363,7 @@ class _Reading:
             trailing_data=self._trailing_data,
             first_frame_sec=self._first_frame_sec(),
             captured_sec=captured_sec(self._container, self._stream),
+            nvdec=NvdecUse.USED if self._gpu else NvdecUse.UNUSED,
         )
 
     def _first_frame_sec(self) -> float:
@@ -346,7 +383,7 @@ class _Reading:
 
     def _frames_of(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[float | None, VideoFrame | None]]:
         _check_pixels(stream.width, stream.height, self._options)
-        self._decoders.append(StreamReader(container, stream, self._options))
+        self._decoders.append(StreamReader(container, stream, self._options, self._gpu))
         yield from self._decoders[-1].frames(lambda: self._progress(self._clock.last_sec))
 
     def _check_length(self, time_sec: float) -> None:

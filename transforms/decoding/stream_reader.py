@@ -14,7 +14,10 @@ from av.video.stream import VideoStream
 
 from transforms.decoding.container_reader import read_packets
 from transforms.decoding.frame_skipping import SkippedFrames, mark_unwanted
+from transforms.decoding.nvdec import Gpu, NvdecRefusedError, NvdecStream
 from transforms.decoding.options import DecodingOptions
+from transforms.decoding.pixels import Orientation, orientation_of
+from transforms.decoding.video_facts import NvdecUse
 
 
 class StreamReader:
@@ -22,16 +25,19 @@ class StreamReader:
 
     Unless `options.exact`, it saves work. Frames that sampling will leave out are skipped if no other frame refers to them.
     Others of that kind are decoded without H.264's and HEVC's deblocking filter. Frames that others refer to are always decoded
-    exactly: an error in one would spread to all that follow, up to the next keyframe.
+    exactly: an error in one would spread to all that follow, up to the next keyframe. NVDEC decodes all frames exactly.
 
     Attributes:
       is_damaged: Whether a packet was missing or did not decode, or FFmpeg guessed parts of a frame.
       last_frame_sec: Seconds for which the container shows the last frame so far; 0 if it does not say.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, options: DecodingOptions) -> None:
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, options: DecodingOptions, gpu: Gpu | None = None
+    ) -> None:
+        """Prepares decoding, on a GPU if there is one; raises NvdecRefusedError if that does not decode such streams."""
         stream.thread_type = "AUTO"
-        stream.thread_count = options.decoder_threads
+        stream.thread_count = options.decoder_threads if gpu is None else 1
         if not options.exact:
             stream.codec_context.options = {"skip_loop_filter": "noref"}
         self._container = container
@@ -39,6 +45,11 @@ class StreamReader:
         self._options = options
         self._time_base = stream.time_base  # asking for it anew, for each frame, takes longer
         self._is_avi = container.format.name == "avi"
+        self._nvdec: NvdecStream | None = None
+        if gpu is not None:
+            if self._is_avi:
+                raise NvdecRefusedError(NvdecUse.CONTAINER)
+            self._nvdec = NvdecStream(stream, gpu)
         self._skips = False
         self._last: VideoFrame | None = None
         self.is_damaged = False
@@ -49,6 +60,14 @@ class StreamReader:
         last = self._last
         return float(last.duration * last.time_base) if last and last.duration and last.time_base else 0.0
 
+    def size(self, frame: VideoFrame) -> tuple[int, int]:
+        """Returns the width and height in pixels of a frame, before NVDEC has resized it."""
+        return self._nvdec.size if self._nvdec else (frame.width, frame.height)
+
+    def orientation(self, frame: VideoFrame) -> Orientation:
+        """Returns how to turn a frame upright."""
+        return self._nvdec.orientation if self._nvdec else orientation_of(frame)
+
     def frames(self, progress: Callable[[], None]) -> Iterator[tuple[float | None, VideoFrame | None]]:
         """Yields the time in the container of each frame in the order of display, None if it is unknown, and the frame.
 
@@ -57,6 +76,9 @@ class StreamReader:
 
         Args:
           progress: Called for every packet.
+
+        Raises:
+          NvdecRefusedError: NVDEC does not decode the stream, or no longer.
         """
         repeats_sec: collections.deque[float] = collections.deque()
         skipped = SkippedFrames()
@@ -87,12 +109,14 @@ class StreamReader:
         """Yields the packets, and whether sampling will leave out the frame of each; see `mark_unwanted`."""
         packets = read_packets(self._container, [self._stream])
         all_are_kept = float(self._stream.guessed_rate or 0) <= self._options.max_fps
-        if self._options.exact or self._is_avi or all_are_kept:
+        if self._options.exact or self._is_avi or all_are_kept or self._nvdec:
             return ((packet, False) for packet in packets)
         return mark_unwanted(packets, self._options.max_fps)
 
     def _decode(self, packet: Packet | None, is_unwanted: bool) -> list[VideoFrame]:
         """Returns the frames that a packet completes; notes damage, such as the missing packet None."""
+        if self._nvdec:
+            return self._nvdec.decode(packet)
         if is_unwanted != self._skips:
             self._skips = is_unwanted
             self._stream.codec_context.skip_frame = "NONREF" if is_unwanted else "DEFAULT"

@@ -11,7 +11,7 @@ import numpy as np
 from transforms.decoding.channel import InvalidMessageError
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError, Samples
-from transforms.decoding.video_facts import VideoFacts, VideoHeader
+from transforms.decoding.video_facts import NvdecUse, VideoFacts, VideoHeader
 from transforms.failure_codes import FailureCode
 
 _MAX_WHOLE_NUMBER = 2**31 - 1
@@ -106,5 +106,12 @@ def _text(value: object, name: str) -> str:
     return value
 
 
-_CHECKS = {"int": _whole_number, "float": _number, "bool": _truth, "str": _text}
+def _nvdec_use(value: object, name: str) -> NvdecUse:
+    try:
+        return NvdecUse(value)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise InvalidMessageError(f"{name} is none of the known words") from error
+
+
+_CHECKS = {"int": _whole_number, "float": _number, "bool": _truth, "str": _text, "NvdecUse": _nvdec_use}
 """Check of a fact by the type of its field."""

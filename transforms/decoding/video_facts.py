@@ -3,6 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
+
+
+class NvdecUse(enum.StrEnum):
+    """Whether NVDEC, the video decoder of NVIDIA's GPUs, has decoded a video, or why not."""
+
+    UNUSED = "unused"
+    """It was not asked for."""
+
+    USED = "used"
+    """It has decoded the whole video, except that the processor decodes the first frame, too."""
+
+    NO_GPU = "no_gpu"
+    """The machine has no NVIDIA GPU."""
+
+    NOT_STARTED = "not_started"
+    """FFmpeg does not reach the GPU: a driver without video decoding, or too little memory."""
+
+    SANDBOX = "sandbox"
+    """The system cannot hold a process that uses the GPU to the files of the GPU's driver."""
+
+    CODEC = "codec"
+    """The codec is none of H.264, HEVC and AV1."""
+
+    CONTAINER = "container"
+    """The container does not store when a frame is shown."""
+
+    PIXELS = "pixels"
+    """The pixel format is neither 4:2:0 of 8 bits nor, in HEVC and AV1, of 10 bits."""
+
+    NOT_OPENED = "not_opened"
+    """This GPU does not decode the codec in that size, or has no memory left."""
+
+    IRREGULAR = "irregular"
+    """A frame has no time, comes before the first one, or has another size."""
+
+    FAILED = "failed"
+    """A packet is damaged, or NVDEC has failed or left out a frame."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +79,7 @@ class VideoFacts:
       trailing_data: True if another file is appended to this one, in a format of which players show the first only.
       first_frame_sec: Time in a player, in seconds, at which the first frame appears. Above 0 if the sound begins before.
       captured_sec: Time of recording that the file declares, true or not, in seconds since 1970 (UTC); 0 if it declares none.
+      nvdec: Whether NVDEC has decoded it, or why not.
     """
 
     width: int
@@ -55,3 +94,4 @@ class VideoFacts:
     trailing_data: bool = False
     first_frame_sec: float = 0.0
     captured_sec: float = 0.0
+    nvdec: NvdecUse = NvdecUse.UNUSED

@@ -429,3 +429,22 @@ def test_a_sandbox_that_is_required_is_looked_for_before_anything_begins(repcoun
     assert "--require_sandbox needs a system that can filter system calls (seccomp)" in line
     assert "Received: " in line
     assert not Path("counts.duckdb").exists()
+
+
+def test_a_gpu_that_is_to_decode_is_looked_for_before_anything_begins(repcount, videos, monkeypatch, capsys, tmp_path):
+    arguments = ("--input", videos, "--output", "duckdb:counts.duckdb", "--decoder", "nvdec")
+    monkeypatch.setattr("pipeline.options.has_nvidia_gpu", lambda: False)
+    assert repcount(*arguments) == 2
+    assert "--decoder nvdec needs a machine with an NVIDIA GPU" in capsys.readouterr().err.splitlines()[-1]
+    monkeypatch.setattr("pipeline.options.has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr("transforms.decoding.nvdec.has_decoders", lambda: False)
+    assert repcount(*arguments) == 2
+    assert "--decoder nvdec needs PyAV with FFmpeg's decoders av1_cuvid" in capsys.readouterr().err.splitlines()[-1]
+    assert repcount(*arguments, "--exact_decoding") == 2
+    assert not Path("counts.duckdb").exists()
+
+
+def test_where_a_video_is_decoded_is_no_reason_to_count_it_again(repcount, videos):
+    for decoder in ("auto", "cpu"):
+        assert repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", "--decoder", decoder) == 0
+    assert rows("c.duckdb", "SELECT count(*) FROM video_counts") == [(1,)]

@@ -15,7 +15,7 @@ from apache_beam.testing.util import assert_that, is_empty
 from tests.support.decoding import look_up
 from tests.support.samples import UPDATED
 from tests.support.scorers import DeadlyScorer
-from tests.support.videos import draw_deadly, draw_video, numbered
+from tests.support.videos import draw_deadly, draw_video, encode_streams, numbered
 from transforms.attempts import Attempts
 from transforms.decoding import decode_videos
 from transforms.decoding.decode_videos import DecodeVideos
@@ -215,3 +215,15 @@ def test_small_videos_share_a_note_and_large_ones_leave_the_next_to_other_thread
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         _ = pipeline | beam.Create(videos, reshuffle=False) | decode_videos.batch_videos(prefetch) | beam.Map(remember_sizes)
     assert expected == SEEN
+
+
+def test_videos_are_counted_by_whether_the_gpu_decodes_them(clip, tmp_path, monkeypatch):
+    path = encode_streams(tmp_path / "a.mp4", [range(60)], codec="libx264")
+    assert not any(name.startswith("nvdec") for name in run_decoding([clip, path], remember_all))
+    monkeypatch.setattr("transforms.decoding.process.has_nvidia_gpu", lambda: False)
+    options = DecodingOptions(decoder="nvdec")
+    assert run_decoding([clip, path], remember_all, options=options)["nvdec_no_gpu"] == 2
+    monkeypatch.setattr("transforms.decoding.process.has_nvidia_gpu", lambda: True)
+    make_decoder = functools.partial(DecoderProcess, "tests.support.gpu_decoder_child")
+    metrics = run_decoding([clip, path], remember_all, options=options, make_decoder=make_decoder)
+    assert (metrics["nvdec_used"], metrics["nvdec_codec"]) == (1, 1)

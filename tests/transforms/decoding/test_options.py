@@ -11,6 +11,8 @@ from transforms.decoding.options import DecodingOptions
         ({"max_fps": 0}, "max_fps .* Received: 0"),
         ({"max_fps": float("inf")}, "max_fps .* Received: inf"),
         ({"chunk_frames": 0}, "chunk_frames .* Received: 0"),
+        ({"decoder": "gpu"}, "decoder must be one of cpu, auto, nvdec. Received: 'gpu'"),
+        ({"decoder": "nvdec", "exact": True}, "exact decoding needs the decoder cpu or auto. Received: nvdec"),
         ({"decoder_threads": -1}, "decoder_threads .* Received: -1"),
         ({"start_sec": -1.0}, "start_sec must be at least 0 and below end_sec. Received: -1.0 and inf"),
         ({"start_sec": 2.0, "end_sec": 2.0}, "start_sec must be at least 0 and below end_sec. Received: 2.0 and 2.0"),
@@ -21,3 +23,11 @@ from transforms.decoding.options import DecodingOptions
 def test_an_invalid_value_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         DecodingOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "wants_gpu"),
+    [({}, False), ({"decoder": "auto"}, True), ({"decoder": "nvdec"}, True), ({"decoder": "auto", "exact": True}, False)],
+)
+def test_a_gpu_is_wanted_if_it_is_asked_for_and_decoding_is_not_exact(options, wants_gpu):
+    assert DecodingOptions(**options).wants_gpu == wants_gpu

@@ -74,3 +74,13 @@ def test_colours_resized_at_once_are_nearly_the_same(pixels, size):
     assert np.abs(quick - exact).mean() < 1.5
     brightness = np.array([0.299, 0.587, 0.114])
     assert np.abs((quick - exact) @ brightness).max() <= 2
+
+
+@pytest.mark.parametrize(("pixels", "same", "tolerance"), [("nv12", "yuv420p", 0), ("p010le", "yuv420p10le", 3)])
+def test_frames_of_gpus_are_those_with_separate_planes(pixels, same, tolerance):
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    planar = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=same)
+    for exact in (True, False):
+        expected = resize_frame(planar, Orientation(), exact).astype(int)
+        found = resize_frame(planar.reformat(format=pixels), Orientation(), exact)
+        assert np.abs(found - expected).max() <= tolerance

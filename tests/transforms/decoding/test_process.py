@@ -1,5 +1,6 @@
 """Whatever a file does to a decoder fails that video only, and the next one is read as usual."""
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -13,16 +14,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.videos import draw_video, number_of
+from tests.support import gpu_decoder_child
+from tests.support.videos import draw_video, encode_streams, number_of
 from transforms.decoding import process as decoder_process
 from transforms.decoding.channel import make_memory
+from transforms.decoding.gpus import has_nvidia_gpu
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
 from transforms.decoding.reader import read_video
 from transforms.decoding.samples import DecodeError
+from transforms.decoding.video_facts import NvdecUse
 from transforms.failure_codes import FailureCode
 
 OPTIONS = DecodingOptions(chunk_frames=50, timeout_sec=60.0)
+
+GPU_OPTIONS = dataclasses.replace(OPTIONS, decoder="auto")
 
 ROOT = Path(__file__).parents[3]
 
@@ -373,3 +379,60 @@ def test_nothing_is_left_in_the_temporary_folder(decoder, clip, tmp_path, monkey
     read(decoder, clip)
     decoder.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """A decoder on a machine that seems to have a GPU."""
+    monkeypatch.setattr(decoder_process, "has_nvidia_gpu", lambda: True)
+    decoder = DecoderProcess("tests.support.gpu_decoder_child")
+    yield decoder
+    decoder.close()
+
+
+def encode_h264(path, width=320):
+    return encode_streams(path, [range(120)], codec="libx264", size=(width, 240))
+
+
+def check_all_frames(samples, use):
+    frames = np.concatenate([part.frames for part in samples])
+    assert [number_of(frame) for frame in frames] == list(range(120))
+    np.testing.assert_allclose(np.concatenate([part.times_sec for part in samples]), np.arange(120) / 30, atol=1e-6)
+    assert samples[-1].facts.nvdec is use
+
+
+def test_the_process_decodes_on_a_gpu_if_there_is_one(on_gpu, tmp_path):
+    path = encode_h264(tmp_path / "a.mp4")
+    check_all_frames(read(on_gpu, path, GPU_OPTIONS), NvdecUse.USED)
+    check_all_frames(read(on_gpu, path, OPTIONS), NvdecUse.UNUSED)
+    check_all_frames(read(on_gpu, path, GPU_OPTIONS), NvdecUse.USED)
+
+
+@pytest.mark.parametrize("width", [gpu_decoder_child.CRASHES, gpu_decoder_child.HANGS, gpu_decoder_child.FAILS])
+def test_a_process_that_fails_on_the_gpu_costs_no_video_and_no_frame(on_gpu, tmp_path, width):
+    path = encode_h264(tmp_path / "a.mp4", width)
+    options = dataclasses.replace(GPU_OPTIONS, timeout_sec=2.0)
+    check_all_frames(read(on_gpu, path, options), NvdecUse.FAILED)
+    check_all_frames(read(on_gpu, encode_h264(tmp_path / "b.mp4"), GPU_OPTIONS), NvdecUse.USED)
+
+
+def test_a_gpu_that_ends_processes_is_left_alone_in_the_end(on_gpu, tmp_path):
+    path = encode_h264(tmp_path / "a.mp4", gpu_decoder_child.CRASHES)
+    for _ in range(3):
+        check_all_frames(read(on_gpu, path, GPU_OPTIONS), NvdecUse.FAILED)
+    check_all_frames(read(on_gpu, path, GPU_OPTIONS), NvdecUse.NOT_STARTED)
+
+
+def test_a_driver_that_does_not_decode_is_noted_and_the_processor_decodes(monkeypatch, tmp_path):
+    if has_nvidia_gpu():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setattr(decoder_process, "has_nvidia_gpu", lambda: True)
+    with contextlib.closing(DecoderProcess()) as decoder:
+        check_all_frames(read(decoder, encode_h264(tmp_path / "a.mp4"), GPU_OPTIONS), NvdecUse.NOT_STARTED)
+
+
+def test_without_a_gpu_only_a_decoder_that_was_named_is_noted(monkeypatch, decoder, tmp_path):
+    monkeypatch.setattr(decoder_process, "has_nvidia_gpu", lambda: False)
+    path = encode_h264(tmp_path / "a.mp4")
+    check_all_frames(read(decoder, path, GPU_OPTIONS), NvdecUse.UNUSED)
+    check_all_frames(read(decoder, path, dataclasses.replace(OPTIONS, decoder="nvdec")), NvdecUse.NO_GPU)

@@ -194,7 +194,7 @@ class TestEachLayerAlone:
         (tmp_path / "a").write_text("secret")
         script = (
             "sandbox._libc().prctl(38, 1, 0, 0, 0)\n"
-            "assert sandbox._restrict_files()\n"
+            "assert sandbox._restrict_files({})\n"
             "for flags in (os.O_RDONLY, os.O_WRONLY | os.O_CREAT):\n"
             "  try: os.open(sys.argv[1], flags); print('opened')\n"
             "  except OSError as error: print(type(error).__name__)\n"
@@ -205,7 +205,7 @@ class TestEachLayerAlone:
         script = (
             "import threading\n"
             "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
-            "print(sandbox._restrict_files())\n"
+            "print(sandbox._restrict_files({}))\n"
         )
         assert run_script(script) == "False"
 
@@ -229,7 +229,7 @@ class TestEachLayerAlone:
             "import resource, signal, tempfile\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
             "file = tempfile.TemporaryFile()\n"
-            "sandbox._limit_resources(1 << 30)\n"
+            "sandbox._limit_resources(1 << 30, 64)\n"
             "print(resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIMIT_DATA))\n"
             "try: os.write(file.fileno(), b'x')\n"
             "except OSError as error: print(error.errno)\n"
@@ -242,13 +242,13 @@ MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 PID = 4711
 
 
-def run_filter(machine, number, *arguments, architecture=None):
+def run_filter(machine, number, *arguments, architecture=None, uses_gpu=False):
     """Returns what the filter answers to a system call, as the kernel would: "allow" or the name of an error."""
     words = {0: number, 4: architecture or MACHINES[machine]}
     for index in range(6):
         value = (arguments[index] if index < len(arguments) else 0) % 2**64
         words |= {16 + 8 * index: value % 2**32, 20 + 8 * index: value >> 32}
-    program, position, loaded = sandbox.filter_program(machine, PID), 0, 0
+    program, position, loaded = sandbox.filter_program(machine, PID, uses_gpu), 0, 0
     while True:
         operation, if_true, if_false, value = program[position]
         position += 1
@@ -256,6 +256,8 @@ def run_filter(machine, number, *arguments, architecture=None):
             return "allow" if value == ALLOW else errno.errorcode[value - 0x00050000]
         if operation == 0x20:
             loaded = words[value]
+        elif operation == 0x54:
+            loaded &= value
         else:
             holds = {0x15: loaded == value, 0x25: loaded > value, 0x45: bool(loaded & value)}[operation]
             position += if_true if holds else if_false
@@ -333,8 +335,24 @@ class TestFilter:
     def test_some_calls_depend_on_their_arguments(self, column, machine, numbers, arguments, answer):
         assert run_filter(machine, numbers[column], *arguments) == answer
 
+    @pytest.mark.parametrize("uses_gpu", [False, True])
+    def test_with_a_gpu_files_can_be_opened_and_its_driver_be_controlled(self, column, machine, uses_gpu):
+        allowed = "allow" if uses_gpu else "EPERM"
+        assert run_filter(machine, (257, 56)[column], uses_gpu=uses_gpu) == allowed
+        for request in (0xC020462A, 0xC00446C9, 0x17, 0x30000001):
+            assert run_filter(machine, (16, 29)[column], 9, request, uses_gpu=uses_gpu) == allowed
+        for request in (0x5412, 0x8912, 0x4004667F):  # of terminals, of networks, of files
+            assert run_filter(machine, (16, 29)[column], 9, request, uses_gpu=uses_gpu) == "EPERM"
+
+    @pytest.mark.parametrize("name", FORBIDDEN.keys() - {"openat", "ioctl"})
+    def test_a_gpu_makes_no_other_call_possible(self, column, machine, name):
+        assert run_filter(machine, FORBIDDEN[name][column], uses_gpu=True) == "EPERM"
+
     def test_calls_of_another_architecture_fail(self, column, machine):
         assert run_filter(machine, (0, 63)[column], architecture=0x40000003) == "EPERM"
 
     def test_the_filter_fits_the_kernel(self, column, machine):
-        assert len(sandbox.filter_program(machine, PID)) < 4096
+        for uses_gpu in (False, True):
+            program = sandbox.filter_program(machine, PID, uses_gpu)
+            assert len(program) < 4096
+            assert max(max(if_true, if_false) for _, if_true, if_false, _ in program) < 256

@@ -19,6 +19,7 @@ IMPOSSIBLE = {
     "int": [-1, 2**31, 1.0, True, "1", None, [1]],
     "float": [-1, math.nan, math.inf, 10**400, True, "1", None, {}],
     "bool": [0, 1, "true", None],
+    "NvdecUse": [1, None, "", "nvdec", ["used"]],
     "str": [1, None, "x" * 65, "a\nb", "\x1b[31m", "\ud800", "é"],
 }
 FRAMES = np.zeros((4, 112, 112, 3), np.uint8)
