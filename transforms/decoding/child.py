@@ -24,11 +24,10 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import numpy as np
-from av.error import FFmpegError
 
 from transforms.decoding import sandbox
 from transforms.decoding.channel import Channel, ChannelClosedError, map_memory
-from transforms.decoding.nvdec import Gpu, load_driver
+from transforms.decoding.nvdec import Gpu, NvdecRefusedError, load_driver
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.reader import Allocate, Progress, allocate_arrays, load_ffmpeg, read_header, read_video
 from transforms.decoding.samples import DecodeError, Samples
@@ -235,7 +234,7 @@ class GpuFinder:
 
     def _connect(self) -> bool:
         self.gpu = NvdecUse.NOT_STARTED
-        with contextlib.suppress(FFmpegError, MemoryError):
+        with contextlib.suppress(NvdecRefusedError):
             gpu = Gpu()
             video = io.BytesIO(_GPU_WARM_UP_VIDEO)
             (samples,) = read_video(video, DecodingOptions(chunk_frames=2, decoder="auto"), gpu=gpu)

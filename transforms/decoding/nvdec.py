@@ -76,9 +76,10 @@ class Gpu:
     """
 
     def __init__(self) -> None:
-        """Connects to the GPU; raises FFmpegError if it cannot."""
-        self._kept = self._create("h264", "yuv420p")
-        self._kept.open()
+        """Connects to the GPU; raises NvdecRefusedError if it cannot."""
+        with _refusing(NvdecUse.NOT_STARTED):
+            self._kept = self._create("h264", "yuv420p")
+            self._kept.open()
 
     def open(self, stream: VideoStream) -> VideoCodecContext:
         """Returns a new decoder for a stream; raises FFmpegError if the GPU does not decode its codec in this size."""

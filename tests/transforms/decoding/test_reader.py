@@ -588,7 +588,8 @@ def test_only_readers_pixels_annotation_and_thumbnails_import_ffmpeg_and_opencv(
     decoding = ROOT / "transforms" / "decoding"
     assert {decoding / "pixels.py", decoding / "reader.py"} <= found
     annotation = ROOT / "transforms" / "annotation"
-    assert found - {THUMBNAILS} <= {decoding / "pixels.py", *decoding.glob("*reader.py"), *annotation.glob("*.py")}
+    readers = {decoding / "nvdec.py", decoding / "pixels.py", *decoding.glob("*reader.py")}
+    assert found - {THUMBNAILS} <= {*readers, *annotation.glob("*.py")}
 
 
 def test_thumbnails_only_write_pictures_of_frames_that_the_decoder_sent():
