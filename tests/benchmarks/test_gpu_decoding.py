@@ -46,6 +46,7 @@ def test_a_video_that_the_gpu_did_not_decode_ends_the_benchmark(video):
         gpu_decoding.frames_per_sec(video, streams=1, repeats=1)
 
 
+@pytest.mark.slow
 def test_both_decoders_are_measured_with_each_number_of_streams(gpu, monkeypatch, capsys):
     monkeypatch.setattr(gpu_decoding, "VIDEOS", [("360p", "H.264")])
     result = run_benchmark(gpu_decoding, capsys, "--streams", "1", "2", "--seconds", "1", "--repeats", "1")

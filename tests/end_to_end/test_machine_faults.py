@@ -69,6 +69,7 @@ def fill_disk(patch):
     return "OSError: [Errno 28] No space left on device"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("break_machine", [lose_gpu, fill_disk])
 def test_a_fault_of_the_machine_fails_no_video_and_the_next_run_counts_all_of_them(run, monkeypatch, break_machine):
     with monkeypatch.context() as patch:

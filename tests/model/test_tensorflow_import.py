@@ -13,6 +13,7 @@ def test_importing_prints_nothing_and_standard_error_works_again():
     assert done.stderr == "heard\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "used"), [(None, True), ("0", False)])
 def test_onednn_convolves_on_any_processor_unless_the_user_declines(given, used):
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}

@@ -143,6 +143,7 @@ def test_nothing_of_a_slice_is_in_memory_when_the_next_one_starts(folder, monkey
     assert max(at_starts[1:]) <= before
 
 
+@pytest.mark.slow
 def test_a_slice_with_nothing_to_do_starts_no_job_and_is_on_record(folder, monkeypatch):
     config = make_config(folder, slices=3)
     first = run(config)

@@ -49,6 +49,7 @@ def test_clips_are_augmented_in_training_only():
     assert (seen[1] != frames[0]).any()
 
 
+@pytest.mark.slow
 def test_a_step_lowers_the_loss_and_the_average_follows(example, eagerly):
     taught = Learner(dataclasses.replace(SETTINGS, augment=False), TINY)
     losses = [np.asarray(taught.step(example, 0.01, 0.5)) for _ in range(4)]
@@ -57,6 +58,7 @@ def test_a_step_lowers_the_loss_and_the_average_follows(example, eagerly):
     assert (weights["model/000"] != weights["average/000"]).any()
 
 
+@pytest.mark.slow
 def test_a_learner_is_restored_as_it_was(example, eagerly):
     first, second = (Learner(SETTINGS, TINY) for _ in range(2))
     first.step(example, 0.01, 0.5)

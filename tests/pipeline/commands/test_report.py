@@ -53,6 +53,7 @@ def test_the_page_of_a_run_shows_its_videos_with_their_frames(tmp_path, monkeypa
     assert "data:image" not in (tmp_path / "plain.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_page_of_bigquery_is_that_of_duckdb(request, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pages = {}

@@ -89,6 +89,7 @@ def test_running_again_adds_no_row(repcount, videos):
     assert rows("counts.duckdb", "SELECT count(*) FROM runs") == [(2,)]
 
 
+@pytest.mark.slow
 def test_other_options_are_other_rows(repcount, videos):
     for change in ("--video_threshold=0.2", "--video_threshold=0.3", "--repeat_below_fps=20", "--exact_decoding"):
         assert repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", change) == 0

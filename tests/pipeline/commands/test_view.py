@@ -79,6 +79,7 @@ def test_the_address_is_one_line_and_ctrl_c_ends_it_at_once_though_a_video_plays
     ]
 
 
+@pytest.mark.slow
 def test_every_start_has_another_token_and_corrections_go_to_labels_csv_in_the_current_folder(start, tmp_path):
     _, first = start("-q")
     _, second = start("-q", "--videos", tmp_path)

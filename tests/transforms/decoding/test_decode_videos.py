@@ -124,7 +124,7 @@ def test_without_videos_nothing_is_decoded():
     assert metrics == {}
 
 
-@pytest.mark.parametrize("prefetch", [False, True])
+@pytest.mark.parametrize("prefetch", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_files_that_crash_or_hang_a_decoder_do_not_harm_other_videos(clip, tmp_path, prefetch):
     paths = [clip, tmp_path / "crash.mp4", tmp_path / "hang.mp4", draw_video(tmp_path / "other.mp4", 90), tmp_path / "grow.mp4"]
     for name in ("crash", "hang", "grow"):
