@@ -1,4 +1,4 @@
-"""The memory of a process and of those that it started is read."""
+"""The benchmarks read how much memory a process and its children have."""
 
 import os
 import subprocess
