@@ -14,6 +14,7 @@ from model.voting import (
     OCTAVE_COST,
     SHORTEST_POSITIONS,
     STEP_FRAMES,
+    STRIDE_WEIGHTS,
     Votes,
 )
 
@@ -29,7 +30,8 @@ def collect_votes(
     longest = np.log2((positions[-1] + 0.5) * max(logits))
     bins = shortest + np.arange(int((longest - shortest) * BINS_PER_OCTAVE) + 1) / BINS_PER_OCTAVE
     steps = np.arange(-first_frame * repeats % STEP_FRAMES, num_frames * repeats, STEP_FRAMES)
-    votes, strides_that_see = np.zeros((len(steps), len(bins)), np.float32), np.zeros(len(bins))
+    votes, total_weight = np.zeros((len(steps), len(bins)), np.float32), np.zeros(len(bins))
+    places, weights_there = np.log2(list(STRIDE_WEIGHTS)), np.log2(list(STRIDE_WEIGHTS.values()))
     for stride, of_stride in logits.items():
         seen = positions[can_see][:, None]
         width = np.maximum(1.2 / BINS_PER_OCTAVE, 0.6 * np.log2((seen + 0.5) / (seen - 0.5)))
@@ -39,9 +41,10 @@ def collect_votes(
         likelihood /= likelihood.sum(axis=1, keepdims=True)
         periodic = 1.0 / (1.0 + np.exp(-of_stride.periodicity[steps // stride].astype(np.float64)))
         weighted = np.einsum("sc,cb->sb", likelihood[:, can_see] * periodic[:, None], shares)
-        votes += np.minimum(weighted, 1.0).astype(np.float32)
-        strides_that_see += np.minimum(shares.sum(axis=0), 1.0)
-    votes = (votes / np.maximum(strides_that_see, min(FEWEST_STRIDES, len(logits)))).astype(np.float32)
+        weight = 2 ** np.interp(bins - np.log2(stride), places, weights_there)
+        votes += (np.minimum(weighted, 1.0) * weight).astype(np.float32)
+        total_weight += np.minimum(shares.sum(axis=0), 1.0) * weight
+    votes = (votes / np.maximum(total_weight, min(FEWEST_STRIDES, len(logits)))).astype(np.float32)
     return Votes(votes, 2**bins, num_frames, repeats)
 
 

@@ -84,15 +84,16 @@ def collect_votes(
     can_see = positions >= voting.SHORTEST_POSITIONS
     steps = tf.range(0, num_frames * repeats, voting.STEP_FRAMES)
     votes = tf.zeros((tf.size(steps), len(octaves)), tf.float32)
-    strides_that_see = np.zeros(len(octaves))
+    total_weight = np.zeros(len(octaves))
     for stride, of_stride in logits.items():
         shares = voting.class_shares(octaves, positions[can_see], stride)
+        weights = voting.stride_weights(octaves, stride)
         likelihood = tf.nn.softmax(tf.cast(tf.gather(of_stride.period, steps // stride), tf.float64), axis=1)
         periodic = periodic_probability(tf.gather(of_stride.periodicity, steps // stride))
         weighted = tf.matmul(likelihood[:, int(can_see.argmax()) :] * periodic[:, None], tf.constant(shares, tf.float64))
-        votes += tf.cast(tf.minimum(weighted, 1.0), tf.float32)
-        strides_that_see += np.minimum(shares.sum(axis=0), 1.0)
-    divisor = np.maximum(strides_that_see, min(voting.FEWEST_STRIDES, len(logits)))
+        votes += tf.cast(tf.minimum(weighted, 1.0) * weights, tf.float32)
+        total_weight += np.minimum(shares.sum(axis=0), 1.0) * weights
+    divisor = np.maximum(total_weight, min(voting.FEWEST_STRIDES, len(logits)))
     return GraphVotes(tf.cast(tf.cast(votes, tf.float64) / divisor, tf.float32), octaves)
 
 

@@ -4,8 +4,9 @@ A stride can see periods from `SHORTEST_POSITIONS` positions up to the network's
 like another, slower one, as wheels in films turn backwards. Near the longest period the network sees too few repetitions to be
 sure. So no single stride is right everywhere. But the strides that are right agree, and those that are wrong differ.
 
-The vote adds up each stride's probabilities on one logarithmic axis of periods. Dynamic programming (Viterbi) then finds the
-most likely path of the period through the video; not repeating is one of its states.
+The vote is the mean of the strides' probabilities on one logarithmic axis of periods, weighted by how well each sees a period.
+Dynamic programming (Viterbi) then finds the most likely path of the period through the video; not repeating is one of its
+states.
 """
 
 from __future__ import annotations
@@ -30,7 +31,16 @@ STEP_FRAMES = 3
 """Shown frames per time step: a tenth of a second at 30 frames per second."""
 
 FEWEST_STRIDES = 4
-"""Smallest number of strides that a vote is divided by. What only one stride can see gets a quarter of its vote at most."""
+"""Smallest total weight that votes are divided by, so that what only one stride can see gets less than half of its vote."""
+
+BEST_POSITIONS = 10
+"""Period in positions at which a stride sees best: frames are close enough, and the window shows six repetitions."""
+
+STRIDE_WEIGHTS = {5: 0.7, BEST_POSITIONS: 1.7, 20: 1.1}
+"""Weight of a stride's vote by the period in its positions; in between, its logarithm is interpolated over octaves.
+
+Fitted to drawn videos, see `docs/lite.md`.
+"""
 
 CHANGE_COST = 2.0
 """Cost of starting or ending a set, in votes of one time step."""
@@ -57,7 +67,7 @@ class Votes:
 
     Attributes:
       votes: Vote for each period at each time step, (num_steps, num_bins) float32 in 0..1: among the strides that can see the
-        period, the share that do, each weighted by how sure it is.
+        period, the share that do, each weighted by how sure it is and by `stride_weights`.
       periods: Period of each bin in shown frames, (num_bins,) float64, ascending.
       num_frames: Number of sampled frames in the video or stretch.
       repeats: Times that each of them is shown.
@@ -130,21 +140,21 @@ def collect_votes(
     bins = period_axis(list(logits), num_classes, period_offset)
     steps = np.arange(-first_frame * repeats % STEP_FRAMES, num_frames * repeats, STEP_FRAMES)
     votes = np.zeros((len(steps), len(bins)), np.float32)
-    strides_that_see = np.zeros(len(bins))
+    total_weight = np.zeros(len(bins))
     positions = np.arange(num_classes) + period_offset
     can_see = positions >= SHORTEST_POSITIONS
     for stride, of_stride in logits.items():
-        shares = class_shares(bins, positions[can_see], stride)
+        shares, weights = class_shares(bins, positions[can_see], stride), stride_weights(bins, stride)
         shown, position_of = np.unique(steps // stride, return_inverse=True)
         likelihood = of_stride.period[shown].astype(np.float64)
         likelihood = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
         likelihood /= likelihood.sum(axis=1, keepdims=True)
         periodic = np.exp(-np.logaddexp(0.0, -of_stride.periodicity[shown].astype(np.float64)))
         weighted = _multiply(likelihood[:, can_see] * periodic[:, None], shares)
-        votes += np.minimum(weighted, 1.0).astype(np.float32)[position_of]
-        strides_that_see += np.minimum(shares.sum(axis=0), 1.0)
-    fewest = min(FEWEST_STRIDES, len(logits))
-    return Votes((votes / np.maximum(strides_that_see, fewest)).astype(np.float32), 2**bins, num_frames, repeats)
+        votes += (np.minimum(weighted, 1.0) * weights).astype(np.float32)[position_of]
+        total_weight += np.minimum(shares.sum(axis=0), 1.0) * weights
+    least = min(FEWEST_STRIDES, len(logits))
+    return Votes((votes / np.maximum(total_weight, least)).astype(np.float32), 2**bins, num_frames, repeats)
 
 
 def join_votes(stretches: Sequence[Votes]) -> Votes:
@@ -179,6 +189,17 @@ def class_shares(bins: np.ndarray, positions: np.ndarray, stride: int) -> np.nda
     """
     width = np.maximum(1.2 / BINS_PER_OCTAVE, 0.6 * np.log2((positions + 0.5) / (positions - 0.5)))
     return np.exp(-0.5 * ((bins - np.log2(positions * stride)[:, None]) / width[:, None]) ** 2)
+
+
+def stride_weights(bins: np.ndarray, stride: int) -> np.ndarray:
+    """Returns the weight of a stride's vote for each bin, (num_bins,) float64; see `STRIDE_WEIGHTS`.
+
+    Args:
+      bins: Logarithms of periods, see `period_axis`.
+      stride: Stride in shown frames.
+    """
+    octaves, logarithms = np.log2(list(STRIDE_WEIGHTS)), np.log2(list(STRIDE_WEIGHTS.values()))
+    return 2 ** np.interp(bins - math.log2(stride), octaves, logarithms)
 
 
 def _multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:

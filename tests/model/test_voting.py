@@ -13,7 +13,16 @@ from model.counting import count_repetitions
 from model.counting_options import CountingOptions, StrideRule
 from model.frame_counts import rounded_count
 from model.logits import StrideLogits
-from model.voting import BINS_PER_OCTAVE, CHANGE_COST, STEP_FRAMES, Votes, collect_votes, find_path, refine_periods
+from model.voting import (
+    BINS_PER_OCTAVE,
+    CHANGE_COST,
+    STEP_FRAMES,
+    Votes,
+    collect_votes,
+    find_path,
+    refine_periods,
+    stride_weights,
+)
 from tests.support.logits import NUM_PERIODS, differences, logits_of, random_logits
 
 
@@ -63,9 +72,24 @@ def test_a_stride_that_is_too_coarse_is_outvoted():
     assert votes.periods[votes.votes.argmax(axis=1)] == pytest.approx(12, rel=0.03)
 
 
-def test_what_only_one_stride_can_see_counts_a_quarter_at_most():
-    logits = {stride: sure_logits(5 if stride == 1 else 20, 64, 20.0 if stride == 1 else -20.0) for stride in (1, 2, 3, 4)}
-    assert collect_votes(logits, 64, period_offset=1).votes.max() == pytest.approx(1 / 4, abs=0.01)
+@pytest.mark.parametrize(("period", "weight"), [(5, 0.7), (10, 1.7)])
+def test_what_only_one_stride_can_see_gets_less_than_half_of_its_vote(period, weight):
+    logits = {1: sure_logits(period, 64)} | {stride: sure_logits(20, 64, -20.0) for stride in (12, 13, 14)}
+    assert collect_votes(logits, 64, period_offset=1).votes.max() == pytest.approx(weight / 4, abs=0.01)
+
+
+def test_a_stride_is_believed_most_where_a_period_is_ten_of_its_positions():
+    logits = {1: sure_logits(10, 64), 3: sure_logits(20, 64), 12: sure_logits(3, 64)}
+    votes = collect_votes(logits, 64, period_offset=1)
+    assert votes.periods[votes.votes.argmax(axis=1)] == pytest.approx(10, rel=0.03)
+
+
+def test_the_weight_of_a_stride_rises_up_to_ten_positions_and_falls_until_twenty():
+    weights = [float(stride_weights(np.log2([period]), 2)[0]) for period in (6, 10, 14, 20, 28, 40, 60)]
+    assert weights[:2] == pytest.approx([0.7, 0.7])
+    assert weights[3] == pytest.approx(1.7)
+    assert weights[-2:] == pytest.approx([1.1, 1.1])
+    assert weights[1] < weights[2] < weights[3] > weights[4] > weights[5]
 
 
 def test_periods_below_three_positions_have_no_vote():
@@ -207,7 +231,8 @@ class TestVote:
         assert counted.at_period_limit == at_limit
 
     def test_the_shortest_period_is_told(self):
-        assert self.count(np.full(3000, 3), np.full(3000, 0.95)).count == pytest.approx(1000, rel=0.01)
+        counted = self.count(np.full(3000, 3), np.full(3000, 0.95), video_threshold=0.0)  # as the preset `lite`
+        assert counted.count == pytest.approx(1000, rel=0.01)
 
     def test_two_exercises_each_have_their_own_period(self):
         periods = np.concatenate([np.full(240, 12), np.full(240, 48)])
