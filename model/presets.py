@@ -128,7 +128,7 @@ PRESETS: Mapping[str, Preset] = {
                 video_threshold=0.0,
                 frame_threshold=0.12,
                 peak_share=0.25,
-                certainty=(2.118, 1.408, -0.134, -1.459, -1.356),
+                certainty=(3.685, 1.979, -0.841, -2.552, -0.678),
             ),
             repeat_below_fps=20.0,
             core_score_fps=223.0,
