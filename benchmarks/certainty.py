@@ -1,6 +1,6 @@
 """Fits the probability that a count is within one to drawn videos, and prints a reliability table.
 
-    python -m benchmarks.certainty [--videos 300] [--weights FILE]
+    python -m benchmarks.certainty [--videos 300] [--first_seed 0] [--weights FILE]
 
 The printed coefficients, fitted to all videos, belong into `CountingOptions.certainty` of the preset. In the table, each
 video's probability comes from a fit to four fifths of the videos, without itself. Fit again after a change of
@@ -31,10 +31,10 @@ FOLDS = 5
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draws, scores and counts each video, fits the coefficients, and prints them with the table."""
-    num_videos, loaded = parse_options(__doc__, argv)
+    seeds, loaded = parse_options(__doc__, argv)
     offset = loaded.network.config.period_offset
     values, is_right = [], []
-    for video, logits in score_videos(num_videos, loaded):
+    for video, logits in score_videos(seeds, loaded):
         chosen, alternative_count = count_by_vote(collect_votes(logits, len(video.frames), offset), loaded.preset.counting)
         if chosen.is_periodic.any():
             values.append(certainty.features(chosen, alternative_count))
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{row['from']:.1f} to {row['to']:.1f}   {row['counts']:6d}   {row['stated']:11.2f}   {row['within_one']:10.2f}")
     rounded = [round(float(coefficient), 3) for coefficient in coefficients]
     print(f"coefficients of {', '.join(certainty.FEATURES)}: {rounded}")
-    print_result("certainty", videos=num_videos, coefficients=rounded, reliability=table)
+    print_result("certainty", videos=len(seeds), coefficients=rounded, reliability=table)
 
 
 def cross_validated(features: np.ndarray, is_right: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Measures counting by the vote of all strides on drawn videos: the vote's time, and the bytes that wait for it.
 
-    python -m benchmarks.counting [--videos 20] [--weights FILE]
+    python -m benchmarks.counting [--videos 20] [--first_seed 0] [--weights FILE]
 
 Drawn videos are joined to videos of a minute. The time is compared with that of the same vote without shortcuts
 (`benchmarks.plain_vote`), in turns on the same videos. The bytes are compared with those of the logits. Prints both per minute
@@ -59,14 +59,14 @@ class Vote(Protocol):
 def main(argv: Sequence[str] | None = None) -> None:
     """Draws, scores and counts each video, and prints the results."""
     video_ref = VideoRef("gs://gym/squats.mp4", 1, 1, datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC))
-    num_videos, loaded = parse_options(__doc__, argv)
+    seeds, loaded = parse_options(__doc__, argv)
     options, offset = loaded.preset.counting, loaded.network.config.period_offset
     ours: Vote = voting
     plain: Vote = plain_vote
     seconds, minutes = dict.fromkeys(("vote", "plain_vote", "count"), 0.0), 0.0
     num_bytes, change = dict.fromkeys(("logits", "evidence"), 0), 0.0
     scorer = Scorer(loaded.network, loaded.preset.strides)
-    for frames in draw_minutes(num_videos):
+    for frames in draw_minutes(seeds):
         num_frames, logits = len(frames), scorer.score(frames)
         minutes += num_frames / MINUTE_FRAMES
         path, path_sec = _timed(lambda: find_path(ours, logits, num_frames, offset, options))  # noqa: B023
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     print_result(
         "counting",
-        videos=num_videos,
+        videos=len(seeds),
         minutes=round(minutes, 1),
         core_msec_per_minute=msec,
         ratio=round(ratio, 1),
@@ -103,12 +103,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
 
-def draw_minutes(num_videos: int) -> Iterator[np.ndarray]:
+def draw_minutes(seeds: range) -> Iterator[np.ndarray]:
     """Draws videos, and yields a minute of frames, (n, 112, 112, 3) uint8, at a time; the last is shorter."""
     frames = np.zeros((0, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-    for seed in range(num_videos):
+    for seed in seeds:
         frames = np.concatenate([frames, draw_video(seed).frames])
-        while len(frames) >= MINUTE_FRAMES or (seed == num_videos - 1 and len(frames)):
+        while len(frames) >= MINUTE_FRAMES or (seed == seeds[-1] and len(frames)):
             yield frames[:MINUTE_FRAMES]
             frames = frames[MINUTE_FRAMES:]
 

@@ -1,6 +1,6 @@
 """Compares counting options on drawn videos, whose true counts are known.
 
-    python -m benchmarks.drawn_videos [--videos 300] [--weights FILE]
+    python -m benchmarks.drawn_videos [--videos 300] [--first_seed 0] [--weights FILE]
 
 The generator of the training clips draws the videos, with other seeds and as long as real ones. Options chosen here are
 therefore not fitted to anybody's real videos; `repcount evaluate` tells whether they suit those. Each video has a kind, such as
@@ -41,15 +41,15 @@ OTHERS: tuple[dict[str, Any], ...] = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draws each video, scores it once, counts it with each set of options, and prints the measures."""
-    num_videos, loaded = parse_options(__doc__, argv)
+    seeds, loaded = parse_options(__doc__, argv)
     offset = loaded.network.config.period_offset
     variants: list[CountingOptions] = [dataclasses.replace(PRESETS["lite"].counting, **change) for change in OTHERS]
-    true, counted = np.zeros(num_videos), np.zeros((len(variants), num_videos))
+    true, counted = np.zeros(len(seeds)), np.zeros((len(variants), len(seeds)))
     kinds = []
-    for seed, (video, logits) in enumerate(score_videos(num_videos, loaded)):
-        true[seed] = video.count
+    for i, (video, logits) in enumerate(score_videos(seeds, loaded)):
+        true[i] = video.count
         kinds.append(video.kind)
-        counted[:, seed] = [count_repetitions(logits, len(video.frames), offset, options).count for options in variants]
+        counted[:, i] = [count_repetitions(logits, len(video.frames), offset, options).count for options in variants]
     results: list[dict[str, object]] = []
     for change, counts in zip(OTHERS, counted, strict=True):
         measures = measure(true, counts)
@@ -64,28 +64,30 @@ def main(argv: Sequence[str] | None = None) -> None:
             by_kind[kind] = measure(true[chosen], counted[0, chosen])
             print(f"  {kind}: {describe(by_kind[kind])}")
     errors = [
-        {"seed": seed, "kind": kinds[seed], "true": round(true[seed], 2), "count": round(counted[0, seed], 2)}
-        for seed in np.flatnonzero(np.abs(counted[0] - true) > 1).tolist()
+        {"seed": seeds[i], "kind": kinds[i], "true": round(true[i], 2), "count": round(counted[0, i], 2)}
+        for i in np.flatnonzero(np.abs(counted[0] - true) > 1).tolist()
     ]
     print("\nOff by more than one (seed, kind, true count, count):")
     for error in errors:
         print(f"  {error['seed']:4} {error['kind']:17} {error['true']:7} {error['count']:7}")
-    print_result("drawn_videos", videos=num_videos, results=results, by_kind=by_kind, errors=errors)
+    print_result("drawn_videos", videos=len(seeds), first_seed=seeds.start, results=results, by_kind=by_kind, errors=errors)
 
 
-def parse_options(description: str | None, argv: Sequence[str] | None) -> tuple[int, LoadedModel]:
-    """Returns the number of videos to draw, and the model to score them with."""
+def parse_options(description: str | None, argv: Sequence[str] | None) -> tuple[range, LoadedModel]:
+    """Returns the seeds of the videos to draw, and the model to score them with."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=300, help="number of videos to draw. Default: 300")
+    parser.add_argument("--first_seed", type=int, default=0, help="seed of the first video; the others follow it. Default: 0")
     parser.add_argument("--weights", type=Path, help="weights file in our own format. Default: that of lite")
     args = parser.parse_args(argv)
-    return args.videos, load_weights(args.weights) if args.weights else load_model("lite")
+    seeds = range(args.first_seed, args.first_seed + args.videos)
+    return seeds, load_weights(args.weights) if args.weights else load_model("lite")
 
 
-def score_videos(num_videos: int, loaded: LoadedModel) -> Iterator[tuple[Video, dict[int, StrideLogits]]]:
+def score_videos(seeds: range, loaded: LoadedModel) -> Iterator[tuple[Video, dict[int, StrideLogits]]]:
     """Yields each drawn video with its logits."""
     scorer = Scorer(loaded.network, loaded.preset.strides)
-    for seed in range(num_videos):
+    for seed in seeds:
         video = draw_video(seed)
         yield video, scorer.score(video.frames)
 
