@@ -10,7 +10,7 @@ from model.logits import StrideLogits
 from model.voting import (
     BINS_PER_OCTAVE,
     CHANGE_COST,
-    FEWEST_STRIDES,
+    LEAST_WEIGHT,
     OCTAVE_COST,
     SHORTEST_POSITIONS,
     STEP_FRAMES,
@@ -44,7 +44,7 @@ def collect_votes(
         weight = 2 ** np.interp(bins - np.log2(stride), places, weights_there)
         votes += (np.minimum(weighted, 1.0) * weight).astype(np.float32)
         total_weight += np.minimum(shares.sum(axis=0), 1.0) * weight
-    votes = (votes / np.maximum(total_weight, min(FEWEST_STRIDES, len(logits)))).astype(np.float32)
+    votes = (votes / np.maximum(total_weight, min(LEAST_WEIGHT, len(logits)))).astype(np.float32)
     return Votes(votes, 2**bins, num_frames, repeats)
 
 

@@ -93,7 +93,7 @@ def collect_votes(
         weighted = tf.matmul(likelihood[:, int(can_see.argmax()) :] * periodic[:, None], tf.constant(shares, tf.float64))
         votes += tf.cast(tf.minimum(weighted, 1.0) * weights, tf.float32)
         total_weight += np.minimum(shares.sum(axis=0), 1.0) * weights
-    divisor = np.maximum(total_weight, min(voting.FEWEST_STRIDES, len(logits)))
+    divisor = np.maximum(total_weight, min(voting.LEAST_WEIGHT, len(logits)))
     return GraphVotes(tf.cast(tf.cast(votes, tf.float64) / divisor, tf.float32), octaves)
 
 

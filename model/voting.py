@@ -30,8 +30,10 @@ BINS_PER_OCTAVE = 24
 STEP_FRAMES = 3
 """Shown frames per time step: a tenth of a second at 30 frames per second."""
 
-FEWEST_STRIDES = 4
-"""Smallest total weight that votes are divided by, so that what only one stride can see gets less than half of its vote."""
+LEAST_WEIGHT = 4
+"""Least total weight that votes are divided by, unless there are fewer strides. So what only one stride can see gets less than half
+of its vote.
+"""
 
 BEST_POSITIONS = 10
 """Period in positions at which a stride sees best: frames are close enough, and the window shows six repetitions."""
@@ -153,7 +155,7 @@ def collect_votes(
         weighted = _multiply(likelihood[:, can_see] * periodic[:, None], shares)
         votes += (np.minimum(weighted, 1.0) * weights).astype(np.float32)[position_of]
         total_weight += np.minimum(shares.sum(axis=0), 1.0) * weights
-    least = min(FEWEST_STRIDES, len(logits))
+    least = min(LEAST_WEIGHT, len(logits))
     return Votes((votes / np.maximum(total_weight, least)).astype(np.float32), 2**bins, num_frames, repeats)
 
 
