@@ -31,8 +31,9 @@ STEP_FRAMES = 3
 """Shown frames per time step: a tenth of a second at 30 frames per second."""
 
 LEAST_WEIGHT = 4
-"""Least total weight that votes are divided by, unless there are fewer strides. So what only one stride can see gets less than half
-of its vote.
+"""Least total weight that votes are divided by, unless there are fewer strides.
+
+So what only one stride can see gets less than half of its vote.
 """
 
 BEST_POSITIONS = 10
