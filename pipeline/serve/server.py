@@ -57,6 +57,7 @@ class Server(uvicorn.Server):
         """Begins to end the server; a second signal ends it at once."""
         if self.signal is not None:
             self.should_exit = self.force_exit = True
+            self.config.timeout_graceful_shutdown = 0  # since Python 3.12, even then open connections are waited for
         self.signal = sig
 
     async def on_tick(self, counter: int) -> bool:

@@ -15,7 +15,6 @@ import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import jinja2
@@ -134,21 +133,17 @@ def make_app(viewer: Viewer, token: str) -> Starlette:
 
 def serve(app: ASGIApp, listener: socket.socket, is_verbose: bool = False) -> None:
     """Answers requests until Ctrl-C, then raises KeyboardInterrupt."""
-    # The log of requests would contain the token.
-    level = None if is_verbose else "critical"
     config = uvicorn.Config(
-        app, access_log=False, log_config=None, log_level=level, lifespan="off", ws="none", server_header=False
+        app,
+        access_log=False,  # it would contain the token
+        log_config=None,
+        log_level=None if is_verbose else "critical",
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=0,  # a browser may hold a connection for a video as long as it likes
     )
-    Server(config).run(sockets=[listener])
-
-
-class Server(uvicorn.Server):
-    """A server that does not wait for open connections when it is told to end."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Ends the server; a browser may hold a connection for a video as long as it likes."""
-        super().handle_exit(sig, frame)
-        self.force_exit = True
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 class _TokenGuard:

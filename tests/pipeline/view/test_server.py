@@ -11,7 +11,7 @@ import requests
 import uvicorn
 
 from pipeline.labels import LabelFile, read_labels
-from pipeline.view.server import STREAM_BYTES, Server, Viewer, make_app, stream_remote
+from pipeline.view.server import STREAM_BYTES, Viewer, make_app, stream_remote
 from pipeline.view.videos import VideoList
 from pipeline.web import open_socket
 from tests.support.samples import make_provenance, make_video_count
@@ -35,7 +35,10 @@ class Served:
         listener = open_socket("127.0.0.1", 0)
         self.port = listener.getsockname()[1]
         self.root = f"http://127.0.0.1:{self.port}"
-        self.server = Server(uvicorn.Config(make_app(viewer, TOKEN), log_level="critical", lifespan="off", ws="none"))
+        config = uvicorn.Config(
+            make_app(viewer, TOKEN), log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=0
+        )
+        self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]}, daemon=True)
         self.thread.start()
 
