@@ -86,6 +86,4 @@ def test_a_function_that_fails_is_given_up_with_a_warning(fresh, parts, caplog):
         assert_equal(each, parts.score(frames))
     assert tried == [32]
     warnings = [record.getMessage() for record in caplog.records if record.name == "model.compiled_scoring"]  # not TensorFlow's
-    assert warnings == [
-        "One function for a chunk has failed, and smaller ones score from now on: libdevice not found"
-    ]
+    assert warnings == ["One function for a chunk has failed, and smaller ones score from now on: libdevice not found"]
