@@ -28,6 +28,7 @@ from model.logits import StrideLogits
 from model.presets import PRESETS, LoadedModel, load_model, load_weights
 from model.scoring import Scorer
 from model.training.videos import KINDS, Video, draw_video
+from pipeline.command_line import natural_number
 
 OTHERS: tuple[dict[str, Any], ...] = (
     {},
@@ -76,10 +77,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 def parse_options(description: str | None, argv: Sequence[str] | None) -> tuple[range, LoadedModel]:
     """Returns the seeds of the videos to draw, and the model to score them with."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, default=300, help="number of videos to draw. Default: 300")
-    parser.add_argument("--first_seed", type=int, default=0, help="seed of the first video; the others follow it. Default: 0")
+    parser.add_argument("--videos", type=natural_number, default=300, metavar="N", help="videos to draw. Default: 300")
+    parser.add_argument("--first_seed", type=natural_number, default=0, metavar="N", help="seed of the first video. Default: 0")
     parser.add_argument("--weights", type=Path, help="weights file in our own format. Default: that of lite")
     args = parser.parse_args(argv)
+    if not args.videos:
+        parser.error("--videos must be at least 1. Received: 0")
     seeds = range(args.first_seed, args.first_seed + args.videos)
     return seeds, load_weights(args.weights) if args.weights else load_model("lite")
 

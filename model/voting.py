@@ -36,13 +36,11 @@ LEAST_WEIGHT = 4
 So what only one stride can see gets less than half of its vote.
 """
 
-BEST_POSITIONS = 10
-"""Period in positions at which a stride sees best: frames are close enough, and the window shows six repetitions."""
-
-STRIDE_WEIGHTS = {5: 0.7, BEST_POSITIONS: 1.7, 20: 1.1}
+STRIDE_WEIGHTS = {5: 0.7, 10: 1.7, 20: 1.1}
 """Weight of a stride's vote by the period in its positions; in between, its logarithm is interpolated over octaves.
 
-Fitted to drawn videos, see `docs/lite.md`.
+A stride sees best where a period is ten positions: frames are close enough, and the window shows six repetitions. Fitted to
+drawn videos, see `docs/lite.md`.
 """
 
 CHANGE_COST = 2.0

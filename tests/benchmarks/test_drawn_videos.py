@@ -32,3 +32,18 @@ def test_the_measures_are_those_of_the_documentation():
 
 def test_without_repetitions_there_is_no_relative_error():
     assert drawn_videos.measure(np.zeros(2), np.zeros(2))["mae"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--videos", "0"], "--videos must be at least 1. Received: 0"),
+        (["--videos", "-3"], "must be a whole number of at least 0. Received: '-3'"),
+        (["--first_seed", "-1"], "must be a whole number of at least 0. Received: '-1'"),
+    ],
+)
+def test_there_is_at_least_one_video_and_no_seed_below_0(options, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        drawn_videos.parse_options(None, options)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.rstrip().endswith(message)
