@@ -78,18 +78,33 @@ def collect_votes(
     logits: Mapping[int, GraphLogits], num_frames: tf.Tensor, period_offset: int, repeats: tf.Tensor
 ) -> GraphVotes:
     """Returns the votes of all strides together; see `model.voting.collect_votes`."""
-    num_classes = next(iter(logits.values())).period.shape[1]
+    steps = tf.range(0, num_frames * repeats, voting.STEP_FRAMES)
+    at_steps = {
+        stride: GraphLogits(tf.gather(of_stride.period, steps // stride), tf.gather(of_stride.periodicity, steps // stride))
+        for stride, of_stride in logits.items()
+    }
+    return add_votes(at_steps, period_offset)
+
+
+def add_votes(logits: Mapping[int, GraphLogits], period_offset: int) -> GraphVotes:
+    """Returns the votes of all strides together.
+
+    Args:
+      logits: Logits of each stride at each time step, in place of those at each position.
+      period_offset: Period in frames of class 0, see `RepNetConfig`.
+    """
+    first = next(iter(logits.values()))
+    num_classes = first.period.shape[1]
     octaves = voting.period_axis(list(logits), num_classes, period_offset)
     positions = np.arange(num_classes) + period_offset
     can_see = positions >= voting.SHORTEST_POSITIONS
-    steps = tf.range(0, num_frames * repeats, voting.STEP_FRAMES)
-    votes = tf.zeros((tf.size(steps), len(octaves)), tf.float32)
+    votes = tf.zeros((tf.size(first.periodicity), len(octaves)), tf.float32)
     total_weight = np.zeros(len(octaves))
     for stride, of_stride in logits.items():
         shares = voting.class_shares(octaves, positions[can_see], stride)
         weights = voting.stride_weights(octaves, stride)
-        likelihood = tf.nn.softmax(tf.cast(tf.gather(of_stride.period, steps // stride), tf.float64), axis=1)
-        periodic = periodic_probability(tf.gather(of_stride.periodicity, steps // stride))
+        likelihood = tf.nn.softmax(tf.cast(of_stride.period, tf.float64), axis=1)
+        periodic = periodic_probability(of_stride.periodicity)
         weighted = tf.matmul(likelihood[:, int(can_see.argmax()) :] * periodic[:, None], tf.constant(shares, tf.float64))
         votes += tf.cast(tf.minimum(weighted, 1.0) * weights, tf.float32)
         total_weight += np.minimum(shares.sum(axis=0), 1.0) * weights

@@ -132,6 +132,20 @@ class Scorer:
         taps = self._retry(lambda halvings: self._compute_taps(frames, halvings))
         return self._embed(taps, tf.range(WINDOW_FRAMES)).numpy()
 
+    def embed_windows(self, frames: np.ndarray) -> dict[int, np.ndarray]:
+        """Returns the embeddings of all windows of a video, (windows, 64, embedding_width) float32, by stride.
+
+        Args:
+          frames: At least one frame, (num_frames, 112, 112, 3).
+        """
+        taps = self._retry(lambda halvings: self._compute_taps(frames, halvings))
+        return {
+            stride: tf.stack(
+                [self._embed(taps, shown) for shown in window_frames(len(frames), stride).astype(np.int32)]
+            ).numpy()
+            for stride in self.strides
+        }
+
     def similarity(self, frames: np.ndarray) -> np.ndarray:
         """Returns how similar each two frames look to the network, (n, n) float32 in 0..1, with 1 on the diagonal.
 

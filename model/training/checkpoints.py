@@ -26,10 +26,11 @@ class Progress:
       step: Steps done.
       share: Share of the run that is done, of its steps or of its time, 0..1.
       seconds: Seconds of training until then, without what an interruption lost.
-      clips_drawn: Clips drawn so far.
+      clips_drawn: Clips drawn so far, or whole videos.
       learning_rate: Learning rate of the last step.
       period_loss: Mean period loss since the line of the log before.
       periodicity_loss: Mean periodicity loss since the line of the log before.
+      vote_loss: Mean vote loss since then, of videos; else 0.
     """
 
     step: int = 0
@@ -39,12 +40,14 @@ class Progress:
     learning_rate: float = 0.0
     period_loss: float = 0.0
     periodicity_loss: float = 0.0
+    vote_loss: float = 0.0
 
     def __str__(self) -> str:
         """Returns one line for people."""
+        vote = f"vote {self.vote_loss:.3f}, " if self.vote_loss else ""
         return (
             f"step {self.step} ({self.share:.1%}, {self.seconds / 60:.1f} min): period {self.period_loss:.3f}, "
-            f"periodicity {self.periodicity_loss:.3f}, {self.clips_drawn} clips drawn, rate {self.learning_rate:.1e}"
+            f"periodicity {self.periodicity_loss:.3f}, {vote}{self.clips_drawn} clips drawn, rate {self.learning_rate:.1e}"
         )
 
 

@@ -84,6 +84,8 @@ class Learner:
         self.network = RepNet(config, frame_policy(settings))
         if settings.frozen_encoder:
             self.network.encoder.trainable = self.network.temporal.trainable = False
+            if self.network.layout:
+                self.network.layout.trainable = False
         self._model = TrainingModel(self.network, settings.augment)
         trained = self._model.trainable_variables
         self._optimizer = keras.optimizers.AdamW(0.0, weight_decay=settings.weight_decay, global_clipnorm=1.0)

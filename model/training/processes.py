@@ -80,6 +80,11 @@ def _start(memory: Any, shape: tuple[int, ...], pictures: Sequence[np.ndarray]) 
     """Prepares a drawing process."""
     global _drawn, _pictures
     _drawn, _pictures = np.frombuffer(memory, np.uint8).reshape(shape), pictures
+    follow_parent()
+
+
+def follow_parent() -> None:
+    """Makes this process, if it has a parent, end with it and not by Ctrl-C."""
     if parent := multiprocessing.parent_process():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

@@ -40,7 +40,13 @@ class TrainingSettings:
         start from random numbers.
       without: Parts of `clips.PARTS` to leave out of the clips, separated by commas, for ablation.
       whole_periods: Whether to teach only the class nearest to the period instead of two, for ablation.
-      frozen_encoder: Whether to keep the encoder and the taps of `initial_weights` fixed; a step is then three times as fast.
+      frozen_encoder: Whether to keep what embeds frames as it is in `initial_weights`: the encoder, the taps and the layout. A
+        step is then three times as fast.
+      videos: Whole videos to train on instead of clips: the heads learn to vote for the periods, see `model.training.votes`. It
+        needs TensorFlow, `frozen_encoder` and `initial_weights`. Each video is encoded once, and takes 1.4 MB of disk and of
+        memory. 0: train on clips.
+      batch_videos: Videos shown in a step.
+      vote_weight: Weight of the vote loss of videos; the period loss has 1.
     """
 
     steps: int = 8000
@@ -64,9 +70,14 @@ class TrainingSettings:
     without: str = ""
     whole_periods: bool = False
     frozen_encoder: bool = False
+    videos: int = 0
+    batch_videos: int = 8
+    vote_weight: float = 10.0
 
     def __post_init__(self) -> None:
         """Raises ValueError if a setting is out of range, does not fit the others, or `without` has unknown parts."""
+        if self.videos:
+            self._check_videos()
         for name in ("steps", "batch_size", "group_clips", "views_per_clip", "views_per_showing"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1. Received: {getattr(self, name)}")
@@ -90,6 +101,14 @@ class TrainingSettings:
                 raise ValueError(f"{name} must be at least 0 and below 1. Received: {getattr(self, name)}")
         if unknown := self.parts_left_out - frozenset(PARTS):
             raise ValueError(f"without must list any of {', '.join(PARTS)}. Received: {', '.join(sorted(unknown))}")
+
+    def _check_videos(self) -> None:
+        """Raises ValueError if the settings of a run on videos do not fit each other."""
+        for name in ("frozen_encoder", "initial_weights"):
+            if not getattr(self, name):
+                raise ValueError(f"videos need {name}. Received: {self.videos} videos without")
+        if not 1 <= self.batch_videos <= self.videos:
+            raise ValueError(f"batch_videos must be 1 to videos, {self.videos}. Received: {self.batch_videos}")
 
     @property
     def parts_left_out(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Trains the network of configuration `LITE` on drawn clips, from random numbers to weights.
+"""Trains the network of configuration `LITE` on drawn clips or videos, from random numbers to weights.
 
 Every group of clips has its own seeds, and every step its own groups. So a run by steps is determined by its settings, and a
 resumed run continues as if it had not been interrupted. It draws again what was waiting to be shown.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import itertools
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,22 @@ from model.network import RepNet, Tensor
 from model.presets import PRESETS, save_weights
 from model.training import backends, checkpoints, photographs
 from model.training.checkpoints import Progress
+from model.training.encoded_videos import encode_videos, read_video, seeds
 from model.training.learner import Learner, frame_policy
 from model.training.processes import available_cores, draw_groups
 from model.training.replay import Group, Plan, assemble, keep
 from model.training.settings import TrainingSettings
+from model.training.votes import VideoLearner, join_videos, order_videos
 
 CHECKPOINT_SEC = 120.0
 """Seconds between checkpoints, and so the most that an interruption loses."""
+
+_VIDEOS = "videos"
+"""Folder of the encoded videos, in that of the run."""
+
+Steps = Generator[tuple[int, Callable[[float, float], Tensor]]]
+"""Yields, for each step, the clips or videos drawn until then, and what trains on its example: it takes learning rate and decay
+of the running average, and returns losses on the device."""
 
 _LOG_STEPS = 50
 _STEPS_AHEAD = 4
@@ -85,7 +95,7 @@ class _Losses:
         self._known: list[np.ndarray] = []
 
     def add(self, step: int, losses: Tensor) -> None:
-        """Adds the losses of a step, (2,); waits for the one a few steps before."""
+        """Adds the losses of a step, (2,) or (3,); waits for the one a few steps before."""
         self._computed.append((step, losses))
         self.wait(_STEPS_AHEAD)
 
@@ -98,12 +108,12 @@ class _Losses:
                 raise RuntimeError(f"the loss must be finite: lower learning_rate. Received: {known.tolist()} at step {step}")
             self._known.append(known)
 
-    def mean(self) -> tuple[float, float]:
-        """Waits for all steps; returns the mean losses of period and periodicity, and starts anew."""
+    def mean(self) -> list[float]:
+        """Waits for all steps; returns the mean losses of period and periodicity, and of the vote if any; starts anew."""
         self.wait()
-        period, periodicity = np.mean(self._known, axis=0)
+        means: list[float] = np.mean(self._known, axis=0).tolist()
         self._known.clear()
-        return float(period), float(periodicity)
+        return means
 
 
 def describe_initial(settings: TrainingSettings) -> dict[str, Any]:
@@ -142,7 +152,7 @@ def train(
       WeightsError: The weights to start from cannot be read.
       RuntimeError: The loss is not finite. The last checkpoint before that is kept.
     """
-    pictures = photographs.load() if settings.photographs else ()
+    pictures = photographs.load() if settings.photographs and not settings.videos else ()
     folder.mkdir(parents=True, exist_ok=True)
     _check_record(settings, folder, config)
     found = checkpoints.read(folder)
@@ -150,7 +160,7 @@ def train(
         _record_initial(settings, folder)
     (folder / "settings.json").write_text(_describe(settings, config) + "\n")
 
-    learner = Learner(settings, config)
+    learner = make_learner(settings, config)
     done = Progress()
     if found:
         done, values = found
@@ -159,26 +169,27 @@ def train(
         learner.start_from(weights_file.read(Path(settings.initial_weights))[1])
     if done.share < 1:
         _record_machine(settings, folder, workers := workers or available_cores())
-        _continue(learner, settings, folder, done, pictures, workers, checkpoint_sec)
+        if isinstance(learner, VideoLearner):
+            steps = _video_steps(learner, settings, folder, done.step, workers)
+        else:
+            steps = _clip_steps(learner, settings, pictures, done.step, workers)
+        with contextlib.closing(steps):
+            _continue(learner, settings, folder, done, steps, checkpoint_sec)
     return learner.take_averages()
 
 
-def _continue(
-    learner: Learner,
-    settings: TrainingSettings,
-    folder: Path,
-    done: Progress,
-    pictures: Sequence[np.ndarray],
-    workers: int,
-    checkpoint_sec: float,
-) -> None:
-    """Trains from where a run was to its end."""
-    checkpoints.cut_log(folder, done.step)
+def make_learner(settings: TrainingSettings, config: RepNetConfig) -> Learner:
+    """Returns the learner of a run; raises ValueError if Keras' backend cannot train on what the settings say."""
+    return VideoLearner(settings, config, PRESETS["lite"].strides) if settings.videos else Learner(settings, config)
+
+
+def _clip_steps(
+    learner: Learner, settings: TrainingSettings, pictures: Sequence[np.ndarray], first_step: int, workers: int
+) -> Steps:
+    """Yields the steps of a run on clips from a step on."""
     plan = Plan(settings)
-    for _ in range(done.step):
+    for _ in range(first_step):
         plan.next_step()
-    clock, losses = Clock(settings, done), _Losses()
-    step, share, saved_sec = done.step, done.share, done.seconds
     numbers = itertools.chain(list(plan.waiting), itertools.count(plan.drawn))
     with contextlib.closing(draw_groups(numbers, settings, pictures, workers)) as drawn:
 
@@ -187,29 +198,50 @@ def _continue(
             return keep(backends.to_device(batch.frames), batch, number, settings)
 
         buffer = {number: take(number) for number in plan.waiting}
-        while share < 1:
+        while True:
             fresh, showings = plan.next_step()
             buffer |= {number: take(number) for number in fresh}
             example = assemble(
                 [buffer[showing.group] for showing in showings], [showing.times_before for showing in showings], settings
             )
             buffer = {number: buffer[number] for number in plan.waiting}
-            rate = settings.rate_at(clock.share(step + 1))
-            losses.add(step, learner.step(example, rate, settings.decay_at(step)))
-            step += 1
-            if step == done.step + 1:
-                losses.wait()
-                clock.begin()
-            share = clock.share(step)
-            is_due = share >= 1 or clock.seconds - saved_sec >= checkpoint_sec
-            if is_due or step % _LOG_STEPS == 0:
-                clips = plan.drawn * settings.group_clips
-                progress = Progress(step, share, round(clock.seconds, 1), clips, rate, *losses.mean())
-                checkpoints.append_log(folder, progress)
-                print(progress, flush=True)
-                if is_due:
-                    checkpoints.write(folder, progress, learner.values())
-                    saved_sec = clock.seconds
+            yield plan.drawn * settings.group_clips, functools.partial(learner.step, example)
+
+
+def _video_steps(learner: VideoLearner, settings: TrainingSettings, folder: Path, first_step: int, workers: int) -> Steps:
+    """Draws and encodes the videos that are not there yet; yields the steps of a run on them from a step on."""
+    encoded = folder / _VIDEOS
+    encode_videos(settings.videos, Path(settings.initial_weights), learner.strides, encoded, workers)
+    videos = [read_video(encoded, seed) for seed in seeds(settings.videos)]
+    for shown in order_videos(settings, first_step):
+        example = join_videos([videos[number] for number in shown])
+        yield settings.videos, functools.partial(learner.step_on_videos, example)
+
+
+def _continue(
+    learner: Learner, settings: TrainingSettings, folder: Path, done: Progress, steps: Steps, checkpoint_sec: float
+) -> None:
+    """Trains from where a run was to its end."""
+    checkpoints.cut_log(folder, done.step)
+    clock, losses = Clock(settings, done), _Losses()
+    step, share, saved_sec = done.step, done.share, done.seconds
+    while share < 1:
+        clips, train_on = next(steps)
+        rate = settings.rate_at(clock.share(step + 1))
+        losses.add(step, train_on(rate, settings.decay_at(step)))
+        step += 1
+        if step == done.step + 1:
+            losses.wait()
+            clock.begin()
+        share = clock.share(step)
+        is_due = share >= 1 or clock.seconds - saved_sec >= checkpoint_sec
+        if is_due or step % _LOG_STEPS == 0:
+            progress = Progress(step, share, round(clock.seconds, 1), clips, rate, *losses.mean())
+            checkpoints.append_log(folder, progress)
+            print(progress, flush=True)
+            if is_due:
+                checkpoints.write(folder, progress, learner.values())
+                saved_sec = clock.seconds
 
 
 def _check_record(settings: TrainingSettings, folder: Path, config: RepNetConfig) -> None:
@@ -263,7 +295,7 @@ def export(folder: Path, path: Path, preset: str = "lite") -> str:
         raise ValueError(f"the run must have a checkpoint; the first comes after two minutes. Received: {str(folder)!r}")
     progress, values = found
     settings = TrainingSettings(**record["settings"])
-    learner = Learner(dataclasses.replace(settings, frame_policy="float32"), RepNetConfig.from_json(record["network"]))
+    learner = make_learner(dataclasses.replace(settings, frame_policy="float32"), RepNetConfig.from_json(record["network"]))
     learner.restore(values)
     initial = folder / "initial.json"
     training = {
@@ -273,7 +305,7 @@ def export(folder: Path, path: Path, preset: str = "lite") -> str:
         "steps_done": progress.step,
         "clips_drawn": progress.clips_drawn,
         "minutes": round(progress.seconds / 60, 1),
-        "last_losses": {"period_loss": progress.period_loss, "periodicity_loss": progress.periodicity_loss},
+        "last_losses": {name: loss for name, loss in dataclasses.asdict(progress).items() if name.endswith("_loss")},
         "code_version": _code_version(),
     }
     made_by = {"made_by": "model.training, on drawn clips"}

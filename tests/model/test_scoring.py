@@ -69,6 +69,15 @@ def test_repeats_score_as_repeated_frames_do(scorer):
         np.testing.assert_allclose(shown[stride].period, repeated[stride].period, atol=1e-3)
 
 
+def test_the_embeddings_of_windows_are_what_is_scored(lite, scorer):
+    frames = synthetic_clip(3, 70, 11)
+    scored = scorer.score(frames)
+    for stride, embeddings in scorer.embed_windows(frames).items():
+        period, periodicity = lite.heads(embeddings)
+        np.testing.assert_allclose(scored[stride].period, np.reshape(period, (-1, LITE.num_periods)), atol=TOLERANCE)
+        np.testing.assert_allclose(scored[stride].periodicity, np.ravel(periodicity), atol=TOLERANCE)
+
+
 @pytest.fixture(scope="module")
 def shipped():
     network = load_model("lite").network

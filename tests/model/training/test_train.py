@@ -18,6 +18,7 @@ from model.training.checkpoints import Progress
 from model.training.learner import Learner
 from model.training.settings import TrainingSettings
 from model.training.train import Clock, export, train
+from model.training.votes import VideoLearner
 from tests.support import checkpoints
 from tests.support.training import SETTINGS, TINY
 
@@ -26,9 +27,9 @@ class InterruptionError(Exception):
     """Raised instead of a step."""
 
 
-def interrupt(folder, monkeypatch, settings=SETTINGS, after=1):
+def interrupt(folder, monkeypatch, settings=SETTINGS, after=1, step_of=(Learner, "step")):
     """Trains for a number of steps, with a checkpoint after each."""
-    step, steps = Learner.step, []
+    step, steps = getattr(*step_of), []
 
     def interrupted_step(self, *args):
         if len(steps) == after:
@@ -37,7 +38,7 @@ def interrupt(folder, monkeypatch, settings=SETTINGS, after=1):
         return steps[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Learner, "step", interrupted_step)
+        patch.setattr(*step_of, interrupted_step)
         with pytest.raises(InterruptionError):
             train(settings, folder, TINY, workers=1, checkpoint_sec=0)
 
@@ -217,6 +218,30 @@ def test_a_frozen_encoder_stays_as_it_was_and_other_weights_of_the_same_name_are
     (tmp_path / "run" / "initial.json").write_text("{}")
     with pytest.raises(ValueError, match=r"has a run from other weights.* Received: first\.safetensors"):
         run(tmp_path / "run", settings)
+
+
+@pytest.mark.slow
+def test_a_run_on_videos_resumes_and_is_exported(tmp_path, monkeypatch):
+    before, path = RepNet(TINY), tmp_path / "first.safetensors"
+    preset = dataclasses.replace(PRESETS["lite"], config=TINY, strides=(2, 8))
+    monkeypatch.setattr(training, "PRESETS", {"lite": preset})
+    presets.save_weights(path, before, preset)
+    settings = dataclasses.replace(
+        SETTINGS, steps=3, videos=2, batch_videos=1, frozen_encoder=True, initial_weights=str(path), photographs=True
+    )
+    expected = run(tmp_path / "undisturbed", settings)
+    interrupt(tmp_path / "resumed", monkeypatch, settings, after=2, step_of=(VideoLearner, "step_on_videos"))
+    assert_same(run(tmp_path / "resumed", settings), expected, atol=1e-6)
+    for line in log(tmp_path / "resumed"):
+        assert float(line["vote_loss"]) > 0
+        assert line["clips_drawn"] == "2"
+
+    sha256 = export(tmp_path / "resumed", tmp_path / "exported.safetensors")
+    assert sha256 == presets.load_model(str(tmp_path / "exported.safetensors")).sha256
+    record = weights_file.read_metadata(tmp_path / "exported.safetensors")["training"]
+    assert (record["steps_done"], record["settings"]["videos"]) == (3, 2)
+    assert record["initial"]["sha256"] == weights_file.read_metadata(path)["sha256"]
+    assert record["last_losses"].keys() == {"period_loss", "periodicity_loss", "vote_loss"}
 
 
 @pytest.mark.slow

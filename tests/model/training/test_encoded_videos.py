@@ -1,0 +1,94 @@
+"""Videos to train on are apart from those of benchmarks, are encoded once, and are labelled at every stride."""
+
+import collections
+import dataclasses
+
+import numpy as np
+import pytest
+
+from model.presets import PRESETS, load_weights, save_weights
+from model.scoring import Scorer
+from model.training import encoded_videos
+from model.training.encoded_videos import EncodedVideo, encode_videos, read_video, seeds
+from model.training.videos import KINDS, draw_video
+from tests.support.training import TINY
+
+
+def test_hard_kinds_are_drawn_three_times_as_often_and_no_video_twice():
+    chosen = seeds(22 * 70)
+    assert len(set(chosen)) == len(chosen)
+    assert min(chosen) >= 100_000
+    kinds = collections.Counter(KINDS[seed % len(KINDS)] for seed in chosen)
+    hard = set(encoded_videos._HARD_KINDS)
+    assert {kind: kinds[kind] for kind in KINDS} == {kind: 210 if kind in hard else 70 for kind in KINDS}
+
+
+def test_more_videos_begin_with_the_same():
+    assert seeds(100)[:30] == seeds(30)
+
+
+def video(period, strides=(1, 4), num_frames=100, weight=1.0):
+    """A video that repeats from frame 20 to 80."""
+    active = np.zeros(num_frames, bool)
+    active[20:80] = True
+    embeddings = {stride: np.zeros((-(-num_frames // (64 * stride)), 64, 3), np.float16) for stride in strides}
+    return EncodedVideo(embeddings, active, np.full(num_frames, period, np.float32), weight)
+
+
+def test_labels_are_those_of_each_stride_s_positions():
+    period, periodic, weight = video(8.0, strides=(1, 2)).window_labels()
+    assert period.shape == periodic.shape == weight.shape == (3, 64)
+    first, second = period[:2].ravel(), period[2]
+    np.testing.assert_array_equal(first, np.where((np.arange(128) >= 20) & (np.arange(128) < 80), 8.0, 0.0))
+    np.testing.assert_array_equal(second, np.where((np.arange(64) >= 10) & (np.arange(64) < 40), 4.0, 0.0))
+    np.testing.assert_array_equal(periodic, period > 0)
+    assert (weight == 1).all()
+
+
+def test_a_movement_too_fast_for_a_stride_does_not_repeat_there_and_weighs_less():
+    period, periodic, weight = video(8.0, weight=0.5).window_labels()
+    assert (period[:2].max(), period[2].max(), periodic[2].max()) == (8, 0, 0)
+    np.testing.assert_allclose(weight[2], np.where((np.arange(64) >= 5) & (np.arange(64) < 20), 0.15, 0.5))
+    assert (weight[:2] == 0.5).all()
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Weights of a small network."""
+    from model.network import RepNet
+
+    path = tmp_path / "first.safetensors"
+    save_weights(path, RepNet(TINY), dataclasses.replace(PRESETS["lite"], config=TINY))
+    return path
+
+
+@pytest.mark.slow
+def test_videos_are_encoded_once(weights, tmp_path, capsys):
+    folder = tmp_path / "videos"
+    encode_videos(1, weights, (1, 8), folder, workers=1)
+    first = folder / f"{seeds(1)[0]}.npz"
+    before = first.stat()
+    encode_videos(2, weights, (1, 8), folder, workers=2)
+    assert first.stat() == before
+    assert sorted(file.name for file in folder.iterdir()) == sorted(f"{seed}.npz" for seed in seeds(2))
+    assert capsys.readouterr().out == "1 of 1 videos drawn and encoded\n2 of 2 videos drawn and encoded\n"
+
+    read, drawn = read_video(folder, seeds(2)[1]), draw_video(seeds(2)[1])
+    np.testing.assert_array_equal(read.active, drawn.timing.active)
+    np.testing.assert_allclose(read.period_frames, drawn.timing.period_frames, rtol=1e-6)
+    expected = Scorer(load_weights(weights).network, (1, 8)).embed_windows(drawn.frames)
+    for stride, embeddings in expected.items():
+        np.testing.assert_allclose(read.embeddings[stride], embeddings, rtol=1e-2, atol=1e-2)
+
+
+def test_strokes_weigh_less(tmp_path):
+    for kind, weight in (("strokes", 0.3), ("one set", 1.0)):
+        np.savez(tmp_path / "7.npz", kind=kind, active=np.zeros(3, bool), period=np.ones(3, np.float32))
+        assert read_video(tmp_path, 7).weight == weight
+
+
+@pytest.mark.parametrize("damage", [b"", b"junk", b"PK\x03\x04junk"])
+def test_a_damaged_video_is_named(damage, tmp_path):
+    (tmp_path / "7.npz").write_bytes(damage)
+    with pytest.raises(ValueError, match=r"the encoded video is damaged .*: delete it\. Received: .*7\.npz"):
+        read_video(tmp_path, 7)
