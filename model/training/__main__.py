@@ -61,6 +61,13 @@ def main() -> None:
     export_parser.add_argument("weights", type=Path, help="file to write, ending with .safetensors")
     own = [name for name, preset in PRESETS.items() if not preset.files]
     export_parser.add_argument("--preset", choices=own, default="lite", help="preset that the weights are of. Default: lite")
+    export_parser.add_argument(
+        "--initial_share",
+        type=float,
+        default=0.0,
+        help="share, 0 to 1, that the weights the run started from have in each weight, to keep what the run did not show. "
+        "Default: 0",
+    )
     args = vars(parser.parse_args())
     command, folder = args.pop("command"), args.pop("folder")
     if not importlib.util.find_spec("tensorflow"):
@@ -69,7 +76,7 @@ def main() -> None:
         from model.training.train import export, train
 
         if command == "export":
-            print(export(folder, args["weights"], args["preset"]))
+            print(export(folder, args["weights"], args["preset"], args["initial_share"]))
         else:
             workers = args.pop("workers")
             config = dataclasses.replace(LITE, **{name: args.pop(name) for name in _NETWORK_FIELDS})

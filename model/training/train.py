@@ -274,21 +274,27 @@ def _record_machine(settings: TrainingSettings, folder: Path, workers: int) -> N
     (folder / "machine.json").write_text(json.dumps(machine, indent=2) + "\n")
 
 
-def export(folder: Path, path: Path, preset: str = "lite") -> str:
+def export(folder: Path, path: Path, preset: str = "lite", initial_share: float = 0.0) -> str:
     """Writes the averaged weights of a run as weights of a preset, with the run's record in their metadata.
 
     Args:
       folder: Folder of a run, finished or not.
       path: File to write; must end with `.safetensors`.
       preset: Name of the preset, whose strides and counting options go into the metadata.
+      initial_share: Share in 0..1 that the weights the run started from have in each weight; the run's own have the rest. So a
+        network keeps more of what the run did not show it (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
 
     Returns:
       The hash of the model.
 
     Raises:
-      ValueError: The run has no checkpoint yet, or a damaged one.
-      WeightsError: The file cannot be written, or the run trained another network than the preset's.
+      ValueError: The run has no checkpoint yet, or a damaged one; or the share is not in 0..1, or the run did not start from
+        the weights that are now in the file of its settings.
+      WeightsError: The file cannot be written, or the run trained another network than the preset's; or the weights that it
+        started from cannot be read.
     """
+    if not 0 <= initial_share <= 1:
+        raise ValueError(f"initial_share must be 0 to 1. Received: {initial_share}")
     record = json.loads((folder / "settings.json").read_text())
     found = checkpoints.read(folder)
     if not found:
@@ -297,10 +303,13 @@ def export(folder: Path, path: Path, preset: str = "lite") -> str:
     settings = TrainingSettings(**record["settings"])
     learner = make_learner(dataclasses.replace(settings, frame_policy="float32"), RepNetConfig.from_json(record["network"]))
     learner.restore(values)
-    initial = folder / "initial.json"
+    network, initial = learner.take_averages(), folder / "initial.json"
+    if initial_share:
+        _mix_in_initial(network, settings, folder, initial_share)
     training = {
         "settings": {name: value for name, value in record["settings"].items() if name != "initial_weights"},
         "initial": json.loads(initial.read_text()) if initial.exists() else None,
+        "initial_share": initial_share,
         "machine": json.loads((folder / "machine.json").read_text()),
         "steps_done": progress.step,
         "clips_drawn": progress.clips_drawn,
@@ -309,7 +318,19 @@ def export(folder: Path, path: Path, preset: str = "lite") -> str:
         "code_version": _code_version(),
     }
     made_by = {"made_by": "model.training, on drawn clips"}
-    return save_weights(path, learner.take_averages(), PRESETS[preset], made_by, training)
+    return save_weights(path, network, PRESETS[preset], made_by, training)
+
+
+def _mix_in_initial(network: RepNet, settings: TrainingSettings, folder: Path, share: float) -> None:
+    """Gives the weights that a run started from a share in those of a network."""
+    initial = folder / "initial.json"
+    if not initial.exists():
+        raise ValueError(f"initial_share is for runs that started from weights. Received: {str(folder)!r}, which did not")
+    if json.loads(initial.read_text()) != describe_initial(settings):
+        raise ValueError(f"the run started from other weights of this name. Received: {settings.initial_weights!r}")
+    arrays = weights_file.read(Path(settings.initial_weights))[1]
+    for name, variable in network.variables_by_name().items():
+        variable.assign((1 - share) * variable + share * arrays[name])
 
 
 def _code_version() -> str:

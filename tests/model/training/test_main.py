@@ -102,11 +102,11 @@ def test_every_default_is_that_of_the_settings(tmp_path, monkeypatch):
 
 
 def test_weights_are_exported_as_those_of_a_preset_of_our_own(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "export", lambda *args: f"{args[1].name} of {args[2]}")
-    for words in (["a.safetensors"], ["a.safetensors", "--preset", "lite"]):
+    monkeypatch.setattr(training, "export", lambda *args: f"{args[1].name} of {args[2]}, {args[3]}")
+    for words, share in ((["a.safetensors"], 0.0), (["a.safetensors", "--preset", "lite", "--initial_share", "0.5"], 0.5)):
         monkeypatch.setattr(sys, "argv", ["training", "export", str(tmp_path), *words])
         command.main()
-        assert capsys.readouterr().out == "a.safetensors of lite\n"
+        assert capsys.readouterr().out == f"a.safetensors of lite, {share}\n"
     monkeypatch.setattr(sys, "argv", ["training", "export", str(tmp_path), "a.safetensors", "--preset", "repnet-2020"])
     with pytest.raises(SystemExit):
         command.main()

@@ -178,6 +178,12 @@ def test_a_run_of_another_network_is_not_exported_as_the_preset_s(tmp_path):
         export(tmp_path, tmp_path / "exported.safetensors")
 
 
+def test_a_run_from_random_numbers_has_no_initial_weights_to_mix_in(tmp_path, monkeypatch):
+    checkpointed(tmp_path)
+    with pytest.raises(ValueError, match="initial_share is for runs that started from weights"):
+        export(tmp_path, tmp_path / "exported.safetensors", initial_share=0.5)
+
+
 def test_a_run_without_a_checkpoint_is_not_exported(tmp_path):
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(ValueError, match=r"the run must have a checkpoint; .* Received: "):
@@ -242,6 +248,17 @@ def test_a_run_on_videos_resumes_and_is_exported(tmp_path, monkeypatch):
     assert (record["steps_done"], record["settings"]["videos"]) == (3, 2)
     assert record["initial"]["sha256"] == weights_file.read_metadata(path)["sha256"]
     assert record["last_losses"].keys() == {"period_loss", "periodicity_loss", "vote_loss"}
+
+    export(tmp_path / "resumed", tmp_path / "mixed.safetensors", initial_share=0.25)
+    mixed, first, last = (weights_file.read(tmp_path / f"{name}.safetensors")[1] for name in ("mixed", "first", "exported"))
+    for name, array in mixed.items():
+        np.testing.assert_allclose(array, 0.25 * first[name] + 0.75 * last[name], rtol=1e-5, atol=1e-7, err_msg=name)
+    assert weights_file.read_metadata(tmp_path / "mixed.safetensors")["training"]["initial_share"] == 0.25
+    with pytest.raises(ValueError, match=r"initial_share must be 0 to 1\. Received: 1\.5"):
+        export(tmp_path / "resumed", tmp_path / "mixed.safetensors", initial_share=1.5)
+    presets.save_weights(path, expected, preset)
+    with pytest.raises(ValueError, match="the run started from other weights of this name"):
+        export(tmp_path / "resumed", tmp_path / "mixed.safetensors", initial_share=0.5)
 
 
 @pytest.mark.slow
