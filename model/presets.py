@@ -126,9 +126,9 @@ PRESETS: Mapping[str, Preset] = {
             counting=CountingOptions(
                 stride_rule=StrideRule.VOTE,
                 video_threshold=0.0,
-                frame_threshold=0.12,
+                frame_threshold=0.13,
                 peak_share=0.25,
-                certainty=(3.685, 1.979, -0.841, -2.552, -0.678),
+                certainty=(3.359, 2.044, -0.779, -2.7, -1.068),
             ),
             repeat_below_fps=20.0,
             core_score_fps=223.0,

@@ -72,7 +72,7 @@ class TrainingSettings:
     frozen_encoder: bool = False
     videos: int = 0
     batch_videos: int = 8
-    vote_weight: float = 10.0
+    vote_weight: float = 3.0
 
     def __post_init__(self) -> None:
         """Raises ValueError if a setting is out of range, does not fit the others, or `without` has unknown parts."""
