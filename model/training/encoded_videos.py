@@ -73,7 +73,10 @@ class EncodedVideo:
 
 
 def seeds(number: int) -> list[int]:
-    """Returns the seeds of the videos to train on: of 22 in a row, one of each kind and two more of each hard one."""
+    """Returns the seeds of the videos to train on: of 22 in a row, one of each kind and two more of each hard one.
+
+    Beyond 3,652 videos, some seeds come twice.
+    """
     kinds, hard = len(KINDS), [KINDS.index(kind) for kind in _HARD_KINDS]
     out = []
     for i in range(number):
@@ -163,5 +166,8 @@ def _write(folder: Path, seed: int, weights: Path, strides: tuple[int, ...]) -> 
     embeddings = _scorer(weights, strides).embed_windows(video.frames)
     arrays: dict[str, Any] = {f"e{stride}": of_stride.astype(np.float16) for stride, of_stride in embeddings.items()}
     partial = folder / f".{os.getpid()}.npz"
-    np.savez(partial, kind=video.kind, active=video.timing.active, period=np.float32(video.timing.period_frames), **arrays)
-    os.replace(partial, _path(folder, seed))
+    try:
+        np.savez(partial, kind=video.kind, active=video.timing.active, period=np.float32(video.timing.period_frames), **arrays)
+        os.replace(partial, _path(folder, seed))
+    finally:
+        partial.unlink(missing_ok=True)
