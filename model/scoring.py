@@ -140,9 +140,7 @@ class Scorer:
         """
         taps = self._retry(lambda halvings: self._compute_taps(frames, halvings))
         return {
-            stride: tf.stack(
-                [self._embed(taps, shown) for shown in window_frames(len(frames), stride).astype(np.int32)]
-            ).numpy()
+            stride: self._embed_shown(taps, window_frames(len(frames), stride).astype(np.int32)).numpy()
             for stride in self.strides
         }
 
@@ -230,10 +228,14 @@ class Scorer:
         width = self._positions * self._layout.shape[-1]
         return tf.concat([pooled, tf.reshape(layout, tf.concat([tf.shape(shown), [width]], axis=0))], axis=-1)
 
+    def _embed_shown(self, taps: Sequence[tf.Tensor], shown: np.ndarray) -> tf.Tensor:
+        """Returns the embeddings, (W, 64, embedding_width) float32, of windows given by their frames, (W, 64) int32."""
+        # One window at a time is as fast on a processor, and takes the least memory.
+        return tf.stack([self._embed(taps, tf.constant(frames)) for frames in shown])
+
     def _score_windows(self, taps: Sequence[tf.Tensor], shown: np.ndarray, halvings: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns period logits, (W, 64, P), and periodicity logits, (W, 64), of W windows, given by their frames, (W, 64)."""
-        # One window at a time is as fast on a processor, and takes the least memory.
-        embeddings = tf.stack([self._embed(taps, tf.constant(frames)) for frames in shown])
+        embeddings = self._embed_shown(taps, shown)
         _, size = self._halved(halvings)
         parts = [self._heads(embeddings[first : first + size]) for first in range(0, len(shown), size)]
         period, periodicity = zip(*parts, strict=True)

@@ -62,26 +62,52 @@ class _TensorFlowUpdate:
     ) -> None:
         import tensorflow as tf
 
-        trained = model.trainable_variables
+        def lower(example: Example) -> tuple[Tensor, Tensor]:
+            logits = model(example.groups, example.views, training=True)
+            return losses(logits, (example.period, example.periodic, example.weight))
 
-        @tf.function(jit_compile=True)
-        def update(example: Example, learning_rate: Tensor, average_decay: Tensor) -> Tensor:
-            with tf.GradientTape() as tape:
-                logits = model(example.groups, example.views, training=True)
-                total, reported = losses(logits, (example.period, example.periodic, example.weight))
-            optimizer.learning_rate.assign(learning_rate)
-            optimizer.apply(tape.gradient(total, trained), trained)
-            for average, variable in zip(averages, trained, strict=True):
-                average.assign(average_decay * average + (1.0 - average_decay) * variable)
-            return reported
-
-        self._update = update
+        update = functools.partial(update_with_tensorflow, lower, model.trainable_variables, optimizer, averages)
+        self._update = tf.function(update, jit_compile=True)
 
     def __call__(self, example: Example, learning_rate: float, average_decay: float) -> Tensor:
         return self._update(example, np.asarray(learning_rate, np.float32), np.asarray(average_decay, np.float32))
 
     def sync(self) -> None:
         """Does nothing: the variables are up to date."""
+
+
+def update_with_tensorflow(
+    lower: Callable[[Any], tuple[Tensor, Tensor]],
+    trained: Sequence[keras.Variable],
+    optimizer: keras.optimizers.Optimizer,
+    averages: Sequence[keras.Variable],
+    example: Any,
+    learning_rate: Tensor,
+    average_decay: Tensor,
+) -> Tensor:
+    """Trains variables on an example; to be compiled.
+
+    Args:
+      lower: Maps an example to what to lower, a scalar, and to what to report.
+      trained: The variables.
+      optimizer: A built optimizer with a variable as its learning rate.
+      averages: Running averages of the variables.
+      example: The example.
+      learning_rate: Learning rate of this step.
+      average_decay: Decay of the running averages.
+
+    Returns:
+      What to report.
+    """
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        total, reported = lower(example)
+    optimizer.learning_rate.assign(learning_rate)
+    optimizer.apply(tape.gradient(total, trained), trained)
+    for average, variable in zip(averages, trained, strict=True):
+        average.assign(average_decay * average + (1.0 - average_decay) * variable)
+    return reported
 
 
 class _JaxUpdate:

@@ -44,10 +44,10 @@ class Progress:
 
     def __str__(self) -> str:
         """Returns one line for people."""
-        vote = f"vote {self.vote_loss:.3f}, " if self.vote_loss else ""
+        vote, drawn = (f"vote {self.vote_loss:.3f}, ", "videos") if self.vote_loss else ("", "clips")
         return (
             f"step {self.step} ({self.share:.1%}, {self.seconds / 60:.1f} min): period {self.period_loss:.3f}, "
-            f"periodicity {self.periodicity_loss:.3f}, {vote}{self.clips_drawn} clips drawn, rate {self.learning_rate:.1e}"
+            f"periodicity {self.periodicity_loss:.3f}, {vote}{self.clips_drawn} {drawn} drawn, rate {self.learning_rate:.1e}"
         )
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from model.config import WINDOW_FRAMES
+from model import weights_file
+from model.config import WINDOW_FRAMES, RepNetConfig
 from model.presets import load_weights
 from model.tensorflow_import import import_tensorflow
 from model.training import processes, views
@@ -89,17 +90,20 @@ def seeds(number: int) -> list[int]:
     return out
 
 
-def encode_videos(number: int, weights: Path, strides: Sequence[int], folder: Path, workers: int) -> None:
+def encode_videos(number: int, weights: Path, config: RepNetConfig, strides: Sequence[int], folder: Path, workers: int) -> None:
     """Draws and encodes the videos to train on in other processes, and writes each to a file; those there already are kept.
 
     Args:
       number: Number of videos.
       weights: Weights of the network that embeds frames.
+      config: Configuration that this network must have.
       strides: Strides of the windows.
       folder: Folder of the files.
       workers: Number of processes.
 
     Raises:
+      ValueError: The weights are of another network.
+      WeightsError: The weights cannot be read.
       BrokenProcessPool: A process died.
       OSError: The disk is full or refuses.
     """
@@ -107,6 +111,9 @@ def encode_videos(number: int, weights: Path, strides: Sequence[int], folder: Pa
     missing = [seed for seed in seeds(number) if not _path(folder, seed).exists()]
     if not missing:
         return
+    found = weights_file.read_metadata(weights)["config"]
+    if RepNetConfig.from_json(found) != config:
+        raise ValueError(f"videos need initial_weights of the network that is trained. Received: {weights.name!r}, of another")
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, context, _start) as pool:
         try:
@@ -134,7 +141,7 @@ def read_video(folder: Path, seed: int) -> EncodedVideo:
             weight = STROKES_WEIGHT if str(file["kind"]) == "strokes" else 1.0
             return EncodedVideo(embeddings, file["active"], file["period"], weight)
     except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"the encoded video is damaged ({error}): delete it. Received: {str(path)!r}") from error
+        raise ValueError(f"an encoded video is damaged: delete it, and it is drawn again. Received: {str(path)!r}") from error
 
 
 def _path(folder: Path, seed: int) -> Path:

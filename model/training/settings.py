@@ -104,6 +104,8 @@ class TrainingSettings:
 
     def _check_videos(self) -> None:
         """Raises ValueError if the settings of a run on videos do not fit each other."""
+        if self.videos < 0:
+            raise ValueError(f"videos must not be negative. Received: {self.videos}")
         for name in ("frozen_encoder", "initial_weights"):
             if not getattr(self, name):
                 raise ValueError(f"videos need {name}. Received: {self.videos} videos without")

@@ -211,7 +211,8 @@ def _clip_steps(
 def _video_steps(learner: VideoLearner, settings: TrainingSettings, folder: Path, first_step: int, workers: int) -> Steps:
     """Draws and encodes the videos that are not there yet; yields the steps of a run on them from a step on."""
     encoded = folder / _VIDEOS
-    encode_videos(settings.videos, Path(settings.initial_weights), learner.strides, encoded, workers)
+    weights, config = Path(settings.initial_weights), learner.network.config
+    encode_videos(settings.videos, weights, config, learner.strides, encoded, workers)
     videos = [read_video(encoded, seed) for seed in seeds(settings.videos)]
     for shown in order_videos(settings, first_step):
         example = join_videos([videos[number] for number in shown])

@@ -6,6 +6,7 @@ that is unsure leaves the choice to strides that see it better. Nothing in the l
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 
 from model.config import WINDOW_FRAMES, RepNetConfig
 from model.network import Tensor
+from model.training import backends
 from model.training.encoded_videos import EncodedVideo
 from model.training.learner import Learner
 from model.training.losses import period_loss, periodicity_loss, vote_loss
@@ -123,7 +125,6 @@ class VideoLearner(Learner):
         network, settings, strides = self.network, self._settings, self.strides
         offset, classes = network.config.period_offset, network.config.num_periods
         shortest = period_axis(strides, classes, offset)[0]
-        trained = self._model.trainable_variables
 
         def compute_losses(example: VideoExample) -> tuple[Tensor, Tensor]:
             period, periodicity = network.heads(example.embeddings, training=True)
@@ -148,14 +149,7 @@ class VideoLearner(Learner):
         positions = tf.TensorSpec((len(strides), None), tf.int32)
         signature = VideoExample(embeddings, windows, windows, windows, positions, steps, steps)
 
-        @tf.function(input_signature=[signature, tf.TensorSpec(()), tf.TensorSpec(())])
-        def update(example: VideoExample, learning_rate: Tensor, average_decay: Tensor) -> Tensor:
-            with tf.GradientTape() as tape:
-                total, parts = compute_losses(example)
-            self._optimizer.learning_rate.assign(learning_rate)
-            self._optimizer.apply(tape.gradient(total, trained), trained)
-            for average, variable in zip(self._averages, trained, strict=True):
-                average.assign(average_decay * average + (1.0 - average_decay) * variable)
-            return parts
-
-        return update
+        update = functools.partial(
+            backends.update_with_tensorflow, compute_losses, self._model.trainable_variables, self._optimizer, self._averages
+        )
+        return tf.function(update, input_signature=[signature, tf.TensorSpec(()), tf.TensorSpec(())])

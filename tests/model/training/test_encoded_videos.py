@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from model.config import LITE
 from model.presets import PRESETS, load_weights, save_weights
 from model.scoring import Scorer
 from model.training import encoded_videos
@@ -65,10 +66,10 @@ def weights(tmp_path):
 @pytest.mark.slow
 def test_videos_are_encoded_once(weights, tmp_path, capsys):
     folder = tmp_path / "videos"
-    encode_videos(1, weights, (1, 8), folder, workers=1)
+    encode_videos(1, weights, TINY, (1, 8), folder, workers=1)
     first = folder / f"{seeds(1)[0]}.npz"
     before = first.stat()
-    encode_videos(2, weights, (1, 8), folder, workers=2)
+    encode_videos(2, weights, TINY, (1, 8), folder, workers=2)
     assert first.stat() == before
     assert sorted(file.name for file in folder.iterdir()) == sorted(f"{seed}.npz" for seed in seeds(2))
     assert capsys.readouterr().out == "1 of 1 videos drawn and encoded\n2 of 2 videos drawn and encoded\n"
@@ -81,6 +82,11 @@ def test_videos_are_encoded_once(weights, tmp_path, capsys):
         np.testing.assert_allclose(read.embeddings[stride], embeddings, rtol=1e-2, atol=1e-2)
 
 
+def test_weights_of_another_network_are_refused(weights, tmp_path):
+    with pytest.raises(ValueError, match=r"videos need initial_weights of the network .* Received: 'first\.safetensors'"):
+        encode_videos(1, weights, LITE, (1, 8), tmp_path / "videos", workers=1)
+
+
 def test_strokes_weigh_less(tmp_path):
     for kind, weight in (("strokes", 0.3), ("one set", 1.0)):
         np.savez(tmp_path / "7.npz", kind=kind, active=np.zeros(3, bool), period=np.ones(3, np.float32))
@@ -90,5 +96,5 @@ def test_strokes_weigh_less(tmp_path):
 @pytest.mark.parametrize("damage", [b"", b"junk", b"PK\x03\x04junk"])
 def test_a_damaged_video_is_named(damage, tmp_path):
     (tmp_path / "7.npz").write_bytes(damage)
-    with pytest.raises(ValueError, match=r"the encoded video is damaged .*: delete it\. Received: .*7\.npz"):
+    with pytest.raises(ValueError, match=r"an encoded video is damaged: delete it, .* Received: .*7\.npz"):
         read_video(tmp_path, 7)

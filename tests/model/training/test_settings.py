@@ -23,6 +23,7 @@ VIDEOS = {"videos": 9, "frozen_encoder": True, "initial_weights": "first.safeten
         ({"replay": 0.5}, "replay must be at least 1. Received: 0.5"),
         ({"warmup": 1.0}, "warmup must be at least 0 and below 1. Received: 1.0"),
         ({"average_decay": 1.0}, "average_decay must be at least 0 and below 1. Received: 1.0"),
+        ({"videos": -5}, "videos must not be negative. Received: -5"),
         ({"videos": 9}, "videos need frozen_encoder. Received: 9 videos without"),
         ({"videos": 9, "frozen_encoder": True}, "videos need initial_weights. Received: 9 videos without"),
         (VIDEOS | {"videos": 7}, "batch_videos must be 1 to videos, 7. Received: 8"),
