@@ -2,9 +2,9 @@
 
     python -m benchmarks.devices [--models lite repnet-2020] [--precisions float32 bfloat16] [--batch_frames 64 256]
 
-Uses the GPU if there is one, else the processor. Weights are random, since the time does not depend on them. The share compares
-the network's arithmetic with the rate of a large matrix product in the same number format. Pass the figures to `repcount cost`:
-a GPU's as --gpu_score_fps, a processor's, divided by its cores, as --core_score_fps.
+Uses the GPU if there is one, else the processor. The share compares the network's arithmetic with the rate of a large matrix
+product in the same number format. Pass the figures to `repcount cost`: a GPU's as --gpu_score_fps, a processor's, divided by
+its cores, as --core_score_fps.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.inference import matrix_rate_flops
+from benchmarks.networks import make_network
 from benchmarks.report import median_sec, print_result
 from model.config import FRAME_SIZE
 from model.devices import prepare_gpus
-from model.network import RepNet
 from model.precision import PRECISIONS, Precision
 from model.presets import PRESETS
 from model.scoring import Scorer
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for precision in map(Precision, args.precisions):
         rate = matrix_rate_flops(precision)
         for model in args.models:
-            network = RepNet(PRESETS[model].config)
+            network = make_network(model)
             for batch_frames in args.batch_frames:
                 scorer = Scorer(network, PRESETS[model].strides, precision, batch_frames)
                 scorer.score(frames)

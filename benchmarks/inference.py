@@ -4,7 +4,7 @@
 
 The notebook's method: each stride separately, windows in batches of 20 with a padded last batch, float32, a plain 3-D
 convolution, compiled with `tf.function`. Ours: `model.scoring.Scorer` in float32 and bfloat16. Both use oneDNN. Both count by
-the notebook's rule, and the counts must agree. Weights are random, since the time does not depend on them.
+the notebook's rule, and the counts must agree. Weights are made up, since the time does not depend on them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as model.tensorflow_impor
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.networks import make_network
 from benchmarks.report import median_sec, print_result
 from model.config import FRAME_SIZE, REPNET_2020, TAP_REACH, WINDOW_FRAMES
 from model.counting import Counted, count_repetitions
@@ -28,7 +29,6 @@ from model.logits import StrideLogits
 from model.network import RepNet
 from model.precision import Precision
 from model.scoring import Scorer
-from tests.reference import checkpoint_layout
 from tests.reference.synthetic_clip import synthetic_clip
 
 STRIDES = (1, 2, 3, 4)
@@ -37,14 +37,6 @@ RULE = CountingOptions(stride_rule=StrideRule.NOTEBOOK, video_threshold=0.0, fra
 
 _COUNT_TOLERANCE = {Precision.FLOAT32: 1e-4, Precision.BFLOAT16: 0.05}
 """Largest relative difference from the notebook's count, by number format."""
-
-
-def make_network() -> RepNet:
-    """Returns the 2020 network with the weights of the stand-in checkpoint."""
-    network = RepNet(REPNET_2020)
-    for name, variable in network.variables_by_name().items():
-        variable.assign(checkpoint_layout.value(name, tuple(variable.shape)))
-    return network
 
 
 def draw_frames(num_frames: int) -> np.ndarray:
@@ -140,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="number formats of ours. Default: float32 bfloat16",
     )
     args = parser.parse_args(argv)
-    network = make_network()
+    network = make_network("repnet-2020")
     rule = dataclasses.replace(RULE, batch_windows=args.batch_windows)
     theirs = NotebookScorer(network, rule)
     scorers = {precision: Scorer(network, STRIDES, precision) for precision in map(Precision, args.precisions)}

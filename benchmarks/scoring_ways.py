@@ -8,9 +8,8 @@ The ways, each in a process of its own, which waits while another scores:
   parts      `Scorer` as workers without a GPU use it
   compiled   `CompiledScorer`, one function by XLA, as workers with a GPU use it
 
-Frames are drawn, and the counts of all ways must agree. Published networks have random weights, since the time does not depend
-on them. Ratios are of processor time, which other work on the machine disturbs less than wall time. With a GPU, look at wall
-time.
+Frames are drawn, and the counts of all ways of `lite` must agree. Ratios are of processor time, which other work on the machine
+disturbs less than wall time. With a GPU, look at wall time.
 """
 
 from __future__ import annotations
@@ -41,16 +40,15 @@ def answer(way: str, model: str, num_frames: int) -> None:
 
     import_tensorflow()
     from benchmarks.inference import draw_frames
+    from benchmarks.networks import make_network
     from model.compiled_scoring import CompiledScorer
     from model.counting import count_repetitions
     from model.devices import prepare_gpus
-    from model.network import RepNet
-    from model.presets import load_model
     from model.scoring import Scorer
 
     prepare_gpus()
     preset = PRESETS[model]
-    network = RepNet(preset.config) if preset.files else load_model(model).network
+    network = make_network(model)
     scorer = (CompiledScorer if way == "compiled" else Scorer)(network, preset.strides)
     frames = draw_frames(num_frames)
     scorer.score(frames)

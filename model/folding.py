@@ -1,9 +1,9 @@
 """The frame model of a RepNet: encoder and temporal taps as plain convolutions, with normalizations folded into their kernels.
 
 At inference a batch norm is y = a·x + b per channel. After a convolution, a and b are folded into its kernel and bias. Before
-one (ResNet's pre-activations) they stay, as one multiplication and one addition. The norm after the temporal convolution
-commutes with the maximum over positions once its scale is in the kernel; only a bias is left to add to the maxima. The division
-of frames by 127.5 is in the first kernel.
+one (ResNet's pre-activations) they stay, and on processors become a convolution themselves. The norm after the temporal
+convolution commutes with the maximum over positions once its scale is in the kernel; only a bias is left to add to the maxima.
+The division of frames by 127.5 is in the first kernel.
 """
 
 from __future__ import annotations
@@ -64,12 +64,14 @@ def _norms_after_convolutions(encoder: keras.Model) -> dict[str, keras.layers.Ba
     return out
 
 
-def fold(network: RepNet, policy: str) -> tuple[keras.Model, np.ndarray]:
+def fold(network: RepNet, policy: str, *, convolve_norms: bool = False) -> tuple[keras.Model, np.ndarray]:
     """Returns the frame model of `network`, with its normalizations folded.
 
     Args:
       network: Network with float32 weights, whatever its policy.
       policy: Keras dtype policy of the frame model's weights and arithmetic: "float32", "bfloat16" or "float16".
+      convolve_norms: Whether norms that stay are depthwise convolutions of 1×1. oneDNN computes one and the ReLU after it in
+        one pass, where a multiplication, an addition and a ReLU are three.
 
     Returns:
       A model from frames, (B, 112, 112, 3) in 0..255 of the policy's dtype, to taps, (B, 7, 7, 3E). And the bias, (E,) float32,
@@ -95,12 +97,17 @@ def fold(network: RepNet, policy: str) -> tuple[keras.Model, np.ndarray]:
         if layer.name in absorbed:
             return keras.layers.Identity(name=layer.name, dtype=policy)
         if isinstance(layer, keras.layers.BatchNormalization):
-            values[layer.name] = list(_scale_and_shift(layer))
+            scale, shift = _scale_and_shift(layer)
+            if convolve_norms:
+                values[layer.name] = [scale.reshape(1, 1, -1, 1), shift]
+                return keras.layers.DepthwiseConv2D(1, name=layer.name, dtype=policy)
+            values[layer.name] = [scale, shift]
             return ScaleShift(name=layer.name, dtype=policy)
         return type(layer).from_config({**layer.get_config(), "dtype": policy})
 
     encoder = keras.models.clone_model(
         network.encoder,
+        input_tensors=keras.Input(network.encoder.input_shape[1:], dtype=policy),  # or Keras would convert to float32 and back
         clone_function=fold_layer,
         call_function=lambda layer, *inputs, **_: layer(*inputs),  # replacements take no `mask`
     )

@@ -64,7 +64,7 @@ class Scorer:
         self.precision = Precision(precision)
         self._batch_frames = batch_frames
         self._halvings = 0
-        frame_model, self._bias = fold(network, self.precision.value)
+        frame_model, self._bias = fold(network, self.precision.value, convolve_norms=not tf.config.list_physical_devices("GPU"))
         taps_shape = frame_model.output_shape[1:]
         self._positions = taps_shape[0] * taps_shape[1]
         self._channels = taps_shape[2] // 3

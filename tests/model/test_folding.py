@@ -6,7 +6,7 @@ from keras import ops
 
 from model.config import FRAME_SIZE
 from model.folding import Centre, fold
-from tests.support.networks import make_lite
+from tests.support.networks import make_lite, make_published
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,16 @@ def test_the_frame_model_computes_the_networks_taps(lite, frames):
     expected = ops.convert_to_numpy(lite.taps(lite.encode(frames))).reshape(taps.shape) * scale
     np.testing.assert_allclose(taps, expected, atol=1e-4 * np.abs(expected).max())
     assert bias.shape == (taps.shape[-1],)
+
+
+@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-4), ("bfloat16", 3e-2)])
+def test_norms_as_convolutions_compute_the_same(frames, policy, tolerance):
+    network = make_published("2020")
+    expected, got = (
+        ops.convert_to_numpy(ops.cast(fold(network, kind, convolve_norms=convolved)[0](frames), "float32"))
+        for kind, convolved in (("float32", False), (policy, True))
+    )
+    assert np.abs(got - expected).max() < tolerance * np.abs(expected).max()
 
 
 def test_frames_are_centred_without_rounding_in_bfloat16():

@@ -1,0 +1,21 @@
+"""Networks to time. The time does not depend on the values of weights, unless they are special."""
+
+from __future__ import annotations
+
+from model.network import RepNet
+from model.presets import PRESETS, load_model
+from tests.reference import checkpoint_layout
+
+
+def make_network(model: str) -> RepNet:
+    """Returns the network of a preset: with its own weights, or, for a published one, those of the stand-in checkpoint.
+
+    Fresh networks are not timed: TensorFlow leaves out biases of zero and norms that change nothing.
+    """
+    preset = PRESETS[model]
+    if not preset.files:
+        return load_model(model).network
+    network = RepNet(preset.config)
+    for name, variable in network.variables_by_name().items():
+        variable.assign(checkpoint_layout.value(name, tuple(variable.shape)))
+    return network
