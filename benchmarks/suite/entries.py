@@ -16,11 +16,13 @@ class Entry:
       name: Name for `--only`, for the file of figures and for blocks in the documentation.
       arguments: What follows `python -m benchmarks.`: the module, then its options.
       comparisons: What it measures, against what, as rows of the page.
+      needs_bfloat16: Whether it is left out on processors without instructions that multiply bfloat16.
     """
 
     name: str
     arguments: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
+    needs_bfloat16: bool = False
 
     @property
     def command(self) -> str:
@@ -67,12 +69,12 @@ def _decoding() -> Iterator[Comparison]:
     )
 
 
-def _inference() -> Iterator[Comparison]:
+def _inference(precision: str) -> Iterator[Comparison]:
     for seconds in _CLIP_SECONDS:
         yield Comparison(
-            f"Scoring a clip of {seconds} s with `repnet-2020` at four strides, float32",
+            f"Scoring a clip of {seconds} s with `repnet-2020` at four strides, {precision}",
             "the authors' notebook",
-            figure(f"ours_float32_{seconds}s_sec"),
+            figure(f"ours_{precision}_{seconds}s_sec"),
             figure(f"notebook_{seconds}s_sec"),
             "s",
             1,
@@ -81,11 +83,11 @@ def _inference() -> Iterator[Comparison]:
         )
 
 
-def _devices() -> Iterator[Comparison]:
+def _devices(precision: str) -> Iterator[Comparison]:
     for model in ("lite", "repnet-2020"):
-        row = {"model": model, "precision": "float32"}
+        row = {"model": model, "precision": precision}
         speed, share = figure("results", row, "frames_per_sec"), figure("results", row, "share_of_matrix_rate")
-        what = f"Scoring with `{model}`, float32"
+        what = f"Scoring with `{model}`, {precision}"
         yield Comparison(what, "the rate of a large matrix product", speed, quotient(speed, share), "frames/s")
 
 
@@ -189,9 +191,14 @@ def _progress() -> Iterator[Comparison]:
     yield Comparison("Progress display of a run while `lite` scores", "", share, None, "% of one core", 1, in_readme=True)
 
 
+_DEVICES = ("devices", "--frames", "768", "--batch_frames", "64", "--precisions", "float32")
+
+_INFERENCE = ("inference", "--repeats", "1", "--seconds", *map(str, _CLIP_SECONDS), "--precisions")
+
 ENTRIES = (
     Entry("decoding", ("decoding", "--seconds", "5", "--clips", "8"), tuple(_decoding())),
-    Entry("devices", ("devices", "--frames", "768", "--precisions", "float32", "--batch_frames", "64"), tuple(_devices())),
+    Entry("devices", _DEVICES, tuple(_devices("float32"))),
+    Entry("devices-bfloat16", (*_DEVICES, "bfloat16"), tuple(_devices("bfloat16")), needs_bfloat16=True),
     Entry("scoring-ways", ("scoring_ways", "--frames", "384"), tuple(_scoring_ways())),
     Entry("counting", ("counting", "--videos", "20"), tuple(_counting())),
     Entry("annotation", ("annotation", "--seconds", "3"), tuple(_annotation())),
@@ -202,10 +209,7 @@ ENTRIES = (
     Entry("reading", ("reading", "--megabytes", "5", "100"), tuple(_reading())),
     Entry("scale", ("scale", "--videos", _FEW_VIDEOS, _MANY_VIDEOS, "--slice_videos", _FEW_VIDEOS), tuple(_scale())),
     Entry("serving", ("serving", "--requests", "80"), tuple(_serving())),
-    Entry(
-        "inference",
-        ("inference", "--precisions", "float32", "--repeats", "1", "--seconds", *map(str, _CLIP_SECONDS)),
-        tuple(_inference()),
-    ),
+    Entry("inference", (*_INFERENCE, "float32"), tuple(_inference("float32"))),
+    Entry("inference-bfloat16", (*_INFERENCE, "bfloat16"), tuple(_inference("bfloat16")), needs_bfloat16=True),
 )
 """All entries in the order in which they run and are shown."""

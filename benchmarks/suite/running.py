@@ -19,6 +19,7 @@ from typing import IO, Any
 from benchmarks.suite.comparison import missing_figures
 from benchmarks.suite.entries import Entry
 from benchmarks.suite.figures import ROOT, Record, merge_record, read_figures
+from model.precision import Precision, best_precision
 
 _GRACE_SEC = 10.0
 """Time that an interrupted benchmark has to delete its temporary files."""
@@ -34,7 +35,11 @@ class BenchmarkError(Exception):
 
 
 def run_entries(
-    entries: Sequence[Entry], path: Path, run: Callable[[Entry], Record] | None = None, say: Callable[[str], None] = print
+    entries: Sequence[Entry],
+    path: Path,
+    run: Callable[[Entry], Record] | None = None,
+    say: Callable[[str], None] = print,
+    precision: str | None = None,
 ) -> list[str]:
     """Runs each entry once, and merges its record into the file of figures as soon as it is there.
 
@@ -43,6 +48,7 @@ def run_entries(
       path: The file of figures.
       run: Runs one entry; raises `BenchmarkError`. Default: `run_entry`.
       say: Prints a line of progress.
+      precision: The fastest number format of this processor. Default: `best_precision`.
 
     Returns:
       The names of the entries that failed, or whose results lack a figure that is quoted.
@@ -51,6 +57,11 @@ def run_entries(
       FiguresError: The file of figures cannot be read.
     """
     run, before, failed, began_sec = run or run_entry, read_figures(path), [], time.monotonic()
+    if (precision or best_precision()) != Precision.BFLOAT16:
+        for entry in entries:
+            if entry.needs_bfloat16:
+                say(f"{entry.name} is left out: this processor has no instructions that multiply bfloat16")
+        entries = [entry for entry in entries if not entry.needs_bfloat16]
     for number, entry in enumerate(entries, 1):
         lasted = f", about {clock(before[entry.name].seconds)}" if entry.name in before else ""
         say(f"[{number}/{len(entries)}, {clock(time.monotonic() - began_sec)}] {entry.name}{lasted}: {entry.command}")

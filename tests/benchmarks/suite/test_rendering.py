@@ -62,6 +62,6 @@ def test_the_page_has_machine_date_and_command_of_each_benchmark():
     assert "| 2.40× as fast | B | 2026-01-31 |" in text
     assert "- A: 4 cores of AMD EPYC with AVX2\n- B: 2 cores of AMD EPYC with AVX2\n" in text
     assert text.startswith("# Benchmarks\n")
-    assert text.endswith("serving, inference.\n")
+    assert text.endswith("inference, inference-bfloat16.\n")
     assert "\n\nNot measured yet: decoding, " in text
     assert "| reading | `python -m benchmarks.reading` | 90 s | 0.0 | abc1234 | 2026-01-31 |" in text

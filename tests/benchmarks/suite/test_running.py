@@ -47,6 +47,16 @@ def test_each_figure_is_kept_as_soon_as_it_is_there(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(("precision", "ran"), [("bfloat16", ["first", "fast"]), ("float32", ["first"])])
+def test_what_needs_bfloat16_is_left_out_where_it_is_emulated(precision, ran, tmp_path):
+    path, said = tmp_path / "benchmarks.json", []
+    entries = [FIRST, Entry("fast", ("fast",), (), needs_bfloat16=True)]
+    assert run_entries(entries, path, lambda entry: record({"name": entry.name}), said.append, precision) == []
+    assert sorted(read_figures(path)) == sorted(ran)
+    left_out = "fast is left out: this processor has no instructions that multiply bfloat16"
+    assert (left_out in said) == (precision == "float32")
+
+
 def test_the_others_run_after_one_that_fails_and_its_old_figures_stay(tmp_path):
     path, said = tmp_path / "benchmarks.json", []
     merge_record(path, "second", record({"old": 1}))
