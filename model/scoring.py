@@ -132,15 +132,16 @@ class Scorer:
         taps = self._retry(lambda halvings: self._compute_taps(frames, halvings))
         return self._embed(taps, tf.range(WINDOW_FRAMES)).numpy()
 
-    def embed_windows(self, frames: np.ndarray) -> dict[int, np.ndarray]:
+    def embed_windows(self, frames: np.ndarray, repeats: int = 1) -> dict[int, np.ndarray]:
         """Returns the embeddings of all windows of a video, (windows, 64, embedding_width) float32, by stride.
 
         Args:
           frames: At least one frame, (num_frames, 112, 112, 3).
+          repeats: Times that windows show each frame, see `model.logits.slow_repeats`.
         """
         taps = self._retry(lambda halvings: self._compute_taps(frames, halvings))
         return {
-            stride: self._embed_shown(taps, window_frames(len(frames), stride).astype(np.int32)).numpy()
+            stride: self._embed_shown(taps, window_frames(len(frames), stride, repeats).astype(np.int32)).numpy()
             for stride in self.strides
         }
 

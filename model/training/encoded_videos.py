@@ -13,13 +13,14 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from model import weights_file
 from model.config import WINDOW_FRAMES, RepNetConfig
+from model.precision import Precision, best_precision
 from model.presets import load_weights
 from model.tensorflow_import import import_tensorflow
 from model.training import processes, views
@@ -36,10 +37,29 @@ _FIRST_HARD_SEED = 102_000
 _HARD_KINDS = ("several exercises", "sides in turns", "after talking", "objects", "no repetition")
 """Kinds of videos that counts err on most. They are drawn three times as often as others."""
 
+_SLOW_EVERY = 3
+"""One video in three is slow."""
+
+_SLOW_REPEATS = (2, 3, 4, 6)
+"""Times that frames of slow videos are shown, in turn: as of videos of 15, 10, 7.5 and 5 frames a second."""
+
 _TOO_FAST_WEIGHT = 0.3
 """Weight of labels where a stride is too coarse for the movement, which then looks like another, slower one."""
 
 _LOG_VIDEOS = 50
+
+
+class Showing(NamedTuple):
+    """A drawn video, and how it is shown.
+
+    Attributes:
+      seed: Its seed.
+      repeats: 1, or r for a slow video: of r frames only the first is there, and is shown r times; see
+        `model.logits.slow_repeats`.
+    """
+
+    seed: int
+    repeats: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,20 +93,22 @@ class EncodedVideo:
         return np.array(period, np.float32), np.array(periodic, np.float32), np.array(weight, np.float32)
 
 
-def seeds(number: int) -> list[int]:
-    """Returns the seeds of the videos to train on: of 22 in a row, one of each kind and two more of each hard one.
+def showings(number: int) -> list[Showing]:
+    """Returns the videos to train on: of 22 in a row, one of each kind and two more of each hard one. Every third is slow.
 
     Beyond 3,652 videos, some seeds come twice.
     """
     kinds, hard = len(KINDS), [KINDS.index(kind) for kind in _HARD_KINDS]
     out = []
     for i in range(number):
+        slow, is_other = divmod(i, _SLOW_EVERY)
+        repeats = 1 if is_other else _SLOW_REPEATS[slow % len(_SLOW_REPEATS)]
         cycle, place = divmod(i, kinds + 2 * len(hard))
         if place < kinds:
-            out.append(_FIRST_SEED + kinds * cycle + place)
+            out.append(Showing(_FIRST_SEED + kinds * cycle + place, repeats))
         else:
             again, which = divmod(place - kinds, len(hard))
-            out.append(_FIRST_HARD_SEED + kinds * (2 * cycle + again) + hard[which])
+            out.append(Showing(_FIRST_HARD_SEED + kinds * (2 * cycle + again) + hard[which], repeats))
     return out
 
 
@@ -108,7 +130,7 @@ def encode_videos(number: int, weights: Path, config: RepNetConfig, strides: Seq
       OSError: The disk is full or refuses.
     """
     folder.mkdir(exist_ok=True)
-    missing = [seed for seed in seeds(number) if not _path(folder, seed).exists()]
+    missing = [showing for showing in showings(number) if not _path(folder, showing).exists()]
     if not missing:
         return
     found = weights_file.read_metadata(weights)["config"]
@@ -117,7 +139,7 @@ def encode_videos(number: int, weights: Path, config: RepNetConfig, strides: Seq
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, context, _start) as pool:
         try:
-            written = [pool.submit(_write, folder, seed, weights, tuple(strides)) for seed in missing]
+            written = [pool.submit(_write, folder, showing, weights, tuple(strides)) for showing in missing]
             for done, future in enumerate(concurrent.futures.as_completed(written), number - len(missing) + 1):
                 future.result()
                 if done % _LOG_VIDEOS == 0 or done == number:
@@ -127,14 +149,14 @@ def encode_videos(number: int, weights: Path, config: RepNetConfig, strides: Seq
             raise
 
 
-def read_video(folder: Path, seed: int) -> EncodedVideo:
+def read_video(folder: Path, showing: Showing) -> EncodedVideo:
     """Returns a video that `encode_videos` wrote.
 
     Raises:
       OSError: It is not there.
       ValueError: It is damaged.
     """
-    path = _path(folder, seed)
+    path = _path(folder, showing)
     try:
         with np.load(path) as file:
             embeddings = {int(name.removeprefix("e")): file[name] for name in file.files if name.startswith("e")}
@@ -144,8 +166,8 @@ def read_video(folder: Path, seed: int) -> EncodedVideo:
         raise ValueError(f"an encoded video is damaged: delete it, and it is drawn again. Received: {str(path)!r}") from error
 
 
-def _path(folder: Path, seed: int) -> Path:
-    return folder / f"{seed}.npz"
+def _path(folder: Path, showing: Showing) -> Path:
+    return folder / f"{showing.seed}.{showing.repeats}.npz"
 
 
 def _start() -> None:
@@ -164,17 +186,17 @@ def _scorer(weights: Path, strides: tuple[int, ...]) -> Scorer:
     """Returns the network of an encoding process."""
     from model.scoring import Scorer
 
-    return Scorer(load_weights(weights).network, strides)
+    return Scorer(load_weights(weights).network, strides, Precision(best_precision()))
 
 
-def _write(folder: Path, seed: int, weights: Path, strides: tuple[int, ...]) -> None:
+def _write(folder: Path, showing: Showing, weights: Path, strides: tuple[int, ...]) -> None:
     """Draws and encodes a video, and writes it; the file is there once it is complete."""
-    video = draw_video(seed)
-    embeddings = _scorer(weights, strides).embed_windows(video.frames)
+    video = draw_video(showing.seed)
+    embeddings = _scorer(weights, strides).embed_windows(video.frames[:: showing.repeats], showing.repeats)
     arrays: dict[str, Any] = {f"e{stride}": of_stride.astype(np.float16) for stride, of_stride in embeddings.items()}
     partial = folder / f".{os.getpid()}.npz"
     try:
         np.savez(partial, kind=video.kind, active=video.timing.active, period=np.float32(video.timing.period_frames), **arrays)
-        os.replace(partial, _path(folder, seed))
+        os.replace(partial, _path(folder, showing))
     finally:
         partial.unlink(missing_ok=True)

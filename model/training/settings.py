@@ -44,7 +44,7 @@ class TrainingSettings:
         step is then three times as fast.
       videos: Whole videos to train on instead of clips: the heads learn to vote for the periods, see `model.training.votes`. It
         needs TensorFlow, `frozen_encoder` and `initial_weights`. Each video is encoded once, and takes 1.4 MB of disk and of
-        memory. 0: train on clips.
+        memory. Every third is slow, and shows its frames several times. 0: train on clips.
       batch_videos: Videos shown in a step.
       vote_weight: Weight of the vote loss of videos; the period loss has 1.
     """

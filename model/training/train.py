@@ -28,7 +28,7 @@ from model.network import RepNet, Tensor
 from model.presets import PRESETS, save_weights
 from model.training import backends, checkpoints, photographs
 from model.training.checkpoints import Progress
-from model.training.encoded_videos import encode_videos, read_video, seeds
+from model.training.encoded_videos import encode_videos, read_video, showings
 from model.training.learner import Learner, frame_policy
 from model.training.processes import available_cores, draw_groups
 from model.training.replay import Group, Plan, assemble, keep
@@ -213,7 +213,7 @@ def _video_steps(learner: VideoLearner, settings: TrainingSettings, folder: Path
     encoded = folder / _VIDEOS
     weights, config = Path(settings.initial_weights), learner.network.config
     encode_videos(settings.videos, weights, config, learner.strides, encoded, workers)
-    videos = [read_video(encoded, seed) for seed in seeds(settings.videos)]
+    videos = [read_video(encoded, showing) for showing in showings(settings.videos)]
     for shown in order_videos(settings, first_step):
         example = join_videos([videos[number] for number in shown])
         yield settings.videos, functools.partial(learner.step_on_videos, example)

@@ -72,6 +72,9 @@ def test_repeats_score_as_repeated_frames_do(scorer):
 def test_the_embeddings_of_windows_are_what_is_scored(lite, scorer):
     frames = synthetic_clip(3, 70, 11)
     scored = scorer.score(frames)
+    repeated = scorer.embed_windows(np.repeat(frames, 3, axis=0))
+    for stride, embeddings in scorer.embed_windows(frames, repeats=3).items():
+        np.testing.assert_allclose(embeddings, repeated[stride], atol=1e-3)
     for stride, embeddings in scorer.embed_windows(frames).items():
         period, periodicity = lite.heads(embeddings)
         np.testing.assert_allclose(scored[stride].period, np.reshape(period, (-1, LITE.num_periods)), atol=TOLERANCE)

@@ -1,4 +1,4 @@
-"""Videos to train on are apart from those of benchmarks, are encoded once, and are labelled at every stride."""
+"""Videos to train on are apart from those of benchmarks, encoded once, some of them slow, and labelled at every stride."""
 
 import collections
 import dataclasses
@@ -10,13 +10,13 @@ from model.config import LITE
 from model.presets import PRESETS, load_weights, save_weights
 from model.scoring import Scorer
 from model.training import encoded_videos
-from model.training.encoded_videos import EncodedVideo, encode_videos, read_video, seeds
+from model.training.encoded_videos import EncodedVideo, Showing, encode_videos, read_video, showings
 from model.training.videos import KINDS, draw_video
 from tests.support.training import TINY
 
 
 def test_hard_kinds_are_drawn_three_times_as_often_and_no_video_twice():
-    chosen = seeds(22 * 70)
+    chosen = [showing.seed for showing in showings(22 * 70)]
     assert len(set(chosen)) == len(chosen)
     assert min(chosen) >= 100_000
     kinds = collections.Counter(KINDS[seed % len(KINDS)] for seed in chosen)
@@ -24,8 +24,16 @@ def test_hard_kinds_are_drawn_three_times_as_often_and_no_video_twice():
     assert {kind: kinds[kind] for kind in KINDS} == {kind: 210 if kind in hard else 70 for kind in KINDS}
 
 
+def test_a_third_of_each_kind_is_slow():
+    chosen = showings(22 * 12)
+    assert collections.Counter(showing.repeats for showing in chosen) == {1: 176, 2: 22, 3: 22, 4: 22, 6: 22}
+    kinds = collections.Counter(KINDS[showing.seed % len(KINDS)] for showing in chosen if showing.repeats > 1)
+    hard = set(encoded_videos._HARD_KINDS)
+    assert {kind: kinds[kind] for kind in KINDS} == {kind: 12 if kind in hard else 4 for kind in KINDS}
+
+
 def test_more_videos_begin_with_the_same():
-    assert seeds(100)[:30] == seeds(30)
+    assert showings(100)[:30] == showings(30)
 
 
 def video(period, strides=(1, 4), num_frames=100, weight=1.0):
@@ -63,21 +71,38 @@ def weights(tmp_path):
     return path
 
 
+@pytest.fixture
+def float32(monkeypatch):
+    """Encoding in float32 on every processor."""
+    monkeypatch.setattr(encoded_videos, "best_precision", lambda: "float32")
+
+
 @pytest.mark.slow
 def test_videos_are_encoded_once(weights, tmp_path, capsys):
     folder = tmp_path / "videos"
     encode_videos(1, weights, TINY, (1, 8), folder, workers=1)
-    first = folder / f"{seeds(1)[0]}.npz"
+    (first,) = folder.iterdir()
     before = first.stat()
     encode_videos(2, weights, TINY, (1, 8), folder, workers=2)
     assert first.stat() == before
-    assert sorted(file.name for file in folder.iterdir()) == sorted(f"{seed}.npz" for seed in seeds(2))
+    names = [f"{showing.seed}.{showing.repeats}.npz" for showing in showings(2)]
+    assert sorted(file.name for file in folder.iterdir()) == sorted(names)
     assert capsys.readouterr().out == "1 of 1 videos drawn and encoded\n2 of 2 videos drawn and encoded\n"
 
-    read, drawn = read_video(folder, seeds(2)[1]), draw_video(seeds(2)[1])
+
+@pytest.mark.slow
+@pytest.mark.parametrize("repeats", [1, 4])
+def test_an_encoded_video_is_what_windows_show_of_it(repeats, weights, float32, tmp_path):
+    showing = Showing(showings(2)[1].seed, repeats)
+    encoded_videos._write(tmp_path, showing, weights, (1, 8))
+    read, drawn = read_video(tmp_path, showing), draw_video(showing.seed)
     np.testing.assert_array_equal(read.active, drawn.timing.active)
     np.testing.assert_allclose(read.period_frames, drawn.timing.period_frames, rtol=1e-6)
-    expected = Scorer(load_weights(weights).network, (1, 8)).embed_windows(drawn.frames)
+    shown = np.repeat(drawn.frames[::repeats], repeats, axis=0)
+    expected = Scorer(load_weights(weights).network, (1, 8)).embed_windows(shown)
+    assert {stride: embeddings.shape for stride, embeddings in read.embeddings.items()} == {
+        stride: embeddings.shape for stride, embeddings in expected.items()
+    }
     for stride, embeddings in expected.items():
         np.testing.assert_allclose(read.embeddings[stride], embeddings, rtol=1e-2, atol=1e-2)
 
@@ -89,12 +114,12 @@ def test_weights_of_another_network_are_refused(weights, tmp_path):
 
 def test_strokes_weigh_less(tmp_path):
     for kind, weight in (("strokes", 0.3), ("one set", 1.0)):
-        np.savez(tmp_path / "7.npz", kind=kind, active=np.zeros(3, bool), period=np.ones(3, np.float32))
-        assert read_video(tmp_path, 7).weight == weight
+        np.savez(tmp_path / "7.2.npz", kind=kind, active=np.zeros(3, bool), period=np.ones(3, np.float32))
+        assert read_video(tmp_path, Showing(7, 2)).weight == weight
 
 
 @pytest.mark.parametrize("damage", [b"", b"junk", b"PK\x03\x04junk"])
 def test_a_damaged_video_is_named(damage, tmp_path):
-    (tmp_path / "7.npz").write_bytes(damage)
-    with pytest.raises(ValueError, match=r"an encoded video is damaged: delete it, .* Received: .*7\.npz"):
-        read_video(tmp_path, 7)
+    (tmp_path / "7.1.npz").write_bytes(damage)
+    with pytest.raises(ValueError, match=r"an encoded video is damaged: delete it, .* Received: .*7\.1\.npz"):
+        read_video(tmp_path, Showing(7, 1))
