@@ -3,14 +3,15 @@
     python -m benchmarks.devices [--models lite repnet-2020] [--precisions float32 bfloat16] [--batch_frames 64 256]
 
 Uses the GPU if there is one, else the processor. The share compares the network's arithmetic with the rate of a large matrix
-product in the same number format. Pass the figures to `repcount cost`: a GPU's as --gpu_score_fps, a processor's, divided by
-its cores, as --core_score_fps.
+product in the same number format. Both are measured in turns, since other work on the machine changes both. Pass the figures to
+`repcount cost`: a GPU's as --gpu_score_fps, a processor's, divided by its cores, as --core_score_fps.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--batch_frames", type=int, nargs="+", default=[64, 256], help="batch sizes in frames. Default: 64 256")
     parser.add_argument("--frames", type=int, default=1536, help="number of frames to score. Default: 1536")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each case; the median is reported. Default: 3")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of each case; medians are reported. Default: 5")
     args = parser.parse_args(argv)
     prepare_gpus()
     device = device_name()
@@ -56,15 +57,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (args.frames, FRAME_SIZE, FRAME_SIZE, 3)).astype(np.uint8)
     results: list[dict[str, object]] = []
     for precision in map(Precision, args.precisions):
-        rate = matrix_rate_flops(precision)
         for model in args.models:
             network = make_network(model)
             for batch_frames in args.batch_frames:
                 scorer = Scorer(network, PRESETS[model].strides, precision, batch_frames)
                 scorer.score(frames)
-                sec, _ = median_sec(lambda: scorer.score(frames), args.repeats)  # noqa: B023
-                fps = args.frames / sec
-                share = fps * PRESETS[model].gflop_per_frame * 1e9 / rate
+                turns = [
+                    (median_sec(lambda: scorer.score(frames), 1)[0], matrix_rate_flops(precision))  # noqa: B023
+                    for _ in range(args.repeats)
+                ]
+                fps = args.frames / statistics.median(sec for sec, _ in turns)
+                rate = statistics.median(rate for _, rate in turns)
+                frames_gflop = args.frames * PRESETS[model].gflop_per_frame
+                share = statistics.median(frames_gflop * 1e9 / sec / rate for sec, rate in turns)
                 what = f"{model} {precision.value}, batches of {batch_frames}"
                 print(f"{what}: {fps:,.0f} frames/s, {share:.0%} of {rate / 1e9:,.0f} GFLOP/s", flush=True)
                 results.append(
