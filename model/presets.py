@@ -128,7 +128,7 @@ PRESETS: Mapping[str, Preset] = {
                 video_threshold=0.0,
                 frame_threshold=0.13,
                 peak_share=0.25,
-                certainty=(3.359, 2.044, -0.779, -2.7, -1.068),
+                certainty=(3.466, 2.078, -0.828, -2.928, -0.644),
             ),
             repeat_below_fps=20.0,
             core_score_fps=223.0,
