@@ -162,5 +162,10 @@ def _scale(record: Record) -> str:
     )
 
 
-_GRIDS: dict[str, Callable[[Record], str]] = {"decoding": _decoding, "devices": _devices, "scale": _scale}
+_GRIDS: dict[str, Callable[[Record], str]] = {
+    "decoding": _decoding,
+    "devices": _devices,
+    "devices-bfloat16": _devices,
+    "scale": _scale,
+}
 """Entries whose block is another table than their comparisons."""
