@@ -183,7 +183,7 @@ def _start() -> None:
 
 @functools.cache
 def _scorer(weights: Path, strides: tuple[int, ...]) -> Scorer:
-    """Returns the network of an encoding process."""
+    """Returns the network of an encoding process, in the fastest number format of the processor."""
     from model.scoring import Scorer
 
     return Scorer(load_weights(weights).network, strides, Precision(best_precision()))
