@@ -20,6 +20,7 @@ from benchmarks.suite.entries import ENTRIES, Entry
 from benchmarks.suite.figures import FILE, ROOT, FiguresError, read_figures
 from benchmarks.suite.rendering import outdated_pages, render
 from benchmarks.suite.running import clock, run_entries
+from model.precision import Precision, best_precision
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -32,10 +33,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print names, last durations and commands, and run nothing")
     parser.add_argument("--check", action="store_true", help="with render: write nothing; exit code 1 if a page is outdated")
     args = parser.parse_args(argv)
-    names = [entry.name for entry in ENTRIES]
+    by_name = {entry.name: entry for entry in ENTRIES}
     for name in args.only or ():
-        if name not in names:
-            parser.error(f"--only must be one or more of {', '.join(names)}. Received: {name}")
+        if name not in by_name:
+            parser.error(f"--only must be one or more of {', '.join(by_name)}. Received: {name}")
+        if by_name[name].needs_bfloat16 and best_precision() != Precision.BFLOAT16 and args.command == "run" and not args.list:
+            parser.error(f"--only {name} needs a processor with instructions that multiply bfloat16. This one has none")
     if args.check and args.command != "render":
         parser.error("--check goes with render")
     return args

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from model.network import RepNet
 from model.presets import PRESETS, load_model
-from tests.reference import checkpoint_layout
+from tests.support.networks import make_published
 
 
 def make_network(model: str) -> RepNet:
@@ -15,7 +15,4 @@ def make_network(model: str) -> RepNet:
     preset = PRESETS[model]
     if not preset.files:
         return load_model(model).network
-    network = RepNet(preset.config)
-    for name, variable in network.variables_by_name().items():
-        variable.assign(checkpoint_layout.value(name, tuple(variable.shape)))
-    return network
+    return make_published(model.removeprefix("repnet-"))

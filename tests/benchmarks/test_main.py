@@ -27,6 +27,15 @@ def test_a_mistake_is_one_line_that_names_the_value(words, message, capsys):
     assert re.search(message, last)
 
 
+def test_what_this_processor_cannot_measure_is_refused_by_name(monkeypatch, capsys):
+    monkeypatch.setattr(program, "best_precision", lambda: "float32")
+    with pytest.raises(SystemExit) as ended:
+        program.main(["--only", "decoding", "devices-bfloat16"])
+    assert ended.value.code == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert "--only devices-bfloat16 needs a processor with instructions that multiply bfloat16" in last
+
+
 def test_all_benchmarks_are_listed_with_what_they_took(tmp_path, capsys):
     assert program.main(["--list"], make_checkout(tmp_path)) == 0
     *lines, last = capsys.readouterr().out.splitlines()
