@@ -30,7 +30,7 @@ class Progress:
       learning_rate: Learning rate of the last step.
       period_loss: Mean period loss since the line of the log before.
       periodicity_loss: Mean periodicity loss since the line of the log before.
-      vote_loss: Mean vote loss since then, of videos; else 0.
+      path_loss: Mean path loss since then, of videos; else 0.
     """
 
     step: int = 0
@@ -40,14 +40,14 @@ class Progress:
     learning_rate: float = 0.0
     period_loss: float = 0.0
     periodicity_loss: float = 0.0
-    vote_loss: float = 0.0
+    path_loss: float = 0.0
 
     def __str__(self) -> str:
         """Returns one line for people."""
-        vote, drawn = (f"vote {self.vote_loss:.3f}, ", "videos") if self.vote_loss else ("", "clips")
+        path, drawn = (f"path {self.path_loss:.1f}, ", "videos") if self.path_loss else ("", "clips")
         return (
             f"step {self.step} ({self.share:.1%}, {self.seconds / 60:.1f} min): period {self.period_loss:.3f}, "
-            f"periodicity {self.periodicity_loss:.3f}, {vote}{self.clips_drawn} {drawn} drawn, rate {self.learning_rate:.1e}"
+            f"periodicity {self.periodicity_loss:.3f}, {path}{self.clips_drawn} {drawn} drawn, rate {self.learning_rate:.1e}"
         )
 
 

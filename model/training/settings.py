@@ -46,7 +46,7 @@ class TrainingSettings:
         needs TensorFlow, `frozen_encoder` and `initial_weights`. Each video is encoded once, and takes 1.4 MB of disk and of
         memory. Every third is slow, and shows its frames several times. 0: train on clips.
       batch_videos: Videos shown in a step.
-      vote_weight: Weight of the vote loss of videos; the period loss has 1.
+      path_weight: Weight of the loss of a video's path, in nats, see `model.training.path_loss`; the period loss has 1.
     """
 
     steps: int = 8000
@@ -72,7 +72,7 @@ class TrainingSettings:
     frozen_encoder: bool = False
     videos: int = 0
     batch_videos: int = 8
-    vote_weight: float = 3.0
+    path_weight: float = 0.04
 
     def __post_init__(self) -> None:
         """Raises ValueError if a setting is out of range, does not fit the others, or `without` has unknown parts."""

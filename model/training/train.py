@@ -109,7 +109,7 @@ class _Losses:
             self._known.append(known)
 
     def mean(self) -> list[float]:
-        """Waits for all steps; returns the mean losses of period and periodicity, and of the vote if any; starts anew."""
+        """Waits for all steps; returns the mean losses of period and periodicity, and of the path if any; starts anew."""
         self.wait()
         means: list[float] = np.mean(self._known, axis=0).tolist()
         self._known.clear()
@@ -180,7 +180,10 @@ def train(
 
 def make_learner(settings: TrainingSettings, config: RepNetConfig) -> Learner:
     """Returns the learner of a run; raises ValueError if Keras' backend cannot train on what the settings say."""
-    return VideoLearner(settings, config, PRESETS["lite"].strides) if settings.videos else Learner(settings, config)
+    if not settings.videos:
+        return Learner(settings, config)
+    preset = PRESETS["lite"]
+    return VideoLearner(settings, config, preset.strides, preset.counting)
 
 
 def _clip_steps(

@@ -15,11 +15,13 @@ import keras
 import numpy as np
 
 from model.config import WINDOW_FRAMES, RepNetConfig
+from model.counting_options import CountingOptions
 from model.network import Tensor
 from model.training import backends
 from model.training.encoded_videos import EncodedVideo
 from model.training.learner import Learner
-from model.training.losses import period_loss, periodicity_loss, vote_loss
+from model.training.losses import period_loss, periodicity_loss
+from model.training.path_loss import path_loss
 from model.training.settings import TrainingSettings
 from model.voting import BINS_PER_OCTAVE, STEP_FRAMES, period_axis
 
@@ -37,7 +39,8 @@ class VideoExample(NamedTuple):
       weight: Weight of each position in the loss, (W, 64) float32.
       positions: Position that each stride has at each time step, numbered across the windows, (strides, time steps) int32.
       period_frames: Period in frames at each time step, (time steps,) float32; 0 where nothing repeats.
-      step_weight: Weight of each time step in the loss, (time steps,) float32.
+      num_steps: Number of time steps of each video, (videos,) int32.
+      video_weight: Weight of each video in the loss of the path, (videos,) float32.
     """
 
     embeddings: np.ndarray
@@ -46,7 +49,8 @@ class VideoExample(NamedTuple):
     weight: np.ndarray
     positions: np.ndarray
     period_frames: np.ndarray
-    step_weight: np.ndarray
+    num_steps: np.ndarray
+    video_weight: np.ndarray
 
 
 def join_videos(videos: Sequence[EncodedVideo]) -> VideoExample:
@@ -55,14 +59,13 @@ def join_videos(videos: Sequence[EncodedVideo]) -> VideoExample:
     period, periodic, weight = (np.concatenate(values) for values in zip(*labels, strict=True))
     embeddings = [of_stride for video in videos for of_stride in video.embeddings.values()]
     positions: list[list[np.ndarray]] = [[] for _ in videos[0].embeddings]
-    first, period_frames, step_weight = 0, [], []
+    first, period_frames = 0, []
     for video in videos:
         steps = np.arange(0, len(video.active), STEP_FRAMES)
         for (stride, of_stride), parts in zip(video.embeddings.items(), positions, strict=True):
             parts.append(first + steps // stride)
             first += len(of_stride) * WINDOW_FRAMES
         period_frames.append(np.where(video.active, video.period_frames, 0)[steps])
-        step_weight.append(np.full(len(steps), video.weight))
     return VideoExample(
         embeddings=np.concatenate(embeddings).astype(np.float32),
         period=period,
@@ -70,7 +73,8 @@ def join_videos(videos: Sequence[EncodedVideo]) -> VideoExample:
         weight=weight,
         positions=np.array([np.concatenate(parts) for parts in positions], np.int32),
         period_frames=np.concatenate(period_frames).astype(np.float32),
-        step_weight=np.concatenate(step_weight).astype(np.float32),
+        num_steps=np.array([len(periods) for periods in period_frames], np.int32),
+        video_weight=np.array([video.weight for video in videos], np.float32),
     )
 
 
@@ -93,13 +97,16 @@ class VideoLearner(Learner):
       strides: Strides that vote.
     """
 
-    def __init__(self, settings: TrainingSettings, config: RepNetConfig, strides: Sequence[int]) -> None:
+    def __init__(
+        self, settings: TrainingSettings, config: RepNetConfig, strides: Sequence[int], counting: CountingOptions
+    ) -> None:
         """Makes a network of random weights.
 
         Args:
           settings: Settings of the run, which have `videos`.
           config: Configuration of the network.
           strides: Strides that vote.
+          counting: How votes become counts, for the score of rest.
 
         Raises:
           ValueError: Keras' backend is not TensorFlow.
@@ -108,10 +115,11 @@ class VideoLearner(Learner):
             raise ValueError(f"videos need Keras' backend tensorflow: set KERAS_BACKEND. Received: {keras.backend.backend()}")
         super().__init__(settings, config)
         self.strides = tuple(strides)
+        self._counting = counting
         self._on_videos: Any = None  # compiled by the first step
 
     def step_on_videos(self, example: VideoExample, learning_rate: float, average_decay: float) -> Tensor:
-        """Trains on an example; returns its losses of period, periodicity and vote, (3,) float32 on the device."""
+        """Trains on an example; returns its losses of period, periodicity and path, (3,) float32 on the device."""
         if self._on_videos is None:
             self._on_videos = self._compile()
         return self._on_videos(example, np.float32(learning_rate), np.float32(average_decay))
@@ -122,9 +130,17 @@ class VideoLearner(Learner):
         from model import graph_voting
         from model.graph_curves import GraphLogits
 
-        network, settings, strides = self.network, self._settings, self.strides
+        network, settings, strides, rest_vote = self.network, self._settings, self.strides, self._counting.score_threshold
         offset, classes = network.config.period_offset, network.config.num_periods
         shortest = period_axis(strides, classes, offset)[0]
+
+        @tf.custom_gradient
+        def path_loss_of(votes: Tensor, bins: Tensor, num_steps: Tensor, weight: Tensor) -> tuple[Tensor, Any]:
+            compute = functools.partial(path_loss, rest_vote=rest_vote)
+            loss, gradient = tf.numpy_function(compute, [votes, bins, num_steps, weight], [tf.float32, tf.float32])
+            loss.set_shape(())
+            gradient.set_shape(votes.shape)
+            return loss, lambda upstream: (upstream * gradient, None, None, None)
 
         def compute_losses(example: VideoExample) -> tuple[Tensor, Tensor]:
             period, periodicity = network.heads(example.embeddings, training=True)
@@ -135,19 +151,20 @@ class VideoLearner(Learner):
             }
             octaves = tf.math.log(tf.maximum(example.period_frames, 1.0)) / math.log(2)
             bins = tf.where(example.period_frames > 0, tf.maximum((octaves - shortest) * BINS_PER_OCTAVE, 0.0), -1.0)
+            votes = graph_voting.add_votes(at_steps, offset).votes
             parts = tf.stack(
                 [
                     period_loss(example.period, period, example.weight, offset),
                     periodicity_loss(example.periodic, periodicity, example.weight),
-                    vote_loss(bins, graph_voting.add_votes(at_steps, offset).votes, example.step_weight),
+                    path_loss_of(votes, bins, example.num_steps, example.video_weight),
                 ]
             )
-            return tf.reduce_sum(parts * [1.0, settings.periodicity_weight, settings.vote_weight]), parts
+            return tf.reduce_sum(parts * [1.0, settings.periodicity_weight, settings.path_weight]), parts
 
-        windows, steps = tf.TensorSpec((None, WINDOW_FRAMES)), tf.TensorSpec((None,))
+        windows, numbers = tf.TensorSpec((None, WINDOW_FRAMES)), tf.TensorSpec((None,))
         embeddings = tf.TensorSpec((None, WINDOW_FRAMES, network.embedding_width))
-        positions = tf.TensorSpec((len(strides), None), tf.int32)
-        signature = VideoExample(embeddings, windows, windows, windows, positions, steps, steps)
+        positions, num_steps = tf.TensorSpec((len(strides), None), tf.int32), tf.TensorSpec((None,), tf.int32)
+        signature = VideoExample(embeddings, windows, windows, windows, positions, numbers, num_steps, numbers)
 
         update = functools.partial(
             backends.update_with_tensorflow, compute_losses, self._model.trainable_variables, self._optimizer, self._averages

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.training.losses import period_loss, periodicity_loss, vote_loss
+from model.training.losses import period_loss, periodicity_loss
 
 ONE = np.ones((1, 1, 1), np.float32)
 
@@ -65,34 +65,3 @@ def test_a_label_of_low_weight_moves_the_loss_and_its_gradient_in_proportion(nam
     expected = weight[..., None] * tape.gradient(plain, logits)
     np.testing.assert_allclose(tape.gradient(weighted, logits), expected, rtol=1e-4, atol=1e-8)
     assert 0 < float(weighted) < float(plain)
-
-
-def vote_loss_of(bins, votes, weight=None):
-    votes = np.array(votes, np.float32)
-    return float(vote_loss(np.array(bins, np.float32), votes, np.ones(len(votes), np.float32) if weight is None else weight))
-
-
-def votes_for(place, height=0.9):
-    votes = np.zeros(100, np.float32)
-    if place is not None:
-        votes[place - 1 : place + 2] = height
-    return votes
-
-
-def test_the_vote_for_the_right_period_costs_least():
-    right, near, wrong, nothing = (vote_loss_of([40], [votes_for(place)]) for place in (40, 42, 64, None))
-    assert 0 < right < 0.6 < near < 5 < nothing < wrong
-    assert vote_loss_of([40], [votes_for(40, 0.5)]) > right
-    assert vote_loss_of([40.5], [votes_for(40)]) < near
-
-
-def test_at_rest_any_vote_costs_and_none_costs_nearly_nothing():
-    none, weak, strong = (vote_loss_of([-1], [votes_for(40, height)]) for height in (0.0, 0.1, 0.9))
-    assert 0 < none < weak < 0.3
-    assert strong > 5
-
-
-def test_time_steps_weigh_in_the_vote_s_loss_by_their_weight():
-    votes, weight = [votes_for(40), votes_for(64), votes_for(64)], np.array([1.0, 0.5, 0.0], np.float32)
-    expected = (vote_loss_of([40], votes[:1]) + 0.5 * vote_loss_of([40], votes[1:2])) / 1.5
-    assert vote_loss_of([40, 40, 40], votes, weight) == pytest.approx(expected, rel=1e-5)

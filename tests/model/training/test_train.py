@@ -239,7 +239,7 @@ def test_a_run_on_videos_resumes_and_is_exported(tmp_path, monkeypatch):
     interrupt(tmp_path / "resumed", monkeypatch, settings, after=2, step_of=(VideoLearner, "step_on_videos"))
     assert_same(run(tmp_path / "resumed", settings), expected, atol=1e-6)
     for line in log(tmp_path / "resumed"):
-        assert float(line["vote_loss"]) > 0
+        assert float(line["path_loss"]) > 0
         assert line["clips_drawn"] == "2"
 
     sha256 = export(tmp_path / "resumed", tmp_path / "exported.safetensors")
@@ -247,7 +247,7 @@ def test_a_run_on_videos_resumes_and_is_exported(tmp_path, monkeypatch):
     record = weights_file.read_metadata(tmp_path / "exported.safetensors")["training"]
     assert (record["steps_done"], record["settings"]["videos"]) == (3, 2)
     assert record["initial"]["sha256"] == weights_file.read_metadata(path)["sha256"]
-    assert record["last_losses"].keys() == {"period_loss", "periodicity_loss", "vote_loss"}
+    assert record["last_losses"].keys() == {"period_loss", "periodicity_loss", "path_loss"}
 
     export(tmp_path / "resumed", tmp_path / "mixed.safetensors", initial_share=0.25)
     mixed, first, last = (weights_file.read(tmp_path / f"{name}.safetensors")[1] for name in ("mixed", "first", "exported"))

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from model.counting_options import CountingOptions, StrideRule
 from model.network import RepNet
 from model.training.encoded_videos import EncodedVideo
 from model.training.settings import TrainingSettings
@@ -15,6 +16,7 @@ from tests.support.training import TINY
 
 SETTINGS = TrainingSettings(videos=5, batch_videos=2, frozen_encoder=True, initial_weights="first.safetensors", seed=1)
 STRIDES = (1, 4)
+COUNTING = CountingOptions(stride_rule=StrideRule.VOTE, frame_threshold=0.13, peak_share=0.25)
 
 
 def video(num_frames, period, seed=0, weight=1.0):
@@ -37,7 +39,8 @@ def test_each_time_step_finds_its_position_at_every_stride():
         expected = [of.embeddings[stride].reshape(-1, 4)[step // stride] for of, step in zip(videos, steps, strict=True)]
         np.testing.assert_array_equal(example.embeddings.reshape(-1, 4)[positions], np.concatenate(expected))
     np.testing.assert_array_equal(example.period_frames, [12] * 34 + [8] * 24)
-    np.testing.assert_array_equal(example.step_weight, [0.5] * 34 + [1] * 24)
+    np.testing.assert_array_equal(example.num_steps, [34, 24])
+    np.testing.assert_array_equal(example.video_weight, np.float32([0.5, 1]))
     np.testing.assert_array_equal(example.weight[:3], 0.5)
 
 
@@ -57,14 +60,14 @@ def test_a_round_shows_each_video_at_most_once_and_a_resumed_run_goes_on():
 
 
 def test_heads_learn_and_nothing_else_does():
-    learner = VideoLearner(SETTINGS, TINY, STRIDES)
+    learner = VideoLearner(SETTINGS, TINY, STRIDES, COUNTING)
     before = {name: variable.numpy() for name, variable in learner.network.variables_by_name().items()}
     example = join_videos([video(200, 9), video(200, 15, seed=1)])
     losses = [learner.step_on_videos(example, 5e-3, 0.5).numpy() for _ in range(80)]
     assert losses[0].shape == (3,)
-    period, _, vote = np.mean(losses[-5:], axis=0) / np.mean(losses[:5], axis=0)
+    period, _, path = np.mean(losses[-5:], axis=0) / np.mean(losses[:5], axis=0)
     assert period < 0.8
-    assert vote < 0.8
+    assert path < 0.8
     after = learner.take_averages().variables_by_name()
     changed = {name for name, values in before.items() if not np.array_equal(values, after[name].numpy())}
     assert changed
@@ -73,7 +76,7 @@ def test_heads_learn_and_nothing_else_does():
 
 def test_layout_is_not_trained():
     config = dataclasses.replace(TINY, similarity="kernels", layout_channels=2)
-    learner = VideoLearner(SETTINGS, config, STRIDES)
+    learner = VideoLearner(SETTINGS, config, STRIDES, COUNTING)
     assert isinstance(learner.network, RepNet)
     assert not learner.network.layout.trainable
 
@@ -81,4 +84,4 @@ def test_layout_is_not_trained():
 def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(ValueError, match=r"videos need Keras' backend tensorflow: set KERAS_BACKEND\. Received: jax"):
-        VideoLearner(SETTINGS, TINY, STRIDES)
+        VideoLearner(SETTINGS, TINY, STRIDES, COUNTING)
