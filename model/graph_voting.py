@@ -51,7 +51,7 @@ def count_by_vote(
     rest_vote = tf.constant(-math.inf, tf.float64)
     if not options.fully_periodic:
         rest_vote = score_threshold(tf.reduce_max(votes, axis=1), options)
-    path = find_path(votes, rest_vote)
+    path = find_sets(collected, rest_vote)
     repeating = path >= 0
     bins = tf.where(repeating, path, likeliest)
     if options.constant_speed:
@@ -110,6 +110,28 @@ def add_votes(logits: Mapping[int, GraphLogits], period_offset: int) -> GraphVot
         total_weight += np.minimum(shares.sum(axis=0), 1.0) * weights
     divisor = np.maximum(total_weight, min(voting.LEAST_WEIGHT, len(logits)))
     return GraphVotes(tf.cast(tf.cast(votes, tf.float64) / divisor, tf.float32), octaves)
+
+
+def find_sets(collected: GraphVotes, rest_vote: tf.Tensor) -> tf.Tensor:
+    """Returns the bin of the period at each time step, (num_steps,) int32; −1 for rest; see `model.voting.find_sets`."""
+    path = find_path(collected.votes, rest_vote)
+    above = tf.cast(tf.gather(collected.votes, tf.maximum(path, 0), batch_dims=1), tf.float64) - rest_vote
+    evidence = tf.reduce_sum(tf.where(path >= 0, above, tf.zeros_like(above)))
+    return tf.where(evidence >= voting.LEAST_EVIDENCE, bridge_holds(path, 2**collected.octaves), -1)
+
+
+def bridge_holds(path: tf.Tensor, periods: np.ndarray) -> tf.Tensor:
+    """Returns a path whose holds belong to their set, (num_steps,) int32; see `model.voting.bridge_holds`."""
+    steps, last = tf.range(tf.size(path)), tf.size(path) - 1
+    bounds = tf.concat([[0], tf.cast(tf.where(path >= 0)[:, 0], tf.int32), [last]], axis=0)
+    place = tf.searchsorted(bounds, steps)
+    before, after = tf.gather(bounds, tf.maximum(place - 1, 0)), tf.gather(bounds, place)
+    first, second = tf.gather(path, before), tf.gather(path, after)
+    is_between = (path < 0) & (first >= 0) & (second >= 0)
+    pause = tf.cast((after - before - 1) * voting.STEP_FRAMES, tf.float64)
+    period = tf.gather(tf.constant(periods), tf.maximum((first + second) // 2, 0))
+    is_hold = is_between & (pause < voting.HOLD_PERIODS * period) & (tf.abs(second - first) <= voting.HOLD_BINS)
+    return tf.where(is_hold, first + (second - first) * (steps - before) // tf.maximum(after - before, 1), path)
 
 
 def find_path(votes: tf.Tensor, rest_vote: tf.Tensor) -> tf.Tensor:

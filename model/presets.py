@@ -126,9 +126,9 @@ PRESETS: Mapping[str, Preset] = {
             counting=CountingOptions(
                 stride_rule=StrideRule.VOTE,
                 video_threshold=0.0,
-                frame_threshold=0.13,
-                peak_share=0.25,
-                certainty=(3.466, 2.078, -0.828, -2.928, -0.644),
+                frame_threshold=0.11,
+                peak_share=0.2,
+                certainty=(3.321, 1.814, -0.657, -2.489, -0.865),
             ),
             repeat_below_fps=20.0,
             core_score_fps=223.0,

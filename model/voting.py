@@ -6,7 +6,7 @@ sure. So no single stride is right everywhere. But the strides that are right ag
 
 The vote is the mean of the strides' probabilities on one logarithmic axis of periods, weighted by how well each sees a period.
 Dynamic programming (Viterbi) then finds the most likely path of the period through the video; not repeating is one of its
-states.
+states. A pause in which a slow movement is held becomes part of its set, and a video with little evidence counts nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ A stride sees best where a period is ten positions: frames are close enough, and
 drawn videos, see `docs/lite.md`.
 """
 
-CHANGE_COST = 2.0
+CHANGE_COST = 1.0
 """Cost of starting or ending a set, in votes of one time step."""
 
 OCTAVE_COST = 6.0
@@ -51,6 +51,19 @@ OCTAVE_COST = 6.0
 
 A large change, as from one exercise to the next, costs less through a single time step of rest.
 """
+
+LEAST_EVIDENCE = 5.0
+"""Votes above the score of rest, summed over all sets, below which a video counts nothing.
+
+It is what five seconds of votes 0.1 above that score add up to, or two thirds of a second of the surest ones. Fine strokes and
+fidgeting stay below.
+"""
+
+HOLD_PERIODS = 1.5
+"""Length in periods below which a pause may be a hold within a set."""
+
+HOLD_BINS = 7
+"""Most bins by which the period differs before and after a hold: 22 %. After a change of exercise, most differ more."""
 
 _BLOCK_STEPS = 256
 """Time steps whose paths are traced together. More are not faster, and take more memory."""
@@ -98,7 +111,7 @@ def count_by_vote(collected: Votes, options: CountingOptions) -> tuple[FrameCoun
     votes = collected.votes
     likeliest = votes.argmax(axis=1)
     rest_vote = -math.inf if options.fully_periodic else options.score_threshold(votes.max(axis=1))
-    path = find_path(votes, rest_vote)
+    path = find_sets(collected, rest_vote)
     repeating = path >= 0
     bins = np.where(repeating, path, likeliest)
     if options.constant_speed and repeating.any():
@@ -211,6 +224,39 @@ def _multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     blocks = np.zeros((-(-len(left) // _BLOCK_ROWS), _BLOCK_ROWS, left.shape[1]))
     blocks.reshape(-1, left.shape[1])[: len(left)] = left
     return (blocks @ right).reshape(-1, right.shape[1])[: len(left)]
+
+
+def find_sets(collected: Votes, rest_vote: float) -> np.ndarray:
+    """Returns the bin of the period at each time step, (num_steps,) int64; −1 for rest.
+
+    It is the most likely path, with holds as part of their set. If the evidence is below `LEAST_EVIDENCE`, all is rest.
+
+    Args:
+      collected: The votes of the whole video.
+      rest_vote: Score of a time step of rest.
+    """
+    path = find_path(collected.votes, rest_vote)
+    repeating = path >= 0
+    evidence = np.sum(collected.votes[repeating, path[repeating]] - np.float64(rest_vote))
+    return bridge_holds(path, collected.periods) if evidence >= LEAST_EVIDENCE else np.full_like(path, -1)
+
+
+def bridge_holds(path: np.ndarray, periods: np.ndarray) -> np.ndarray:
+    """Returns a path whose short pauses between sets of nearly one speed belong to the set; there, the period changes evenly.
+
+    Args:
+      path: A bin for each time step, (num_steps,); −1 for rest.
+      periods: Period of each bin in shown frames, (num_bins,).
+    """
+    steps, last = np.arange(len(path)), len(path) - 1
+    bounds = np.concatenate([[0], np.flatnonzero(path >= 0), [last]])
+    place = np.searchsorted(bounds, steps)
+    before, after = bounds[np.maximum(place - 1, 0)], bounds[place]
+    first, second = path[before], path[after]
+    is_between = (path < 0) & (first >= 0) & (second >= 0)
+    is_short = (after - before - 1) * STEP_FRAMES < HOLD_PERIODS * periods[(first + second) // 2]
+    is_hold = is_between & is_short & (np.abs(second - first) <= HOLD_BINS)
+    return np.where(is_hold, first + (second - first) * (steps - before) // np.maximum(after - before, 1), path)
 
 
 def find_path(votes: np.ndarray, rest_vote: float) -> np.ndarray:

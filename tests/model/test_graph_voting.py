@@ -46,3 +46,28 @@ def test_periods_are_refined_as_in_numpy_also_at_the_ends_of_the_axis():
     expected = voting.refine_periods(voting.Votes(votes, 2**octaves, 120), np.arange(40))
     found = graph_voting.refine_periods(GraphVotes(tf.constant(votes), octaves), tf.range(40))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rest_vote", [-math.inf, 0.2])
+@pytest.mark.parametrize(
+    ("runs", "repeating"),
+    [
+        ([(10, None), (30, 10), (9, None), (30, 13), (20, None)], 69),  # a hold
+        ([(30, 13), (9, None), (30, 10)], 69),
+        ([(30, 10), (30, None), (30, 12), (9, None), (30, 30)], 90),  # too long, and too different
+        ([(10, None), (7, 10), (40, None)], 0),  # too little evidence
+        ([(3, None)], 0),
+        ([(1, 10)], 0),
+    ],
+)
+def test_sets_with_their_holds_and_the_evidence_they_need_are_those_of_numpy(runs, repeating, rest_vote):
+    places = [place for length, place in runs for _ in range(length)]
+    votes = (0.01 * np.random.default_rng(0).random((len(places), 40))).astype(np.float32)
+    for step, place in enumerate(places):
+        if place is not None:
+            votes[step, place] = 0.8
+    octaves = 5 + np.arange(40) / voting.BINS_PER_OCTAVE
+    expected = voting.find_sets(voting.Votes(votes, 2**octaves, 3 * len(places)), rest_vote)
+    found = graph_voting.find_sets(GraphVotes(tf.constant(votes), octaves), tf.constant(rest_vote, tf.float64))
+    np.testing.assert_array_equal(found, expected)
+    assert (expected >= 0).sum() == (repeating if rest_vote > 0 else len(places))

@@ -16,10 +16,13 @@ from model.logits import StrideLogits
 from model.voting import (
     BINS_PER_OCTAVE,
     CHANGE_COST,
+    LEAST_EVIDENCE,
     STEP_FRAMES,
     Votes,
+    bridge_holds,
     collect_votes,
     find_path,
+    find_sets,
     refine_periods,
     stride_weights,
 )
@@ -184,6 +187,73 @@ def test_another_exercise_changes_the_period():
 def test_a_single_time_step_is_rest_unless_rest_is_ruled_out():
     assert find_path(np.array([[0.1, 0.9]], np.float32), 0.3).tolist() == [-1]
     assert find_path(np.array([[0.1, 0.9]], np.float32), -math.inf).tolist() == [1]
+
+
+def test_a_rest_of_two_seconds_ends_a_set():
+    votes = steady_votes(80, 48, 30)
+    votes[30:50] = 0.01
+    assert find_path(votes, 0.2).tolist() == [30] * 30 + [-1] * 20 + [30] * 30
+
+
+PERIODS = 2 ** (np.arange(60) / BINS_PER_OCTAVE + 5)  # from 32 frames
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "pause", "is_hold"),
+    [
+        (24, 24, 31, True),  # 93 of 64 frames
+        (24, 24, 32, False),  # 1.5 periods
+        (24, 31, 20, True),
+        (31, 24, 20, True),
+        (24, 32, 20, False),
+        (0, 0, 15, True),
+        (0, 0, 16, False),
+    ],
+)
+def test_a_pause_is_a_hold_if_it_is_short_and_the_speed_stays(first, second, pause, is_hold):
+    path = np.array([-1] * 10 + [first] * 20 + [-1] * pause + [second] * 20 + [-1] * 10)
+    bridged = bridge_holds(path, PERIODS)
+    held, rest = bridged[30 : 30 + pause], np.delete(np.arange(len(path)), np.arange(30, 30 + pause))
+    assert (held >= 0).all() == is_hold
+    assert (held >= 0).any() == is_hold
+    assert np.array_equal(bridged[rest], path[rest])
+
+
+def test_during_a_hold_the_period_changes_evenly():
+    path = np.array([20] * 5 + [-1] * 5 + [26] * 5)
+    assert bridge_holds(path, PERIODS).tolist() == [20] * 5 + [21, 22, 23, 24, 25] + [26] * 5
+
+
+@pytest.mark.parametrize("path", [[-1] * 8, [-1], [5], [-1, -1, 5, 5], [5, 5, -1, -1], [-1, 5, -1]])
+def test_what_is_not_between_two_sets_is_no_hold(path):
+    assert bridge_holds(np.array(path), PERIODS).tolist() == path
+
+
+def test_of_several_pauses_each_is_judged_by_itself():
+    path = np.array([10] * 9 + [-1] * 4 + [10] * 9 + [-1] * 90 + [12] * 9 + [-1] * 4 + [40] * 9)
+    bridged = bridge_holds(path, PERIODS)
+    assert bridged.tolist() == [10] * 22 + path[22:].tolist()
+
+
+@pytest.mark.parametrize(("vote", "num_steps", "counts"), [(0.3, 45, False), (0.3, 60, True), (0.9, 6, False), (0.9, 10, True)])
+def test_a_video_with_little_evidence_is_all_rest(vote, num_steps, counts):
+    votes = np.zeros((100, 60), np.float32)
+    votes[20 : 20 + num_steps, 30] = vote
+    assert (find_path(votes, 0.2) >= 0).sum() == num_steps
+    assert ((vote - 0.2) * num_steps > LEAST_EVIDENCE) == counts
+    assert (find_sets(Votes(votes, PERIODS, 300), 0.2) >= 0).sum() == num_steps * counts
+
+
+def test_evidence_of_all_sets_adds_up():
+    votes = np.zeros((200, 60), np.float32)
+    votes[20:50, 30] = votes[120:150, 10] = 0.3
+    assert (find_sets(Votes(votes, PERIODS, 600), 0.2) >= 0).sum() == 60
+
+
+def test_where_rest_is_ruled_out_no_evidence_is_needed():
+    votes = np.zeros((3, 60), np.float32)
+    votes[:, 30] = 0.01
+    assert find_sets(Votes(votes, PERIODS, 9), -math.inf).tolist() == [30] * 3
 
 
 def test_periods_lie_between_bins_where_the_votes_do():
