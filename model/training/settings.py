@@ -76,11 +76,9 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Raises ValueError if a setting is out of range, does not fit the others, or `without` has unknown parts."""
+        self._check_ranges()
         if self.videos:
             self._check_videos()
-        for name in ("steps", "batch_size", "group_clips", "views_per_clip", "views_per_showing"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1. Received: {getattr(self, name)}")
         for name in ("batch_size", "buffer_clips"):
             if getattr(self, name) % self.group_clips:
                 raise ValueError(
@@ -92,15 +90,20 @@ class TrainingSettings:
             raise ValueError(
                 f"views_per_showing must be at most views_per_clip, {self.views_per_clip}. Received: {self.views_per_showing}"
             )
-        if not self.minutes >= 0:
-            raise ValueError(f"minutes must not be negative. Received: {self.minutes}")
-        if not self.replay >= 1:
-            raise ValueError(f"replay must be at least 1. Received: {self.replay}")
+        if unknown := self.parts_left_out - frozenset(PARTS):
+            raise ValueError(f"without must list any of {', '.join(PARTS)}. Received: {', '.join(sorted(unknown))}")
+
+    def _check_ranges(self) -> None:
+        """Raises ValueError if a number is out of its range."""
+        for name in ("steps", "batch_size", "group_clips", "views_per_clip", "views_per_showing", "replay"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"{name} must be at least 1. Received: {getattr(self, name)}")
+        for name in ("minutes", "weight_decay", "periodicity_weight", "path_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative. Received: {getattr(self, name)}")
         for name in ("warmup", "average_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1. Received: {getattr(self, name)}")
-        if unknown := self.parts_left_out - frozenset(PARTS):
-            raise ValueError(f"without must list any of {', '.join(PARTS)}. Received: {', '.join(sorted(unknown))}")
 
     def _check_videos(self) -> None:
         """Raises ValueError if the settings of a run on videos do not fit each other."""
