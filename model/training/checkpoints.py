@@ -18,6 +18,10 @@ _LOG = "log.csv"
 _METADATA_KEY = "progress"
 
 
+class OtherVersionError(ValueError):
+    """A checkpoint has values that this version of the program does not know."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Progress:
     """How far a run is.
@@ -70,6 +74,7 @@ def read(folder: Path) -> tuple[Progress, dict[str, np.ndarray]] | None:
     """Returns progress and values of a run's checkpoint, or None if there is none yet.
 
     Raises:
+      OtherVersionError: Another version of the program wrote the checkpoint.
       ValueError: The checkpoint is damaged.
     """
     path = folder / _CHECKPOINT
@@ -77,9 +82,16 @@ def read(folder: Path) -> tuple[Progress, dict[str, np.ndarray]] | None:
         return None
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            progress = Progress(**json.loads(file.metadata()[_METADATA_KEY]))
-            return progress, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+            found = json.loads(file.metadata()[_METADATA_KEY])
+            if found.keys() - {field.name for field in dataclasses.fields(Progress)}:
+                raise OtherVersionError(
+                    "the checkpoint is of another version of the program, which can continue and export it. "
+                    f"Received: {str(path)!r}"
+                )
+            return Progress(**found), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except OtherVersionError:
+        raise
+    except (safetensors.SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the checkpoint is damaged ({error}): delete it to start anew. Received: {str(path)!r}") from error
 
 

@@ -37,6 +37,15 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
 
 
+def test_a_checkpoint_of_another_version_is_not_called_damaged(tmp_path):
+    checkpoints.write(tmp_path, PROGRESS, VALUES)
+    path = tmp_path / "checkpoint.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"path_loss", b"vote_loss"))
+    with pytest.raises(checkpoints.OtherVersionError, match=r"of another version of the program.* Received: .*checkpoint"):
+        checkpoints.read(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"junk", b"\x02\0\0\0\0\0\0\0{}"])
 def test_a_damaged_checkpoint_is_named(tmp_path, content):
     (tmp_path / "checkpoint.safetensors").write_bytes(content)
