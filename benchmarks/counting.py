@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     plain: Vote = plain_vote
     seconds, minutes = dict.fromkeys(("vote", "plain_vote", "count"), 0.0), 0.0
     num_bytes, change = dict.fromkeys(("logits", "evidence"), 0), 0.0
-    scorer = Scorer(loaded.network, loaded.preset.strides)
+    scorer = Scorer(loaded.network, loaded.preset.strides, overlap_from=loaded.preset.overlap_from)
     for frames in draw_minutes(seeds):
         num_frames, logits = len(frames), scorer.score(frames)
         minutes += num_frames / MINUTE_FRAMES

@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for model in args.models:
             network = make_network(model)
             for batch_frames in args.batch_frames:
-                scorer = Scorer(network, PRESETS[model].strides, precision, batch_frames)
+                preset = PRESETS[model]
+                scorer = Scorer(network, preset.strides, precision, batch_frames, preset.overlap_from)
                 scorer.score(frames)
                 turns = [
                     (median_sec(lambda: scorer.score(frames), 1)[0], matrix_rate_flops(precision))  # noqa: B023
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 ]
                 fps = args.frames / statistics.median(sec for sec, _ in turns)
                 rate = statistics.median(rate for _, rate in turns)
-                frames_gflop = args.frames * PRESETS[model].gflop_per_frame
+                frames_gflop = args.frames * preset.gflop_per_frame
                 share = statistics.median(frames_gflop * 1e9 / sec / rate for sec, rate in turns)
                 what = f"{model} {precision.value}, batches of {batch_frames}"
                 print(f"{what}: {fps:,.0f} frames/s, {share:.0%} of {rate / 1e9:,.0f} GFLOP/s", flush=True)

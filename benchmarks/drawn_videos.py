@@ -89,7 +89,7 @@ def parse_options(description: str | None, argv: Sequence[str] | None) -> tuple[
 
 def score_videos(seeds: range, loaded: LoadedModel) -> Iterator[tuple[Video, dict[int, StrideLogits]]]:
     """Yields each drawn video with its logits."""
-    scorer = Scorer(loaded.network, loaded.preset.strides)
+    scorer = Scorer(loaded.network, loaded.preset.strides, overlap_from=loaded.preset.overlap_from)
     for seed in seeds:
         video = draw_video(seed)
         yield video, scorer.score(video.frames)

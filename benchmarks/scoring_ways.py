@@ -49,7 +49,7 @@ def answer(way: str, model: str, num_frames: int) -> None:
     prepare_gpus()
     preset = PRESETS[model]
     network = make_network(model)
-    scorer = (CompiledScorer if way == "compiled" else Scorer)(network, preset.strides)
+    scorer = (CompiledScorer if way == "compiled" else Scorer)(network, preset.strides, overlap_from=preset.overlap_from)
     frames = draw_frames(num_frames)
     scorer.score(frames)
     for _ in sys.stdin:

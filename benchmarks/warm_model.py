@@ -17,4 +17,4 @@ def lite() -> ChunkScorer:
     from model.scoring import Scorer
 
     loaded = load_model("lite")
-    return Scorer(loaded.network, loaded.preset.strides, Precision("float32"))
+    return Scorer(loaded.network, loaded.preset.strides, Precision("float32"), overlap_from=loaded.preset.overlap_from)

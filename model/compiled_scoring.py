@@ -34,10 +34,15 @@ class CompiledScorer(Scorer):
     """
 
     def __init__(
-        self, network: RepNet, strides: Sequence[int], precision: Precision = Precision.FLOAT32, batch_frames: int = 64
+        self,
+        network: RepNet,
+        strides: Sequence[int],
+        precision: Precision = Precision.FLOAT32,
+        batch_frames: int = 64,
+        overlap_from: int = 0,
     ) -> None:
         """Prepares both ways; see `Scorer`. Compilation is at first use, or in `warm_up`."""
-        super().__init__(network, strides, precision, batch_frames)
+        super().__init__(network, strides, precision, batch_frames, overlap_from)
         self._network = network
         self._variable_model, _ = fold(network, self.precision.value)  # XLA takes weights as arguments, not as constants
         whole = chunk_frames(self.strides)
@@ -56,7 +61,7 @@ class CompiledScorer(Scorer):
 
     def _room(self, num_frames: int) -> int:
         """Returns the number of windows that the function for so many frames computes: whole batches, one window frozen."""
-        num_windows = 1 + sum(len(window_frames(num_frames, stride)) for stride in self.strides)
+        num_windows = 1 + sum(len(window_frames(num_frames, stride, overlap=self._overlaps(stride))) for stride in self.strides)
         return -(-num_windows // BATCH_WINDOWS) * BATCH_WINDOWS
 
     def _score_shown_windows(self, frames: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

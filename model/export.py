@@ -30,7 +30,12 @@ _RESIZED_FRAMES = 8
 
 
 def make_counter(
-    network: RepNet, strides: Sequence[int], counting: CountingOptions, max_fps: float, repeat_below_fps: float
+    network: RepNet,
+    strides: Sequence[int],
+    counting: CountingOptions,
+    max_fps: float,
+    repeat_below_fps: float,
+    overlap_from: int = 0,
 ) -> tf.Module:
     """Returns a module whose function `count` counts the repetitions in a video; it can be saved.
 
@@ -57,11 +62,12 @@ def make_counter(
       counting: How logits become counts.
       max_fps: Most frames per second to score; frames above it are left out.
       repeat_below_fps: Frames a second below which each frame is shown several times, see `model.logits.slow_repeats`.
+      overlap_from: Stride from which on windows overlap, see `model.logits`. Default: none do.
 
     Raises:
       ValueError: There are no strides, or a stride is below 1 or repeated.
     """
-    scorer = GraphScorer(network, strides)
+    scorer = GraphScorer(network, strides, overlap_from=overlap_from)
 
     def count(frames: tf.Tensor, times_sec: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.control_dependencies(graph_frames.check_input(frames, times_sec)):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from model.config import FRAME_SIZE, WINDOW_FRAMES
 from model.graph_curves import GraphLogits
-from model.logits import chunk_frames
+from model.logits import BETWEEN_WEIGHTS, HALF_WINDOW, chunk_frames
 from model.network import RepNet
 from model.scoring import BATCH_WINDOWS, Scorer, with_zero_row
 
@@ -24,9 +24,9 @@ class GraphScorer(Scorer):
         are not: TensorFlow's optimizer would move constant positions into a constant bias, which has another shape.
     """
 
-    def __init__(self, network: RepNet, strides: Sequence[int], batch_frames: int = 64) -> None:
+    def __init__(self, network: RepNet, strides: Sequence[int], batch_frames: int = 64, overlap_from: int = 0) -> None:
         """Folds and freezes the frame model, in float32; see `Scorer`."""
-        super().__init__(network, strides, batch_frames=batch_frames)
+        super().__init__(network, strides, batch_frames=batch_frames, overlap_from=overlap_from)
         self._num_periods = network.config.num_periods
         self._embedding_width = network.embedding_width
         if self._layout is not None:
@@ -48,16 +48,14 @@ class GraphScorer(Scorer):
             windows = [self._windows(last - first, stride, repeats) for stride in self.strides]
             period, periodicity = self._score_shown(taps, tf.concat(windows, axis=0))
             sizes = [tf.shape(window)[0] for window in windows]
-            return (*tf.split(period, sizes), *tf.split(periodicity, sizes))
+            values = zip(self.strides * 2, (*tf.split(period, sizes), *tf.split(periodicity, sizes)), strict=True)
+            return tuple(self._join_windows(of_stride, stride) for stride, of_stride in values)
 
-        per_window = [tf.TensorSpec((None, WINDOW_FRAMES, self._num_periods)), tf.TensorSpec((None, WINDOW_FRAMES))]
-        specs = [spec for spec in per_window for _ in self.strides]
+        per_position = [tf.TensorSpec((None, self._num_periods)), tf.TensorSpec((None,))]
+        specs = [spec for spec in per_position for _ in self.strides]
         parts = in_batches(score_chunk, num_frames, chunk_frames(self.strides), specs)
         of_stride = zip(self.strides, parts[: len(self.strides)], parts[len(self.strides) :], strict=True)
-        return {
-            stride: GraphLogits(tf.reshape(period, (-1, self._num_periods)), tf.reshape(periodicity, (-1,)))
-            for stride, period, periodicity in of_stride
-        }
+        return {stride: GraphLogits(period, periodicity) for stride, period, periodicity in of_stride}
 
     def score_frozen(self, frames: FrameSource, num_frames: tf.Tensor) -> GraphLogits:
         """Returns the logits of a window that shows a video's last frame 64 times."""
@@ -94,11 +92,25 @@ class GraphScorer(Scorer):
         return period, periodicity
 
     def _windows(self, num_frames: tf.Tensor, stride: int, repeats: tf.Tensor) -> tf.Tensor:
-        """Returns the frames that each window shows, (num_windows, 64) int32, see `model.logits.window_frames`."""
+        """Returns the frames that each window shows, (W, 64) int32, see `model.logits.window_frames`."""
         num_shown = num_frames * repeats
         num_windows = -(-num_shown // (WINDOW_FRAMES * stride))
-        positions = tf.reshape(tf.range(num_windows * WINDOW_FRAMES), (-1, WINDOW_FRAMES))
-        return tf.minimum(positions * stride, num_shown - 1) // repeats
+        frames = tf.minimum(tf.range(num_windows * WINDOW_FRAMES) * stride, num_shown - 1) // repeats
+        windows = tf.reshape(frames, (-1, WINDOW_FRAMES))
+        if not self._overlaps(stride):
+            return windows
+        return tf.concat([windows, tf.reshape(frames[HALF_WINDOW:-HALF_WINDOW], (-1, WINDOW_FRAMES))], axis=0)
+
+    def _join_windows(self, values: tf.Tensor, stride: int) -> tf.Tensor:
+        """Returns a value for each position of a stride, see `model.logits.join_windows`."""
+        rest = values.shape[2:]
+        if not self._overlaps(stride):
+            return tf.reshape(values, (-1, *rest))
+        num_windows = (tf.shape(values)[0] + 1) // 2
+        grid = tf.reshape(values[:num_windows], (-1, *rest))
+        inner = tf.reshape(grid[HALF_WINDOW:-HALF_WINDOW], (-1, WINDOW_FRAMES, *rest))
+        inner += (values[num_windows:] - inner) * BETWEEN_WEIGHTS.reshape(-1, *[1] * len(rest))
+        return tf.concat([grid[:HALF_WINDOW], tf.reshape(inner, (-1, *rest)), grid[-HALF_WINDOW:]], axis=0)
 
 
 def in_batches(

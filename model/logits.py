@@ -4,6 +4,10 @@ At stride s, window w of a stretch of n frames holds frames min(64·s·w + s·j,
 `chunk_frames(strides)` frames ends with a whole window at every stride. So stretches of that length are scored independently,
 and their logits concatenate to those of the whole video.
 
+Near its ends, a window shows little of what comes before or after. So windows may overlap: then there is one more halfway
+between each two of a stretch, and each position gets the mean of its two windows, weighted by how far it is from their ends.
+No window is in two stretches, so the logits remain those of each stretch.
+
 A slow video is scored as if each of its frames were there r times (`slow_repeats`). Its stretches are r times as long in
 windows, and end with whole windows just the same.
 """
@@ -17,6 +21,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from model.config import WINDOW_FRAMES
+
+HALF_WINDOW = WINDOW_FRAMES // 2
+
+BETWEEN_WEIGHTS = (1.0 - np.abs(np.arange(1, 2 * WINDOW_FRAMES, 2) - WINDOW_FRAMES) / WINDOW_FRAMES).astype(np.float32)
+"""Weight of each position of a window between two others, (64,) float32; those have the rest (Bartlett's window)."""
 
 MOST_REPEATS = 8
 """Most times that a frame is shown. Below four frames a second, few movements have a frame at either end."""
@@ -49,18 +58,39 @@ def chunk_frames(strides: Iterable[int]) -> int:
     return WINDOW_FRAMES * math.lcm(*strides)
 
 
-def window_frames(num_frames: int, stride: int, repeats: int = 1) -> np.ndarray:
-    """Returns the frames that each window shows, (num_windows, 64) int64; past the end, the last frame repeats.
+def window_frames(num_frames: int, stride: int, repeats: int = 1, *, overlap: bool = False) -> np.ndarray:
+    """Returns the frames that each window shows, (W, 64) int64; past the end, the last frame repeats.
 
     Args:
       num_frames: Number of frames in the stretch.
       stride: Stride in shown frames.
       repeats: Times that each frame is shown, one after the other.
+      overlap: Whether windows overlap. If so, those halfway between each two come last: W is 2 · num_windows − 1.
     """
     num_shown = num_frames * repeats
     num_windows = -(-num_shown // (WINDOW_FRAMES * stride))
-    positions = np.arange(num_windows * WINDOW_FRAMES).reshape(num_windows, WINDOW_FRAMES)
-    return np.minimum(positions * stride, num_shown - 1) // repeats
+    frames = np.minimum(np.arange(num_windows * WINDOW_FRAMES) * stride, num_shown - 1) // repeats
+    windows = frames.reshape(-1, WINDOW_FRAMES)
+    if not overlap:
+        return windows
+    return np.concatenate([windows, frames[HALF_WINDOW:-HALF_WINDOW].reshape(-1, WINDOW_FRAMES)])
+
+
+def join_windows(values: np.ndarray, *, overlap: bool = False) -> np.ndarray:
+    """Returns a value for each position, (num_windows · 64, …), from those of the windows, (W, 64, …).
+
+    Args:
+      values: Values of the windows, in the order of `window_frames`.
+      overlap: Whether windows overlap.
+    """
+    rest = values.shape[2:]
+    if not overlap:
+        return values.reshape(-1, *rest)
+    num_windows = (len(values) + 1) // 2
+    grid = values[:num_windows].reshape(-1, *rest)
+    inner = grid[HALF_WINDOW:-HALF_WINDOW].reshape(-1, WINDOW_FRAMES, *rest)
+    inner = inner + (values[num_windows:] - inner) * BETWEEN_WEIGHTS.reshape(-1, *[1] * len(rest))
+    return np.concatenate([grid[:HALF_WINDOW], inner.reshape(-1, *rest), grid[-HALF_WINDOW:]])
 
 
 def middle_shown(num_frames: int, repeats: int) -> np.ndarray:

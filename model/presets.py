@@ -50,6 +50,7 @@ class Preset:
       description: One line for people.
       strides: Strides in frames to score at, in order of preference if scores tie.
       counting: How logits become counts.
+      overlap_from: Stride from which on windows overlap, see `model.logits`. 0: none do.
       repeat_below_fps: Frames a second below which each frame of a video is shown several times, see
         `model.logits.slow_repeats`. 0: never.
       files: Files of the published checkpoint that hold its variables; empty for a model of our own, whose weights come with
@@ -63,6 +64,7 @@ class Preset:
     description: str
     strides: tuple[int, ...]
     counting: CountingOptions = dataclasses.field(default_factory=CountingOptions)
+    overlap_from: int = 0
     repeat_below_fps: float = 0.0
     files: tuple[RemoteFile, ...] = ()
     core_score_fps: float | None = None
@@ -232,6 +234,7 @@ def load_weights(path: Path) -> LoadedModel:
             description=metadata["description"],
             strides=tuple(metadata["strides"]),
             counting=CountingOptions(**metadata["counting"]),
+            overlap_from=int(metadata.get("overlap_from", 0)),
             repeat_below_fps=float(metadata.get("repeat_below_fps", 0.0)),
         )
     tensorflow_import.import_tensorflow()
@@ -276,6 +279,7 @@ def save_weights(
         "description": preset.description,
         "strides": preset.strides,
         "counting": dataclasses.asdict(preset.counting),
+        "overlap_from": preset.overlap_from,
         "repeat_below_fps": preset.repeat_below_fps,
         "source": source or {},
         "training": training or {},

@@ -13,7 +13,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from model.config import FRAME_SIZE, TAP_REACH, WINDOW_FRAMES
 from model.folding import fold
-from model.logits import StrideLogits, window_frames
+from model.logits import StrideLogits, join_windows, window_frames
 from model.network import RepNet
 from model.precision import Precision
 
@@ -42,10 +42,16 @@ class Scorer:
     Attributes:
       strides: Strides to score, in the order given.
       precision: Number format of the encoder and the temporal taps.
+      overlap_from: Stride from which on windows overlap, see `model.logits`; 0 if none do.
     """
 
     def __init__(
-        self, network: RepNet, strides: Sequence[int], precision: Precision = Precision.FLOAT32, batch_frames: int = 64
+        self,
+        network: RepNet,
+        strides: Sequence[int],
+        precision: Precision = Precision.FLOAT32,
+        batch_frames: int = 64,
+        overlap_from: int = 0,
     ) -> None:
         """Folds and freezes the frame model, that is, the encoder and the temporal taps; see `model.folding`.
 
@@ -54,6 +60,7 @@ class Scorer:
           strides: Strides to score, in frames; at least one, each at least 1.
           precision: Number format of the frame model.
           batch_frames: Batch size of the frame model in frames.
+          overlap_from: Stride from which on windows overlap. Default: none do.
 
         Raises:
           ValueError: There are no strides, or a stride is below 1 or repeated.
@@ -62,6 +69,7 @@ class Scorer:
             raise ValueError(f"strides must be different whole numbers of at least 1. Received: {tuple(strides)}")
         self.strides = tuple(strides)
         self.precision = Precision(precision)
+        self.overlap_from = overlap_from
         self._batch_frames = batch_frames
         self._halvings = 0
         frame_model, self._bias = fold(network, self.precision.value, convolve_norms=not tf.config.list_physical_devices("GPU"))
@@ -105,7 +113,9 @@ class Scorer:
         """
         if frames.ndim != 4 or not len(frames) or frames.shape[1:] != (FRAME_SIZE, FRAME_SIZE, 3):
             raise ValueError(f"frames must be (at least 1, {FRAME_SIZE}, {FRAME_SIZE}, 3). Received: {frames.shape}")
-        windows = {stride: window_frames(len(frames), stride, repeats) for stride in self.strides}
+        windows = {
+            stride: window_frames(len(frames), stride, repeats, overlap=self._overlaps(stride)) for stride in self.strides
+        }
         shown = np.concatenate(list(windows.values()))
         if is_last:
             shown = np.concatenate([shown, np.full((1, WINDOW_FRAMES), len(frames) - 1)])
@@ -114,14 +124,19 @@ class Scorer:
         out, first = {}, 0
         for stride, frames_of in windows.items():
             own = slice(first, first + len(frames_of))
+            overlap = self._overlaps(stride)
             out[stride] = StrideLogits(
-                period=period[own].reshape(-1, period.shape[-1]),
-                periodicity=periodicity[own].ravel(),
+                period=join_windows(period[own], overlap=overlap),
+                periodicity=join_windows(periodicity[own], overlap=overlap),
                 frozen_period=period[-1] if is_last else None,
                 frozen_periodicity=periodicity[-1] if is_last else None,
             )
             first = own.stop
         return out
+
+    def _overlaps(self, stride: int) -> bool:
+        """Returns whether the windows of a stride overlap."""
+        return 0 < self.overlap_from <= stride
 
     def warm_up(self) -> None:
         """Scores black frames, so that compilation and tuning at first use are done."""

@@ -64,7 +64,7 @@ def load_counter(args: argparse.Namespace) -> Counter:
         prepare_gpus(require=model.require_gpu)
     except NoGpuError as error:
         raise UsageError(str(error)) from error
-    scorer = Scorer(loaded.network, model.strides, Precision(model.precision), model.batch_frames)
+    scorer = Scorer(loaded.network, model.strides, Precision(model.precision), model.batch_frames, model.overlap_from)
     return Counter(decoding, scorer, options, model)
 
 

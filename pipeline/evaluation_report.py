@@ -153,6 +153,7 @@ def _json_counted(counted: Counted) -> dict[str, object]:
         "precision": counter.model.precision,
         "options": dataclasses.asdict(counter.options),
         "strides": counter.model.strides,
+        "overlap_from": counter.model.overlap_from,
         "max_fps": counter.decoding.max_fps,
         "repeat_below_fps": counter.decoding.repeat_below_fps,
         "measures": dataclasses.asdict(measure(counted.counts, counted.true_counts)),

@@ -141,6 +141,13 @@ def _add_strides(group: argparse._ArgumentGroup) -> None:
         help="strides to score, in frames between the positions of a window; --stride_rule decides which of them count. "
         "Default: those of the model",
     )
+    group.add_argument(
+        "--overlap_from",
+        type=natural_number,
+        metavar="N",
+        help="stride from which on windows overlap by half, which counts better and takes longer. 0: none do. Default: that of "
+        "the model",
+    )
 
 
 def _add_frame_rates(group: argparse._ArgumentGroup) -> None:
@@ -294,6 +301,7 @@ def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
         precision=best_precision() if args.precision == "auto" else args.precision,
         period_offset=loaded.preset.config.period_offset,
         batch_frames=args.batch_frames,
+        overlap_from=loaded.preset.overlap_from if args.overlap_from is None else args.overlap_from,
         require_gpu=args.require_gpu,
     )
 
@@ -327,7 +335,9 @@ def effective_options(decoding: DecodingOptions, model: ModelConfig, counting: C
         "strides": model.strides,
         "model_sha256": model.sha256,
     }
-    if decoding.repeat_below_fps:  # rows from before there was such an option still match
+    if model.overlap_from:  # rows from before there was such an option still match
+        options["overlap_from"] = model.overlap_from
+    if decoding.repeat_below_fps:  # as above
         options["repeat_below_fps"] = decoding.repeat_below_fps
     if decoding.exact:  # as above
         options["exact"] = True

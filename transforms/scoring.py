@@ -46,6 +46,7 @@ class ModelConfig:
       precision: Number format of the frame encoder, a value of `Precision`.
       period_offset: Frames that period class 0 of the network stands for; see `RepNetConfig`.
       batch_frames: Batch size in frames. Default: 64.
+      overlap_from: Stride from which on windows overlap; see `model.logits`. Default: none do.
       require_gpu: Fail if there is no GPU. Default: use one if there is one.
     """
 
@@ -55,6 +56,7 @@ class ModelConfig:
     precision: str
     period_offset: int
     batch_frames: int = 64
+    overlap_from: int = 0
     require_gpu: bool = False
 
     def load_scorer(self) -> ChunkScorer:
@@ -79,8 +81,8 @@ class ModelConfig:
                 f"Received: {loaded.sha256}"
             )
         if not has_gpu:
-            return Scorer(loaded.network, self.strides, Precision(self.precision), self.batch_frames)
-        scorer = CompiledScorer(loaded.network, self.strides, Precision(self.precision), self.batch_frames)
+            return Scorer(loaded.network, self.strides, Precision(self.precision), self.batch_frames, self.overlap_from)
+        scorer = CompiledScorer(loaded.network, self.strides, Precision(self.precision), self.batch_frames, self.overlap_from)
         scorer.warm_up()
         return scorer
 

@@ -173,7 +173,9 @@ def run_export(args: argparse.Namespace) -> int:
         "layers": layers,
     }
     with show_status(f"Exporting {args.model}"):
-        counter = export.make_counter(loaded.network, config.strides, counting, decoding.max_fps, decoding.repeat_below_fps)
+        counter = export.make_counter(
+            loaded.network, config.strides, counting, decoding.max_fps, decoding.repeat_below_fps, config.overlap_from
+        )
         export.save(counter, folder, metadata)
     print(f"exported: {printable(args.folder)}")
     return 0

@@ -14,6 +14,7 @@ from tests.support.networks import make_lite
 from tests.support.training import TINY
 
 STRIDES = (1, 2)
+OVERLAP_FROM = 1
 BATCH_FRAMES = 16
 TOLERANCE = 1e-2
 """Of logits of up to 5. Sharp kernels with weights that were never trained magnify how sums are rounded."""
@@ -26,12 +27,12 @@ def network():
 
 @pytest.fixture(scope="module")
 def parts(network):
-    return Scorer(network, STRIDES)
+    return Scorer(network, STRIDES, overlap_from=OVERLAP_FROM)
 
 
 @pytest.fixture(scope="module")
 def compiled(network):
-    scorer = CompiledScorer(network, STRIDES, batch_frames=BATCH_FRAMES)
+    scorer = CompiledScorer(network, STRIDES, batch_frames=BATCH_FRAMES, overlap_from=OVERLAP_FROM)
     scorer.warm_up()
     return scorer
 
@@ -39,7 +40,7 @@ def compiled(network):
 @pytest.fixture
 def fresh(network):
     """A scorer that nobody has used, and will not compile for long: each test replaces its function."""
-    return CompiledScorer(network, STRIDES, batch_frames=BATCH_FRAMES)
+    return CompiledScorer(network, STRIDES, batch_frames=BATCH_FRAMES, overlap_from=OVERLAP_FROM)
 
 
 def assert_equal(scored, expected):

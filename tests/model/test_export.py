@@ -22,6 +22,7 @@ from tests.reference.synthetic_clip import synthetic_clip
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 STRIDES = (1, 2)
+OVERLAP_FROM = 2
 OPTIONS = {
     "notebook": CountingOptions(StrideRule.NOTEBOOK, video_threshold=0.0, frame_threshold=0.1),
     "vote": dataclasses.replace(PRESETS["lite"].counting, frame_threshold=0.02, peak_share=0.0),
@@ -36,14 +37,14 @@ def counters(tiny_network, tmp_path_factory):
     loaded = {}
     for name, options in OPTIONS.items():
         folder = tmp_path_factory.mktemp("exported") / name
-        export.save(export.make_counter(tiny_network, STRIDES, options, 30.0, 20.0), folder, {"name": name})
+        export.save(export.make_counter(tiny_network, STRIDES, options, 30.0, 20.0, OVERLAP_FROM), folder, {"name": name})
         loaded[name] = tf.saved_model.load(str(folder))
     return loaded
 
 
 @pytest.fixture(scope="module")
 def scorer(tiny_network):
-    return Scorer(tiny_network, STRIDES)
+    return Scorer(tiny_network, STRIDES, overlap_from=OVERLAP_FROM)
 
 
 @pytest.mark.parametrize("rule", OPTIONS)

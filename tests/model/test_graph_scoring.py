@@ -11,12 +11,16 @@ from tests.reference.synthetic_clip import synthetic_clip
 from tests.support.logits import concatenate
 
 STRIDES = (1, 2)
+OVERLAP_FROM = 2
 TOLERANCE = 5e-3
 
 
 @pytest.fixture(scope="module")
 def scorers(tiny_network):
-    return GraphScorer(tiny_network, STRIDES, batch_frames=16), Scorer(tiny_network, STRIDES)
+    return (
+        GraphScorer(tiny_network, STRIDES, batch_frames=16, overlap_from=OVERLAP_FROM),
+        Scorer(tiny_network, STRIDES, overlap_from=OVERLAP_FROM),
+    )
 
 
 def score_in_graph(scorer, frames, repeats=1):
@@ -33,7 +37,9 @@ def score_in_graph(scorer, frames, repeats=1):
     return score(tf.constant(frames, tf.float32), tf.constant(repeats))
 
 
-@pytest.mark.parametrize(("num_frames", "repeats"), [(1, 1), (63, 1), (65, 1), (50, 3), (chunk_frames(STRIDES) + 5, 1)])
+@pytest.mark.parametrize(
+    ("num_frames", "repeats"), [(1, 1), (63, 1), (65, 1), (50, 3), (150, 3), (chunk_frames(STRIDES) + 5, 1)]
+)
 def test_a_graph_scores_as_the_scorer_does(scorers, num_frames, repeats):
     in_graph, scorer = scorers
     frames = synthetic_clip(3, num_frames, 11)

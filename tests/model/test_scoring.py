@@ -9,7 +9,7 @@ import tensorflow as tf
 from model.config import LITE, REPNET_2020, WINDOW_FRAMES
 from model.counting import count_repetitions
 from model.counting_options import CountingOptions, StrideRule
-from model.logits import chunk_frames, window_frames
+from model.logits import chunk_frames, join_windows, window_frames
 from model.precision import Precision
 from model.presets import load_model
 from model.scoring import Scorer, batch_sizes
@@ -60,6 +60,19 @@ def test_chunks_score_as_the_whole_video_does(scorer):
     for stride in scorer.strides:
         np.testing.assert_allclose(chunks[stride].period, whole[stride].period, atol=TOLERANCE)
         np.testing.assert_allclose(chunks[stride].frozen_period, whole[stride].frozen_period, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("num_frames", [60, 64 * 5 + 1])
+def test_windows_overlap_from_the_stride_on_that_is_asked_for(lite, scorer, num_frames):
+    frames = synthetic_clip(3, num_frames, 11)
+    plain, scored = scorer.score(frames), Scorer(lite, (1, 2, 3), overlap_from=2).score(frames)
+    np.testing.assert_allclose(scored[1].period, plain[1].period, atol=TOLERANCE)
+    np.testing.assert_allclose(scored[3].frozen_period, plain[3].frozen_period, atol=TOLERANCE)
+    for stride in (2, 3):
+        period, periodicity = lite(frames[window_frames(num_frames, stride, overlap=True)])
+        joined = [join_windows(np.asarray(values), overlap=True) for values in (period, periodicity)]
+        np.testing.assert_allclose(scored[stride].period, joined[0], atol=TOLERANCE)
+        np.testing.assert_allclose(scored[stride].periodicity, joined[1], atol=TOLERANCE)
 
 
 def test_repeats_score_as_repeated_frames_do(scorer):

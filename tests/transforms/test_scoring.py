@@ -72,8 +72,9 @@ def fake_model_modules(monkeypatch):
     asked: dict[str, object] = {}
 
     class Scorer:
-        def __init__(self, network, strides, precision, batch_frames):
+        def __init__(self, network, strides, precision, batch_frames, overlap_from):
             asked.update(network=network, strides=strides, precision=precision, batch_frames=batch_frames)
+            asked.update(overlap_from=overlap_from)
 
     class CompiledScorer(Scorer):
         def warm_up(self):
@@ -91,7 +92,7 @@ def fake_model_modules(monkeypatch):
 
 
 def test_the_model_is_loaded_by_name_and_scores_its_strides(fake_model_modules):
-    scorer = ModelConfig("lite", "f" * 64, (4, 5), "bfloat16", 1).load_scorer()
+    scorer = ModelConfig("lite", "f" * 64, (4, 5), "bfloat16", 1, overlap_from=5).load_scorer()
     assert weakref.ref(scorer)() is scorer
     assert fake_model_modules == {
         "model": "lite",
@@ -99,12 +100,13 @@ def test_the_model_is_loaded_by_name_and_scores_its_strides(fake_model_modules):
         "strides": (4, 5),
         "precision": "BFLOAT16",
         "batch_frames": 64,
+        "overlap_from": 5,
     }
 
 
 def test_on_a_gpu_the_model_is_compiled_and_warm_before_the_first_chunk(fake_model_modules):
-    ModelConfig("lite", "f" * 64, (4, 5), "bfloat16", 1, 256, require_gpu=True).load_scorer()
-    assert (fake_model_modules["warm"], fake_model_modules["batch_frames"]) == (True, 256)
+    ModelConfig("lite", "f" * 64, (4, 5), "bfloat16", 1, 256, 4, require_gpu=True).load_scorer()
+    assert [fake_model_modules[name] for name in ("warm", "batch_frames", "overlap_from")] == [True, 256, 4]
 
 
 @pytest.mark.usefixtures("fake_model_modules")

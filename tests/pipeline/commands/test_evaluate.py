@@ -94,6 +94,7 @@ def test_json_has_the_measures_the_baseline_and_every_clip(evaluate, capsys):
         "precision": "float32",
         "options": {**dataclasses.asdict(CountingOptions()), "stride_rule": "real_frames", "certainty": []},
         "strides": [1, 2],
+        "overlap_from": 0,
         "max_fps": 30.0,
         "repeat_below_fps": 0.0,
     }

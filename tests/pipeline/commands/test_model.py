@@ -202,7 +202,7 @@ def test_one_differing_case_makes_a_quantity_not_equal(tiny_weights, monkeypatch
 def test_an_exported_model_has_its_options_and_layers_beside_it(tiny_weights, tiny_network, tmp_path, capsys):
     folder = tmp_path / "new" / "exported"
     options = ["--strides", "2,3", "--stride_rule", "vote", "--frame_threshold", "0.1", "--max_fps", "15"]
-    assert repcount("export", str(tiny_weights), str(folder), *options, "--repeat_below_fps", "10") == 0
+    assert repcount("export", str(tiny_weights), str(folder), *options, "--overlap_from", "3", "--repeat_below_fps", "10") == 0
     assert capsys.readouterr().out == f"exported: {folder}\n"
     metadata = exported.read_metadata(folder)
     assert metadata["sha256"] == presets.load_weights(tiny_weights).sha256
@@ -212,7 +212,8 @@ def test_an_exported_model_has_its_options_and_layers_beside_it(tiny_weights, ti
     counting = dataclasses.asdict(TINY_PRESET.counting) | {"stride_rule": "vote", "frame_threshold": 0.1}
     del counting["certainty"]
     assert metadata["options"]["counting"] == counting
-    assert (metadata["options"]["max_fps"], metadata["options"]["repeat_below_fps"]) == (15.0, 10.0)
+    names = ("overlap_from", "max_fps", "repeat_below_fps")
+    assert [metadata["options"][name] for name in names] == [3, 15.0, 10.0]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["exported"]
 
     assert repcount("summary", str(tiny_weights)) == 0

@@ -91,9 +91,10 @@ def test_running_again_adds_no_row(repcount, videos):
 
 @pytest.mark.slow
 def test_other_options_are_other_rows(repcount, videos):
-    for change in ("--video_threshold=0.2", "--video_threshold=0.3", "--repeat_below_fps=20", "--exact_decoding"):
+    thresholds = ("--video_threshold=0.2", "--video_threshold=0.3")
+    for change in (*thresholds, "--overlap_from=2", "--repeat_below_fps=20", "--exact_decoding"):
         assert repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", change) == 0
-    assert rows("c.duckdb", "SELECT count(DISTINCT options_hash) FROM video_counts") == [(4,)]
+    assert rows("c.duckdb", "SELECT count(DISTINCT options_hash) FROM video_counts") == [(5,)]
 
 
 def test_a_row_says_what_it_depends_on(repcount, videos):
@@ -111,9 +112,10 @@ def test_a_row_says_what_it_depends_on(repcount, videos):
 
 
 def test_an_option_that_is_off_leaves_rows_as_those_from_before_there_was_such_an_option(repcount, videos):
-    repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", "--repeat_below_fps", "0")
+    off = ("--overlap_from", "0", "--repeat_below_fps", "0")
+    repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", *off)
     ((options_json,),) = rows("c.duckdb", "SELECT options_json FROM video_counts")
-    assert not {"repeat_below_fps", "exact"} & set(json.loads(options_json))
+    assert not {"overlap_from", "repeat_below_fps", "exact"} & set(json.loads(options_json))
 
 
 def test_a_chunk_that_cannot_be_scored_fails_its_video_only(repcount, tmp_path):
