@@ -130,10 +130,11 @@ PRESETS: Mapping[str, Preset] = {
                 video_threshold=0.0,
                 frame_threshold=0.11,
                 peak_share=0.2,
-                certainty=(3.321, 1.814, -0.657, -2.489, -0.865),
+                certainty=(3.145, 1.546, -0.573, -2.534, -0.482),
             ),
+            overlap_from=4,
             repeat_below_fps=20.0,
-            core_score_fps=223.0,
+            core_score_fps=215.0,
         ),
         Preset(
             name="repnet-2020",

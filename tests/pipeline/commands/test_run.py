@@ -107,7 +107,7 @@ def test_a_row_says_what_it_depends_on(repcount, videos):
     assert options["max_fps"] == 15
     assert options["strides"] == [1, 2]
     assert options["model_sha256"] == "f" * 64
-    assert options["repeat_below_fps"] == 20
+    assert (options["overlap_from"], options["repeat_below_fps"]) == (4, 20)
     assert len(options["counting"]["certainty"]) == 5
 
 
@@ -230,7 +230,7 @@ class TestWhatIsCounted:
         assert lines[:2] == ["would count 5 videos", f"bytes: {size:,}"]
         assert lines[2] == "minutes of video: about 0.1 (from 2 of 4 headers, 2 more could not be read)"
         assert err.splitlines()[1:] == ["Reading the headers of 4 videos …"]
-        assert re.fullmatch(r"worker-hours: about 0\.00 \(two cores each, 8\.2 s of 1080p video a second\)", lines[3])
+        assert re.fullmatch(r"worker-hours: about 0\.00 \(two cores each, 8\.0 s of 1080p video a second\)", lines[3])
         assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
     def test_a_dry_run_knows_what_the_tables_have(self, repcount, videos, capsys):
