@@ -145,8 +145,8 @@ def _add_strides(group: argparse._ArgumentGroup) -> None:
         "--overlap_from",
         type=natural_number,
         metavar="N",
-        help="stride from which on windows overlap by half, which counts better and takes longer. 0: none do. Default: that of "
-        "the model",
+        help="stride from which on windows overlap by half. That takes longer; the vote of lite is better for it. 0: none do. "
+        "Default: that of the model",
     )
 
 
