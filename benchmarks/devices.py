@@ -3,7 +3,8 @@
     python -m benchmarks.devices [--models lite repnet-2020] [--precisions float32 bfloat16] [--batch_frames 64 256]
 
 Uses the GPU if there is one, else the processor. The share compares the network's arithmetic with the rate of a large matrix
-product in the same number format. Both are measured in turns, since other work on the machine changes both. Pass the figures to
+product in the same number format. Both are measured in turns, since other work on the machine changes both. In int8 there is no
+share, since TensorFlow has no such product; models without activation ranges are left out. Pass the figures to
 `repcount cost`: a GPU's as --gpu_score_fps, a processor's, divided by its cores, as --core_score_fps.
 """
 
@@ -21,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.inference import matrix_rate_flops
-from benchmarks.networks import make_network
+from benchmarks.networks import activation_ranges, make_network
 from benchmarks.report import median_sec, print_result
 from model.config import FRAME_SIZE
 from model.devices import prepare_gpus
@@ -58,30 +59,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     results: list[dict[str, object]] = []
     for precision in map(Precision, args.precisions):
         for model in args.models:
-            network = make_network(model)
+            ranges = activation_ranges(model)
+            if precision is Precision.INT8 and ranges is None:
+                print(f"{model} {precision.value} is left out: the model has no activation ranges", flush=True)
+                continue
+            network, preset = make_network(model), PRESETS[model]
             for batch_frames in args.batch_frames:
-                preset = PRESETS[model]
-                scorer = Scorer(network, preset.strides, precision, batch_frames, preset.overlap_from)
+                scorer = Scorer(network, preset.strides, precision, batch_frames, preset.overlap_from, ranges)
                 scorer.score(frames)
-                turns = [
-                    (median_sec(lambda: scorer.score(frames), 1)[0], matrix_rate_flops(precision))  # noqa: B023
-                    for _ in range(args.repeats)
-                ]
+                turns = []
+                for _ in range(args.repeats):
+                    rate = None if precision is Precision.INT8 else matrix_rate_flops(precision)
+                    turns.append((median_sec(lambda: scorer.score(frames), 1)[0], rate))  # noqa: B023
                 fps = args.frames / statistics.median(sec for sec, _ in turns)
-                rate = statistics.median(rate for _, rate in turns)
+                case = {
+                    "model": model,
+                    "precision": precision.value,
+                    "batch_frames": batch_frames,
+                    "frames_per_sec": round(fps, 1),
+                }
                 frames_gflop = args.frames * preset.gflop_per_frame
-                share = statistics.median(frames_gflop * 1e9 / sec / rate for sec, rate in turns)
-                what = f"{model} {precision.value}, batches of {batch_frames}"
-                print(f"{what}: {fps:,.0f} frames/s, {share:.0%} of {rate / 1e9:,.0f} GFLOP/s", flush=True)
-                results.append(
-                    {
-                        "model": model,
-                        "precision": precision.value,
-                        "batch_frames": batch_frames,
-                        "frames_per_sec": round(fps, 1),
-                        "share_of_matrix_rate": round(share, 3),
-                    }
-                )
+                if shares := [frames_gflop * 1e9 / sec / rate for sec, rate in turns if rate]:
+                    case["share_of_matrix_rate"] = round(statistics.median(shares), 3)
+                shown = f", {case['share_of_matrix_rate']:.0%} of the matrix rate" if shares else ""
+                print(f"{model} {precision.value}, batches of {batch_frames}: {fps:,.0f} frames/s{shown}", flush=True)
+                results.append(case)
     print_result("devices", device=device, results=results)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from model.network import RepNet
+from model.precision import ActivationRanges
 from model.presets import PRESETS, load_model
 from tests.support.networks import make_published
 
@@ -16,3 +17,8 @@ def make_network(model: str) -> RepNet:
     if not preset.files:
         return load_model(model).network
     return make_published(model.removeprefix("repnet-"))
+
+
+def activation_ranges(model: str) -> ActivationRanges | None:
+    """Returns the ranges that int8 needs of the network of a preset, if they are known."""
+    return None if PRESETS[model].files else load_model(model).activation_ranges

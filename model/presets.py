@@ -12,6 +12,7 @@ import numpy as np
 
 from model import config, storage, tensorflow_import, weights_file
 from model.counting_options import CountingOptions, StrideRule
+from model.precision import ActivationRanges
 from model.storage import WeightsError
 
 if TYPE_CHECKING:
@@ -92,11 +93,13 @@ class LoadedModel:
       network: The float32 network, ready to score.
       sha256: Hash of the configuration and of the weights' names, shapes and values (`weights_file.model_sha256`); the same for
         every kind of file.
+      activation_ranges: Ranges of the network's activations, which scoring in int8 needs. None: not measured.
     """
 
     preset: Preset
     network: RepNet
     sha256: str
+    activation_ranges: ActivationRanges | None = None
 
 
 def _published(folder: str, *files: tuple[str, int, str]) -> tuple[RemoteFile, ...]:
@@ -238,13 +241,14 @@ def load_weights(path: Path) -> LoadedModel:
             overlap_from=int(metadata.get("overlap_from", 0)),
             repeat_below_fps=float(metadata.get("repeat_below_fps", 0.0)),
         )
+        ranges = ActivationRanges.from_json(metadata["activation_ranges"]) if metadata.get("activation_ranges") else None
     tensorflow_import.import_tensorflow()
     from model import checkpoint
     from model.network import RepNet
 
     network = RepNet(preset.config)
     checkpoint.assign(network, arrays)
-    return LoadedModel(preset, network, weights_file.model_sha256(preset.config, arrays))
+    return LoadedModel(preset, network, weights_file.model_sha256(preset.config, arrays), ranges)
 
 
 def save_weights(
@@ -253,6 +257,7 @@ def save_weights(
     preset: Preset,
     source: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
+    activation_ranges: ActivationRanges | None = None,
 ) -> str:
     """Writes the weights of a network as a model of its own; an existing file is replaced once the new one is complete.
 
@@ -262,6 +267,7 @@ def save_weights(
       preset: Name, description, strides and counting options of the model, kept in the file's metadata.
       source: Where the weights come from, kept in the metadata.
       training: How they were trained, kept in the metadata.
+      activation_ranges: Ranges of the network's activations, kept in the metadata. Default: none; it cannot score in int8.
 
     Returns:
       The model's hash, see `LoadedModel`.
@@ -282,6 +288,7 @@ def save_weights(
         "counting": dataclasses.asdict(preset.counting),
         "overlap_from": preset.overlap_from,
         "repeat_below_fps": preset.repeat_below_fps,
+        "activation_ranges": dict(activation_ranges.layers) if activation_ranges else None,
         "source": source or {},
         "training": training or {},
     }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -15,12 +18,16 @@ from model.config import FRAME_SIZE, TAP_REACH, WINDOW_FRAMES
 from model.folding import fold
 from model.logits import StrideLogits, join_windows, window_frames
 from model.network import RepNet
-from model.precision import Precision
+from model.precision import ActivationRanges, Precision
+from model.quantization import quantize
 
 _LOGGER = logging.getLogger(__name__)
 
 BATCH_WINDOWS = 16
 """Batch size of the heads in windows."""
+
+_EMBEDDED_WINDOWS = 4
+"""Windows that are embedded together: for a published model, 130 MB of sums of taps."""
 
 _Result = TypeVar("_Result")
 
@@ -52,6 +59,7 @@ class Scorer:
         precision: Precision = Precision.FLOAT32,
         batch_frames: int = 64,
         overlap_from: int = 0,
+        activation_ranges: ActivationRanges | None = None,
     ) -> None:
         """Folds and freezes the frame model, that is, the encoder and the temporal taps; see `model.folding`.
 
@@ -61,9 +69,11 @@ class Scorer:
           precision: Number format of the frame model.
           batch_frames: Batch size of the frame model in frames.
           overlap_from: Stride from which on windows overlap. Default: none do.
+          activation_ranges: Ranges of the network's activations, which INT8 needs. Default: none.
 
         Raises:
-          ValueError: There are no strides, or a stride is below 1 or repeated.
+          ValueError: There are no strides, or a stride is below 1 or repeated. Or the precision is INT8, and there are no
+            ranges, or they are of another network, or TensorFlow is without oneDNN.
         """
         if not strides or min(strides) < 1 or len(set(strides)) != len(strides):
             raise ValueError(f"strides must be different whole numbers of at least 1. Received: {tuple(strides)}")
@@ -72,23 +82,30 @@ class Scorer:
         self.overlap_from = overlap_from
         self._batch_frames = batch_frames
         self._halvings = 0
-        frame_model, self._bias = fold(network, self.precision.value, convolve_norms=not tf.config.list_physical_devices("GPU"))
-        taps_shape = frame_model.output_shape[1:]
-        self._positions = taps_shape[0] * taps_shape[1]
-        self._channels = taps_shape[2] // 3
+        self._positions = math.prod(network.encoder.output_shape[1:3])
+        self._channels = network.config.embedding_channels
+        if self.precision is Precision.INT8:
+            if activation_ranges is None:
+                raise ValueError("int8 needs the ranges of the network's activations. Received: none")
+            compute, self._bias = quantize(network, activation_ranges)
+            self._frame_dtype, self._tap_dtype = tf.uint8, tf.float32
+        else:
+            compute, self._bias = fold(network, self.precision.value, convolve_norms=not tf.config.list_physical_devices("GPU"))
+            self._frame_dtype = self._tap_dtype = tf.as_dtype(self.precision.value)
 
         def compute_taps(frames: tf.Tensor) -> list[tf.Tensor]:
-            taps = tf.reshape(frame_model(frames), (-1, self._positions, 3 * self._channels))
-            return tf.split(taps, 3, axis=-1)
+            return tf.split(tf.reshape(compute(frames), (-1, self._positions, 3 * self._channels)), 3, axis=-1)
 
-        self._frame_model = _freeze(compute_taps, tf.TensorSpec((None, FRAME_SIZE, FRAME_SIZE, 3), self.precision.value))
+        self._frame_model = _freeze(compute_taps, tf.TensorSpec((None, FRAME_SIZE, FRAME_SIZE, 3), self._frame_dtype))
+        if self.precision is Precision.INT8:
+            _check_int8(self._frame_model)
         self._layout = None if network.layout is None else tf.constant(ops.convert_to_numpy(network.layout.kernel), tf.float32)
         self._similarity = network.similarity
         self._embed = tf.function(
             self._embed_window,
             input_signature=[
-                [tf.TensorSpec((None, self._positions, self._channels), self.precision.value)] * 3,
-                tf.TensorSpec((WINDOW_FRAMES,), tf.int32),
+                [tf.TensorSpec((None, self._positions, self._channels), self._tap_dtype)] * 3,
+                tf.TensorSpec((None, WINDOW_FRAMES), tf.int32),
             ],
         )
         self._heads = tf.function(
@@ -145,7 +162,7 @@ class Scorer:
     def embeddings(self, frames: np.ndarray) -> np.ndarray:
         """Returns the embeddings, (64, embedding_width) float32, of one window of frames, (64, 112, 112, 3)."""
         taps = self._retry(lambda halvings: self._compute_taps(frames, halvings))
-        return self._embed(taps, tf.range(WINDOW_FRAMES)).numpy()
+        return self._embed_shown(taps, np.arange(WINDOW_FRAMES, dtype=np.int32)[None])[0].numpy()
 
     def embed_windows(self, frames: np.ndarray, repeats: int = 1) -> dict[int, np.ndarray]:
         """Returns the embeddings of all windows of a video, (windows, 64, embedding_width) float32, by stride.
@@ -174,7 +191,7 @@ class Scorer:
         parts = []
         for first in range(0, len(frames), inner):
             shown = np.clip(np.arange(WINDOW_FRAMES) + first - TAP_REACH, 0, len(frames) - 1)
-            parts.append(self._embed(taps, tf.constant(shown, tf.int32))[TAP_REACH : TAP_REACH + inner])
+            parts.append(self._embed_shown(taps, shown[None].astype(np.int32))[0, TAP_REACH : TAP_REACH + inner])
         channels = self._similarity(tf.concat(parts, axis=0)[None, : len(frames)])[0].numpy()
         to_itself = np.diagonal(channels).T[:, None]  # below 1 where rows add up to a constant
         return np.clip((channels / to_itself).mean(axis=-1), 0.0, 1.0)
@@ -214,10 +231,12 @@ class Scorer:
 
         The last row of each is 0: the tap of a frame that is not there.
         """
+        if self._frame_dtype == tf.uint8 and frames.dtype != np.uint8:
+            frames = np.rint(frames).astype(np.uint8)
         batches, first = [], 0
         for size in batch_sizes(len(frames), self._halved(halvings)[0]):
             # uint8 on the way to the device: a quarter of the bytes. The device converts it with all its threads.
-            batch = tf.cast(tf.constant(frames[first : first + size]), self.precision.value)
+            batch = tf.cast(tf.constant(frames[first : first + size]), self._frame_dtype)
             batches.append(self._frame_model(batch))
             first += size
         return with_zero_row(batches)
@@ -235,8 +254,8 @@ class Scorer:
             shown,
             tf.concat([shown[..., TAP_REACH:], nothing], axis=-1),
         )
-        past, present, future = (tf.cast(tf.gather(tap, rows), tf.float32) for tap, rows in zip(taps, read, strict=True))
-        features = tf.nn.relu(past + present + future + self._bias)
+        summed = tf.add_n([tf.cast(tf.gather(tap, rows), tf.float32) for tap, rows in zip(taps, read, strict=True)])
+        features = tf.nn.relu(summed + self._bias)
         pooled = tf.reduce_max(features, axis=-2)
         if self._layout is None:
             return pooled
@@ -244,14 +263,16 @@ class Scorer:
         width = self._positions * self._layout.shape[-1]
         return tf.concat([pooled, tf.reshape(layout, tf.concat([tf.shape(shown), [width]], axis=0))], axis=-1)
 
-    def _embed_shown(self, taps: Sequence[tf.Tensor], shown: np.ndarray) -> tf.Tensor:
+    def _embed_shown(self, taps: Sequence[tf.Tensor], shown: np.ndarray, halvings: int = 0) -> tf.Tensor:
         """Returns the embeddings, (W, 64, embedding_width) float32, of windows given by their frames, (W, 64) int32."""
-        # One window at a time is as fast on a processor, and takes the least memory.
-        return tf.stack([self._embed(taps, tf.constant(frames)) for frames in shown])
+        size = max(1, _EMBEDDED_WINDOWS >> halvings)
+        return tf.concat(
+            [self._embed(taps, tf.constant(shown[first : first + size])) for first in range(0, len(shown), size)], axis=0
+        )
 
     def _score_windows(self, taps: Sequence[tf.Tensor], shown: np.ndarray, halvings: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns period logits, (W, 64, P), and periodicity logits, (W, 64), of W windows, given by their frames, (W, 64)."""
-        embeddings = self._embed_shown(taps, shown)
+        embeddings = self._embed_shown(taps, shown, halvings)
         _, size = self._halved(halvings)
         parts = [self._heads(embeddings[first : first + size]) for first in range(0, len(shown), size)]
         period, periodicity = zip(*parts, strict=True)
@@ -264,6 +285,19 @@ def with_zero_row(batches: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
     return [tf.concat([*parts, zeros], axis=0) for parts in zip(*batches, strict=True)]
 
 
+def _check_int8(frame_model: Callable[[tf.Tensor], object]) -> None:
+    """Raises ValueError if this TensorFlow does not compute the frame model, by trying a black frame."""
+    try:
+        frame_model(tf.zeros((1, FRAME_SIZE, FRAME_SIZE, 3), tf.uint8))
+    except tf.errors.OpError as error:
+        raise ValueError(
+            "int8 needs TensorFlow with oneDNN on an x86 processor; use another --precision. "
+            f"Received: TF_ENABLE_ONEDNN_OPTS={os.environ.get('TF_ENABLE_ONEDNN_OPTS')} on {platform.machine()}"
+        ) from error
+
+
 def _freeze(function: Callable[[tf.Tensor], object], signature: tf.TensorSpec) -> Callable[..., list[tf.Tensor]]:
     """Returns `function` as a graph with its variables as constants, so that oneDNN lays out weights only once."""
-    return convert_variables_to_constants_v2(tf.function(function).get_concrete_function(signature))
+    frozen = convert_variables_to_constants_v2(tf.function(function).get_concrete_function(signature))
+    # Called by itself, what TensorFlow returns takes 3 ms to check its argument.
+    return tf.function(lambda argument: frozen(argument), input_signature=[signature])  # noqa: PLW0108 (it has no signature)

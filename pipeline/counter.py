@@ -64,7 +64,14 @@ def load_counter(args: argparse.Namespace) -> Counter:
         prepare_gpus(require=model.require_gpu)
     except NoGpuError as error:
         raise UsageError(str(error)) from error
-    scorer = Scorer(loaded.network, model.strides, Precision(model.precision), model.batch_frames, model.overlap_from)
+    scorer = Scorer(
+        loaded.network,
+        model.strides,
+        Precision(model.precision),
+        model.batch_frames,
+        model.overlap_from,
+        loaded.activation_ranges,
+    )
     return Counter(decoding, scorer, options, model)
 
 

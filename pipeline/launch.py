@@ -10,6 +10,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING
 
+from model.precision import Precision
 from pipeline.command_line import UsageError
 from pipeline.machines import GPU_KINDS, cores_of
 
@@ -46,6 +47,9 @@ _MAX_THREADS = 64
 
 _GPU_BATCH_FRAMES = 256
 """Smallest batch with a GPU. In 16 bits it takes about 1 GB for the published network; batches shrink where memory runs out."""
+
+_ARM_MACHINES = re.compile(r"(t2a|c4a|n4a)-")
+"""Machine types with ARM processors, where TensorFlow has no convolutions of 8-bit numbers."""
 
 _TIMEOUT_SEC = 60
 
@@ -184,15 +188,26 @@ def check_workers_decoder(decoder: str, launch: LaunchConfig) -> None:
         raise UsageError(f"--decoder nvdec needs a GPU where videos are decoded: --gpu, --placement={FUSED}. Received: {given}")
 
 
-def for_workers(model: ModelConfig, launch: LaunchConfig, precision: str) -> ModelConfig:
+def for_workers(
+    model: ModelConfig, launch: LaunchConfig, precision: str, *, is_calibrated: bool = False, machine_type: str | None = None
+) -> ModelConfig:
     """Returns the model's configuration for workers on Dataflow, whose processors differ from this machine's.
 
     Args:
       model: Configuration for this machine.
       launch: How to run on Dataflow.
       precision: Number format from the command line, or "auto".
+      is_calibrated: Whether the model can score in int8.
+      machine_type: Machine type of the workers. None: Dataflow's choice, which has an x86 processor.
+
+    Raises:
+      UsageError: The number format is int8, and the workers that score have a GPU.
     """
-    automatic = GPU_KINDS[launch.gpu_type].precision if launch.gpu_type else "float32"
+    if precision == Precision.INT8 and launch.gpu_type:
+        raise UsageError(f"--precision int8 is for processors. Received: --gpu {launch.gpu_type}")
+    # Other formats wait for a measurement of Dataflow's processors: on some, bfloat16 is emulated.
+    has_int8 = is_calibrated and not _ARM_MACHINES.match(machine_type or "")
+    automatic = GPU_KINDS[launch.gpu_type].precision if launch.gpu_type else "int8" if has_int8 else "float32"
     return dataclasses.replace(
         model,
         precision=automatic if precision == "auto" else precision,

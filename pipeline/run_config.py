@@ -8,7 +8,7 @@ import datetime
 import logging
 from collections.abc import Callable, Sequence
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, WorkerOptions
 
 from model.counting_options import CountingOptions
 from model.presets import PRESETS, LoadedModel, weights_path
@@ -128,7 +128,13 @@ def make_config(
     loaded = load_model(args.model)
     model = make_model(args, loaded)
     if not is_local_run(options):
-        model = for_workers(model, launch, args.precision)
+        model = for_workers(
+            model,
+            launch,
+            args.precision,
+            is_calibrated=loaded.activation_ranges is not None,
+            machine_type=options.view_as(WorkerOptions).machine_type,
+        )
     elif model.require_gpu:
         _check_gpu()
     return RunConfig(

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from model.logits import StrideLogits
+from model.precision import Precision
 from model.storage import WeightsError
 from model.tensorflow_import import import_tensorflow
 from transforms.failure_codes import FailureCode, Stage, describe_error
@@ -71,7 +72,7 @@ class ModelConfig:
         from model.compiled_scoring import CompiledScorer
         from model.devices import prepare_gpus
         from model.presets import load_model
-        from model.scoring import Precision, Scorer
+        from model.scoring import Scorer
 
         has_gpu = prepare_gpus(require=self.require_gpu)
         loaded = load_model(self.name)
@@ -80,9 +81,12 @@ class ModelConfig:
                 f"the weights of {self.name!r} changed since the run began; their hash was {self.sha256}. "
                 f"Received: {loaded.sha256}"
             )
-        if not has_gpu:
-            return Scorer(loaded.network, self.strides, Precision(self.precision), self.batch_frames, self.overlap_from)
-        scorer = CompiledScorer(loaded.network, self.strides, Precision(self.precision), self.batch_frames, self.overlap_from)
+        precision = Precision(self.precision)
+        if not has_gpu or precision == Precision.INT8:
+            return Scorer(
+                loaded.network, self.strides, precision, self.batch_frames, self.overlap_from, loaded.activation_ranges
+            )
+        scorer = CompiledScorer(loaded.network, self.strides, precision, self.batch_frames, self.overlap_from)
         scorer.warm_up()
         return scorer
 

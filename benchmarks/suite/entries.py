@@ -91,6 +91,11 @@ def _devices(precision: str) -> Iterator[Comparison]:
         yield Comparison(what, "the rate of a large matrix product", speed, quotient(speed, share), "frames/s")
 
 
+def _int8() -> Iterator[Comparison]:
+    ours, other = (figure("results", {"model": "lite", "precision": name}, "frames_per_sec") for name in ("int8", "float32"))
+    yield Comparison("Scoring with `lite` in 8-bit whole numbers", "float32", ours, other, "frames/s", in_readme=True)
+
+
 def _scoring_ways() -> Iterator[Comparison]:
     for way, what in (("parts", "as on workers without a GPU"), ("compiled", "in one function compiled by XLA")):
         yield Comparison(
@@ -191,13 +196,13 @@ def _progress() -> Iterator[Comparison]:
     yield Comparison("Progress display of a run while `lite` scores", "", share, None, "% of one core", 1, in_readme=True)
 
 
-_DEVICES = ("devices", "--frames", "768", "--batch_frames", "64", "--precisions", "float32")
+_DEVICES = ("devices", "--frames", "768", "--batch_frames", "64", "--precisions", "float32", "int8")
 
 _INFERENCE = ("inference", "--repeats", "1", "--seconds", *map(str, _CLIP_SECONDS), "--precisions")
 
 ENTRIES = (
     Entry("decoding", ("decoding", "--seconds", "5", "--clips", "8"), tuple(_decoding())),
-    Entry("devices", _DEVICES, tuple(_devices("float32"))),
+    Entry("devices", _DEVICES, (*_devices("float32"), *_int8())),
     Entry("devices-bfloat16", (*_DEVICES, "bfloat16"), tuple(_devices("bfloat16")), needs_bfloat16=True),
     Entry("scoring-ways", ("scoring_ways", "--frames", "384"), tuple(_scoring_ways())),
     Entry("counting", ("counting", "--videos", "20"), tuple(_counting())),

@@ -23,6 +23,7 @@ import numpy as np
 from keras import ops
 
 from model import weights_file
+from model.calibration import measure_ranges
 from model.config import LITE, RepNetConfig
 from model.network import RepNet, Tensor
 from model.presets import PRESETS, save_weights
@@ -33,6 +34,7 @@ from model.training.learner import Learner, frame_policy
 from model.training.processes import available_cores, draw_groups
 from model.training.replay import Group, Plan, assemble, keep
 from model.training.settings import TrainingSettings
+from model.training.videos import calibration_frames
 from model.training.votes import VideoLearner, join_videos, order_videos
 
 CHECKPOINT_SEC = 120.0
@@ -322,7 +324,7 @@ def export(folder: Path, path: Path, preset: str = "lite", initial_share: float 
         "code_version": _code_version(),
     }
     made_by = {"made_by": "model.training, on drawn clips"}
-    return save_weights(path, network, PRESETS[preset], made_by, training)
+    return save_weights(path, network, PRESETS[preset], made_by, training, measure_ranges(network, calibration_frames()))
 
 
 def _mix_in_initial(network: RepNet, settings: TrainingSettings, folder: Path, share: float) -> None:

@@ -13,6 +13,7 @@ from model import checkpoint, presets, storage, weights_file
 from model.config import REPNET_2020, REPNET_2025
 from model.counting_options import CountingOptions
 from model.network import RepNet
+from model.precision import ActivationRanges
 from model.presets import PRESETS, RemoteFile, WeightsError
 from tests.support import checkpoints
 from tests.support.checkpoints import TINY_PRESET
@@ -128,7 +129,23 @@ def change_metadata(path, **changes):
     weights_file.write(path, TINY_PRESET.config, arrays, metadata | changes)
 
 
-@pytest.mark.parametrize("changes", [{"counting": {"threshold": 1}}, {"counting": {"frame_threshold": 2}}, {"strides": 1}])
+def test_activation_ranges_are_kept_with_the_weights(tiny_network, tiny_weights):
+    assert presets.load_weights(tiny_weights).activation_ranges is None
+    ranges = ActivationRanges({"stage0_down": 1.5, "stage0_1": 20.0})
+    presets.save_weights(tiny_weights, tiny_network, TINY_PRESET, activation_ranges=ranges)
+    assert presets.load_weights(tiny_weights).activation_ranges == ranges
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"counting": {"threshold": 1}},
+        {"counting": {"frame_threshold": 2}},
+        {"strides": 1},
+        {"activation_ranges": {"stage0_down": -1}},
+        {"activation_ranges": 3},
+    ],
+)
 def test_impossible_metadata_are_refused(tiny_weights, changes):
     change_metadata(tiny_weights, **changes)
     with pytest.raises(WeightsError, match="the weights' metadata are invalid"):

@@ -183,6 +183,26 @@ def test_the_precision_suits_the_workers_and_not_this_machine(gpu, precision):
     assert for_workers(MODEL, LaunchConfig(gpu), "bfloat16").precision == "bfloat16"
 
 
+@pytest.mark.parametrize(
+    ("gpu", "machine_type", "precision"),
+    [
+        ("", None, "int8"),
+        ("", "n2-standard-4", "int8"),
+        ("", "c4a-standard-4", "float32"),
+        ("", "t2a-standard-4", "float32"),
+        ("nvidia-l4", None, "bfloat16"),
+    ],
+)
+def test_workers_score_a_calibrated_model_in_8_bits_on_x86_processors(gpu, machine_type, precision):
+    model = for_workers(MODEL, LaunchConfig(gpu), "auto", is_calibrated=True, machine_type=machine_type)
+    assert model.precision == precision
+
+
+def test_8_bit_numbers_on_a_gpu_are_refused():
+    with pytest.raises(UsageError, match=r"--precision int8 is for processors\. Received: --gpu nvidia-l4"):
+        for_workers(MODEL, LaunchConfig("nvidia-l4"), "int8", is_calibrated=True)
+
+
 def test_workers_with_a_gpu_require_it_and_score_larger_batches():
     model = for_workers(MODEL, LaunchConfig("nvidia-l4"), "auto")
     assert (model.require_gpu, model.batch_frames) == (True, 256)

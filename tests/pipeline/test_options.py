@@ -1,10 +1,40 @@
 """Options become frozen configurations; those that are not given are the model's own."""
 
+import pytest
+
 from model.config import LITE
 from model.counting import CountingOptions
+from model.precision import ActivationRanges
 from model.presets import PRESETS, LoadedModel
+from pipeline import options
+from pipeline.command_line import UsageError
 from pipeline.main import parse
 from pipeline.options import make_counting, make_model
+
+CALIBRATED = LoadedModel(PRESETS["lite"], None, "0", ActivationRanges({"layer": 1.0}))
+
+
+def parse_precision(*words):
+    return parse(["count", *words, "x.mp4"])
+
+
+@pytest.mark.parametrize(("has_gpu", "is_calibrated"), [(False, True), (True, False)])
+def test_where_a_gpu_scores_numbers_of_8_bits_are_not_chosen(monkeypatch, has_gpu, is_calibrated):
+    monkeypatch.setattr(options, "has_nvidia_gpu", lambda: has_gpu)
+    monkeypatch.setattr(options, "best_precision", lambda is_calibrated: f"calibrated: {is_calibrated}")
+    assert make_model(parse_precision(), CALIBRATED).precision == f"calibrated: {is_calibrated}"
+
+
+@pytest.mark.parametrize(
+    ("words", "loaded", "said"),
+    [
+        ((), LoadedModel(PRESETS["lite"], None, "0"), "needs a model whose weights file has activation ranges, such as lite"),
+        (("--require_gpu",), CALIBRATED, "is for processors. Received: --require_gpu"),
+    ],
+)
+def test_numbers_of_8_bits_are_refused_without_ranges_and_for_a_gpu(words, loaded, said):
+    with pytest.raises(UsageError, match=f"--precision int8 {said}"):
+        make_model(parse_precision("--precision", "int8", *words), loaded)
 
 
 def test_a_models_path_means_the_same_from_any_folder(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import weakref
 import pytest
 import tensorflow as tf
 
+from model.precision import Precision
 from model.storage import WeightsError
 from tests.support.scorers import POISON, SumScorer, sum_chunk
 from transforms.failure_codes import FailureCode, Stage
@@ -72,9 +73,9 @@ def fake_model_modules(monkeypatch):
     asked: dict[str, object] = {}
 
     class Scorer:
-        def __init__(self, network, strides, precision, batch_frames, overlap_from):
+        def __init__(self, network, strides, precision, batch_frames, overlap_from, activation_ranges=None):
             asked.update(network=network, strides=strides, precision=precision, batch_frames=batch_frames)
-            asked.update(overlap_from=overlap_from)
+            asked.update(overlap_from=overlap_from, activation_ranges=activation_ranges)
 
     class CompiledScorer(Scorer):
         def warm_up(self):
@@ -82,12 +83,12 @@ def fake_model_modules(monkeypatch):
 
     def load_model(name_or_path):
         asked["model"] = name_or_path
-        return types.SimpleNamespace(network="network", sha256="f" * 64)
+        return types.SimpleNamespace(network="network", sha256="f" * 64, activation_ranges="ranges")
 
     monkeypatch.setitem(sys.modules, "model.devices", types.SimpleNamespace(prepare_gpus=lambda require: require))
     monkeypatch.setitem(sys.modules, "model.presets", types.SimpleNamespace(load_model=load_model))
     monkeypatch.setitem(sys.modules, "model.compiled_scoring", types.SimpleNamespace(CompiledScorer=CompiledScorer))
-    monkeypatch.setitem(sys.modules, "model.scoring", types.SimpleNamespace(Precision=str.upper, Scorer=Scorer))
+    monkeypatch.setitem(sys.modules, "model.scoring", types.SimpleNamespace(Scorer=Scorer))
     return asked
 
 
@@ -98,15 +99,22 @@ def test_the_model_is_loaded_by_name_and_scores_its_strides(fake_model_modules):
         "model": "lite",
         "network": "network",
         "strides": (4, 5),
-        "precision": "BFLOAT16",
+        "precision": Precision.BFLOAT16,
         "batch_frames": 64,
         "overlap_from": 5,
+        "activation_ranges": "ranges",
     }
 
 
 def test_on_a_gpu_the_model_is_compiled_and_warm_before_the_first_chunk(fake_model_modules):
     ModelConfig("lite", "f" * 64, (4, 5), "bfloat16", 1, 256, 4, require_gpu=True).load_scorer()
     assert [fake_model_modules[name] for name in ("warm", "batch_frames", "overlap_from")] == [True, 256, 4]
+
+
+def test_8_bit_numbers_are_scored_on_the_processor_though_there_is_a_gpu(fake_model_modules):
+    ModelConfig("lite", "f" * 64, (4, 5), "int8", 1, require_gpu=True).load_scorer()
+    assert "warm" not in fake_model_modules
+    assert fake_model_modules["precision"] is Precision.INT8
 
 
 @pytest.mark.usefixtures("fake_model_modules")

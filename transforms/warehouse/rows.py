@@ -57,7 +57,7 @@ class Provenance:
       model_sha256: SHA-256 of the model's configuration and weights, in hexadecimal.
       options_json: Options that affect the counts, as returned by `canonical_json`. Their hash is part of a row's key.
       code_version: Version of repcount.
-      precision: Number format of the network: float32, bfloat16 or float16.
+      precision: Number format of the network: float32, bfloat16, float16 or int8.
       name_labels: How videos get the labels in their rows. They decide no number, so they are not among the options.
     """
 

@@ -171,7 +171,7 @@ _PROVENANCE = (
     Column("model_sha256", ColumnType.STRING, "SHA-256 (hexadecimal) of the model's configuration and weights.", Mode.REQUIRED),
     Column("options_json", ColumnType.STRING, "Options that affect the counts, as JSON.", Mode.REQUIRED),
     Column("code_version", ColumnType.STRING, "Version of repcount that wrote the row.", Mode.REQUIRED),
-    Column("precision", ColumnType.STRING, "Number format of the network: float32, bfloat16 or float16.", Mode.REQUIRED),
+    Column("precision", ColumnType.STRING, "Number format of the network: float32, bfloat16, float16 or int8.", Mode.REQUIRED),
 )
 
 VIDEO_COUNTS = Table(

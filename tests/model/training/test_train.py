@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from model import presets, weights_file
+from model.calibration import quantized_layers
 from model.config import LITE
 from model.network import RepNet
 from model.presets import PRESETS, WeightsError
@@ -25,6 +26,13 @@ from tests.support.training import SETTINGS, TINY
 
 class InterruptionError(Exception):
     """Raised instead of a step."""
+
+
+@pytest.fixture(autouse=True)
+def few_calibration_frames(monkeypatch):
+    """Calibrates exported weights on a few frames at random. Drawing videos takes longer than a test."""
+    frames = np.random.default_rng(0).integers(0, 256, (4, 112, 112, 3)).astype(np.uint8)
+    monkeypatch.setattr(training, "calibration_frames", lambda: frames)
 
 
 def interrupt(folder, monkeypatch, settings=SETTINGS, after=1, step_of=(Learner, "step")):
@@ -149,6 +157,7 @@ def test_an_unfinished_run_is_exported_with_its_record(drawn, eagerly, tmp_path,
 
     loaded = presets.load_model(str(path))
     assert (loaded.sha256, loaded.preset.name, loaded.preset.config) == (sha256, "lite", TINY)
+    assert list(loaded.activation_ranges.layers) == quantized_layers(loaded.network)
     progress, values = training.checkpoints.read(tmp_path)
     np.testing.assert_array_equal(loaded.network.trainable_variables[0], values["average/000"])
     record = weights_file.read_metadata(path)["training"]

@@ -1,5 +1,7 @@
 """Videos to measure counting with: of every kind in turns, with a known count, and the same again for the same seed."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,15 @@ def drawn():
 
 def timings_of(kind, number=20):
     return [videos._draw_timing(np.random.default_rng(seed), kind) for seed in range(number)]
+
+
+def test_frames_of_all_kinds_calibrate(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(videos, "draw_video", lambda seed: drawn.append(seed) or SimpleNamespace(frames=np.full((25, 1), seed)))
+    frames = videos.calibration_frames()
+    assert len(drawn) == 3 * len(KINDS)
+    assert {seed % len(KINDS) for seed in drawn} == set(range(len(KINDS)))
+    np.testing.assert_array_equal(frames[:, 0], np.repeat(drawn, 3))
 
 
 def test_kinds_take_turns(drawn):
