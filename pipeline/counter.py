@@ -48,7 +48,7 @@ def load_counter(args: argparse.Namespace) -> Counter:
     """Loads the model that the options of `add_model_options` ask for.
 
     Raises:
-      UsageError: An option is invalid.
+      UsageError: An option is invalid, or this machine lacks what it asks for.
       WeightsError: The model cannot be loaded.
     """
     check_sandbox(args)
@@ -62,16 +62,16 @@ def load_counter(args: argparse.Namespace) -> Counter:
 
     try:
         prepare_gpus(require=model.require_gpu)
-    except NoGpuError as error:
+        scorer = Scorer(
+            loaded.network,
+            model.strides,
+            Precision(model.precision),
+            model.batch_frames,
+            model.overlap_from,
+            loaded.activation_ranges,
+        )
+    except (NoGpuError, ValueError) as error:  # int8 without what it needs
         raise UsageError(str(error)) from error
-    scorer = Scorer(
-        loaded.network,
-        model.strides,
-        Precision(model.precision),
-        model.batch_frames,
-        model.overlap_from,
-        loaded.activation_ranges,
-    )
     return Counter(decoding, scorer, options, model)
 
 
