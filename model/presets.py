@@ -56,8 +56,8 @@ class Preset:
         `model.logits.slow_repeats`. 0: never.
       files: Files of the published checkpoint that hold its variables; empty for a model of our own, whose weights come with
         the program.
-      core_score_fps: Frames that one processor core scores a second, in float32 with AVX2; see docs/performance.md. None: not
-        measured.
+      core_score_fps: Frames that one processor core with AVX2 scores a second, in the number format that "auto" chooses there;
+        see docs/operations.md. None: not measured.
     """
 
     name: str
@@ -137,7 +137,7 @@ PRESETS: Mapping[str, Preset] = {
             ),
             overlap_from=4,
             repeat_below_fps=20.0,
-            core_score_fps=215.0,
+            core_score_fps=387.0,
         ),
         Preset(
             name="repnet-2020",

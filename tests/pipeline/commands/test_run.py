@@ -230,7 +230,7 @@ class TestWhatIsCounted:
         assert lines[:2] == ["would count 5 videos", f"bytes: {size:,}"]
         assert lines[2] == "minutes of video: about 0.1 (from 2 of 4 headers, 2 more could not be read)"
         assert err.splitlines()[1:] == ["Reading the headers of 4 videos …"]
-        assert re.fullmatch(r"worker-hours: about 0\.00 \(two cores each, 8\.0 s of 1080p video a second\)", lines[3])
+        assert re.fullmatch(r"worker-hours: about 0\.00 \(two cores each, 10\.7 s of 1080p video a second\)", lines[3])
         assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
     def test_a_dry_run_knows_what_the_tables_have(self, repcount, videos, capsys):
