@@ -5,9 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from model import scoring
 from model.counting_options import CountingOptions
 from pipeline import counter as counter_module
-from pipeline.counter import Counter, count_video, warm_up
+from pipeline.command_line import UsageError
+from pipeline.counter import Counter, count_video, load_counter, warm_up
+from pipeline.main import parse
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
 from transforms.decoding.options import DecodingOptions
@@ -24,6 +27,15 @@ COUNTER = Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptio
 
 def uniform(level):
     return lambda index: np.full((48, 64, 3), level, np.uint8)
+
+
+def test_a_machine_that_cannot_score_in_8_bits_is_a_usage_error(monkeypatch):
+    def refuse(frame_model):
+        raise ValueError("int8 needs oneDNN")
+
+    monkeypatch.setattr(scoring, "_check_int8", refuse)
+    with pytest.raises(UsageError, match="int8 needs oneDNN"):
+        load_counter(parse(["count", "--precision", "int8", "clip.mp4"]))
 
 
 def test_a_video_is_given_up_at_its_first_failure(tmp_path):
