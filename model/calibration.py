@@ -29,6 +29,13 @@ def quantized_layers(network: RepNet) -> list[str]:
     return [f"stage{stage}_{part}" for stage in stages for part in ("down", "1", "out")]
 
 
+def check_ranges(network: RepNet, ranges: ActivationRanges) -> None:
+    """Raises ValueError unless the ranges are of the layers of this network."""
+    names = quantized_layers(network)
+    if list(ranges.layers) != names:
+        raise ValueError(f"activation ranges must be of {', '.join(names)}. Received: {', '.join(ranges.layers)}")
+
+
 def measure_ranges(network: RepNet, frames: np.ndarray) -> ActivationRanges:
     """Returns the ranges that nearly all activations of some frames are in.
 

@@ -243,11 +243,14 @@ def load_weights(path: Path) -> LoadedModel:
         )
         ranges = ActivationRanges.from_json(metadata["activation_ranges"]) if metadata.get("activation_ranges") else None
     tensorflow_import.import_tensorflow()
-    from model import checkpoint
+    from model import calibration, checkpoint
     from model.network import RepNet
 
     network = RepNet(preset.config)
     checkpoint.assign(network, arrays)
+    if ranges:
+        with weights_file.metadata_errors(path):
+            calibration.check_ranges(network, ranges)
     return LoadedModel(preset, network, weights_file.model_sha256(preset.config, arrays), ranges)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from model.calibration import quantized_layers
+from model.calibration import check_ranges
 from model.config import SMALL_ENCODER_STEPS
 from model.folding import fold
 from model.network import Normalize, RepNet
@@ -50,9 +50,7 @@ def quantize(network: RepNet, ranges: ActivationRanges) -> tuple[Callable[[tf.Te
     Raises:
       ValueError: The network has no small encoder, or the ranges are of other layers.
     """
-    names = quantized_layers(network)
-    if list(ranges.layers) != names:
-        raise ValueError(f"activation ranges must be of {', '.join(names)}. Received: {', '.join(ranges.layers)}")
+    check_ranges(network, ranges)
     folded, bias = fold(network, "float32")
     weights = {layer.name: _kernel_and_bias(layer) for layer in folded.layers if layer.weights}
 

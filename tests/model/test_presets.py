@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from model import checkpoint, presets, storage, weights_file
+from model.calibration import quantized_layers
 from model.config import REPNET_2020, REPNET_2025
 from model.counting_options import CountingOptions
 from model.network import RepNet
@@ -131,7 +132,7 @@ def change_metadata(path, **changes):
 
 def test_activation_ranges_are_kept_with_the_weights(tiny_network, tiny_weights):
     assert presets.load_weights(tiny_weights).activation_ranges is None
-    ranges = ActivationRanges({"stage0_down": 1.5, "stage0_1": 20.0})
+    ranges = ActivationRanges({name: 1.5 + i for i, name in enumerate(quantized_layers(tiny_network))})
     presets.save_weights(tiny_weights, tiny_network, TINY_PRESET, activation_ranges=ranges)
     assert presets.load_weights(tiny_weights).activation_ranges == ranges
 
@@ -143,6 +144,7 @@ def test_activation_ranges_are_kept_with_the_weights(tiny_network, tiny_weights)
         {"counting": {"frame_threshold": 2}},
         {"strides": 1},
         {"activation_ranges": {"stage0_down": -1}},
+        {"activation_ranges": {"stage0_down": 1.5}},
         {"activation_ranges": 3},
     ],
 )
