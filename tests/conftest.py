@@ -88,6 +88,18 @@ def cloud_servers(tmp_path_factory):
 @pytest.fixture
 def cloud(cloud_servers, monkeypatch):
     """A bucket and a data set of the test's own, that the official clients in this process find."""
+    yield from _new_cloud(cloud_servers, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def module_cloud(cloud_servers):
+    """The same for the tests of a file, which only read what a fixture of the file writes."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield from _new_cloud(cloud_servers, monkeypatch)
+
+
+def _new_cloud(cloud_servers, monkeypatch):
+    """Yields the value of `cloud`; afterwards, the servers' proxies forget what they saw."""
     for name, value in cloud_servers.variables.items():
         monkeypatch.setenv(name, value)
     # The clients look for more about the service account where there is no network, say so, and go on.

@@ -119,7 +119,7 @@ def fill(warehouse):
     )
 
 
-@pytest.fixture(params=["duckdb", "bigquery"])
+@pytest.fixture(scope="module", params=["duckdb", "bigquery"])
 def run_sql(request):
     """Returns a function that runs a query on filled tables and returns its rows as dicts."""
     warehouse = make_warehouse(request.param, request)
@@ -129,7 +129,7 @@ def run_sql(request):
 
 def make_run_sql(warehouse, request):
     if not isinstance(warehouse, DuckDBWarehouse):
-        return request.getfixturevalue("cloud").rows
+        return request.getfixturevalue("module_cloud" if request.scope == "module" else "cloud").rows
 
     def run_in_duckdb(sql):
         with duckdb.connect(warehouse.path, read_only=True) as connection:

@@ -15,10 +15,14 @@ ENDED = STARTED + datetime.timedelta(minutes=5)
 
 
 def make_warehouse(kind, request):
-    """Returns a warehouse without tables: "duckdb" or "bigquery"."""
+    """Returns a warehouse without tables, "duckdb" or "bigquery", that lasts as long as the fixture or test that requests it."""
+    is_shared = request.scope == "module"
     if kind == "duckdb":
-        return DuckDBWarehouse(str(request.getfixturevalue("tmp_path") / "counts.duckdb"))
-    cloud = request.getfixturevalue("cloud")
+        folder = (
+            request.getfixturevalue("tmp_path_factory").mktemp("tables") if is_shared else request.getfixturevalue("tmp_path")
+        )
+        return DuckDBWarehouse(str(folder / "counts.duckdb"))
+    cloud = request.getfixturevalue("module_cloud" if is_shared else "cloud")
     return BigQueryWarehouse(cloud.project, cloud.dataset, cloud.temp_location)
 
 

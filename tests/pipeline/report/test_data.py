@@ -40,9 +40,9 @@ def duckdb(tmp_path):
     return warehouse
 
 
-@pytest.fixture(params=["duckdb", "bigquery"])
+@pytest.fixture(scope="module", params=["duckdb", "bigquery"])
 def warehouse(request):
-    """Tables with two nights of `lite`, the second in two slices, and the first night with another model."""
+    """Tables with two nights of `lite`, the second in two slices, and the first night with another model; only to be read."""
     warehouse = make_warehouse(request.param, request)
     warehouse.prepare()
     first_night = (
