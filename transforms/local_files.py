@@ -22,6 +22,8 @@ from transforms.records import VideoRef
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _LAST_MICROSECOND = (datetime.datetime.max.replace(tzinfo=datetime.UTC) - _EPOCH) // datetime.timedelta(microseconds=1)
 
+_MOST_NANOSECONDS = 2**63 - 1
+
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Error numbers that mean that there is no such file. Any other one says nothing about the file."""
 
@@ -171,8 +173,15 @@ def _unreadable(path: str, error: OSError, *, is_folder: bool = False) -> LeftOu
 
 
 def _from_status(path: str, status: os.stat_result) -> VideoRef:
-    """Identifies a local file by its modification time in nanoseconds. Beam's float is too coarse for two writes in a row."""
-    return VideoRef(path, status.st_mtime_ns, status.st_size, utc_time(status.st_mtime_ns // 1000))
+    return VideoRef(path, file_generation(status), status.st_size, utc_time(status.st_mtime_ns // 1000))
+
+
+def file_generation(status: os.stat_result) -> int:
+    """Returns what tells versions of a local file apart: its modification time in nanoseconds since 1970, limited to 64 bits.
+
+    Beam's float is too coarse for two writes in a row. Files may state times after 2262, which need more bits.
+    """
+    return max(-_MOST_NANOSECONDS, min(status.st_mtime_ns, _MOST_NANOSECONDS))
 
 
 def utc_time(microseconds: int) -> datetime.datetime:

@@ -59,7 +59,7 @@ class StoreFigures:
       missed: Number of lookups without one.
       unread: Number of lookups that the tables did not answer.
       stored: Number of answers committed.
-      lost: Number of answers that were not stored, since too many waited or the server ended.
+      lost: Number of answers that were not stored, since too many waited, the server ended or the schema does not allow them.
       failed_commits: Number of attempts at a commit that failed.
       waiting: Number of answers that wait for a commit.
     """

@@ -116,7 +116,11 @@ _STORE_COUNTERS: tuple[tuple[str, str, Callable[[StoreFigures], int]], ...] = (
     ("missed", "Lookups without an answer.", lambda figures: figures.missed),
     ("unread", "Lookups that the tables did not answer.", lambda figures: figures.unread),
     ("stored", "Answers written to the tables.", lambda figures: figures.stored),
-    ("lost", "Answers that were not written, since too many waited or the server ended.", lambda figures: figures.lost),
+    (
+        "lost",
+        "Answers that were not written: too many waited, the server ended, or the schema refused them.",
+        lambda figures: figures.lost,
+    ),
     ("failed_commits", "Attempts to write answers that failed.", lambda figures: figures.failed_commits),
 )
 """Name, meaning and value of the counters of the tables."""

@@ -33,7 +33,7 @@ from transforms.staging import check_balance, to_batches
 from transforms.warehouse.base import Warehouse
 from transforms.warehouse.name_labels import NameLabels
 from transforms.warehouse.parquet import StagedFile, TableWriter
-from transforms.warehouse.rows import Provenance, canonical_json
+from transforms.warehouse.rows import Provenance, RowError, canonical_json
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS
 
 LOOKUP_SEC = 10.0
@@ -304,9 +304,7 @@ class AnswerStore:
             return False
         with self._changed:
             for key, result in batch.results.items():
-                if self._waiting.get(key) is result:  # and no later answer has taken its place
-                    del self._waiting[key]
-                    self._waiting_bytes -= _size(result)
+                self._forget(key, result)
             self._oldest_sec = time.monotonic()
             self._count(stored=len(batch.results))
         self._warehouse.remove_staging(batch.provenance.run_id)
@@ -314,14 +312,49 @@ class AnswerStore:
 
     def _commit(self, batch: _Batch) -> bool:
         """Commits a batch. Doing so again, after an attempt whose end is unknown, changes nothing."""
-        provenance, num_results = batch.provenance, len(batch.results)
+        provenance = batch.provenance
         if batch.files is None:
-            batch.files = _stage(self._warehouse, batch)
+            batch.files = self._stage(batch)
+        if not batch.results:
+            return True
         with self._in_use:
             ended = datetime.datetime.now(datetime.UTC)
-            totals = self._warehouse.commit(provenance, batch.files, listed=num_results, skipped=0, run_ended=ended)
+            totals = self._warehouse.commit(provenance, batch.files, listed=len(batch.results), skipped=0, run_ended=ended)
         check_balance(totals, provenance.run_id)
         return True
+
+    def _stage(self, batch: _Batch) -> list[StagedFile]:
+        """Writes the rows of a batch to files, as a run does. Answers whose rows the schema does not allow are dropped."""
+        folder = self._warehouse.staging_folder(batch.provenance.run_id)
+        writers = {table.name: TableWriter(folder, table) for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)}
+        try:
+            for key, result in list(batch.results.items()):
+                try:
+                    of_tables = to_batches(result, batch.provenance)
+                except RowError as error:  # at each attempt again, and others wait behind it
+                    self._drop(batch, key, error)
+                    continue
+                for table, rows in of_tables:
+                    writers[table.name].write(rows)
+            return [file for writer in writers.values() for file in writer.close()]
+        except BaseException:
+            for writer in writers.values():
+                writer.discard()
+            raise
+
+    def _drop(self, batch: _Batch, key: Key, error: RowError) -> None:
+        """Forgets an answer that the tables cannot take, and logs that."""
+        result = batch.results.pop(key)
+        with self._changed:
+            self._count(lost=1)
+            self._forget(key, result)
+        _LOGGER.warning("The answer for %r cannot be stored in %s: %s", result.video.uri, self._warehouse.name, error)
+
+    def _forget(self, key: Key, result: VideoCount | Failure) -> None:
+        """Lets an answer wait no more, unless a later one has taken its place. The caller holds the lock."""
+        if self._waiting.get(key) is result:
+            del self._waiting[key]
+            self._waiting_bytes -= _size(result)
 
     def _note_failed_commit(self, state: tenacity.RetryCallState) -> None:
         """Counts a failed attempt at a commit and logs the first one of a batch."""
@@ -336,21 +369,6 @@ class AnswerStore:
     def _give_up(self, state: tenacity.RetryCallState) -> bool:
         self._note_failed_commit(state)
         return False
-
-
-def _stage(warehouse: Warehouse, batch: _Batch) -> list[StagedFile]:
-    """Writes the rows of a batch to files, as a run does."""
-    folder = warehouse.staging_folder(batch.provenance.run_id)
-    writers = {table.name: TableWriter(folder, table) for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)}
-    try:
-        for result in batch.results.values():
-            for table, rows in to_batches(result, batch.provenance):
-                writers[table.name].write(rows)
-        return [file for writer in writers.values() for file in writer.close()]
-    except BaseException:
-        for writer in writers.values():
-            writer.discard()
-        raise
 
 
 def _size(result: VideoCount | Failure) -> int:

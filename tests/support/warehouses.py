@@ -15,7 +15,7 @@ ENDED = STARTED + datetime.timedelta(minutes=5)
 
 
 def make_warehouse(kind, request):
-    """Returns a warehouse without tables, "duckdb" or "bigquery", that lasts as long as the fixture or test that requests it."""
+    """Returns a warehouse without tables, "duckdb" or "bigquery". It lasts as long as the fixture or test that requests it."""
     is_shared = request.scope == "module"
     if kind == "duckdb":
         folder = (

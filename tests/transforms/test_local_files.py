@@ -2,12 +2,15 @@
 
 import errno
 import os
+from types import SimpleNamespace
 
 import pytest
 
+from transforms.decoding.local_copy import open_video
 from transforms.left_out import LeftOut, Reason
-from transforms.local_files import find_file, scan_files
+from transforms.local_files import file_generation, find_file, scan_files
 from transforms.records import VideoRef
+from transforms.warehouse.rows import listing_batch
 
 
 @pytest.fixture
@@ -138,6 +141,19 @@ def test_what_is_no_regular_file_is_reported_as_such(root):
 def test_what_does_not_exist_is_no_match_and_no_error(root, pattern):
     assert scan(root / pattern, root) == ([], [])
     assert find_file(f"{root}/{pattern}") is None
+
+
+def test_a_file_of_a_far_time_is_a_video_like_others(root):
+    os.utime(root / "a.mp4", ns=(0, 10**19))  # the year 2286; a file system may store an earlier time
+    video = find_file(f"{root}/a.mp4")
+    assert listing_batch([video])["video_generation"].to_pylist() == [video.generation]
+    with open_video(video) as file:
+        assert file.read()
+
+
+@pytest.mark.parametrize(("mtime_ns", "generation"), [(7, 7), (10**19, 2**63 - 1), (-(10**19), 1 - 2**63)])
+def test_a_generation_has_64_bits(mtime_ns, generation):
+    assert file_generation(SimpleNamespace(st_mtime_ns=mtime_ns)) == generation
 
 
 def test_listing_stops_at_the_limit(root):

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError
 from transforms.failure_codes import FailureCode, describe_error
+from transforms.local_files import file_generation
 from transforms.objects import (
     DELETED,
     REPLACED,
@@ -82,7 +83,7 @@ def check_unchanged(video: VideoRef, file: BinaryIO) -> None:
 
     A file that was deleted, or replaced by renaming another one, still reads as it was when it was opened.
     """
-    if is_local(video.uri) and os.fstat(file.fileno()).st_mtime_ns != video.generation:
+    if is_local(video.uri) and file_generation(os.fstat(file.fileno())) != video.generation:
         raise DecodeError(FailureCode.GONE, REPLACED)
 
 

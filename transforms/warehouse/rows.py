@@ -37,6 +37,7 @@ _FIRST_CAPTURE = datetime.datetime(1990, 1, 1, tzinfo=datetime.UTC)
 """Earliest plausible time of a recording. Clocks that were never set say 1904 in QuickTime files, and 1970."""
 
 _CAPTURE_AFTER_UPLOAD = datetime.timedelta(days=1)
+_LAST_UPLOAD = datetime.datetime(9999, 12, 30, tzinfo=datetime.UTC)
 """How long after its upload a video may claim to be recorded: clocks and time zones of phones are wrong."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -315,7 +316,8 @@ def _upload(video: VideoRef) -> Row:
 
 def _captured_at(captured_sec: float, updated: datetime.datetime) -> datetime.datetime | None:
     """Returns the time of recording that a file declares, in seconds since 1970; None if that is absurd for its upload."""
-    if not _FIRST_CAPTURE.timestamp() <= captured_sec <= (updated + _CAPTURE_AFTER_UPLOAD).timestamp():
+    latest = min(updated, _LAST_UPLOAD) + _CAPTURE_AFTER_UPLOAD
+    if not _FIRST_CAPTURE.timestamp() <= captured_sec <= latest.timestamp():
         return None
     return datetime.datetime.fromtimestamp(captured_sec, datetime.UTC)
 

@@ -102,6 +102,19 @@ def test_an_answer_that_waits_for_its_commit_is_found(duckdb):
         assert num_rows(duckdb)["video_counts"] == 0
 
 
+def test_an_answer_that_the_tables_cannot_take_holds_up_no_other(duckdb, caplog):
+    odd, good = make_failure("gs://b/odd", generation=2**63), make_failure("gs://b/good")
+    with AnswerStore(duckdb, FAKE_COUNTER, commit_sec=0.01) as store:
+        store.add(outcome(odd))
+        wait_until(lambda: store.figures.lost)
+        store.add(outcome(odd))
+        store.add(outcome(good))
+        wait_until(lambda: store.figures.stored)
+        assert (store.figures.failed_commits, store.figures.waiting) == (0, 0)
+    assert read(duckdb, "video_uri", "failures") == [("gs://b/good",)]
+    assert "The answer for 'gs://b/odd' cannot be stored" in caplog.text
+
+
 def test_what_a_run_counted_is_the_answer_and_what_the_server_counts_is_not_counted_by_a_run(warehouse):
     warehouse.prepare()
     commit(warehouse, run_provenance(), make_video_count("gs://b/1"), make_failure("gs://b/2"))

@@ -107,6 +107,11 @@ class TestCountRow:
     def test_no_time_of_recording_makes_a_row_fail(self, captured_sec):
         assert count_row(make_video_count(captured_sec=captured_sec), make_provenance())["captured_at"] is None
 
+    def test_a_video_uploaded_at_the_end_of_time_has_a_row(self):
+        video = make_video(updated=datetime.datetime.max.replace(tzinfo=UTC))
+        counted = dataclasses.replace(make_video_count(captured_sec=253402300800.0), video=video)
+        assert count_row(counted, make_provenance())["captured_at"] is None
+
     def test_labels_are_in_the_rows_of_counts_and_failures_and_not_in_the_hash_of_the_options(self):
         provenance = make_provenance(name_labels=NameLabels("(?P<user>[^/]+)/"))
         labels = [{"name": "user", "value": "ann"}]
