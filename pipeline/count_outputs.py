@@ -233,7 +233,7 @@ def choose_paths(
     _check_one(f"{option} FILE takes", uris)
     if not is_local(value) or path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(f"{option} must be a file in an existing, writable folder. Received: {value!r}")
-    check_no_input(path, uris)
+    check_no_input([path], uris)
     return dict.fromkeys(uris, path)
 
 
@@ -258,6 +258,5 @@ def derive_paths(output_dir: str, suffix: str, uris: Sequence[str]) -> dict[str,
     """
     check_folder(output_dir)
     paths = {uri: Path(output_dir, f"{name}{suffix}") for uri, name in derive_names(uris).items()}
-    for path in paths.values():
-        check_no_input(path, uris)
+    check_no_input(paths.values(), uris)
     return paths

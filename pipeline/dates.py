@@ -14,7 +14,7 @@ MAX_DAYS = 3660
 _WORDS = {"today": 0, "yesterday": 1}
 """Days before today, by word."""
 
-_LAST_DAYS = re.compile(r"([1-9][0-9]{0,3})d")
+_LAST_DAYS = re.compile(r"([0-9]{1,9})d")
 
 _ANYTHING = re.compile(r"(?:%-?[A-Za-z])+")
 """Parts of a date format that stand for something else every day."""
@@ -35,9 +35,11 @@ def parse_days(text: str) -> tuple[datetime.date, ...]:
 
     A day may also be `today` or `yesterday` (UTC). `7d` is today and the six days before it.
     """
-    last_days = _LAST_DAYS.fullmatch(text)
-    if last_days and int(last_days[1]) <= MAX_DAYS:
-        return _days_from(_parse_day_or_word("today") - datetime.timedelta(days=int(last_days[1]) - 1), int(last_days[1]))
+    if last_days := _LAST_DAYS.fullmatch(text):
+        days = int(last_days[1])
+        if not 0 < days <= MAX_DAYS:
+            raise argparse.ArgumentTypeError(f"must be from 1d to {MAX_DAYS}d. Received: {text!r}")
+        return _days_from(_parse_day_or_word("today") - datetime.timedelta(days=days - 1), days)
     first, separator, last = text.partition("..")
     start = _parse_day_or_word(first)
     end = _parse_day_or_word(last) if separator else start

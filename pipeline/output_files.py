@@ -8,11 +8,15 @@ import itertools
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.command_line import UsageError
 from transforms.objects import is_local
+
+if TYPE_CHECKING:
+    from transforms.warehouse.base import Warehouse
 
 _MAX_NAME_BYTES = 120
 _UNWANTED = frozenset('/\\:*?"<>|')
@@ -29,10 +33,20 @@ def check_folder(text: str) -> None:
         raise UsageError(f"--output_dir must be a writable folder. Received: {text!r}")
 
 
-def check_no_input(path: Path, uris: Sequence[str]) -> None:
+def check_no_input(paths: Iterable[Path], uris: Sequence[str]) -> None:
     """Raises UsageError if a file to write is one of the videos."""
-    if os.path.realpath(path) in {os.path.realpath(uri) for uri in uris if is_local(uri)}:
-        raise UsageError(f"a video would be overwritten; choose another folder or name. Received: {str(path)!r}")
+    videos = {os.path.realpath(uri) for uri in uris if is_local(uri)}
+    for path in paths:
+        if os.path.realpath(path) in videos:
+            raise UsageError(f"a video would be overwritten; choose another folder or name. Received: {str(path)!r}")
+
+
+def check_file(option: str, path: Path, warehouse: Warehouse) -> None:
+    """Raises UsageError unless an option's file may be written: in an existing folder, and not the file of the tables."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"{option} must be a file in an existing folder. Received: {str(path)!r}")
+    if warehouse.is_local and path.resolve() == Path(warehouse.name).resolve():
+        raise UsageError(f"{option} must be another file than the tables. Received: {str(path)!r}")
 
 
 def derive_names(uris: Sequence[str]) -> dict[str, str]:

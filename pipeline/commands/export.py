@@ -56,16 +56,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Writes the rows and returns the exit code; raises UsageError, WarehouseError or OSError."""
     from pipeline.export_formats import to_csv, to_jsonl, write_parquet  # imports PyArrow, for which --help need not wait
-    from pipeline.output_files import replacing
+    from pipeline.output_files import check_file, replacing
 
     query, parameters = _make_query(args)
     if args.format == "parquet" and args.to is None:
         raise UsageError("--format parquet needs --to FILE")
-    if args.to is not None and (args.to.is_dir() or not args.to.parent.is_dir()):
-        raise UsageError(f"--to must be a file in an existing folder. Received: {str(args.to)!r}")
     warehouse = make_warehouse(args.output, temp_location="")
-    if args.to is not None and warehouse.is_local and args.to.resolve() == Path(warehouse.name).resolve():
-        raise UsageError(f"--to must be another file than the tables. Received: {str(args.to)!r}")
+    if args.to is not None:
+        check_file("--to", args.to, warehouse)
     with contextlib.closing(warehouse.read(query, parameters)) as batches:
         if args.format == "parquet":
             with replacing(args.to) as partial:
@@ -82,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _make_query(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Returns the query of the rows to write, and its parameters; raises UsageError if there is no such table or view."""
+    """Returns the query of the rows to write, and its parameters; raises UsageError if there is no such view or column."""
+    from transforms.warehouse.duckdb_tables import find_columns
     from transforms.warehouse.schema import TABLES
     from transforms.warehouse.views import VIEWS
 
@@ -90,12 +89,20 @@ def _make_query(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     if args.view not in names:
         raise UsageError(f"--view must be one of {', '.join(names)}. Received: {args.view!r}")
     conditions, parameters = [], {}
+    columns = find_columns(args.view) if args.run_id is not None or args.date is not None else []
     if args.run_id is not None:
+        _check_column("--run", "run_id", columns, args.view)
         conditions.append("run_id = {run_id}")
         parameters["run_id"] = args.run_id
     if args.date is not None:
+        _check_column("--date", "upload_date", columns, args.view)
         conditions.append("upload_date IN {dates}")
         parameters["dates"] = list(args.date)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     order = " ORDER BY priority" if args.view == "review_queue" else ""
     return f"SELECT * FROM {{dataset}}{args.view}{where}{order}", parameters
+
+
+def _check_column(option: str, column: str, columns: list[str], view: str) -> None:
+    if column not in columns:
+        raise UsageError(f"{option} needs a table or view with the column {column}. Received: {view!r}")

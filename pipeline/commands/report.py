@@ -8,7 +8,6 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.command_line import UsageError
 from pipeline.commands.tables import add_output
 from pipeline.dates import parse_days
 from pipeline.options import make_warehouse
@@ -58,14 +57,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the page and returns the exit code; raises UsageError or WarehouseError."""
+    from pipeline.output_files import check_file, write_text
     from pipeline.report.data import read_report  # imports Beam and Jinja, for which --help need not wait
-    from pipeline.report.page import render, save
+    from pipeline.report.page import render
     from pipeline.report.thumbnails import make_thumbnails
     from transforms.warehouse.base import WarehouseError
 
-    if not args.to.parent.is_dir() or args.to.is_dir():
-        raise UsageError(f"--to must be a file in an existing folder. Received: {str(args.to)!r}")
     warehouse = make_warehouse(args.output, temp_location="")
+    check_file("--to", args.to, warehouse)
     try:
         report = read_report(warehouse, run=args.run_id, dates=args.date, compare=args.compare)
     except WarehouseError as error:
@@ -73,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_thumbnails:
         report = dataclasses.replace(report, thumbnails=make_thumbnails(report.review))
     text = render(report, datetime.datetime.now(datetime.UTC))
-    save(text, args.to)
+    write_text(args.to, text)
     totals = report.totals
     print(
         f"{printable(str(args.to))}: {report.scope.name}, {totals.counted:,} counted, {totals.failed:,} failed, "

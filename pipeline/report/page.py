@@ -10,7 +10,6 @@ import base64
 import dataclasses
 import datetime
 import importlib.metadata
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -123,16 +122,6 @@ def render(report: Report, written: datetime.datetime) -> str:
             written=written,
         )
     )
-
-
-def save(text: str, path: Path) -> None:
-    """Writes a page, completely or not at all; raises OSError if that fails."""
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def duration(seconds: float | None) -> str:

@@ -5,6 +5,7 @@ import datetime
 import io
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -61,6 +62,17 @@ def test_parquet_keeps_types_and_values(tmp_path):
     table = pyarrow.parquet.read_table(tmp_path / "a.parquet")
     assert table.schema == SCHEMA
     assert table.to_pylist() == ROWS
+
+
+def test_small_batches_share_a_row_group_and_large_ones_do_not(tmp_path):
+    small, large = (pa.RecordBatch.from_pydict({"points": [np.zeros(size)]}) for size in (10, 5_000_000))
+    write_parquet([small, small, large, small], tmp_path / "a.parquet")
+    assert [len(group["points"]) for group in row_groups(tmp_path / "a.parquet")] == [3, 1]
+
+
+def row_groups(path):
+    file = pyarrow.parquet.ParquetFile(path)
+    return [file.read_row_group(number) for number in range(file.num_row_groups)]
 
 
 def test_without_a_row_the_columns_are_there(tmp_path):

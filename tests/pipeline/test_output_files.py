@@ -84,5 +84,5 @@ def test_a_video_is_never_overwritten(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     for path in (video, tmp_path / "link" / "squats.srt"):
         with pytest.raises(UsageError, match="a video would be overwritten"):
-            check_no_input(path, ["gs://gym/a.mp4", str(video)])
-    check_no_input(Path(tmp_path, "other.srt"), [str(video)])
+            check_no_input([Path(tmp_path, "new.srt"), path], ["gs://gym/a.mp4", str(video)])
+    check_no_input([Path(tmp_path, "other.srt")], [str(video)])

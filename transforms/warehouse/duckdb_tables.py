@@ -90,6 +90,13 @@ def find_changes(connection: duckdb.DuckDBPyConnection) -> list[Change]:
     return changes
 
 
+def find_columns(name: str) -> list[str]:
+    """Returns the columns of a table or view, which are the same in every database."""
+    with duckdb.connect() as connection:
+        upgrade(connection)
+        return connection.table(name).columns
+
+
 def view_query(view: View) -> str:
     """Returns the query of a view, named such that DuckDB before 2.0 finds the fields of unnested items too."""
     return view.query(item="item({})")

@@ -46,6 +46,9 @@ LAUNCH_TIMEOUT_SEC = 10.0
 READ_ROWS = 10_000
 """Maximum number of rows in a batch that `Warehouse.read` yields."""
 
+READ_LIST_ROWS = 256
+"""The same for rows with lists, which may be long: the curve of a video of an hour has 100,000 points."""
+
 DIALECT = Dialect(
     quote='"',
     parameter_sign="$",
@@ -124,7 +127,7 @@ class DuckDBWarehouse(Warehouse):
         if path.exists():
             if not os.access(path, os.W_OK):
                 raise WarehouseError(f"the database must be a writable file. Received: {self.path}")
-            self._connected(find_changes, LAUNCH_TIMEOUT_SEC)
+            self._read(find_changes, LAUNCH_TIMEOUT_SEC)
             return
         folder = next(parent for parent in path.parents if os.path.lexists(parent))
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
@@ -135,7 +138,7 @@ class DuckDBWarehouse(Warehouse):
         if not os.path.exists(self.path):
             return False
         query = "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
-        names = self._connected(lambda connection: connection.execute(query).fetchall(), LAUNCH_TIMEOUT_SEC)
+        names = self._read(lambda connection: connection.execute(query).fetchall(), LAUNCH_TIMEOUT_SEC)
         return {table.name for table in TABLES} <= {name for (name,) in names}
 
     def changes(self, options: TableOptions = UNCHANGED) -> list[str]:
@@ -143,7 +146,7 @@ class DuckDBWarehouse(Warehouse):
         _refuse(options)
         self.check()
         if os.path.exists(self.path):
-            changes = self._connected(find_changes, LAUNCH_TIMEOUT_SEC)
+            changes = self._read(find_changes, LAUNCH_TIMEOUT_SEC)
         else:
             with duckdb.connect() as connection:
                 changes = find_changes(connection)
@@ -187,7 +190,7 @@ class DuckDBWarehouse(Warehouse):
             videos = connection.sql(sql.select_videos("selected", selection.limit)).to_arrow_table()
             return selection_totals(listed, to_do, selection.limit), videos
 
-        totals, videos = self._connected(select, self.lock_timeout_sec)
+        totals, videos = self._read(select, self.lock_timeout_sec)
         return totals, _decoded(videos)
 
     def durations(
@@ -201,7 +204,7 @@ class DuckDBWarehouse(Warehouse):
             query = sql.durations(DIALECT, sql.in_slice(_FILES, selection.part), selection)
             return connection.execute(query, parameters).fetchall()
 
-        yield from self._connected(read, self.lock_timeout_sec)
+        yield from self._read(read, self.lock_timeout_sec)
 
     def commit(
         self, provenance: Provenance, files: Collection[StagedFile], *, listed: int, skipped: int, run_ended: datetime.datetime
@@ -265,13 +268,12 @@ class DuckDBWarehouse(Warehouse):
 
         if not os.path.exists(self.path):
             raise WarehouseError(f"the database must exist. Received: {self.path}")
-        return self._connected(_in_transaction(delete), LAUNCH_TIMEOUT_SEC)
+        connected = self._read if dry_run else self._connected
+        return connected(_in_transaction(delete), LAUNCH_TIMEOUT_SEC)
 
     def query(self, statement: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
         """Yields the rows of a query, all read at once so that the file is free for others."""
-        yield from self._connected(
-            lambda connection: connection.execute(statement, parameters).fetchall(), self.lock_timeout_sec
-        )
+        yield from self._read(lambda connection: connection.execute(statement, parameters).fetchall(), self.lock_timeout_sec)
 
     def _stream(self, statement: str, parameters: Mapping[str, Any]) -> Generator[pa.RecordBatch]:
         """Yields the rows of a query from the file, opened read-only: see `Warehouse._stream`.
@@ -287,7 +289,8 @@ class DuckDBWarehouse(Warehouse):
             try:
                 connection.execute("SET TimeZone = 'UTC'")
                 relation = connection.sql(statement, params=dict(parameters))
-                return connection, relation.to_arrow_reader(READ_ROWS)
+                has_lists = any(of_column.id == "list" for of_column in relation.types)
+                return connection, relation.to_arrow_reader(READ_LIST_ROWS if has_lists else READ_ROWS)
             except BaseException:
                 connection.close()
                 raise
@@ -330,10 +333,17 @@ class DuckDBWarehouse(Warehouse):
 
         def attempt() -> _T:
             create_file(self.path)
-            with duckdb.connect(self.path) as connection:
-                return action(connection)
+            return self._run(action, read_only=False)
 
         return self._retried(attempt, timeout_sec)
+
+    def _read(self, action: Callable[[duckdb.DuckDBPyConnection], _T], timeout_sec: float) -> _T:
+        """Does the same with a file that is there, and which `action` only reads: others may read it as well."""
+        return self._retried(lambda: self._run(action, read_only=True), timeout_sec)
+
+    def _run(self, action: Callable[[duckdb.DuckDBPyConnection], _T], *, read_only: bool) -> _T:
+        with duckdb.connect(self.path, read_only=read_only) as connection:
+            return action(connection)
 
     def _retried(self, attempt: Callable[[], _T], timeout_sec: float) -> _T:
         """Returns the result of `attempt`, tried again while another process or transaction is in the way: see `_connected`."""

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import duckdb
 import pyarrow.parquet
 import pytest
 
@@ -86,7 +87,8 @@ def test_only_rows_of_a_run_or_of_days_are_written(output, capsys):
         (["--to", "none/rows.csv"], "--to must be a file in an existing folder. Received: 'none/rows.csv'"),
         (["--to", "."], "--to must be a file in an existing folder. Received: '.'"),
         (["--to", "counts.duckdb"], "--to must be another file than the tables. Received: 'counts.duckdb'"),
-        (["--view", "runs", "--date", "2026-01-01"], "upload_date"),
+        (["--view", "runs", "--date", "7d"], "--date needs a table or view with the column upload_date. Received: 'runs'"),
+        (["--view", "daily_summary", "--run", "x"], "--run needs a table or view with the column run_id. Received: 'daily_"),
         (["--output", "duckdb:none.duckdb"], "the database must exist. Received: "),
         (["--date", "someday"], "--date"),
     ],
@@ -105,6 +107,8 @@ def test_a_mistake_is_one_line_and_nothing_is_written(output, tmp_path, monkeypa
 def test_an_export_that_fails_leaves_the_file_as_it_was(output, tmp_path):
     file = tmp_path / "rows.csv"
     file.write_text("mine")
-    assert repcount("--output", output, "--view", "failures_by_code", "--run", "first", "--to", file) == 2
+    with duckdb.connect(output.removeprefix("duckdb:")) as connection:
+        connection.execute("CREATE OR REPLACE VIEW sets AS SELECT error('broken') AS a")
+    assert repcount("--output", output, "--view", "sets", "--to", file) == 2
     assert file.read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.duckdb", "rows.csv"]

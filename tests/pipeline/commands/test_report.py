@@ -76,6 +76,7 @@ def test_the_page_of_bigquery_is_that_of_duckdb(request, tmp_path, monkeypatch):
         (["--date", "first"], "must be a day such as 2026-01-31. Received: 'first'"),
         (["--to", "no/such/folder/report.html"], "--to must be a file in an existing folder"),
         (["--to", "."], "--to must be a file in an existing folder"),
+        (["--to", "./counts.duckdb"], "--to must be another file than the tables. Received: 'counts.duckdb'"),
     ],
 )
 @pytest.mark.usefixtures("warehouse")

@@ -322,6 +322,10 @@ class TestOtherProcesses:
         before = pathlib.Path(warehouse.path).read_bytes()
         readers = [warehouse.read_rows("SELECT run_id FROM {dataset}runs") for _ in range(2)]
         assert [next(reader) for reader in readers] == [{"run_id": "run-1"}] * 2
+        warehouse.check()
+        assert (warehouse.is_ready(), warehouse.changes()) == (True, [])
+        assert warehouse.run_totals("run-1").counted == 1
+        assert warehouse.delete_videos(["gs://bucket/a.mp4"], None, dry_run=True)["video_counts"] == 1
         other = "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).sql('SELECT 1').fetchall())"
         assert subprocess.run([sys.executable, "-c", other, warehouse.path], capture_output=True, check=True).stdout
         for reader in readers:
@@ -333,6 +337,9 @@ class TestOtherProcesses:
         sizes = [batch.num_rows for batch in warehouse.read("SELECT * FROM RANGE(25000)")]
         assert sum(sizes) == 25_000
         assert max(sizes) <= duckdb_warehouse.READ_ROWS
+        sizes = [batch.num_rows for batch in warehouse.read("SELECT RANGE(9) AS points FROM RANGE(1000)")]
+        assert sum(sizes) == 1000
+        assert max(sizes) <= duckdb_warehouse.READ_LIST_ROWS
 
     def test_commits_of_several_threads_are_all_stored(self, warehouse):
         runs = [make_provenance(f"run-{number}", started=STARTED + datetime.timedelta(seconds=number)) for number in range(3)]
