@@ -105,6 +105,8 @@ def execute(
         plan = _try_to_plan(config, options, provenance)
         if isinstance(plan, Outcome):
             outcome = plan
+        elif not any(plan.num_videos):
+            outcome = _record_idle_run(config, provenance, plan.listing)
         elif len(plan.slices) == 1:
             outcome = _run_to_end(config, options, handler, provenance, plan.listing)
         else:
@@ -195,13 +197,15 @@ def _run_slices(
                     config.warehouse.remove_staging(run_id)
                     gc.collect()  # Beam's runner, which refers to itself, holds what the slice shuffled
         else:
-            outcome = _record_idle_slice(config, sliced, plan.listing, part)
+            outcome = _record_idle_run(config, sliced, plan.listing, part)
         failed_in_a_row = failed_in_a_row + 1 if outcome.totals is None else 0
         yield outcome
 
 
-def _record_idle_slice(config: RunConfig, provenance: Provenance, listing: Sequence[StagedFile], part: Slice) -> Outcome:
-    """Commits the row of a slice without videos to count, without starting a job."""
+def _record_idle_run(
+    config: RunConfig, provenance: Provenance, listing: Sequence[StagedFile], part: Slice | None = None
+) -> Outcome:
+    """Commits the row of a run, or of one of its slices, without videos to count. It starts no job."""
     warehouse = config.warehouse
     selection = dataclasses.replace(config.source.selection, part=part, limit=None)
     try:

@@ -45,8 +45,8 @@ a minute without a frame."""
 _MAX_THREADS = 64
 """Most threads of a worker with a GPU, each of which decodes a video: more than one GPU needs, whatever the machine."""
 
-_GPU_BATCH_FRAMES = 256
-"""Smallest batch with a GPU. In 16 bits it takes about 1 GB for the published network; batches shrink where memory runs out."""
+GPU_BATCH_FRAMES = 256
+"""Batch size in frames with a GPU. In 16 bits it takes about 1 GB for the published network; batches shrink where memory runs out."""
 
 _ARM_MACHINES = re.compile(r"(t2a|c4a|n4a)-")
 """Machine types with ARM processors, where TensorFlow has no convolutions of 8-bit numbers."""
@@ -189,7 +189,13 @@ def check_workers_decoder(decoder: str, launch: LaunchConfig) -> None:
 
 
 def for_workers(
-    model: ModelConfig, launch: LaunchConfig, precision: str, *, is_calibrated: bool = False, machine_type: str | None = None
+    model: ModelConfig,
+    launch: LaunchConfig,
+    precision: str,
+    *,
+    batch_frames: int | None = None,
+    is_calibrated: bool = False,
+    machine_type: str | None = None,
 ) -> ModelConfig:
     """Returns the model's configuration for workers on Dataflow, whose processors differ from this machine's.
 
@@ -197,12 +203,15 @@ def for_workers(
       model: Configuration for this machine.
       launch: How to run on Dataflow.
       precision: Number format from the command line, or "auto".
+      batch_frames: Batch size in frames from the command line. None for the default.
       is_calibrated: Whether the model can score in int8.
       machine_type: Machine type of the workers. None: Dataflow's choice, which has an x86 processor.
 
     Raises:
-      UsageError: The number format is int8, and the workers that score have a GPU.
+      UsageError: The number format is int8, and the workers that score have a GPU; or they must have one, and have none.
     """
+    if model.require_gpu and not launch.gpu_type:
+        raise UsageError("--require_gpu needs --gpu, which gives workers a GPU. Received: no --gpu")
     if precision == Precision.INT8 and launch.gpu_type:
         raise UsageError(f"--precision int8 is for processors. Received: --gpu {launch.gpu_type}")
     # Other formats wait for a measurement of Dataflow's processors: on some, bfloat16 is emulated.
@@ -211,7 +220,7 @@ def for_workers(
     return dataclasses.replace(
         model,
         precision=automatic if precision == "auto" else precision,
-        batch_frames=max(model.batch_frames, _GPU_BATCH_FRAMES) if launch.gpu_type else model.batch_frames,
+        batch_frames=batch_frames or (GPU_BATCH_FRAMES if launch.gpu_type else model.batch_frames),
         require_gpu=model.require_gpu or bool(launch.gpu_type),
     )
 

@@ -17,6 +17,7 @@ from model.logits import chunk_frames
 from model.precision import PRECISIONS, Precision, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
 from pipeline.command_line import UsageError, natural_number
+from pipeline.launch import GPU_BATCH_FRAMES
 from transforms.decoding import sandbox
 from transforms.decoding.gpus import CONTROL_DEVICE, has_nvidia_gpu
 from transforms.decoding.options import DECODERS, DecodingOptions
@@ -121,9 +122,9 @@ def _add_network_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--batch_frames",
         type=natural_number,
-        default=ModelConfig.batch_frames,
         metavar="FRAMES",
-        help="batch size of the network in frames; halved when memory runs out. Default: %(default)s, or 256 with --gpu",
+        help="batch size of the network in frames; halved when memory runs out. Default: "
+        f"{ModelConfig.batch_frames}, or {GPU_BATCH_FRAMES} with --gpu",
     )
     group.add_argument(  # the former name of --batch_frames
         "--frames_at_once", dest="batch_frames", type=natural_number, default=argparse.SUPPRESS, help=argparse.SUPPRESS
@@ -293,15 +294,15 @@ def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
             f"--strides must have a least common multiple of at most {MAX_CHUNK_FRAMES // WINDOW_FRAMES}, since a chunk "
             f"holds that many windows. Received: {','.join(map(str, strides))}"
         )
-    if args.batch_frames < 1:
+    if args.batch_frames is not None and args.batch_frames < 1:
         raise UsageError(f"--batch_frames must be at least 1. Received: {args.batch_frames}")
     return ModelConfig(
         name=_full_name(args.model),
         sha256=loaded.sha256,
-        strides=tuple(strides),
+        strides=tuple(sorted(strides)),  # in whatever order, the counts are the same, and so is their key in the tables
         precision=_precision(args, loaded),
         period_offset=loaded.preset.config.period_offset,
-        batch_frames=args.batch_frames,
+        batch_frames=args.batch_frames or ModelConfig.batch_frames,
         overlap_from=loaded.preset.overlap_from if args.overlap_from is None else args.overlap_from,
         require_gpu=args.require_gpu,
     )

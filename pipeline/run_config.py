@@ -132,6 +132,7 @@ def make_config(
             model,
             launch,
             args.precision,
+            batch_frames=args.batch_frames,
             is_calibrated=loaded.activation_ranges is not None,
             machine_type=options.view_as(WorkerOptions).machine_type,
         )

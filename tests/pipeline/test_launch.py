@@ -203,10 +203,16 @@ def test_8_bit_numbers_on_a_gpu_are_refused():
         for_workers(MODEL, LaunchConfig("nvidia-l4"), "int8", is_calibrated=True)
 
 
+def test_workers_without_a_gpu_cannot_require_one():
+    with pytest.raises(UsageError, match="--require_gpu needs --gpu"):
+        for_workers(dataclasses.replace(MODEL, require_gpu=True), LaunchConfig(), "auto")
+
+
 def test_workers_with_a_gpu_require_it_and_score_larger_batches():
     model = for_workers(MODEL, LaunchConfig("nvidia-l4"), "auto")
     assert (model.require_gpu, model.batch_frames) == (True, 256)
-    assert for_workers(dataclasses.replace(MODEL, batch_frames=512), LaunchConfig("nvidia-l4"), "auto").batch_frames == 512
+    for asked in (32, 512):
+        assert for_workers(MODEL, LaunchConfig("nvidia-l4"), "auto", batch_frames=asked).batch_frames == asked
     assert for_workers(MODEL, LaunchConfig(), "float32") == dataclasses.replace(MODEL, precision="float32")
 
 
