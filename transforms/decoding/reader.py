@@ -38,7 +38,7 @@ from transforms.decoding.nvdec import Gpu, NvdecRefusedError
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.pixels import Orientation, resize_frame
 from transforms.decoding.samples import DecodeError, Samples
-from transforms.decoding.stream_reader import StreamReader
+from transforms.decoding.stream_reader import StreamReader, ThreadsLostFramesError
 from transforms.decoding.video_facts import NvdecUse, VideoFacts, VideoHeader
 from transforms.failure_codes import FailureCode, describe_error
 
@@ -120,7 +120,8 @@ def read_video(
       allocate: Called for the arrays of each `Samples`, with `options.chunk_frames`.
       progress: Called as decoding goes on; see `Progress`.
       gpu: Where to decode, if `options.wants_gpu`, or why there is no GPU. What it refuses, the processor decodes from the
-        start, except that samples that were yielded before are not yielded again.
+        start, except that samples that were yielded before are not yielded again. A damaged video starts again like that, with
+        one thread.
 
     Yields:
       Samples of `options.chunk_frames` frames; the last ones may be fewer and carry the facts.
@@ -131,21 +132,23 @@ def read_video(
       MemoryError: FFmpeg or OpenCV cannot allocate memory.
     """
     cv2.setNumThreads(1)  # more threads do not speed up such small pictures, and runners decode several videos at once
-    use, last_sec = NvdecUse.UNUSED, -math.inf
+    use, chip, last_sec = NvdecUse.UNUSED, None, -math.inf
+    if options.wants_gpu:
+        use, chip = (gpu, None) if isinstance(gpu, NvdecUse) else (use, gpu)
     with translate_errors():
-        if isinstance(gpu, NvdecUse):
-            use = gpu if options.wants_gpu else use
-        elif options.wants_gpu:
+        while True:
             try:
-                for samples in _read_samples(file, options, allocate, progress, gpu):
+                for samples in _read_samples(file, options, allocate, progress, chip, last_sec):
                     last_sec = float(samples.times_sec[-1])
-                    yield samples
+                    facts = samples.facts
+                    if facts is not None and chip is None:
+                        facts = dataclasses.replace(facts, nvdec=use)
+                    yield dataclasses.replace(samples, facts=facts)
                 return
             except NvdecRefusedError as refusal:
-                use = refusal.use
-        for samples in _read_samples(file, options, allocate, progress, after_sec=last_sec):
-            facts = samples.facts and dataclasses.replace(samples.facts, nvdec=use)
-            yield dataclasses.replace(samples, facts=facts)
+                use, chip = refusal.use, None
+            except ThreadsLostFramesError:
+                options = dataclasses.replace(options, decoder_threads=1)
 
 
 def _read_samples(
@@ -156,7 +159,7 @@ def _read_samples(
     gpu: Gpu | None = None,
     after_sec: float = -math.inf,
 ) -> Iterator[Samples]:
-    """Yields samples as `read_video` does, of frames after a time; raises NvdecRefusedError if a GPU does not decode it."""
+    """Yields samples as `read_video` does, of frames after a time; raises NvdecRefusedError or ThreadsLostFramesError."""
     return _read_best(
         file,
         options,
@@ -177,9 +180,17 @@ def read_pictures(
       OSError: The file cannot be read.
       MemoryError: FFmpeg cannot allocate memory.
     """
+    whole, last_sec = dataclasses.replace(options, exact=True, decoder="cpu"), -math.inf
     with translate_errors():
-        whole = dataclasses.replace(options, exact=True, decoder="cpu")
-        yield from _read_best(file, whole, progress, _Reading.pictures, lambda picture: picture.is_only)
+        while True:
+            try:
+                for picture in _read_best(file, whole, progress, _Reading.pictures, lambda picture: picture.is_only):
+                    if picture.time_sec > last_sec:
+                        last_sec = picture.time_sec
+                        yield picture
+                return
+            except ThreadsLostFramesError:
+                whole = dataclasses.replace(whole, decoder_threads=1)
 
 
 def _read_best(

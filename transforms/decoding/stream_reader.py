@@ -20,6 +20,10 @@ from transforms.decoding.pixels import Orientation, orientation_of
 from transforms.decoding.video_facts import NvdecUse
 
 
+class ThreadsLostFramesError(Exception):
+    """A stream may be damaged, and several threads decode it. FFmpeg then loses whole frames that a single thread decodes."""
+
+
 class StreamReader:
     """Decodes one stream, from its start to its end.
 
@@ -79,6 +83,7 @@ class StreamReader:
 
         Raises:
           NvdecRefusedError: NVDEC does not decode the stream, or no longer.
+          ThreadsLostFramesError: The stream may be damaged, and more than one thread decodes it.
         """
         repeats_sec: collections.deque[float] = collections.deque()
         skipped = SkippedFrames()
@@ -114,12 +119,17 @@ class StreamReader:
         return mark_unwanted(packets, self._options.max_fps)
 
     def _decode(self, packet: Packet | None, is_unwanted: bool) -> list[VideoFrame]:
-        """Returns the frames that a packet completes; notes damage, such as the missing packet None."""
+        """Returns the frames that a packet completes; notes damage, such as the missing packet None.
+
+        Raises:
+          ThreadsLostFramesError: There may be damage, and more than one thread decodes.
+        """
         if self._nvdec:
             return self._nvdec.decode(packet)
         if is_unwanted != self._skips:
             self._skips = is_unwanted
             self._stream.codec_context.skip_frame = "NONREF" if is_unwanted else "DEFAULT"
+        may_be_damaged = packet is not None and packet.is_corrupt
         try:
             frames = packet.decode() if packet else []
         except MemoryError:
@@ -127,6 +137,8 @@ class StreamReader:
         except FFmpegError:
             packet, frames = None, []
         self.is_damaged |= packet is None or any(frame.is_corrupt for frame in frames)  # FFmpeg guessed parts of those
+        if (self.is_damaged or may_be_damaged) and self._options.decoder_threads > 1:
+            raise ThreadsLostFramesError
         return frames
 
     def _time_sec(self, shown: VideoFrame | Packet) -> float | None:

@@ -31,6 +31,8 @@ from tests.support.videos import (
     set_steps,
 )
 from transforms.decoding import reader
+from transforms.decoding.options import DecodingOptions
+from transforms.decoding.reader import read_pictures
 from transforms.decoding.samples import DecodeError
 from transforms.decoding.video_facts import VideoHeader
 from transforms.failure_codes import FailureCode
@@ -218,6 +220,22 @@ def test_a_video_that_was_cut_is_read_as_far_as_it_goes(tmp_path, suffix):
     assert 30 < len(frames) < 70
     assert [number_of(frame) for frame in frames[:-1]] == list(range(len(frames) - 1))
     assert facts.truncated
+
+
+@pytest.mark.parametrize("decoder_threads", [2, 4])
+def test_more_threads_read_the_same_frames_of_a_video_that_was_cut(tmp_path, decoder_threads):
+    path = make_streamable(encode_streams(tmp_path / "a.mp4", [range(90)], "libx264"))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 6 // 10])
+    frames, times_sec, facts = read_whole(path, chunk_frames=16, decoder_threads=1)
+    assert facts.truncated
+    parallel_frames, parallel_times_sec, parallel_facts = read_whole(path, chunk_frames=16, decoder_threads=decoder_threads)
+    np.testing.assert_array_equal(parallel_frames, frames)
+    np.testing.assert_array_equal(parallel_times_sec, times_sec)
+    assert parallel_facts == facts
+    with path.open("rb") as file:
+        pictures = list(read_pictures(file, DecodingOptions(decoder_threads=decoder_threads)))
+    np.testing.assert_array_equal([picture.time_sec for picture in pictures], times_sec)
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".flv", ".mkv", ".mp4"])
