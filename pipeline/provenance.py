@@ -11,17 +11,18 @@ from transforms.warehouse.name_labels import NameLabels
 from transforms.warehouse.rows import Provenance
 
 
-def new_provenance(model: ModelConfig, options_json: str, name_labels: NameLabels) -> Provenance:
+def new_provenance(model: ModelConfig, options_json: str, name_labels: NameLabels, suffix: str = "") -> Provenance:
     """Returns the provenance of a run that starts now, under an id of its own.
 
     Args:
       model: Which network scores the frames, and how.
       options_json: Options that decide the numbers, as `rows.canonical_json` writes them.
       name_labels: How videos get the labels in their rows.
+      suffix: End of the id.
     """
     now = datetime.datetime.now(datetime.UTC)
     return Provenance(
-        run_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+        run_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}{suffix}",
         run_started=now,
         model=model.name,
         model_sha256=model.sha256,

@@ -26,7 +26,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_output(parser)
     videos = parser.add_argument_group("videos")
-    videos.add_argument("--uri", action="append", default=[], metavar="URI", help="URI of a video; may be repeated")
+    videos.add_argument(
+        "--uri", action="append", default=[], metavar="URI", help="path or gs:// URI of a video; may be repeated"
+    )
     videos.add_argument("--before", type=parse_day, metavar="DAY", help="all videos uploaded before this day (UTC)")
     parser.add_argument("--dry_run", action="store_true", help="print how many rows would be deleted; delete nothing")
     parser.set_defaults(run=run, stores_results=True)
@@ -35,10 +37,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Deletes rows and returns the exit code; raises UsageError or WarehouseError."""
+    from transforms.objects import absolute  # imports Beam, for which --help need not wait
+    from transforms.warehouse.rows import valid_text
+
     if not args.uri and args.before is None:
         raise UsageError("specify --uri or --before. Received: neither")
     warehouse = make_warehouse(args.output, temp_location="")
-    numbers = warehouse.delete_videos(args.uri, args.before, args.dry_run)
+    uris = [valid_text(absolute(uri)) for uri in args.uri]  # as in the tables
+    numbers = warehouse.delete_videos(uris, args.before, args.dry_run)
     for table, number in numbers.items():
         print(f"{'would delete' if args.dry_run else 'deleted'} {number:,} rows of {table}")
     return 0

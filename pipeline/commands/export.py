@@ -7,12 +7,15 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.command_line import UsageError
 from pipeline.commands.tables import add_output
 from pipeline.dates import parse_days
 from pipeline.options import make_warehouse
+
+if TYPE_CHECKING:
+    from transforms.warehouse.base import Warehouse
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -22,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Writes the rows of a table or view as CSV, JSON lines or Parquet. In CSV, lists are JSON in their cell, "
         "and a text that a spreadsheet would run as a formula starts with an apostrophe; the other formats keep every text as "
         "it is. While it reads a DuckDB file, a run that commits to it waits. Exit code: 0 if all rows were written; 1 if the "
-        "file cannot be written; 2 if there is no such view, or the tables cannot be read, and then no file was changed.",
+        "file cannot be written; 2 if there is no such view or run, or tables cannot be read, and then no file was changed.",
         examples=[
             "repcount export --output duckdb:counts.duckdb --view review_queue",
             "repcount export --output bigquery:my-project.gym --view sets --date 7d --format parquet --to sets.parquet",
@@ -38,7 +41,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--format", choices=("csv", "jsonl", "parquet"), default="csv", help="format of the rows. Default: %(default)s"
     )
-    parser.add_argument("--run", dest="run_id", metavar="RUN", help="only rows of this run. Default: of all runs")
+    parser.add_argument(
+        "--run", dest="run_id", metavar="RUN", help="only rows of this run, with all its slices. Default: of all runs"
+    )
     parser.add_argument(
         "--date",
         type=parse_days,
@@ -58,12 +63,13 @@ def run(args: argparse.Namespace) -> int:
     from pipeline.export_formats import to_csv, to_jsonl, write_parquet  # imports PyArrow, for which --help need not wait
     from pipeline.output_files import check_file, replacing
 
-    query, parameters = _make_query(args)
+    _check_view(args)
     if args.format == "parquet" and args.to is None:
         raise UsageError("--format parquet needs --to FILE")
     warehouse = make_warehouse(args.output, temp_location="")
     if args.to is not None:
         check_file("--to", args.to, warehouse)
+    query, parameters = _make_query(args, warehouse)
     with contextlib.closing(warehouse.read(query, parameters)) as batches:
         if args.format == "parquet":
             with replacing(args.to) as partial:
@@ -79,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _make_query(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Returns the query of the rows to write, and its parameters; raises UsageError if there is no such view or column."""
+def _check_view(args: argparse.Namespace) -> None:
+    """Raises UsageError if there is no such view, or it lacks a column that an option needs."""
     from transforms.warehouse.duckdb_tables import find_columns
     from transforms.warehouse.schema import TABLES
     from transforms.warehouse.views import VIEWS
@@ -88,21 +94,23 @@ def _make_query(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     names = [item.name for item in (*VIEWS, *TABLES)]
     if args.view not in names:
         raise UsageError(f"--view must be one of {', '.join(names)}. Received: {args.view!r}")
-    conditions, parameters = [], {}
-    columns = find_columns(args.view) if args.run_id is not None or args.date is not None else []
+    for option, value, column in (("--run", args.run_id, "run_id"), ("--date", args.date, "upload_date")):
+        if value is not None and column not in find_columns(args.view):
+            raise UsageError(f"{option} needs a table or view with the column {column}. Received: {args.view!r}")
+
+
+def _make_query(args: argparse.Namespace, warehouse: Warehouse) -> tuple[str, dict[str, Any]]:
+    """Returns the query of the rows to write, and its parameters; raises UsageError if there is no such run."""
+    from pipeline.report.scope import choose_run, read_runs
+
+    conditions: list[str] = []
+    parameters: dict[str, Any] = {}
     if args.run_id is not None:
-        _check_column("--run", "run_id", columns, args.view)
-        conditions.append("run_id = {run_id}")
-        parameters["run_id"] = args.run_id
+        conditions.append("run_id IN {run_ids}")
+        parameters["run_ids"] = list(choose_run(read_runs(warehouse, args.run_id), args.run_id, None).rows)
     if args.date is not None:
-        _check_column("--date", "upload_date", columns, args.view)
         conditions.append("upload_date IN {dates}")
         parameters["dates"] = list(args.date)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     order = " ORDER BY priority" if args.view == "review_queue" else ""
     return f"SELECT * FROM {{dataset}}{args.view}{where}{order}", parameters
-
-
-def _check_column(option: str, column: str, columns: list[str], view: str) -> None:
-    if column not in columns:
-        raise UsageError(f"{option} needs a table or view with the column {column}. Received: {view!r}")

@@ -32,7 +32,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_output(parser)
     about = parser.add_mutually_exclusive_group()
-    about.add_argument("--run", dest="run_id", metavar="RUN", help="id of the run. Default: the latest complete one")
+    about.add_argument(
+        "--run",
+        dest="run_id",
+        metavar="RUN",
+        help="id of the run. Default: the latest complete one that is no commit of `repcount serve`",
+    )
     about.add_argument(
         "--date",
         type=parse_days,

@@ -134,7 +134,7 @@ def read_report(
         scope = scope_of_dates(warehouse, dates, compare)
         before: Scope | None = dates_before(scope)
     else:
-        runs = read_runs(warehouse)
+        runs = read_runs(warehouse, run)
         chosen = choose_run(runs, run, compare)
         earlier = run_before(runs, chosen)
         scope, before = scope_of_run(warehouse, chosen), None if earlier is None else scope_of_run(warehouse, earlier)

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.command_line import UsageError
 from pipeline.report.content import Scope
 from transforms.warehouse.base import Warehouse
-from transforms.warehouse.schema import FAILURES, VIDEO_COUNTS
+from transforms.warehouse.schema import FAILURES, SERVER_SUFFIX, VIDEO_COUNTS
 
 _SLICE = re.compile(r"(?P<run>.+)-(?P<number>[1-9][0-9]*)of(?P<total>[1-9][0-9]*)", re.DOTALL)
 """Id of a slice in `runs`."""
@@ -61,11 +61,14 @@ def read_tuples(warehouse: Warehouse, query: str, parameters: Mapping[str, Any] 
     ]
 
 
-def read_runs(warehouse: Warehouse) -> list[Run]:
-    """Returns all runs in the tables, the latest first."""
-    query = "SELECT run_id, run_started, model, options_hash, counted + failed FROM {dataset}runs ORDER BY run_started, run_id"
+def read_runs(warehouse: Warehouse, name: str | None = None) -> list[Run]:
+    """Returns the runs in the tables, the latest first. Of the commits of a server, only that with this name is one."""
+    query = (
+        "SELECT run_id, run_started, model, options_hash, counted + failed FROM {dataset}runs "
+        f"WHERE run_id NOT LIKE '%{SERVER_SUFFIX}' OR run_id = {{name}} ORDER BY run_started, run_id"
+    )
     parts: dict[tuple[str, int], list[tuple[str, datetime.datetime, str, str, int]]] = {}
-    for row in read_tuples(warehouse, query):
+    for row in read_tuples(warehouse, query, {"name": name or ""}):
         found = _SLICE.fullmatch(row[0])
         key = (found["run"], int(found["total"])) if found else (row[0], 1)
         parts.setdefault(key, []).append((row[0], row[1], row[2], row[3], int(row[4])))

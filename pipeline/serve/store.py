@@ -34,7 +34,7 @@ from transforms.warehouse.base import Warehouse
 from transforms.warehouse.name_labels import NameLabels
 from transforms.warehouse.parquet import StagedFile, TableWriter
 from transforms.warehouse.rows import Provenance, RowError, canonical_json
-from transforms.warehouse.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS
+from transforms.warehouse.schema import FAILURES, FRAME_CURVES, SERVER_SUFFIX, VIDEO_COUNTS
 
 LOOKUP_SEC = 10.0
 """Seconds that a request waits for the tables, before its video is counted without asking them."""
@@ -225,7 +225,7 @@ class AnswerStore:
     def _new_provenance(self) -> Provenance:
         counter = self._counter
         options = effective_options(counter.decoding, counter.model, counter.options)
-        return new_provenance(counter.model, canonical_json(options), self._name_labels)
+        return new_provenance(counter.model, canonical_json(options), self._name_labels, SERVER_SUFFIX)
 
     def _count(self, **added: int) -> None:
         """Adds to the figures. The caller holds the lock."""

@@ -16,6 +16,7 @@ from transforms.failure_codes import FailureCode
 from transforms.records import VideoFlag
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.name_labels import NameLabels
+from transforms.warehouse.schema import SERVER_SUFFIX
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "queries.md").read_text(encoding="utf-8")
@@ -97,7 +98,7 @@ def fill(warehouse):
         make_failure("gs://gym/bob/notes.mp4"),
         name_labels=NameLabels("^(?P<user>[^/]+)/"),
         started=STARTED,
-        took=datetime.timedelta(minutes=2, seconds=30),
+        took=datetime.timedelta(minutes=2, seconds=30, milliseconds=500),
         skipped=3,
     )
     commit(
@@ -107,6 +108,7 @@ def fill(warehouse):
         took=datetime.timedelta(0),
         skipped=8,
     )
+    commit(warehouse, f"answers{SERVER_SUFFIX}", started=NOW - datetime.timedelta(hours=3), took=datetime.timedelta(0))
     commit(
         warehouse,
         "tonight",
@@ -263,7 +265,7 @@ def test_the_answers_of_all_queries(run_sql):
         "run_id listed counted failed skipped lost failure_ratio video_hours hours speed",
         ("tonight", 11, 0, 3, 8, 0, 1.0, 0.0, 1.0, 0.0),
         ("nothing_new", 8, 0, 0, 8, 0, None, 0.0, 0.0, None),
-        ("first", 11, 6, 2, 3, 0, 0.25, 70 / 3600, 150 / 3600, 70 / 150),
+        ("first", 11, 6, 2, 3, 0, 0.25, 70 / 3600, 150.5 / 3600, 70 / 150.5),
         ("trial", 6, 6, 0, 0, 0, 0.0, 70 / 3600, 25.5, 70 / 3600 / 25.5),
     )
     assert [row["run_started"] for row in answers[10][1:3]] == [STARTED + datetime.timedelta(days=1), STARTED]

@@ -359,12 +359,20 @@ FAILURES = Table(
     ),
 )
 
+SERVER_SUFFIX = "-serve"
+"""End of the ids of runs that are commits of `repcount serve`. They say nothing about nights, nor how fast runs are."""
+
 RUNS = Table(
     name="runs",
     description="One row per committed run. listed = counted + failed + skipped.",
     key=("run_id",),
     columns=(
-        Column("run_id", ColumnType.STRING, "Identifier of the run.", Mode.REQUIRED),
+        Column(
+            "run_id",
+            ColumnType.STRING,
+            f"Identifier of the run. That of a commit of `repcount serve` ends with {SERVER_SUFFIX}.",
+            Mode.REQUIRED,
+        ),
         Column("run_started", ColumnType.TIMESTAMP, "Time at which the run started.", Mode.REQUIRED),
         Column("run_ended", ColumnType.TIMESTAMP, "Time at which the run committed its rows.", Mode.REQUIRED),
         Column(

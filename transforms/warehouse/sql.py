@@ -9,7 +9,7 @@ from typing import Any
 
 from transforms.records import Selection, Slice
 from transforms.warehouse.rows import Provenance
-from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, VIDEO_COUNTS, Table
+from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, SERVER_SUFFIX, VIDEO_COUNTS, Table
 
 PER_VIDEO_TABLES = (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
 """Tables whose rows are about one video each."""
@@ -302,11 +302,11 @@ def bytes_per_sec(dialect: Dialect) -> str:
 
 
 def run_times(dialect: Dialect) -> str:
-    """Returns the query for seconds of video and wall seconds, summed over all runs with parameter `model`."""
+    """Returns the query for seconds of video and wall seconds, summed over all runs with parameter `model`, without servers."""
     seconds = f"{dialect.epoch_sec.format('run_ended')} - {dialect.epoch_sec.format('run_started')}"
     return (
         f"SELECT COALESCE(SUM(video_sec), 0.0), COALESCE(SUM({seconds}), 0.0) FROM {dialect.table(RUNS)} AS runs "
-        f"WHERE model = {dialect.parameter('model')} AND video_sec > 0"
+        f"WHERE model = {dialect.parameter('model')} AND video_sec > 0 AND run_id NOT LIKE '%{SERVER_SUFFIX}'"
     )
 
 

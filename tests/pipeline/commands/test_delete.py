@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.main import main
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
-from tests.support.warehouses import commit, num_rows
+from tests.support.warehouses import commit, later_run, num_rows
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 
@@ -50,6 +50,14 @@ def test_all_versions_go_from_every_table(output, warehouse, capsys):
     assert num_rows(warehouse) == {"video_counts": 1, "frame_curves": 1, "failures": 1, "runs": 1}
     assert repcount("delete", *output, "--uri", "gs://b/1") == 0
     assert "deleted 0 rows of video_counts" in capsys.readouterr().out
+
+
+def test_a_path_is_that_of_the_file(output, warehouse, tmp_path, monkeypatch):
+    commit(warehouse, later_run("local"), make_video_count(f"{tmp_path}/ann/1.mp4"), make_failure(f"{tmp_path}/\udcff.mp4"))
+    before = num_rows(warehouse)
+    monkeypatch.chdir(tmp_path)
+    assert repcount("delete", *output, "--uri", "ann/1.mp4", "--uri", "./\udcff.mp4") == 0
+    assert num_rows(warehouse) == before | {name: before[name] - 1 for name in ("video_counts", "frame_curves", "failures")}
 
 
 def test_a_name_is_a_name_and_no_sql(output, warehouse):

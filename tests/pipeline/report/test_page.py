@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from pipeline.output_files import write_text
 from pipeline.report import data, page
 from pipeline.report.content import Comparison, FailureGroup, Report, ReviewedVideo, Scope, Totals
 from pipeline.report.data import read_report
@@ -95,7 +96,7 @@ def test_a_hostile_name_is_text_and_adds_no_element(name):
 
 def test_names_with_control_characters_and_invalid_utf8_make_a_valid_page(tmp_path):
     text = render(with_names(HOSTILE_NAMES))
-    page.save(text, tmp_path / "report.html")
+    write_text(tmp_path / "report.html", text)
     saved = (tmp_path / "report.html").read_bytes().decode("utf-8")
     assert saved == text
     assert "семь повторений 七回" in saved
@@ -202,21 +203,11 @@ def test_a_size_has_the_unit_that_suits_it(num_bytes, expected):
     assert page.size(num_bytes) == expected
 
 
-def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
-    path = tmp_path / "report.html"
-    page.save("old", path)
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
-    with pytest.raises(OSError, match="no space left"):
-        page.save("new", path)
-    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
-    assert path.read_text() == "old"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
 def test_in_a_browser_nothing_is_cut_and_the_keyboard_reaches_every_link(twenty, tmp_path, width, scheme):
     path = tmp_path / "report.html"
-    page.save(twenty, path)
+    write_text(path, twenty)
     with open_browser(width, scheme=scheme) as browser:
         browser.get(path.as_uri())
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width

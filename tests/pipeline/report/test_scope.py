@@ -23,6 +23,9 @@ def test_slices_are_one_run_and_the_latest_run_comes_first(tmp_path):
     for number, run_id in enumerate(["a-1of2", "a-2of2", "b", "c-1of3", "odd-name-0of2"]):
         provenance = make_provenance(run_id, started=STARTED + datetime.timedelta(hours=number))
         commit(warehouse, provenance, make_video_count(f"gs://b/{number}.mp4"))
+    later = STARTED + datetime.timedelta(hours=9)
+    commit(warehouse, make_provenance("answers-serve", started=later), make_video_count("gs://b/served.mp4"))
+    assert read_runs(warehouse, "answers-serve")[0].name == "answers-serve"
     runs = read_runs(warehouse)
     assert [(found.name, found.is_complete, found.outcomes) for found in runs] == [
         ("odd-name-0of2", True, 1),

@@ -16,7 +16,7 @@ from transforms.warehouse import rows
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.name_labels import NameLabels
 from transforms.warehouse.rows import RunTotals
-from transforms.warehouse.schema import VIDEO_COUNTS
+from transforms.warehouse.schema import SERVER_SUFFIX, VIDEO_COUNTS
 
 
 @pytest.fixture(params=["duckdb", "bigquery"])
@@ -318,6 +318,14 @@ class TestRead:
         rows.close()
         commit(filled, later_run("second"), make_video_count("gs://b/9"))
         assert num_rows(filled)["runs"] == 2
+
+
+def test_the_pace_is_that_of_runs_and_not_of_a_servers_commits(filled):
+    pace = filled.pace("lite")
+    commit(filled, later_run(f"answers{SERVER_SUFFIX}"), make_video_count("gs://b/9"))
+    assert (filled.pace("lite").run_video_sec, filled.pace("lite").run_wall_sec) == (pace.run_video_sec, pace.run_wall_sec)
+    commit(filled, later_run("second"), make_video_count("gs://b/8"))
+    assert filled.pace("lite").run_video_sec == 2 * pace.run_video_sec > 0
 
 
 def test_times_of_recording_and_labels_are_in_tables_and_views(warehouse):
