@@ -25,6 +25,14 @@ _RESNET_MULTIPLY_ADDS = 554_545_152
 """Of the cut ResNet50V2, per frame of 112×112 pixels; a test derives it from the Keras layers."""
 
 
+_CHOICES = {
+    "encoder": ("resnet50v2", "small"),
+    "similarity": ("fixed", "relative", "kernels"),
+    "similarity_rows": ("absolute", "lags"),
+}
+"""Values of the fields of `RepNetConfig` that are words."""
+
+
 @dataclasses.dataclass(frozen=True)
 class RepNetConfig:
     """Everything that determines the network's variables and arithmetic.
@@ -67,7 +75,21 @@ class RepNetConfig:
     similarity_channels: int = 32
 
     def __post_init__(self) -> None:
-        """Raises ValueError if the sizes do not fit together."""
+        """Raises ValueError if a field has a value of another kind, or the sizes do not fit together."""
+        for field, names in _CHOICES.items():
+            if getattr(self, field) not in names:
+                raise ValueError(f"{field} must be one of {', '.join(names)}. Received: {getattr(self, field)!r}")
+        for field in ("layout_channels", "period_offset"):
+            if type(getattr(self, field)) is not int or getattr(self, field) < 0:
+                raise ValueError(f"{field} must be a whole number of at least 0. Received: {getattr(self, field)!r}")
+        sizes = ("embedding_channels", "head_channels", "num_heads", "num_periods", "position_channels", "similarity_channels")
+        for field, size in [(name, getattr(self, name)) for name in sizes] + [
+            ("encoder_channels", size) for size in self.encoder_channels
+        ]:
+            if type(size) is not int or size < 1:
+                raise ValueError(f"{field} must be whole numbers of at least 1. Received: {size!r}")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature must be a positive number. Received: {self.temperature!r}")
         if self.head_channels % self.num_heads:
             raise ValueError(f"num_heads must divide head_channels. Received: {self.num_heads} and {self.head_channels}")
         if self.position_channels not in (1, self.head_channels):

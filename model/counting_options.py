@@ -65,6 +65,9 @@ class CountingOptions:
             names = ", ".join(rule.value for rule in StrideRule)
             raise ValueError(f"stride_rule must be one of {names}. Received: {self.stride_rule!r}")
         object.__setattr__(self, "stride_rule", StrideRule(self.stride_rule))
+        for name in ("median_filter", "constant_speed", "fully_periodic", "interpolate_periods"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false. Received: {getattr(self, name)!r}")
         for name in ("video_threshold", "frame_threshold", "peak_share"):
             value = getattr(self, name)
             if not 0 <= value <= 1:

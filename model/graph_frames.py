@@ -27,7 +27,7 @@ RESIZED_SPEC = tf.TensorSpec((None, FRAME_SIZE, FRAME_SIZE, 3), tf.float32)
 def check_input(frames: tf.Tensor, times_sec: tf.Tensor) -> list[tf.Operation]:
     """Returns assertions that there are frames, (n, height, width, 3), and one time for each, (n,)."""
     return [
-        tf.debugging.assert_positive(tf.size(frames), "frames must be at least one, with a height and a width"),
+        tf.debugging.assert_positive(tf.size(frames, tf.int64), "frames must be at least one, with a height and a width"),
         tf.debugging.assert_equal(tf.shape(frames)[0], tf.size(times_sec), "times_sec must have one time for each frame"),
     ]
 
@@ -36,22 +36,21 @@ def ascending(times_sec: tf.Tensor) -> tf.Tensor:
     """Returns times in seconds from the first frame, (n,) float64, that ascend from 0.
 
     A time that does not ascend, or is not finite, is replaced by the time of the frame before plus the usual step of the
-    video. OpenCV, for instance, has no time for some frames, and returns 0.
+    video. OpenCV, for instance, has no time for some frames, and returns 0. Frames before the first finite time are usual steps
+    before it.
 
     Args:
       times_sec: Times of the frames, (n,) float64.
     """
     is_finite = tf.math.is_finite(times_sec)
-    first_sec = tf.where(is_finite[0], times_sec[0], tf.zeros_like(times_sec[0]))
+    usual_sec = _usual_step(times_sec, is_finite)
+    first = tf.argmax(is_finite)
+    first_sec = tf.where(is_finite[first], times_sec[first] - tf.cast(first, tf.float64) * usual_sec, 0.0)
     given_sec = tf.where(is_finite, times_sec - first_sec, -tf.ones_like(times_sec))
     given_sec = tf.concat([tf.zeros_like(given_sec[:1]), given_sec[1:]], axis=0)
     steps_sec = given_sec[1:] - given_sec[:-1]
 
     def replace() -> tf.Tensor:
-        ascents_sec = tf.sort(tf.boolean_mask(steps_sec, (steps_sec > 0) & is_finite[1:] & is_finite[:-1]))
-        default_sec = tf.constant([DEFAULT_STEP_SEC], tf.float64)
-        usual_sec = tf.concat([ascents_sec, default_sec], axis=0)[tf.maximum(tf.size(ascents_sec) - 1, 0) // 2]
-
         def step_on(index: tf.Tensor, last_sec: tf.Tensor, out: tf.TensorArray) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
             time_sec = tf.where(given_sec[index] > last_sec, given_sec[index], last_sec + usual_sec)
             return index + 1, time_sec, out.write(index, time_sec)
@@ -62,6 +61,14 @@ def ascending(times_sec: tf.Tensor) -> tf.Tensor:
         return out.stack()
 
     return tf.cond(tf.reduce_all(steps_sec > 0), lambda: given_sec, replace)
+
+
+def _usual_step(times_sec: tf.Tensor, is_finite: tf.Tensor) -> tf.Tensor:
+    """Returns the median of the steps that ascend, () float64; of an even number, the lower of the two in the middle."""
+    steps_sec = times_sec[1:] - times_sec[:-1]
+    ascents_sec = tf.sort(tf.boolean_mask(steps_sec, (steps_sec > 0) & is_finite[1:] & is_finite[:-1]))
+    default_sec = tf.constant([DEFAULT_STEP_SEC], tf.float64)
+    return tf.concat([ascents_sec, default_sec], axis=0)[tf.maximum(tf.size(ascents_sec) - 1, 0) // 2]
 
 
 def sample(times_sec: tf.Tensor, max_fps: float) -> tf.Tensor:

@@ -104,7 +104,7 @@ def slow_repeats(times_sec: np.ndarray, below_fps: float) -> int:
     A movement of four or five frames is shorter than any that the network knows. Shown at about 30 frames a second, it is not.
 
     Args:
-      times_sec: Times of the video's first frames in seconds, (n,) float64, ascending.
+      times_sec: Times of the video's first frames in seconds, (n,) float64, strictly ascending.
       below_fps: Frames a second below which a video is slow.
 
     Returns:

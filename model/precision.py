@@ -68,7 +68,7 @@ def best_precision(cpu_info: Path = _CPU_INFO, *, is_calibrated: bool = False) -
     except OSError:
         return "float32"
     flags = next((set(line.split()) for line in lines if line.startswith("flags")), set())
-    has_onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
+    has_onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower() not in ("0", "false")
     if is_calibrated and has_onednn and _INT8_FLAG in flags:
         return "int8"
     return "bfloat16" if flags & _BFLOAT16_FLAGS else "float32"

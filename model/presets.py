@@ -70,6 +70,18 @@ class Preset:
     files: tuple[RemoteFile, ...] = ()
     core_score_fps: float | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError if a field has an impossible value."""
+        if not all(isinstance(text, str) for text in (self.name, self.description)):
+            raise ValueError(f"name and description must be texts. Received: {self.name!r} and {self.description!r}")
+        whole = [stride for stride in self.strides if type(stride) is int and stride >= 1]
+        if not whole or len(set(whole)) != len(self.strides):
+            raise ValueError(f"strides must be different whole numbers of at least 1. Received: {self.strides!r}")
+        if self.overlap_from < 0:
+            raise ValueError(f"overlap_from must be at least 0. Received: {self.overlap_from!r}")
+        if not 0 <= self.repeat_below_fps < float("inf"):
+            raise ValueError(f"repeat_below_fps must be a number of frames a second, or 0. Received: {self.repeat_below_fps!r}")
+
     @property
     def gflop_per_frame(self) -> float:
         """Floating-point operations per sampled frame, in billions; see `RepNetConfig.gflop_per_frame`."""
@@ -228,7 +240,8 @@ def load_weights(path: Path) -> LoadedModel:
     """Loads a weights file, with the strides and counting options in its metadata.
 
     Raises:
-      WeightsError: The file is missing, unreadable or damaged, or its variables do not match the network in its metadata.
+      WeightsError: The file is missing, unreadable or damaged, its metadata are impossible, its variables do not match the
+        network there, or a weight is not finite.
     """
     metadata, arrays = weights_file.read(path)
     with weights_file.metadata_errors(path):
@@ -246,7 +259,9 @@ def load_weights(path: Path) -> LoadedModel:
     from model import calibration, checkpoint
     from model.network import RepNet
 
-    network = RepNet(preset.config)
+    _check_finite(arrays)
+    with weights_file.metadata_errors(path):
+        network = RepNet(preset.config)
     checkpoint.assign(network, arrays)
     if ranges:
         with weights_file.metadata_errors(path):
@@ -282,8 +297,7 @@ def save_weights(
     if network.config != preset.config:
         raise WeightsError(f"the network must have the preset's configuration. Received: {network.config}")
     arrays = network_arrays(network)
-    if broken := [name for name, array in sorted(arrays.items()) if not np.isfinite(array).all()]:
-        raise WeightsError(f"weights must be finite. Received: other values in {broken[0]} and {len(broken) - 1} more")
+    _check_finite(arrays)
     metadata = {
         "name": preset.name,
         "description": preset.description,
@@ -296,6 +310,12 @@ def save_weights(
         "training": training or {},
     }
     return weights_file.write(path, preset.config, arrays, metadata)
+
+
+def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises WeightsError unless all weights are finite."""
+    if broken := [name for name, array in sorted(arrays.items()) if not np.isfinite(array).all()]:
+        raise WeightsError(f"weights must be finite. Received: other values in {broken[0]} and {len(broken) - 1} more")
 
 
 def network_arrays(network: RepNet) -> dict[str, np.ndarray]:

@@ -108,6 +108,8 @@ def write(path: Path, config: RepNetConfig, arrays: Mapping[str, np.ndarray], me
 def model_sha256(config: RepNetConfig, arrays: Mapping[str, np.ndarray]) -> str:
     """Returns a hash of everything that determines what a network computes, independent of the kind of file.
 
+    In int8, `ActivationRanges` have a small share in that, too. They are not hashed, so that files from before them keep theirs.
+
     Args:
       config: Configuration of the network. Its strides and counting options are not part of the hash.
       arrays: float32 values by canonical name; names and shapes are hashed too.
@@ -131,8 +133,8 @@ def metadata_errors(path: Path) -> Iterator[None]:
     """Turns errors about missing or impossible metadata of the weights file at `path` into a one-line WeightsError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__} {error}"
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(f"{type(error).__name__} {error}".split())
         raise WeightsError(f"the weights' metadata are invalid ({reason}). Received: {str(path)!r}") from error
 
 

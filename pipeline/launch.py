@@ -46,7 +46,7 @@ _MAX_THREADS = 64
 """Most threads of a worker with a GPU, each of which decodes a video: more than one GPU needs, whatever the machine."""
 
 GPU_BATCH_FRAMES = 256
-"""Batch size in frames with a GPU. In 16 bits it takes about 1 GB for the published network; it shrinks where memory runs out."""
+"""Batch size in frames with a GPU. In 16 bits it takes about 1 GB for the published network; it shrinks if that is too much."""
 
 _ARM_MACHINES = re.compile(r"(t2a|c4a|n4a)-")
 """Machine types with ARM processors, where TensorFlow has no convolutions of 8-bit numbers."""

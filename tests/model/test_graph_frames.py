@@ -81,12 +81,19 @@ def test_the_frames_asked_for_are_taken(indices):
         ([0.04, 0.08, 0.12, 0.0], [0.0, 0.04, 0.08, 0.12]),
         ([0.0, 0.1, math.nan, 0.3, math.inf], [0.0, 0.1, 0.2, 0.3, 0.4]),
         ([math.nan, 0.1, 0.2], [0.0, 0.1, 0.2]),
+        ([math.nan, math.nan, 100.0, 100.5, 101.0], [0.0, 0.5, 1.0, 1.5, 2.0]),
+        ([math.nan, math.nan], [0.0, 1 / 30]),
         ([0.0, 0.0, 0.0], [0.0, 1 / 30, 2 / 30]),
         ([7.0], [0.0]),
     ],
 )
 def test_a_time_that_does_not_ascend_is_a_usual_step_after_the_frame_before(given, expected):
     np.testing.assert_allclose(graph_frames.ascending(seconds(given)), expected, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_frames_of_more_than_two_gigabytes_are_taken():
+    graph_frames.check_input(tf.zeros((346, 1080, 1920, 3), tf.uint8), tf.zeros(346, tf.float64))
 
 
 @pytest.mark.parametrize(("frames", "times"), [((0, 8, 8, 3), 0), ((2, 8, 8, 3), 3), ((2, 0, 8, 3), 2)])

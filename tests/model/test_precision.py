@@ -24,6 +24,7 @@ def test_bfloat16_is_for_processors_that_multiply_it(tmp_path, flags, expected):
         ("fpu avx2", None, "int8"),
         ("fpu avx2 amx_bf16", None, "int8"),
         ("fpu avx2 amx_bf16", "0", "bfloat16"),
+        ("fpu avx2 amx_bf16", "False", "bfloat16"),
         ("fpu sse4_2", None, "float32"),
         ("", None, "float32"),
     ],

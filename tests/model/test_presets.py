@@ -142,7 +142,18 @@ def test_activation_ranges_are_kept_with_the_weights(tiny_network, tiny_weights)
     [
         {"counting": {"threshold": 1}},
         {"counting": {"frame_threshold": 2}},
+        {"counting": {"median_filter": "no"}},
+        {"counting": {"certainty": [10**400] * 5}},
         {"strides": 1},
+        {"strides": []},
+        {"strides": "abc"},
+        {"strides": [1, 1]},
+        {"strides": [1, 2.5]},
+        {"strides": [0, -3]},
+        {"name": [1]},
+        {"overlap_from": math.inf},
+        {"overlap_from": -1},
+        {"repeat_below_fps": math.nan},
         {"activation_ranges": {"stage0_down": -1}},
         {"activation_ranges": {"stage0_down": 1.5}},
         {"activation_ranges": 3},
@@ -165,6 +176,14 @@ def test_only_the_preset_s_network_is_saved(tiny_network, tmp_path):
     with pytest.raises(WeightsError, match="have the preset's configuration"):
         presets.save_weights(tmp_path / "lite.safetensors", tiny_network, PRESETS["lite"])
     assert not list(tmp_path.iterdir())
+
+
+def test_only_finite_weights_are_loaded(tiny_weights):
+    metadata, arrays = weights_file.read(tiny_weights)
+    arrays["pos_encoding"] = np.full_like(arrays["pos_encoding"], np.nan)
+    weights_file.write(tiny_weights, TINY_PRESET.config, arrays, metadata)
+    with pytest.raises(WeightsError, match=r"weights must be finite\. Received: other values in pos_encoding and 0 more"):
+        presets.load_weights(tiny_weights)
 
 
 def test_only_finite_weights_are_saved(tmp_path):
