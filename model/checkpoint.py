@@ -102,6 +102,8 @@ def _one_line_errors(shown: str) -> Iterator[None]:
 
 def _variable_keys(graph: TrackableObjectGraph, shown: str) -> dict[str, str]:
     """Returns the value keys of all variables in the graph's model, by canonical name."""
+    if missing := {edge.node_id for node in graph.nodes for edge in node.children} - set(range(len(graph.nodes))):
+        raise CheckpointError(f"the checkpoint is corrupt: it has no node {min(missing)}. Received: {shown!r}")
     root = {edge.local_name: edge.node_id for edge in graph.nodes[0].children}
     if "model" not in root:
         raise CheckpointError(f"the checkpoint has no model, only {_some(sorted(root))}. Received: {shown!r}")

@@ -17,6 +17,7 @@ import dataclasses
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,12 @@ def compare(model: LoadedModel, path: Path) -> list[Difference]:
       GoldenError: The file cannot be read, is of no known kind, or was made with another number of period classes.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("it is no .npz file")
+        with file:
             arrays = dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise GoldenError(f"cannot read the golden file: {reason}. Received: {str(path)!r}") from error
     if "clips" in arrays:

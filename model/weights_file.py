@@ -108,7 +108,7 @@ def write(path: Path, config: RepNetConfig, arrays: Mapping[str, np.ndarray], me
 def model_sha256(config: RepNetConfig, arrays: Mapping[str, np.ndarray]) -> str:
     """Returns a hash of everything that determines what a network computes, independent of the kind of file.
 
-    In int8, `ActivationRanges` have a small share in that, too. They are not hashed, so that files from before them keep theirs.
+    In int8, `ActivationRanges` have a small share in that, too. They are not hashed, so that older files keep their hash.
 
     Args:
       config: Configuration of the network. Its strides and counting options are not part of the hash.

@@ -113,12 +113,18 @@ class Learner:
         return both[0] + self._settings.periodicity_weight * both[1], both
 
     def start_from(self, arrays: Mapping[str, np.ndarray]) -> int:
-        """Assigns arrays to the variables with the same canonical name and shape; returns how many."""
-        variables, assigned = self.network.variables_by_name(), 0
-        for name, array in arrays.items():
-            if name in variables and tuple(variables[name].shape) == array.shape:
-                variables[name].assign(array)
+        """Assigns arrays to the variables with the same canonical name and shape; returns how many.
+
+        Raises:
+          ValueError: A variable that is not trained has no array.
+        """
+        assigned = 0
+        for name, variable in self.network.variables_by_name().items():
+            if name in arrays and tuple(variable.shape) == arrays[name].shape:
+                variable.assign(arrays[name])
                 assigned += 1
+            elif self._settings.frozen_encoder and not variable.trainable:
+                raise ValueError(f"frozen_encoder needs initial weights of the same encoder. Received: others for {name}")
         for average, variable in zip(self._averages, self._model.trainable_variables, strict=True):
             average.assign(variable)
         return assigned

@@ -79,6 +79,8 @@ class TrainingSettings:
         self._check_ranges()
         if self.videos:
             self._check_videos()
+        if self.frozen_encoder and not self.initial_weights:
+            raise ValueError("frozen_encoder needs initial_weights. Received: none")
         for name in ("batch_size", "buffer_clips"):
             if getattr(self, name) % self.group_clips:
                 raise ValueError(
@@ -112,6 +114,9 @@ class TrainingSettings:
         for name in ("frozen_encoder", "initial_weights"):
             if not getattr(self, name):
                 raise ValueError(f"videos need {name}. Received: {self.videos} videos without")
+        for name in ("without", "whole_periods"):
+            if getattr(self, name):
+                raise ValueError(f"{name} is for clips. Received: {self.videos} videos")
         if not 1 <= self.batch_videos <= self.videos:
             raise ValueError(f"batch_videos must be 1 to videos, {self.videos}. Received: {self.batch_videos}")
 

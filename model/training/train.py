@@ -158,7 +158,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     _check_record(settings, folder, config)
     found = checkpoints.read(folder)
-    if settings.initial_weights and not found:
+    if settings.initial_weights and (not found or (settings.videos and found[0].share < 1)):  # they may encode more videos
         _record_initial(settings, folder)
     (folder / "settings.json").write_text(_describe(settings, config) + "\n")
 
@@ -168,7 +168,8 @@ def train(
         done, values = found
         learner.restore(values)
     elif settings.initial_weights:
-        learner.start_from(weights_file.read(Path(settings.initial_weights))[1])
+        taken = learner.start_from(weights_file.read(Path(settings.initial_weights))[1])
+        print(f"{taken} of {len(learner.network.variables_by_name())} variables are those of the initial weights", flush=True)
     if done.share < 1:
         _record_machine(settings, folder, workers := workers or available_cores())
         if isinstance(learner, VideoLearner):
@@ -335,7 +336,11 @@ def _mix_in_initial(network: RepNet, settings: TrainingSettings, folder: Path, s
     if json.loads(initial.read_text()) != describe_initial(settings):
         raise ValueError(f"the run started from other weights of this name. Received: {settings.initial_weights!r}")
     arrays = weights_file.read(Path(settings.initial_weights))[1]
-    for name, variable in network.variables_by_name().items():
+    variables = network.variables_by_name()
+    for name, variable in variables.items():
+        if name not in arrays or arrays[name].shape != tuple(variable.shape):
+            raise ValueError(f"initial_share needs initial weights of the same network. Received: others for {name}")
+    for name, variable in variables.items():
         variable.assign((1 - share) * variable + share * arrays[name])
 
 

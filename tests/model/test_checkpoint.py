@@ -3,6 +3,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 from tensorflow.python.trackable.autotrackable import AutoTrackable
 
 from model import checkpoint, storage
@@ -118,6 +119,14 @@ def test_a_name_based_checkpoint_is_refused(tmp_path):
         tf.compat.v1.train.Saver([variable]).save(session, str(tmp_path / "ckpt"), write_meta_graph=False)
     with pytest.raises(CheckpointError, match="no object graph"):
         checkpoint.read_checkpoint(str(tmp_path / "ckpt"))
+
+
+@pytest.mark.parametrize("number", [999, -1])
+def test_a_graph_that_names_a_node_that_is_not_there_is_refused(number):
+    graph = TrackableObjectGraph()
+    graph.nodes.add().children.add(local_name="model", node_id=number)
+    with pytest.raises(CheckpointError, match=f"the checkpoint is corrupt: it has no node {number}. Received: 'ckpt'"):
+        checkpoint._variable_keys(graph, "ckpt")
 
 
 def test_a_checkpoint_without_a_model_is_refused(tmp_path):

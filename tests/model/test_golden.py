@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +171,21 @@ def test_a_golden_file_that_contradicts_itself_is_refused(tmp_path, broken):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"text", b"PK\x03\x04cut short"])
+def array_file():
+    file = io.BytesIO()
+    np.save(file, np.zeros(3))
+    return file.getvalue()
+
+
+def damaged_archive():
+    file = io.BytesIO()
+    np.savez_compressed(file, clips=np.random.default_rng(0).integers(0, 9, 10_000))
+    content = bytearray(file.getvalue())
+    content[200:220] = b"\xff" * 20
+    return bytes(content)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text", b"PK\x03\x04cut short", array_file(), damaged_archive()])
 def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
     path = tmp_path / "golden.npz"
     if content is not None:

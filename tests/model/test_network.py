@@ -111,6 +111,13 @@ def test_layers_built_later_keep_the_default_dtype():
     ("changes", "message"),
     [
         ({"num_heads": 5}, "num_heads must divide head_channels"),
+        ({"num_heads": 0}, "num_heads must be whole numbers of at least 1. Received: 0"),
+        ({"num_periods": 2.5}, "num_periods must be whole numbers of at least 1. Received: 2.5"),
+        ({"encoder": "vgg"}, "encoder must be one of resnet50v2, small. Received: 'vgg'"),
+        ({"encoder_channels": ("a", "b", "c")}, "encoder_channels must be whole numbers of at least 1. Received: 'a'"),
+        ({"period_offset": "1"}, "period_offset must be a whole number of at least 0. Received: '1'"),
+        ({"period_offset": -100}, "period_offset must be a whole number of at least 0. Received: -100"),
+        ({"temperature": 0.0}, "temperature must be a positive number. Received: 0.0"),
         ({"position_channels": 7}, "position_channels must be 1 or head_channels"),
         ({"encoder_channels": (1, 2, 3)}, "encoder_channels has three values, for the small encoder only"),
     ],

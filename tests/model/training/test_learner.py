@@ -96,6 +96,10 @@ def test_a_run_starts_from_given_weights_where_they_fit(tmp_path):
     for name, array in arrays.items():
         if not name.startswith("fc_layers/2/"):
             np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    frozen = dataclasses.replace(SETTINGS, frozen_encoder=True, initial_weights=str(path))
+    assert Learner(frozen, dataclasses.replace(TINY, num_periods=40)).start_from(weights_file.read(path)[1]) == assigned
+    with pytest.raises(ValueError, match=r"frozen_encoder needs initial weights of the same encoder\. Received: others"):
+        Learner(frozen, dataclasses.replace(TINY, embedding_channels=5)).start_from(weights_file.read(path)[1])
 
 
 @pytest.mark.parametrize(

@@ -265,6 +265,14 @@ def test_a_run_on_videos_resumes_and_is_exported(tmp_path, monkeypatch):
     assert weights_file.read_metadata(tmp_path / "mixed.safetensors")["training"]["initial_share"] == 0.25
     with pytest.raises(ValueError, match=r"initial_share must be 0 to 1\. Received: 1\.5"):
         export(tmp_path / "resumed", tmp_path / "mixed.safetensors", initial_share=1.5)
+    other = dataclasses.replace(preset, config=dataclasses.replace(TINY, num_periods=40))
+    presets.save_weights(path, RepNet(other.config), other)
+    initial = tmp_path / "resumed" / "initial.json"
+    recorded = initial.read_text()
+    initial.write_text(json.dumps(training.describe_initial(settings)))
+    with pytest.raises(ValueError, match=r"initial_share needs initial weights of the same network\. Received: others for fc_"):
+        export(tmp_path / "resumed", tmp_path / "mixed.safetensors", initial_share=0.5)
+    initial.write_text(recorded)
     presets.save_weights(path, expected, preset)
     with pytest.raises(ValueError, match="the run started from other weights of this name"):
         export(tmp_path / "resumed", tmp_path / "mixed.safetensors", initial_share=0.5)
