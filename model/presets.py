@@ -176,10 +176,11 @@ was saved, hold when the file is loaded by path.
 """
 
 
-def find_preset(name: str) -> Preset:
-    """Returns the preset of that name; raises WeightsError, with the known names, if there is none."""
-    if name not in PRESETS:
-        raise WeightsError(f"the model must be one of {', '.join(PRESETS)}. Received: {name!r}")
+def find_fetched(name: str) -> Preset:
+    """Returns the preset of that name whose weights are fetched; raises WeightsError with the known names if it is none."""
+    if name not in PRESETS or not PRESETS[name].files:
+        names = " or ".join(preset.name for preset in PRESETS.values() if preset.files)
+        raise WeightsError(f"the model must be {names}; others come with the program or are files. Received: {name!r}")
     return PRESETS[name]
 
 

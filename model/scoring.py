@@ -115,6 +115,7 @@ class Scorer:
     def score(self, frames: np.ndarray, *, is_last: bool = True, repeats: int = 1) -> dict[int, StrideLogits]:
         """Returns the logits of a stretch of frames, by stride.
 
+        Windows overlap within the stretch only. So where they do, a video scored in chunks differs at the ends of the chunks.
         If the device runs out of memory, batches are half as large from then on. After any other error, the frames are scored
         once more with batches half as large.
 

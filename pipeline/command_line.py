@@ -100,8 +100,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
-def natural_number(text: str) -> int:
-    """Parses a whole number of at least 0, for argparse."""
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0. Received: {text!r}")
+def natural_number(text: str, least: int = 0) -> int:
+    """Parses a whole number of at least 0, or `least`, for argparse."""
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}. Received: {text!r}")
     return int(text)
+
+
+def positive_number(text: str) -> int:
+    """Parses a whole number of at least 1, for argparse."""
+    return natural_number(text, least=1)

@@ -141,8 +141,12 @@ def _short_names(uris: Sequence[str]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Returns text that is safe to print. A file name may contain line breaks, terminal commands or invalid UTF-8."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    """Returns text that is safe to print. A file name may contain line breaks or terminal commands.
+
+    Bytes that are not UTF-8 are escaped as in the tables, see `transforms.warehouse.rows.valid_text`.
+    """
+    valid = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in valid)
 
 
 def _whole(value: int | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import signal
 
 _MAX_MESSAGE_CHARS = 500
 
@@ -147,6 +148,14 @@ EXPLANATIONS = {
     ),
 }
 """Stage, meaning and advice of each code. The table in `docs/failure_codes.md` has the same texts."""
+
+
+def signal_name(number: int) -> str:
+    """Returns the name of the signal that ended a process, such as "SIGKILL"; most real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def describe_error(error: BaseException) -> str:

@@ -76,20 +76,25 @@ def _scan(pattern: str) -> Iterator[VideoRef | LeftOut]:
 
 def _match(pattern: str) -> Iterator[VideoRef | LeftOut]:
     """Yields what a pattern with wildcards matches by Beam's rules. Only folders that may contain a match are entered."""
-    from apache_beam.io.filesystem import FileSystem
-
     root = os.path.dirname(re.split(r"[*?\[]", pattern, maxsplit=1)[0])
     parts = pattern[len(root) :].lstrip("/").split("/")
     any_depth = next((number for number, part in enumerate(parts) if _ANY_DEPTH.search(part)), len(parts))
-    part_matches = [re.compile(FileSystem.translate_pattern(part)).match for part in parts[:any_depth]]
+    part_matches = [compile_pattern(part).match for part in parts[:any_depth]]
 
     def enters(depth: int, name: str) -> bool:
         if depth >= any_depth:
             return any_depth < len(parts)
         return depth < len(parts) - 1 and part_matches[depth](name) is not None
 
-    matches = re.compile(FileSystem.translate_pattern(pattern)).match
+    matches = compile_pattern(pattern).match
     yield from _Walk(lambda path: matches(path) is not None, enters).run(root)
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Returns a pattern of names, by Beam's rules, as a regular expression. Its `*` also stands for backslashes in names."""
+    from apache_beam.io.filesystem import FileSystem
+
+    return re.compile(FileSystem.translate_pattern(pattern).replace(r"[^/\\]*", "[^/]*"))
 
 
 class _Walk:

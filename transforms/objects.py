@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from model.storage import SCHEME, open_bucket, split_uri
 from transforms.left_out import LeftOut, Reason
-from transforms.local_files import find_file, scan_files, utc_time
+from transforms.local_files import compile_pattern, find_file, scan_files, utc_time
 from transforms.records import VideoRef
 
 if TYPE_CHECKING:
@@ -253,11 +253,9 @@ def _match_blobs(pattern: str, limit: int | None, billing_project: str | None) -
         if found:
             yield found
         return
-    from apache_beam.io.filesystem import FileSystem
-
     bucket_name, name_pattern = split_uri(pattern)
     prefix = re.split(r"[*?\[]", name_pattern, maxsplit=1)[0]
-    matches = re.compile(FileSystem.translate_pattern(pattern + "*" if pattern.endswith("/") else pattern)).match
+    matches = compile_pattern(pattern + "*" if pattern.endswith("/") else pattern).match
     with _as_beam_errors(pattern):
         blobs = open_bucket(bucket_name, billing_project).list_blobs(prefix=prefix, fields=_BLOB_FIELDS)
         yield from itertools.islice((video for video in map(_from_blob, blobs) if matches(video.uri)), limit)

@@ -15,6 +15,7 @@ from pathlib import Path
 from transforms.decoding.decode_video import decode_or_fail
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
+from transforms.failure_codes import signal_name
 from transforms.records import FrameChunk, VideoRef
 from transforms.scoring import ChunkScorer, score_or_fail
 
@@ -50,7 +51,7 @@ def find_death(
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         check=False,
     ).returncode
-    return signal.Signals(-code).name if code < 0 and -code not in _FROM_OUTSIDE else ""
+    return signal_name(-code) if code < 0 and -code not in _FROM_OUTSIDE else ""
 
 
 def main() -> None:

@@ -141,7 +141,7 @@ def run_fetch(args: argparse.Namespace) -> int:
     """Fetches the published model `args.name`; raises WeightsError if that fails."""
     from model.fetch import fetch
 
-    fetched = fetch(presets.find_preset(args.name), args.to)
+    fetched = fetch(presets.find_fetched(args.name), args.to)
     print(f"{'up to date' if fetched.was_there else 'fetched'}: {printable(fetched.path)}")
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from model.presets import LoadedModel, load_model
-from pipeline.command_line import natural_number
+from pipeline.command_line import natural_number, positive_number
 from pipeline.dates import parse_days, parse_time
 from pipeline.launch import add_launch_options, check_none_is_active, make_launch, set_up_workers
 from pipeline.options import add_listing_options, add_model_options, label_regex
@@ -158,7 +158,7 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument(
         "--limit",
-        type=natural_number,
+        type=positive_number,
         metavar="VIDEOS",
         help="most videos to count, oldest uploads first; the rest is left to later runs. Default: no limit",
     )

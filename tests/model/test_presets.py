@@ -58,9 +58,10 @@ def test_a_model_of_our_own_has_no_published_checkpoint():
         _ = PRESETS["lite"].checkpoint_name
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(WeightsError, match=f"{', '.join(PRESETS)}. Received: 'repnet-1999'"):
-        presets.find_preset("repnet-1999")
+@pytest.mark.parametrize("name", ["repnet-1999", "lite"])
+def test_a_name_that_is_not_fetched_is_answered_with_those_that_are(name):
+    with pytest.raises(WeightsError, match=f"repnet-2020 or repnet-2025; .* Received: '{name}'"):
+        presets.find_fetched(name)
 
 
 def test_the_cache_folder_is_chosen_by_the_environment(monkeypatch, tmp_path):

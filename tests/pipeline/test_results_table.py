@@ -107,4 +107,4 @@ def test_folders_that_all_videos_share_are_left_out(uris, names):
 
 
 def test_bytes_that_are_no_text_and_commands_are_replaced():
-    assert printable("caf\u00e9 \udcff\n\x1b[2J") == "café \ufffd\ufffd\ufffd[2J"
+    assert printable("caf\u00e9 \udcff\n\x1b[2J") == "café \\udcff\ufffd\ufffd[2J"

@@ -143,6 +143,12 @@ def test_what_does_not_exist_is_no_match_and_no_error(root, pattern):
     assert find_file(f"{root}/{pattern}") is None
 
 
+def test_a_name_with_a_backslash_is_found(root):
+    (root / "a\\b.mp4").write_bytes(b"1")
+    for pattern in ("*.mp4", "a*", "**"):
+        assert f"{root}/a\\b.mp4" in [found.uri for found in scan_files(f"{root}/{pattern}")]
+
+
 def test_a_file_of_a_far_time_is_a_video_like_others(root):
     os.utime(root / "a.mp4", ns=(0, 10**19))  # the year 2286; a file system may store an earlier time
     video = find_file(f"{root}/a.mp4")

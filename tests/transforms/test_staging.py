@@ -102,7 +102,7 @@ class TestPipeline:
 
     def test_a_commit_that_fails_keeps_the_files(self, warehouse):
         pathlib.Path(warehouse.path).write_text("not a database")
-        with pytest.raises(Exception, match="not a valid DuckDB database file") as caught:
+        with pytest.raises(Exception, match="must be a DuckDB file") as caught:
             run(warehouse, [make_failure()], expected=None)
         assert WarehouseError.__name__ in repr(caught.value) or isinstance(caught.value, WarehouseError)
         assert len(list(pathlib.Path(warehouse.staging_folder("run-1")).rglob("*.parquet"))) == 1

@@ -32,7 +32,7 @@ from transforms.decoding.memory_limit import default_memory_bytes
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError, DecoderStartError, Samples
 from transforms.decoding.video_facts import NvdecUse, VideoHeader
-from transforms.failure_codes import FailureCode
+from transforms.failure_codes import FailureCode, signal_name
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -265,7 +265,7 @@ class DecoderProcess:
             return DecodeError(FailureCode.DECODE_OUT_OF_MEMORY, "the system killed the decoder, most likely for its memory")
         if status == -signal.SIGXCPU:
             return DecodeError(FailureCode.DECODE_TIMEOUT, "the decoder took more processor time than any video may")
-        how = signal.Signals(-status).name if status < 0 else f"exit code {status}"
+        how = signal_name(-status) if status < 0 else f"exit code {status}"
         return DecodeError(FailureCode.DECODER_CRASHED, f"the decoder crashed on this file ({how})")
 
 

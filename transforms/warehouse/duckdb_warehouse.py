@@ -59,6 +59,9 @@ DIALECT = Dialect(
 )
 """How DuckDB spells SQL."""
 
+_MAGIC, _MAGIC_OFFSET = b"DUCK", 8
+"""What DuckDB files have after a checksum, see DuckDB's documentation of its storage."""
+
 _LOGGER = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
@@ -285,7 +288,7 @@ class DuckDBWarehouse(Warehouse):
             raise WarehouseError(f"the database must exist. Received: {self.path}")
 
         def start() -> tuple[duckdb.DuckDBPyConnection, pa.RecordBatchReader]:
-            connection = duckdb.connect(self.path, read_only=True)
+            connection = self._open(read_only=True)
             try:
                 connection.execute("SET TimeZone = 'UTC'")
                 relation = connection.sql(statement, params=dict(parameters))
@@ -342,8 +345,16 @@ class DuckDBWarehouse(Warehouse):
         return self._retried(lambda: self._run(action, read_only=True), timeout_sec)
 
     def _run(self, action: Callable[[duckdb.DuckDBPyConnection], _T], *, read_only: bool) -> _T:
-        with duckdb.connect(self.path, read_only=read_only) as connection:
+        with self._open(read_only=read_only) as connection:
             return action(connection)
+
+    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        """Opens the file; raises WarehouseError if it is of another kind. DuckDB would read a CSV file as a table."""
+        with open(self.path, "rb") as file:
+            head = file.read(_MAGIC_OFFSET + len(_MAGIC))
+        if head and not head.endswith(_MAGIC):
+            raise WarehouseError(f"the database must be a DuckDB file. Received: {self.path}")
+        return duckdb.connect(self.path, read_only=read_only)
 
     def _retried(self, attempt: Callable[[], _T], timeout_sec: float) -> _T:
         """Returns the result of `attempt`, tried again while another process or transaction is in the way: see `_connected`."""

@@ -347,7 +347,10 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--label_regex", "(?P<user>"], "must be a regular expression"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--label_regex", "[^/]+/"], "must have named groups"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--requeue", "WENT"], "must be one of EMPTY_FILE, "),
-        (["--input", "videos", "--output", "duckdb:c.duckdb", "--limit", "0"], "limit must be a whole number of at least 1"),
+        (
+            ["--input", "videos", "--output", "duckdb:c.duckdb", "--limit", "0"],
+            "--limit: must be a whole number of at least 1. Received: '0'",
+        ),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--slices", "0"], "--slices must be at least 1"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--sample", "2"], "sample must be above 0 and at most 1"),
         (

@@ -49,12 +49,20 @@ class TestCheck:
         with pytest.raises(WarehouseError, match=r"must be a file, not a folder\. Received: "):
             DuckDBWarehouse(str(tmp_path)).check()
 
-    @pytest.mark.parametrize("content", [b"", b"not a database " * 1000])
-    def test_a_file_of_another_kind_is_refused_and_left_as_it_is(self, tmp_path, content):
-        path = tmp_path / "counts.duckdb"
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("counts.duckdb", b"", "not a valid DuckDB database file!"),
+            ("counts.duckdb", b"no,database\n" * 9, "must be a DuckDB file"),
+            ("counts.csv", b"no,database\n" * 9, "must be a DuckDB file"),
+        ],
+    )
+    def test_a_file_of_another_kind_is_refused_and_left_as_it_is(self, tmp_path, name, content, message):
+        path = tmp_path / name
         path.write_bytes(content)
-        for action in (DuckDBWarehouse(str(path)).check, DuckDBWarehouse(str(path)).prepare):
-            with pytest.raises(WarehouseError, match=r"not a valid DuckDB database file!.*Received: ") as caught:
+        warehouse = DuckDBWarehouse(str(path))
+        for action in (warehouse.check, warehouse.prepare, lambda: next(warehouse.read("SELECT 1 FROM {dataset}runs"))):
+            with pytest.raises(WarehouseError, match=f"{message}.*Received: ") as caught:
                 action()
             assert "\n" not in str(caught.value)
         assert path.read_bytes() == content
