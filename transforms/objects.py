@@ -49,6 +49,8 @@ REPLACED = "the video was replaced after it was listed; the next run counts the 
 _REMOTE = re.compile(r"\s*[a-zA-Z][-a-zA-Z0-9+.]*://")
 """Beam's rule for what is not a path on this machine."""
 
+_ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
+
 _RANGE_SEC = 10.0
 """Seconds that Cloud Storage may take to answer when only a part of an object is read, all attempts together."""
 
@@ -225,6 +227,13 @@ def is_local(uri: str) -> bool:
 def absolute(pattern: str) -> str:
     """Returns a local path or pattern made absolute, so that a video has one URI wherever a run starts; others unchanged."""
     return os.path.abspath(pattern) if is_local(pattern) else pattern
+
+
+def stored_name(uri: str) -> str:
+    """Returns the name of a video from its URI in the tables, which escape bytes that are not UTF-8; see `rows.valid_text`."""
+    if not is_local(uri) or os.path.lexists(uri):
+        return uri
+    return _ESCAPED_BYTE.sub(lambda escaped: chr(int(escaped[1], 16)), uri)
 
 
 def _list_remote(pattern: str, limit: int | None, billing_project: str | None) -> Iterator[VideoRef]:

@@ -20,7 +20,7 @@ from transforms.decoding.local_copy import open_video
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
 from transforms.decoding.samples import DecodeError, DecoderStartError
-from transforms.objects import is_local
+from transforms.objects import is_local, stored_name
 from transforms.records import VideoRef
 
 _LOGGER = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def draw_strip(frames: np.ndarray, width: int, height: int) -> bytes:
 
 def _read_frames(video: ReviewedVideo, options: DecodingOptions, decoder: DecoderProcess, until_sec: float) -> np.ndarray:
     """Returns (num_frames, 112, 112, 3) uint8, RGB, at least one; raises DecodeError."""
-    listed = VideoRef(video.uri, video.generation, video.size_bytes, video.updated)
+    listed = VideoRef(stored_name(video.uri), video.generation, video.size_bytes, video.updated)
     if not is_local(video.uri):
         options = dataclasses.replace(options, max_bytes=min(options.max_bytes, _MOST_REMOTE_BYTES))
     frames = []

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.command_line import UsageError
-from transforms.objects import find_object, is_local
+from transforms.objects import find_object, is_local, stored_name
 from transforms.records import VideoRef
 from transforms.warehouse.base import WarehouseError
 
@@ -187,7 +187,7 @@ def find_video(video: ListedVideo, billing_project: str | None) -> tuple[VideoRe
       The file, None if it cannot be found, and a sentence; "" if it is the version that was counted.
     """
     try:
-        found = find_object(video.video_uri, billing_project)
+        found = find_object(stored_name(video.video_uri), billing_project)
     except Exception as error:  # of any file system and its client; the page shows it, and the numbers all the same
         return None, f"The video cannot be read: {' '.join(str(error).split())}"
     if found is None:

@@ -10,6 +10,7 @@ from pipeline.report.thumbnails import draw_strip, make_thumbnails
 from tests.support.videos import corner_marked, draw_video
 from transforms.decoding.process import DecoderProcess
 from transforms.objects import find_object
+from transforms.warehouse.rows import valid_text
 
 
 def reviewed(path, **changes):
@@ -50,6 +51,11 @@ def test_a_picture_shows_frames_of_the_video_in_their_colours(tmp_path):
     red, green, blue = picture[10:38, 10:54].reshape(-1, 3).mean(axis=0)
     assert red > 150
     assert max(green, blue) < 100
+
+
+def test_a_video_whose_name_is_not_utf_8_has_a_picture(tmp_path):
+    path = draw_video(tmp_path / "cafe.mp4", 30).rename(tmp_path / "caf\udce9.mp4")
+    assert make_thumbnails([reviewed(path, uri=valid_text(str(path)))])
 
 
 def test_a_video_that_is_gone_replaced_or_no_video_has_no_picture(tmp_path):

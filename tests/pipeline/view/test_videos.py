@@ -122,6 +122,14 @@ def test_a_file_that_changed_or_is_gone_since_it_was_counted_says_so(warehouse, 
     assert problem.startswith("The video is no longer on this machine.")
 
 
+def test_a_file_whose_name_is_not_utf_8_is_found(warehouse, tmp_path):
+    path = tmp_path / "caf\udce9.mp4"
+    path.write_bytes(b"x")
+    commit(warehouse, make_provenance(), make_video_count(str(path), os.stat(path).st_mtime_ns))
+    found, problem = find_video(VideoList(warehouse)[0], None)
+    assert (found.uri, problem) == (str(path), "")
+
+
 def test_an_object_on_cloud_storage_is_looked_up_and_an_error_is_a_sentence(warehouse, cloud_storage):
     cloud_storage.contents["gym/a.mp4"] = b"content"
     commit(warehouse, make_provenance(), make_video_count("gs://gym/a.mp4", 1), make_video_count("gs://gym/gone.mp4", 1))
