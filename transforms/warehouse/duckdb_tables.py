@@ -15,6 +15,9 @@ from transforms.warehouse.views import VIEWS, View
 STORAGE_VERSION = "v1.4.0"
 """Oldest DuckDB that opens the files created here. Left to itself, DuckDB 2.0 writes files that 1.5 cannot open."""
 
+_MAGIC, _MAGIC_OFFSET = b"DUCK", 8
+"""What DuckDB files have after a checksum, see DuckDB's documentation of its storage."""
+
 _TYPES = {
     ColumnType.STRING: "VARCHAR",
     ColumnType.INT64: "BIGINT",
@@ -46,6 +49,21 @@ def create_file(path: str) -> None:
     if not os.path.exists(path):
         with duckdb.connect() as connection:
             connection.execute(f"ATTACH {_literal(path)} AS created (STORAGE_VERSION '{STORAGE_VERSION}')")
+
+
+def open_file(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Opens a DuckDB file.
+
+    Raises:
+      WarehouseError: The file is of another kind. DuckDB would read a CSV file as a table.
+      duckdb.Error: DuckDB cannot open it.
+      OSError: It is missing, or may not be read.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_MAGIC_OFFSET + len(_MAGIC))
+    if head and not head.endswith(_MAGIC):
+        raise WarehouseError(f"the database must be a DuckDB file. Received: {path}")
+    return duckdb.connect(path, read_only=read_only)
 
 
 def upgrade(connection: duckdb.DuckDBPyConnection) -> None:

@@ -31,7 +31,7 @@ from transforms.warehouse.base import (
     check_num_rows,
     selection_totals,
 )
-from transforms.warehouse.duckdb_tables import create_file, find_changes, upgrade
+from transforms.warehouse.duckdb_tables import create_file, find_changes, open_file, upgrade
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance, RunTotals, run_row, to_record_batch
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, TABLES, VIDEO_COUNTS, Table
@@ -58,9 +58,6 @@ DIALECT = Dialect(
     epoch_sec="EPOCH({})",
 )
 """How DuckDB spells SQL."""
-
-_MAGIC, _MAGIC_OFFSET = b"DUCK", 8
-"""What DuckDB files have after a checksum, see DuckDB's documentation of its storage."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -288,7 +285,7 @@ class DuckDBWarehouse(Warehouse):
             raise WarehouseError(f"the database must exist. Received: {self.path}")
 
         def start() -> tuple[duckdb.DuckDBPyConnection, pa.RecordBatchReader]:
-            connection = self._open(read_only=True)
+            connection = open_file(self.path, read_only=True)
             try:
                 connection.execute("SET TimeZone = 'UTC'")
                 relation = connection.sql(statement, params=dict(parameters))
@@ -345,16 +342,8 @@ class DuckDBWarehouse(Warehouse):
         return self._retried(lambda: self._run(action, read_only=True), timeout_sec)
 
     def _run(self, action: Callable[[duckdb.DuckDBPyConnection], _T], *, read_only: bool) -> _T:
-        with self._open(read_only=read_only) as connection:
+        with open_file(self.path, read_only=read_only) as connection:
             return action(connection)
-
-    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        """Opens the file; raises WarehouseError if it is of another kind. DuckDB would read a CSV file as a table."""
-        with open(self.path, "rb") as file:
-            head = file.read(_MAGIC_OFFSET + len(_MAGIC))
-        if head and not head.endswith(_MAGIC):
-            raise WarehouseError(f"the database must be a DuckDB file. Received: {self.path}")
-        return duckdb.connect(self.path, read_only=read_only)
 
     def _retried(self, attempt: Callable[[], _T], timeout_sec: float) -> _T:
         """Returns the result of `attempt`, tried again while another process or transaction is in the way: see `_connected`."""

@@ -52,7 +52,8 @@ def test_switches_are_off_unless_given(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "train", lambda *args, workers: taken.append((args[0], args[2], workers)))
     monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path), "--seed", "4"])
     command.main()
-    monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path), "--frozen_encoder", "--no-augment", "--workers", "2"])
+    words = ["--frozen_encoder", "--initial_weights", "a.safetensors", "--no-augment", "--workers", "2"]
+    monkeypatch.setattr(sys, "argv", ["training", "train", str(tmp_path), *words])
     command.main()
     assert [(settings.seed, settings.frozen_encoder, settings.augment, workers) for settings, _, workers in taken] == [
         (4, False, True, None),
