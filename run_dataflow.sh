@@ -145,6 +145,23 @@ build() {
     "$@"
 }
 
+# Prices the model of the settings, which `repcount cost` knows by the name of a preset or of a published checkpoint.
+cost() {
+  local model="${MODEL:-}"
+  model="${model##*/}"
+  case "${model%.safetensors}" in
+    "") ;;
+    lite) model=lite ;;
+    repnet-2020 | ckpt-88) model=repnet-2020 ;;
+    repnet-2025 | ckpt-70) model=repnet-2025 ;;
+    *)
+      [[ " $*" == *" --model"* ]] || fail "cost does not know this model; add -- --model NAME of one as large. Received: MODEL=$MODEL"
+      model=""
+      ;;
+  esac
+  start "$repcount" cost ${model:+--model "$model"} ${GPU:+--gpu "$GPU"} "$@"
+}
+
 template() {
   require PROJECT BUCKET IMAGE
   start "$gcloud" dataflow flex-template build "gs://$BUCKET/repcount/template.json" --project "$PROJECT" --image "$IMAGE" \
@@ -194,11 +211,11 @@ case "$verb" in
     # A night that failed, or an upload that came late, is made up for by the nights after it. Videos in the tables are skipped.
     if [[ "${INPUT:-}" == *"{date"* && " $*" != *" --dates"* ]]; then set -- --dates 7d "$@"; fi
     count "${JOB_NAME:-repcount-nightly-$(date -u +%Y%m%d)}" "${MAX_HOURS:-12}" --labels kind=nightly \
-      --unless_active repcount-nightly- "$@"
+      --unless_active "${JOB_NAME:-repcount-nightly}" "$@"
     ;;
   backfill) count "${JOB_NAME:-repcount-backfill-$(date -u +%Y%m%d-%H%M%S)}" "${MAX_HOURS:-}" --labels kind=backfill "$@" ;;
   build) build "$@" ;;
   template) template "$@" ;;
-  cost) start "$repcount" cost ${GPU:+--gpu "$GPU"} "$@" ;;
+  cost) cost "$@" ;;
   *) fail "give a command: nightly, backfill, build, template or cost; see --help" ;;
 esac

@@ -17,6 +17,7 @@ from typing import Any
 
 import google.auth
 import requests
+from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 
 NAME = "repcount"
@@ -154,6 +155,13 @@ def parse_args(argv: list[str]) -> tuple[Deployment, bool]:
     parser.add_argument("--max_replicas", type=int, default=2, metavar="N", help="most machines. Default: %(default)s")
     parser.add_argument("--dry_run", action="store_true", help="print the requests instead of sending them")
     args = parser.parse_args(argv)
+    if args.output and not args.temp_location:
+        parser.error("--output needs --temp_location, from which BigQuery loads rows. Received: no --temp_location")
+    for name in ("allow", "temp_location", "artifact_uri"):
+        if (value := getattr(args, name)) and not value.startswith("gs://"):
+            parser.error(f"--{name} must start with gs://. Received: {value!r}")
+    if args.max_replicas < 1:
+        parser.error(f"--max_replicas must be at least 1. Received: {args.max_replicas}")
     options = {"base": args.allow, "output": args.output, "temp_location": args.temp_location}
     deployment = Deployment(
         args.project,
@@ -176,13 +184,13 @@ def main() -> int:
         for body in (deployment.model(), deployment.endpoint(), deployment.deployed_model("MODEL")):
             print(json.dumps(body, indent=2))
         return 0
-    credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
     try:
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
         endpoint = deploy(
             deployment, AuthorizedSession(credentials), f"https://{deployment.region}-aiplatform.googleapis.com/v1"
         )
-    except DeploymentError as error:
-        print(f"vertex: {error}", file=sys.stderr)
+    except (DeploymentError, GoogleAuthError, requests.RequestException) as error:
+        print(f"vertex: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(f"requests go to https://{endpoint['dedicatedEndpointDns']}/v1/{endpoint['name']}:predict")
     return 0

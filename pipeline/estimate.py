@@ -197,7 +197,7 @@ def _sum_up(
         video_sec=known_sec + unknown_sec,
         basis=basis,
         pace=pace.run_video_sec / pace.run_wall_sec if pace.run_wall_sec else None,
-        typical_speed=WORKER_CORES * core_count_fps(config.model.name) / TYPICAL_FPS,
+        typical_speed=WORKER_CORES * core_count_fps(config.model.name, has_gpu=config.model.require_gpu) / TYPICAL_FPS,
     )
 
 

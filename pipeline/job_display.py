@@ -72,6 +72,9 @@ def wait_for_job(result: PipelineResult, options: PipelineOptions, whole: WholeR
         try:
             with _in_background(watch):
                 state = str(result.wait_until_finish())
+        except KeyboardInterrupt:
+            tell(f"the job goes on, and is paid for, unless you cancel it{f': {page}' if page else ''}")
+            raise
         except Exception:
             if getattr(result, "is_in_terminal_state", lambda: False)():  # then its state is known without a request
                 watch.note_state(str(result.state))

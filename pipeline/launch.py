@@ -156,10 +156,13 @@ def make_launch(args: argparse.Namespace, options: PipelineOptions) -> LaunchCon
 def _check_beam_options(options: PipelineOptions, launch: LaunchConfig) -> None:
     """Raises UsageError for an option of Beam that Dataflow would refuse, some of them only after minutes."""
     from apache_beam.options.pipeline_options import GoogleCloudOptions, WorkerOptions
+    from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 
     given = options.get_all_options()
     if not given["project"]:
         raise UsageError(f"--runner={DATAFLOW_RUNNER} needs --project, the ID of the project that pays. Received: no --project")
+    if not given["region"] and not DataflowRunner().get_default_gcp_region():
+        raise UsageError(f"--runner={DATAFLOW_RUNNER} needs --region, such as europe-west4. Received: no --region")
     for name, (pattern, meaning) in _VALID_VALUES.items():
         if given[name] is not None and not re.fullmatch(pattern, str(given[name])):
             raise UsageError(f"--{name} must be {meaning}. Received: {given[name]}")

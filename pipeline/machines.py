@@ -84,8 +84,10 @@ def core_score_fps(model: str) -> float:
     return preset.core_score_fps if preset and preset.core_score_fps else _OTHER_CORE_SCORE_FPS
 
 
-def core_count_fps(model: str) -> float:
-    """Returns the frames that one core decodes (1080p) and scores a second."""
+def core_count_fps(model: str, *, has_gpu: bool = False) -> float:
+    """Returns the frames that one core decodes (1080p) and, unless a GPU does that, scores a second."""
+    if has_gpu:
+        return CORE_DECODE_FPS
     return 1 / (1 / CORE_DECODE_FPS + 1 / core_score_fps(model))
 
 

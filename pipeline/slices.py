@@ -18,7 +18,7 @@ from apache_beam.runners.runner import PipelineResult
 from pipeline.durations import bytes_per_sec, size_class_of
 from pipeline.estimate import TYPICAL_FPS, WORKER_CORES
 from pipeline.graph import make_listing
-from pipeline.machines import CORE_DECODE_FPS, core_count_fps, cores_of
+from pipeline.machines import core_count_fps, cores_of
 from pipeline.run_config import LOCAL_RUNNER, RunConfig, SourceConfig, is_local_run
 from transforms.listing import SKIPPED_PREFIX
 from transforms.records import METRICS_NAMESPACE, Selection, Slice, slice_hash, slice_number
@@ -113,8 +113,7 @@ def typical_speed(options: PipelineOptions, model: ModelConfig) -> float:
     else:
         workers = worker.max_num_workers or worker.num_workers or _UNKNOWN_WORKERS
         cores = (worker.machine_type and cores_of(worker.machine_type)) or WORKER_CORES
-    core_fps = CORE_DECODE_FPS if model.require_gpu else core_count_fps(model.name)
-    return workers * cores * core_fps / TYPICAL_FPS
+    return workers * cores * core_count_fps(model.name, has_gpu=model.require_gpu) / TYPICAL_FPS
 
 
 def _stage_listing(source: SourceConfig, folder: str) -> tuple[list[StagedFile], dict[str, int]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from google.auth.exceptions import DefaultCredentialsError
 
 from deploy import vertex
 from pipeline.main import parse
@@ -159,7 +160,35 @@ def test_what_is_missing_or_wrong_is_one_line_before_anything_starts(arguments, 
     assert finished.stderr == f"cloud_run.sh: {message}\n"
 
 
-@pytest.mark.parametrize("options", [[], ["--gpu"], ["--artifact_uri=gs://my-models/lite", "--output=bigquery:p.d"]])
+TABLES = ["--output=bigquery:p.d", "--temp_location=gs://temp/rows"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--output=bigquery:p.d"], "--output needs --temp_location"),
+        (["--allow=my-bucket"], "--allow must start with gs://. Received: 'my-bucket'"),
+        (["--max_replicas=0"], "--max_replicas must be at least 1. Received: 0"),
+    ],
+)
+def test_vertex_ai_is_asked_for_nothing_that_cannot_start(options, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        vertex.parse_args([*DEPLOYMENT, *options])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_vertex_ai_without_credentials_is_one_line(monkeypatch, capsys):
+    def refuse(scopes):
+        raise DefaultCredentialsError("no credentials\nhere")
+
+    monkeypatch.setattr("google.auth.default", refuse)
+    monkeypatch.setattr("sys.argv", ["vertex", *DEPLOYMENT])
+    assert vertex.main() == 1
+    assert capsys.readouterr().err == "vertex: no credentials here\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--gpu"], ["--artifact_uri=gs://my-models/lite", *TABLES]])
 def test_vertex_ai_takes_every_field(options):
     deployment, _ = vertex.parse_args([*DEPLOYMENT, *options])
     assert list(faults(deployment.model(), "UploadModelRequest", "model")) == []

@@ -71,7 +71,7 @@ def test_a_dry_run_prints_a_command_that_a_shell_can_read():
     assert value_of("--project", command) == "gym-project"
     assert value_of("--region", command) == "europe-west4"
     assert re.fullmatch(r"repcount-nightly-\d{8}", value_of("--job_name", command))
-    assert value_of("--unless_active", command) == "repcount-nightly-"
+    assert value_of("--unless_active", command) == "repcount-nightly"
     assert value_of("--max_hours", command) == "12"
     assert value_of("--labels", command) == "kind=nightly"
     assert value_of("--temp_location", command).startswith("gs://gym-temp/")
@@ -155,6 +155,30 @@ def test_the_template_is_written_to_the_bucket():
 
 def test_cost_uses_the_gpu_of_the_settings():
     assert dry_run("cost", "--", "--videos", "5", GPU="nvidia-l4")[1:] == ["cost", "--gpu", "nvidia-l4", "--videos", "5"]
+
+
+def test_a_night_with_a_name_of_its_own_waits_for_jobs_of_that_name():
+    command = dry_run("nightly", JOB_NAME="gym-night")
+    assert [value_of(option, command) for option in ("--job_name", "--unless_active")] == ["gym-night"] * 2
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("lite", ["--model", "lite"]),
+        ("gs://my models/repnet-2020.safetensors", ["--model", "repnet-2020"]),
+        ("gs://models/ckpt-70", ["--model", "repnet-2025"]),
+    ],
+)
+def test_cost_is_that_of_the_model_of_the_settings(model, words):
+    assert dry_run("cost", MODEL=model)[1:] == ["cost", *words]
+
+
+def test_cost_of_a_model_of_unknown_size_is_refused_unless_a_known_one_is_named():
+    finished = run("cost", "--dry_run", MODEL="gs://models/mine.safetensors")
+    assert finished.returncode == 2
+    assert "add -- --model NAME of one as large. Received: MODEL=gs://models/mine.safetensors" in finished.stderr
+    assert dry_run("cost", "--", "--model", "lite", MODEL="gs://models/mine")[1:] == ["cost", "--model", "lite"]
 
 
 def test_settings_come_from_a_file_unless_the_environment_sets_them(tmp_path):

@@ -154,9 +154,10 @@ def test_a_job_that_fails_shows_its_last_state_and_raises_its_error(capsys):
     assert capsys.readouterr().err.endswith("the job is FAILED\n")
 
 
-def test_an_interrupt_ends_the_wait_without_asking_again():
+def test_an_interrupt_ends_the_wait_without_asking_again_and_says_that_the_job_goes_on(capsys):
     with pytest.raises(KeyboardInterrupt):
         wait_for_job(FakeJob(error=KeyboardInterrupt()), options_for())
+    assert f"the job goes on, and is paid for, unless you cancel it: {PAGE}\n" in capsys.readouterr().err
 
 
 def test_quiet_prints_nothing_and_asks_nothing(capsys):
