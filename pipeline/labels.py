@@ -201,20 +201,22 @@ def _with_label(before: str, file: str, count: str) -> str:
         if is_whole and row.get("file", "").strip() and os.path.normpath(row["file"]) == file:
             is_new = False
             if count:
-                kept.append(_row_text(headings, row | {"count": count}, line_end))
+                padded = [*cells, *[""] * (len(headings) - len(cells))]
+                padded[headings.index("count")] = count
+                kept.append(_row_text(padded, line_end))
         else:
             kept += lines[done : rows.line_num]
         done = rows.line_num
     if is_new and count:
         if not kept[-1].endswith(("\n", "\r")):
             kept.append(line_end)
-        kept.append(_row_text(headings, {"file": file, "count": count}, line_end))
+        new = {"file": file, "count": count}
+        kept.append(_row_text([new.get(heading, "") for heading in headings], line_end))
     return "".join(kept)
 
 
-def _row_text(headings: Sequence[str], row: dict[str, str], line_end: str) -> str:
+def _row_text(cells: Sequence[str], line_end: str) -> str:
     text = io.StringIO(newline="")
-    cells = [row.get(heading, "") for heading in headings]
     has_return = any("\r" in cell for cell in cells)  # which Python 3.11 would leave without quotation marks
     csv.writer(text, lineterminator=line_end, quoting=csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL).writerow(cells)
     return text.getvalue()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import tokenize
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -111,7 +112,9 @@ def _read_countix(path: str) -> Iterator[tuple[Label, ...]]:
     """
     columns = ("video_id", "kinetics_start", "kinetics_end", "repetition_start", "repetition_end", "count")
     for place, row in read_rows(path, columns):
-        video = row["video_id"].strip()
+        video = row.get("video_id", "").strip()
+        if not video:
+            raise UsageError(f"{place}: video_id must be the name of a video. Received: none")
         cut_start, cut_end, start, end = (parse_sec(row.get(column, ""), place, column) for column in columns[1:5])
         check_part(max(start, cut_start), end, place)
         count = parse_count(row.get("count", ""), place)
@@ -170,7 +173,7 @@ def _read_quva(path: str) -> Iterator[tuple[Label, ...]]:
     for name, content in _read_folder(path, ".npy"):
         try:
             ends = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError, MemoryError) as error:
+        except (ValueError, EOFError, MemoryError, TypeError, RecursionError, tokenize.TokenError) as error:
             raise UsageError(f"{name}: must be a NumPy file of numbers: {' '.join(str(error).split())}") from error
         yield (Label(_stem(name), float(len(_check_frames(ends, name)))),)
 
@@ -195,6 +198,8 @@ def _check_frames(numbers: np.ndarray, place: str) -> list[int]:
     """Returns frame numbers as integers; raises UsageError, which begins with `place`, if they are none."""
     if not (numbers.dtype.kind in "iuf" and numbers.ndim == 1 and numbers.size):
         raise UsageError(f"{place} {_FRAMES_RULE}. Received: {numbers.dtype} of shape {numbers.shape}")
+    if not np.isfinite(numbers).all():
+        raise UsageError(f"{place} {_FRAMES_RULE}. Received: {quote(str(numbers.tolist()))}")
     steps = np.diff(numbers.astype(np.float64), prepend=-1.0)  # the first frame is 0 or 1
     if not ((steps >= 1) & (steps == np.floor(steps))).all():
         raise UsageError(f"{place} {_FRAMES_RULE}. Received: {quote(str(numbers.tolist()))}")

@@ -20,7 +20,7 @@ from typing import Any
 
 import tenacity
 
-from pipeline.count_formats import Outcome, count_record, failure_record
+from pipeline.count_formats import CURVE_FIELDS, Outcome, count_record, failure_record
 from pipeline.counted_video import describe
 from pipeline.counter import Counter
 from pipeline.options import effective_options
@@ -269,7 +269,10 @@ class AnswerStore:
         with self._changed:
             self._is_blind, self._blind_until_sec = False, 0.0
         for lookup in lookups:
-            lookup.record.set_result(records.get(lookup.video))
+            record = records.get(lookup.video)
+            if record is not None and not lookup.with_curve:  # another request may have asked for it
+                record = {name: value for name, value in record.items() if name not in CURVE_FIELDS}
+            lookup.record.set_result(record)
 
     def _commit_all(self) -> None:
         """Commits what waits, a batch at a time, until the store closes."""

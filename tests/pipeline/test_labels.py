@@ -163,6 +163,13 @@ def test_a_correction_keeps_all_that_a_person_wrote(write):
     assert labels.counts() == {"sets/lunges.mp4": 2.5, "a.mp4": 6.0, "b.mp4": 1.0, "c.mp4": 4.0}
 
 
+def test_columns_of_the_same_name_keep_their_cells(write):
+    labels = LabelFile(write("file,count,note,note\na.mp4,3,first,second\nb.mp4,1\n"))
+    labels.save("a.mp4", 4)
+    labels.save("b.mp4", 2)
+    assert text(labels) == "file,count,note,note\na.mp4,4,first,second\nb.mp4,2,,\n"
+
+
 @pytest.mark.parametrize("name", [name for name in HOSTILE_NAMES if name.isascii() or name.isprintable()])
 def test_every_name_of_a_file_can_be_labelled(labels, name):
     labels.save(name, 3)

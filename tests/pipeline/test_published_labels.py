@@ -185,6 +185,8 @@ def test_a_folder_without_any_of_the_videos_is_refused(labels, videos, tmp_path)
             {"a.npy": npy([[1, 2]])},
             "a.npy must be numbers of frames, at least one, in ascending order. Received: int64 ",
         ),
+        ("quva", {"a.npy": npy([1.0, float("inf")])}, "a.npy must be numbers of frames, at least one, in ascending order. "),
+        ("quva", {"a.npy": b"\x93NUMPY\x01\x00\x0a\x00{'descr': ("}, "a.npy: must be a NumPy file of numbers: "),
         ("quva", {"a.npy": npy([1.5, 2.5])}, "a.npy must be numbers of frames, at least one, in ascending order. Received: "),
         ("quva", {"a.npy": npy([float("nan")])}, "a.npy must be numbers of frames, at least one, in ascending order. Received"),
     ],

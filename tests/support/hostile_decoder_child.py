@@ -81,6 +81,20 @@ def send(payload):
     time.sleep(600)
 
 
+def chatter(payload):
+    """Sends a message again and again, and reads nothing."""
+    while True:
+        os.write(int(sys.argv[1]), len(payload).to_bytes(4, "big") + payload)
+
+
+def trickle():
+    """Sends a long message in parts that arrive soon after each other."""
+    os.write(int(sys.argv[1]), (1 << 15).to_bytes(4, "big"))
+    while True:
+        os.write(int(sys.argv[1]), b" ")
+        time.sleep(0.02)
+
+
 def start_thread():
     done = threading.Event()
     threading.Thread(target=done.set).start()
@@ -176,6 +190,10 @@ def attack_if_asked(file, allocate):
             send(argument)
         elif name == b"take_memory":
             take_memory()
+        elif name == b"trickle":
+            trickle()
+        elif name == b"chatter":
+            chatter(argument)
         allocate()
         try:
             ATTACKS[name.decode()](*argument.decode().split())

@@ -6,6 +6,7 @@ import base64
 import binascii
 import dataclasses
 import tempfile
+import time
 from typing import Any, BinaryIO
 
 from transforms.annotation.timeline import Timeline
@@ -68,7 +69,9 @@ class AnnotatorProcess(DecoderProcess):
                 if "left_out" in message:
                     is_idle = True
                     return _codec(message)
+                started_sec = time.monotonic()
                 size_bytes = _write(message, size_bytes, options.max_bytes, output)
+                watchdog.waited_sec += time.monotonic() - started_sec  # a child could have parts written without an end
         except InvalidMessageError as error:
             is_idle = False
             raise DecodeError(FailureCode.DECODER_CRASHED, f"the decoder answered this file with {error}") from error

@@ -21,6 +21,7 @@ import mmap
 import os
 import socket
 import tempfile
+import time
 from typing import Any
 
 import numpy as np
@@ -59,15 +60,24 @@ class Channel:
         self._received = b""
         self._files: list[int] = []
 
-    def send(self, message: dict[str, Any], files: tuple[int, ...] = ()) -> None:
-        """Sends a message with file descriptors attached; raises ChannelClosedError."""
+    def send(self, message: dict[str, Any], files: tuple[int, ...] = (), timeout_sec: float | None = None) -> None:
+        """Sends a message with file descriptors attached.
+
+        Raises:
+          ChannelClosedError: The other process has ended, or took nothing for `timeout_sec`.
+        """
         content = json.dumps([len(files), message]).encode()
         content = len(content).to_bytes(_LENGTH_BYTES, "big") + content
+        if timeout_sec is not None:  # the child's sandbox lets it change no timeout
+            self.connection.settimeout(timeout_sec)
         try:
             sent = socket.send_fds(self.connection, [content], list(files))
             self.connection.sendall(content[sent:])
         except OSError as error:
             raise ChannelClosedError(str(error)) from error
+        finally:
+            if timeout_sec is not None:
+                self.connection.settimeout(None)
 
     def receive(self) -> tuple[dict[str, Any], list[int]]:
         """Waits for a message, and returns it with the attached file descriptors, which the caller must close.
@@ -75,9 +85,13 @@ class Channel:
         Raises:
           ChannelClosedError: The other process has ended.
           InvalidMessageError: It sent something else, or did not attach the files that it announced.
-          TimeoutError: The connection has a timeout, and nothing arrived in time. A partial message is kept for the next call.
+          TimeoutError: The connection has a timeout, and no whole message arrived in time. A partial one is kept for the next
+            call.
         """
+        timeout_sec, started_sec = self.connection.gettimeout(), time.monotonic()
         while (taken := self._take()) is None:
+            if timeout_sec is not None and time.monotonic() - started_sec > timeout_sec:
+                raise TimeoutError("only a part of a message arrived in time")
             try:
                 content, files = self._receive()
             except TimeoutError:

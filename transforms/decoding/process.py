@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,7 +126,7 @@ class DecoderProcess:
             memory = _LentMemory(channel, options)
             memory.lend(2, {"options": options_to_send(options)}, file.fileno())
             watchdog = self._watchdog(options)
-            last_sec = -math.inf
+            num_frames, last_sec = 0, -math.inf
             while True:
                 message = watchdog.wait(channel)
                 is_silent = False
@@ -134,7 +135,9 @@ class DecoderProcess:
                     raise validation.to_error(message)
                 samples = validation.to_samples(message, *memory.take_back(), options, last_sec)
                 is_idle = samples.facts is not None
-                last_sec = samples.times_sec[-1]
+                num_frames, last_sec = num_frames + len(samples.frames), samples.times_sec[-1]
+                if num_frames > options.max_frames:
+                    raise InvalidMessageError("more frames than a video may have")
                 yield samples
                 if is_idle:
                     return
@@ -275,6 +278,7 @@ class _LentMemory:
     def __init__(self, channel: Channel, options: DecodingOptions) -> None:
         self._channel = channel
         self._num_frames = options.chunk_frames
+        self._timeout_sec = min(options.timeout_sec, threading.TIMEOUT_MAX)
         self._lent: collections.deque[tuple[np.ndarray, np.ndarray]] = collections.deque()
 
     def lend(self, num_chunks: int, message: dict[str, Any], *files: int) -> None:
@@ -285,7 +289,7 @@ class _LentMemory:
                 file, frames, times_sec = make_memory(self._num_frames)
                 made.append(file)
                 self._lent.append((frames, times_sec))
-            self._channel.send(message, (*files, *made))
+            self._channel.send(message, (*files, *made), self._timeout_sec)  # a child that was taken over may read nothing
         finally:
             for file in made:
                 os.close(file)
@@ -298,14 +302,18 @@ class _LentMemory:
 
 
 class _Watchdog:
-    """Waits for messages of a child, and enforces the limits on its time and memory."""
+    """Waits for messages of a child, and enforces the limits on its time and memory.
+
+    Attributes:
+      waited_sec: Seconds spent so far; whoever spends more on the child's behalf adds them.
+    """
 
     def __init__(self, pid: int, options: DecodingOptions, max_memory_bytes: int) -> None:
         self._pid = pid
         self._max_memory_bytes = max_memory_bytes
         self._options = options
-        self._waited_sec = 0.0
         self._presented_sec = 0.0
+        self.waited_sec = 0.0
 
     def wait(self, channel: Channel) -> dict[str, Any]:
         """Returns the child's next message that is not only progress.
@@ -325,13 +333,14 @@ class _Watchdog:
             except TimeoutError:
                 self._check(time.monotonic() - quiet_since_sec, time.monotonic() - started_sec)
                 continue
+            quiet_since_sec = time.monotonic()
+            if "presented_sec" in message:
+                self._presented_sec = validation.to_presented_sec(message, self._options)
+            self._check(0.0, quiet_since_sec - started_sec)
             if "presented_sec" not in message:
-                self._waited_sec += time.monotonic() - started_sec
+                self.waited_sec += quiet_since_sec - started_sec
                 channel.connection.settimeout(None)
                 return message
-            quiet_since_sec = time.monotonic()
-            self._presented_sec = validation.to_presented_sec(message, self._options)
-            self._check(0.0, time.monotonic() - started_sec)
 
     def _check(self, quiet_sec: float, waiting_sec: float) -> None:
         """Raises DecodeError DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY if the child has exceeded a limit."""
@@ -339,7 +348,7 @@ class _Watchdog:
         if quiet_sec > options.timeout_sec:
             raise DecodeError(FailureCode.DECODE_TIMEOUT, f"no frame could be decoded for {options.timeout_sec:g} s")
         allowed_sec = options.timeout_sec + SECONDS_PER_VIDEO_SEC * self._presented_sec
-        if self._waited_sec + waiting_sec > allowed_sec:
+        if self.waited_sec + waiting_sec > allowed_sec:
             raise DecodeError(
                 FailureCode.DECODE_TIMEOUT,
                 f"decoding took more than {allowed_sec:.0f} s for {self._presented_sec:.0f} s of video",

@@ -63,6 +63,8 @@ def to_samples(
     steps = np.diff(times_sec, prepend=last_sec)
     if not (np.isfinite(times_sec).all() and times_sec[0] >= 0 and (steps >= 0).all()):
         raise InvalidMessageError("frame times that are not in order")
+    if times_sec[-1] > options.max_sec:
+        raise InvalidMessageError("frame times beyond the longest video")
     return Samples(frames[:num_frames], times_sec, None if facts is None else _to_record(VideoFacts, facts))
 
 

@@ -256,6 +256,16 @@ def test_a_store_that_closes_while_the_tables_are_down_says_how_many_answers_are
     assert store.find(make_video_count("gs://b/2").video) is None
 
 
+def test_requests_for_one_video_get_what_each_asked_for(duckdb):
+    duckdb.prepare()
+    count = make_video_count("gs://b/1")
+    commit(duckdb, run_provenance(), count)
+    lookups = [store_module._Lookup(count.video, curve) for curve in (False, True, False)]
+    AnswerStore(duckdb, FAKE_COUNTER)._answer(lookups)  # as if they had waited together
+    for lookup in lookups:
+        assert json.loads(json.dumps(lookup.record.result())) == fresh(count, lookup.with_curve)
+
+
 def test_requests_that_wait_at_the_same_time_share_one_query(duckdb, monkeypatch):
     duckdb.prepare()
     commit(duckdb, run_provenance(), *(make_video_count(f"gs://b/{number}") for number in range(8)))

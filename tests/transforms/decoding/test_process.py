@@ -219,6 +219,23 @@ def test_an_impossible_answer_fails_its_video_and_ends_the_process(hostile, clip
     assert sum(len(samples.frames) for samples in read(hostile, clip)) == 80
 
 
+CHUNK = b'[0, {"num_frames": 50, "facts": null}]'
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "limits", "code"),
+    [
+        (b"chatter", CHUNK, {"max_frames": 1000}, FailureCode.DECODER_CRASHED),
+        (b"chatter", CHUNK, {"timeout_sec": 1.0, "max_frames": 10**9}, FailureCode.DECODER_CRASHED),
+        (b"trickle", b"", {"timeout_sec": 1.0}, FailureCode.DECODE_TIMEOUT),
+    ],
+    ids=["more frames than allowed", "reads nothing", "half a message"],
+)
+def test_a_process_that_never_ends_ends_at_a_limit(hostile, clip, tmp_path, name, argument, limits, code):
+    assert attack(hostile, tmp_path, name, argument, dataclasses.replace(OPTIONS, **limits)).code is code
+    assert sum(len(samples.frames) for samples in read(hostile, clip)) == 80
+
+
 def test_files_that_the_process_sends_are_not_taken(hostile, clip, tmp_path):
     read(hostile, clip)
     before = os.listdir("/proc/self/fd")

@@ -62,6 +62,8 @@ def test_only_the_last_chunk_may_be_short():
 def test_impossible_times_are_refused(times_sec):
     with pytest.raises(InvalidMessageError, match="not in order"):
         samples(times_sec=np.array(times_sec, np.float64))
+    with pytest.raises(InvalidMessageError, match="beyond the longest video"):
+        samples(times_sec=OPTIONS.max_sec + np.arange(4.0))
 
 
 def test_times_before_those_of_the_last_chunk_are_refused():
