@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, SetupOptions, WorkerOptions
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 
 from pipeline.command_line import UsageError
 from pipeline.launch import (
@@ -175,6 +176,14 @@ def test_a_local_run_is_unchanged():
 def test_an_invalid_option_is_refused(words, beam, said):
     with pytest.raises(UsageError, match=said.replace("(", r"\(")):
         launch(*words, beam=beam)
+
+
+def test_a_region_is_needed_unless_beam_knows_one(monkeypatch):
+    monkeypatch.setattr(DataflowRunner, "get_default_gcp_region", lambda self: None)
+    with pytest.raises(UsageError, match=r"needs --region, such as europe-west4\. Received: no --region"):
+        launch(beam=DATAFLOW[:4])
+    monkeypatch.setattr(DataflowRunner, "get_default_gcp_region", lambda self: "us-central1")
+    launch(beam=DATAFLOW[:4])
 
 
 @pytest.mark.parametrize(("gpu", "precision"), [("", "float32"), ("nvidia-l4", "bfloat16"), ("nvidia-tesla-t4", "float16")])

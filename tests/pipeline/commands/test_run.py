@@ -18,7 +18,10 @@ LOADING = "Loading model lite …\n"
 
 TABLES = ["--output", "bigquery:my-project.gym"]
 
-ON_DATAFLOW = ["--runner", "DataflowRunner", "--project", "my-project", "--temp_location", "gs://gym-temp/repcount", *TABLES]
+ON_DATAFLOW = [
+    *("--runner", "DataflowRunner", "--project", "my-project", "--region", "europe-west4"),
+    *("--temp_location", "gs://gym-temp/repcount", *TABLES),
+]
 
 
 @pytest.fixture
