@@ -43,10 +43,10 @@ class NotFoundError(RequestError):
 
 
 class ServiceBusyError(RequestError):
-    """As many videos wait as may wait."""
+    """As many videos wait as may wait, or uploads take as much disk as they may."""
 
-    def __init__(self, retry_after_sec: int) -> None:
-        super().__init__(429, "BUSY", f"the queue is full; try again in {retry_after_sec} s", retry_after_sec)
+    def __init__(self, retry_after_sec: int, reason: str = "the queue is full") -> None:
+        super().__init__(429, "BUSY", f"{reason}; try again in {retry_after_sec} s", retry_after_sec)
 
 
 class NotReadyError(RequestError):

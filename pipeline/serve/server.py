@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -12,6 +13,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from pipeline.serve.connection import Connection
 from pipeline.serve.service import CountingService
 
 _RESPONSE_SEC = 5
@@ -21,7 +23,10 @@ _LAST_SEC = 0.2
 """Seconds in which requests on connections that were accepted last are read and answered."""
 
 _MAX_CONNECTIONS = 512
-"""Connections at once; others get 503. Most systems let a process have 1,024 open files."""
+"""Connections at once; others get 503."""
+
+_MAX_FILES = 4 * _MAX_CONNECTIONS
+"""Files that may be open: a connection with an upload has two. Systems commonly allow 1,024 unless a process asks for more."""
 
 
 class Server(uvicorn.Server):
@@ -40,6 +45,7 @@ class Server(uvicorn.Server):
                 app,
                 access_log=False,
                 log_config=None,
+                http=Connection,
                 lifespan="on",
                 ws="none",
                 server_header=False,
@@ -86,6 +92,7 @@ def serve(server: Server, service: CountingService, listener: socket.socket) -> 
       Exception: Why the model could not be loaded.
       KeyboardInterrupt: Ctrl-C has ended the server.
     """
+    _allow_files()
     server.run(sockets=[listener])
     if service.load_error is not None:
         raise service.load_error
@@ -94,3 +101,11 @@ def serve(server: Server, service: CountingService, listener: socket.socket) -> 
         os._exit(128 + server.signal if server.force_exit and server.signal else 0)
     if server.signal == signal.SIGINT:
         raise KeyboardInterrupt
+
+
+def _allow_files() -> None:
+    """Raises the number of files that this process may have open, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MAX_FILES if hard == resource.RLIM_INFINITY else min(_MAX_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -47,6 +47,9 @@ BLOCK_SEC = 30.0
 BUDGET_UPLOADS = 4
 """All uploads at a time may take as many bytes of disk as this many of the largest size. Disk may be memory in a container."""
 
+_RETRY_SEC = 5
+"""Seconds after which disk may be free again, as clients are told."""
+
 MAX_NAME_CHARS = 255
 
 _FORM = "the form must have one file, the video, and may have the field curve: true or false"
@@ -67,7 +70,7 @@ class UploadBudget:
     def take(self, num_bytes: int) -> None:
         """Takes bytes; raises ServiceBusyError if there are not as many."""
         if num_bytes > self.free_bytes:
-            raise ServiceBusyError(5)
+            raise ServiceBusyError(_RETRY_SEC, "other uploads take all the disk that uploads may take")
         self.free_bytes -= num_bytes
 
 

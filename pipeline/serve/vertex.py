@@ -13,7 +13,7 @@ from model.presets import DEFAULT_PRESET
 from model.storage import is_remote
 from model.weights_file import SUFFIX, is_weights_file
 from pipeline.command_line import UsageError
-from pipeline.serve.answers import Answer, json_response
+from pipeline.serve.answers import Answer, json_list_response
 from pipeline.serve.batches import count_batch, error_record
 from pipeline.serve.bodies import read_json
 from pipeline.serve.config import ServeConfig
@@ -26,6 +26,9 @@ STORAGE_VARIABLE = "AIP_STORAGE_URI"
 
 MAX_INSTANCES = 1000
 """Most videos in one request."""
+
+MAX_CURVES = 100
+"""Most of them if the values of each frame are asked for: a video of ten minutes has a megabyte."""
 
 _INDEX = ".index"
 """End of the name of a TensorFlow 2 checkpoint's index; the rest is the checkpoint's prefix."""
@@ -94,11 +97,11 @@ def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
         service.check_open()
         names, curve = _parse(await read_json(request, config.max_body_bytes))
         answers = await count_batch(names, service, config, curve=curve)
-        predictions = [
+        predictions = (
             answer.to_json() if isinstance(answer, Answer) else error_record(name, answer)
             for name, answer in zip(names, answers, strict=True)
-        ]
-        return json_response({"predictions": predictions})
+        )
+        return json_list_response("predictions", predictions)
 
     return router
 
@@ -109,11 +112,11 @@ def _parse(body: Mapping[str, Any]) -> tuple[list[str], bool]:
     parameters = {} if parameters is None else parameters
     if not isinstance(instances, list) or not isinstance(parameters, dict) or set(body) - {"instances", "parameters"}:
         raise InvalidRequestError(_FORM)
-    if len(instances) > MAX_INSTANCES:
-        raise InvalidRequestError(f"a request may have {MAX_INSTANCES:,} instances")
     curve = parameters.get("curve", False)
     if not isinstance(curve, bool) or set(parameters) - {"curve"}:
         raise InvalidRequestError(_FORM)
+    if len(instances) > (MAX_CURVES if curve else MAX_INSTANCES):
+        raise InvalidRequestError(f"a request may have {MAX_INSTANCES:,} instances, with curves {MAX_CURVES}")
     for instance in instances:
         if not isinstance(instance, dict) or set(instance) != {"video_uri"} or not isinstance(instance["video_uri"], str):
             raise InvalidRequestError(_FORM)

@@ -229,7 +229,7 @@ class _Routes:
         try:
             count = json.loads(body)["count"]
             is_number = count is None or (isinstance(count, int | float) and not isinstance(count, bool))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             is_number = False
         if not is_number:
             raise UserError('The request must be JSON such as {"count": 8}.')

@@ -122,7 +122,7 @@ def encode_streams(
         if default is not None:
             streams[default].disposition = av.stream.Disposition.default
         if sound_sec:
-            _encode_silence(container, {".flv": "aac", ".wmv": "mp2"}.get(path.suffix, "flac"), sound_sec)
+            _encode_silence(container, {".flv": "aac", ".ts": "mp2", ".wmv": "mp2"}.get(path.suffix, "flac"), sound_sec)
         container.start_encoding()
         for stream, indices in zip(streams, numbers, strict=True):
             start_sec = first_sec

@@ -79,7 +79,9 @@ class Sound:
           DecodeError: As for `open_container`.
         """
         container = open_container(file, opened)
-        streams = sorted(container.streams.audio, key=lambda stream: not stream.disposition & Disposition.default)
+        # FFmpeg finds no sample rate for a sound that the file announces and does not have.
+        found = [stream for stream in container.streams.audio if not stream.codec_context or stream.codec_context.sample_rate]
+        streams = sorted(found, key=lambda stream: not stream.disposition & Disposition.default)
         codecs = [stream.codec_context.codec.canonical_name if stream.codec_context else "unknown" for stream in streams]
         fits = bool(codecs) and codecs[0] in MP4_CODECS
         self.stream: AudioStream | None = streams[0] if fits else None

@@ -1,9 +1,12 @@
 """An answer is the record of `repcount count --json`, and says where it is from."""
 
+import asyncio
 import json
 
+import pytest
+
 from pipeline.count_formats import Outcome, json_record
-from pipeline.serve.answers import Answer, Source, error_response, json_response, make_answer
+from pipeline.serve.answers import Answer, Source, error_response, json_list_response, json_response, make_answer
 from pipeline.serve.errors import NotFoundError, ServiceBusyError
 from tests.support.samples import make_failure, make_video_count
 from tests.support.scorers import FAKE_COUNTER
@@ -31,6 +34,14 @@ def test_an_answer_of_the_tables_says_so():
 def test_a_name_that_is_not_unicode_is_json():
     response = json_response({"video_uri": "\udcff.mp4"})
     assert json.loads(response.body) == {"video_uri": "\udcff.mp4"}
+
+
+@pytest.mark.parametrize("items", [[], [{"a": 1}], [{"a": "\udcff"}, None, {"b": 0.5}]])
+def test_a_list_that_is_written_item_by_item_is_json(items):
+    async def read():
+        return "".join([piece async for piece in json_list_response("found", iter(items)).body_iterator])
+
+    assert json.loads(asyncio.run(read())) == {"found": items}
 
 
 def test_an_error_says_when_to_try_again():

@@ -70,6 +70,7 @@ def test_no_instance_is_no_prediction(served):
         {"instances": [], "parameters": {"x": 1}},
         {"instances": [], "x": 1},
         {"instances": [{"video_uri": "a.mp4"}] * 1001},
+        {"instances": [{"video_uri": "a.mp4"}] * 101, "parameters": {"curve": True}},
         [],
     ],
 )

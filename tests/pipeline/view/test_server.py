@@ -236,7 +236,7 @@ def test_an_invalid_correction_is_one_line_and_writes_nothing(served):
         assert answer.status_code == 409
         assert "\n" not in answer.json()["error"]
     address = f"{served.root}/{TOKEN}/api/videos/0/label"
-    for body in (b"", b"{", b"8", b"[]", b'{"count": NaN}', b"\xff", b'{"counts": 1}'):
+    for body in (b"", b"{", b"[" * 999, b"8", b"[]", b'{"count": NaN}', b"\xff", b'{"counts": 1}'):
         assert requests.put(address, data=body, timeout=30).status_code == 409
     assert requests.put(address, data=b" " * 2000, timeout=30).status_code == 413
     assert requests.post(address, json={"count": 1}, timeout=30).status_code == 405

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 
+import av
 import pytest
 
 from tests.support.videos import encode_streams
@@ -31,6 +32,18 @@ def test_packets_come_as_far_as_asked(tmp_path):
     assert first[-1] < 1.0 <= rest[0]
     assert first + rest == sorted(first + rest)
     assert sound.left_out == ""
+
+
+def test_a_sound_that_a_file_announces_and_does_not_have_is_none(tmp_path):
+    spoken = encode_streams(tmp_path / "a.ts", [range(30)], codec="mpeg2video", sound_sec=1.0).read_bytes()
+    packets = [spoken[at : at + 188] for at in range(0, len(spoken), 188)]
+    silent = tmp_path / "b.ts"
+    silent.write_bytes(b"".join(packet for packet in packets if int.from_bytes(packet[1:3]) & 0x1FFF != 257))
+    with av.open(str(silent)) as container:
+        assert container.streams.audio[0].codec_context.sample_rate == 0
+    with open(silent, "rb") as file, contextlib.ExitStack() as opened:
+        sound = Sound(file, opened)
+        assert (sound.stream, sound.left_out) == (None, "")
 
 
 def test_a_video_without_sound_has_none(tmp_path):
