@@ -1,6 +1,6 @@
 """Measures scoring on this machine: frames a second by model, number format and batch size, and the share of the matrix rate.
 
-    python -m benchmarks.devices [--models lite repnet-2020] [--precisions float32 bfloat16] [--batch_frames 64 256]
+    python -m benchmarks.devices [--models lite repnet-2020] [--precisions float32 bfloat16] [--batch_frames 128 256]
 
 Uses the GPU if there is one, else the processor. The share compares the network's arithmetic with the rate of a large matrix
 product in the same number format. Both are measured in turns, since other work on the machine changes both. In int8 there is no
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--precisions", nargs="+", default=["float32", "bfloat16"], choices=PRECISIONS, help="Default: float32 bfloat16"
     )
-    parser.add_argument("--batch_frames", type=int, nargs="+", default=[64, 256], help="batch sizes in frames. Default: 64 256")
+    parser.add_argument("--batch_frames", type=int, nargs="+", default=[128, 256], help="batch sizes in frames. Default: 128 256")
     parser.add_argument("--frames", type=int, default=1536, help="number of frames to score. Default: 1536")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each case; medians are reported. Default: 5")
     args = parser.parse_args(argv)

@@ -17,9 +17,12 @@ from model.folding import fold
 from model.logits import chunk_frames, window_frames
 from model.network import RepNet
 from model.precision import Precision
-from model.scoring import BATCH_WINDOWS, Scorer, with_zero_row
+from model.scoring import Scorer, with_zero_row
 
 _LOGGER = logging.getLogger(__name__)
+
+_WINDOWS = 16
+"""Batch size of the heads in windows. A larger one would pad more: a whole chunk of `lite` has 71 windows."""
 
 _SHORT = 4
 """How many times shorter than a whole chunk the second shape is. Compilation takes long, so there are only two shapes."""
@@ -38,7 +41,7 @@ class CompiledScorer(Scorer):
         network: RepNet,
         strides: Sequence[int],
         precision: Precision = Precision.FLOAT32,
-        batch_frames: int = 64,
+        batch_frames: int = 128,
         overlap_from: int = 0,
     ) -> None:
         """Prepares both ways; see `Scorer`. Compilation is at first use, or in `warm_up`."""
@@ -62,7 +65,7 @@ class CompiledScorer(Scorer):
     def _room(self, num_frames: int) -> int:
         """Returns the number of windows that the function for so many frames computes: whole batches, one window frozen."""
         num_windows = 1 + sum(len(window_frames(num_frames, stride, overlap=self._overlaps(stride))) for stride in self.strides)
-        return -(-num_windows // BATCH_WINDOWS) * BATCH_WINDOWS
+        return -(-num_windows // _WINDOWS) * _WINDOWS
 
     def _score_shown_windows(self, frames: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         size = next((size for size, room in self._rooms.items() if len(frames) <= size and len(shown) <= room), None)
@@ -83,7 +86,7 @@ class CompiledScorer(Scorer):
 
         Args:
           frames: (F, 112, 112, 3) uint8, F a multiple of the batch size.
-          shown: Frames of each window, (W, 64) int32, W a multiple of `BATCH_WINDOWS`.
+          shown: Frames of each window, (W, 64) int32, W a multiple of `_WINDOWS`.
         """
         taps = tf.map_fn(
             self._batch_taps,
@@ -94,7 +97,7 @@ class CompiledScorer(Scorer):
         rows = with_zero_row([[tf.reshape(tap, (-1, self._positions, self._channels)) for tap in taps]])
         period, periodicity = tf.map_fn(
             lambda windows: self._network.heads(self._embed_window(rows, windows)),
-            tf.reshape(shown, (-1, BATCH_WINDOWS, WINDOW_FRAMES)),
+            tf.reshape(shown, (-1, _WINDOWS, WINDOW_FRAMES)),
             fn_output_signature=(tf.float32, tf.float32),
         )
         return tf.reshape(period, (-1, *period.shape[2:])), tf.reshape(periodicity, (-1, WINDOW_FRAMES))

@@ -24,7 +24,7 @@ class GraphScorer(Scorer):
         are not: TensorFlow's optimizer would move constant positions into a constant bias, which has another shape.
     """
 
-    def __init__(self, network: RepNet, strides: Sequence[int], batch_frames: int = 64, overlap_from: int = 0) -> None:
+    def __init__(self, network: RepNet, strides: Sequence[int], batch_frames: int = 128, overlap_from: int = 0) -> None:
         """Folds and freezes the frame model, in float32; see `Scorer`."""
         super().__init__(network, strides, batch_frames=batch_frames, overlap_from=overlap_from)
         self._num_periods = network.config.num_periods

@@ -23,11 +23,11 @@ from model.quantization import quantize
 
 _LOGGER = logging.getLogger(__name__)
 
-BATCH_WINDOWS = 16
+BATCH_WINDOWS = 32
 """Batch size of the heads in windows."""
 
-_EMBEDDED_WINDOWS = 4
-"""Windows that are embedded together: for a published model, 130 MB of sums of taps."""
+_EMBEDDED_WINDOWS = 8
+"""Windows that are embedded together: for a published model, 260 MB of sums of taps."""
 
 _Result = TypeVar("_Result")
 
@@ -57,7 +57,7 @@ class Scorer:
         network: RepNet,
         strides: Sequence[int],
         precision: Precision = Precision.FLOAT32,
-        batch_frames: int = 64,
+        batch_frames: int = 128,
         overlap_from: int = 0,
         activation_ranges: ActivationRanges | None = None,
     ) -> None:

@@ -46,7 +46,7 @@ class ModelConfig:
       strides: Strides to score, in frames.
       precision: Number format of the frame encoder, a value of `Precision`.
       period_offset: Frames that period class 0 of the network stands for; see `RepNetConfig`.
-      batch_frames: Batch size in frames. Default: 64.
+      batch_frames: Batch size in frames. Default: 128.
       overlap_from: Stride from which on windows overlap; see `model.logits`. Default: none do.
       require_gpu: Fail if there is no GPU. Default: use one if there is one.
     """
@@ -56,7 +56,7 @@ class ModelConfig:
     strides: tuple[int, ...]
     precision: str
     period_offset: int
-    batch_frames: int = 64
+    batch_frames: int = 128
     overlap_from: int = 0
     require_gpu: bool = False
 

@@ -196,7 +196,7 @@ def _progress() -> Iterator[Comparison]:
     yield Comparison("Progress display of a run while `lite` scores", "", share, None, "% of one core", 1, in_readme=True)
 
 
-_DEVICES = ("devices", "--frames", "768", "--batch_frames", "64", "--precisions", "float32", "int8")
+_DEVICES = ("devices", "--frames", "768", "--batch_frames", "128", "--precisions", "float32", "int8")
 
 _INFERENCE = ("inference", "--repeats", "1", "--seconds", *map(str, _CLIP_SECONDS), "--precisions")
 

@@ -226,9 +226,9 @@ class TestTooLittleMemory:
 
         scorer._heads = compute_if_it_fits
         np.testing.assert_allclose(scorer.score(frames)[1].period, expected, atol=1e-3)
-        assert tried == [3, 3, 3, 2, 1]
+        assert tried == [3, 3, 3, 3, 2, 1]
         scorer.score(frames)
-        assert tried[5:] == [2, 1]
+        assert tried[6:] == [2, 1]
 
     def test_warming_up_is_halved_too(self, small):
         scorer, tried, _ = small

@@ -100,7 +100,7 @@ def test_the_model_is_loaded_by_name_and_scores_its_strides(fake_model_modules):
         "network": "network",
         "strides": (4, 5),
         "precision": Precision.BFLOAT16,
-        "batch_frames": 64,
+        "batch_frames": 128,
         "overlap_from": 5,
         "activation_ranges": "ranges",
     }
