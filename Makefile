@@ -14,7 +14,7 @@ installed := $(shell cat .venv/complete 2>/dev/null)
 export DEVICE = $(or $(installed),cpu)
 
 CODE = pipeline transforms model benchmarks demo image deploy
-# One test process a core; more than eight take more memory than they save time. ARGS='-n 0' runs the tests in one process.
+# `-n auto`: tests/conftest.py says how many. More than eight processes take more memory than they save time. ARGS='-n 0': one.
 PYTEST = .venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 UV = .venv/bin/uv --quiet pip
 # Extras in the image; `train` is not.

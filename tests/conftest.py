@@ -22,6 +22,11 @@ def pytest_configure():
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Returns the number of test processes: three for two cores, since tests wait for other processes and for limits."""
+    return -(-3 * (os.cpu_count() or 1) // 2)
+
+
 @pytest.fixture(autouse=True)
 def _logging_levels():
     """Restores the levels that `repcount` sets for its process, such as `--quiet` does, so that no test changes another."""

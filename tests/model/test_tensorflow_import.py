@@ -7,6 +7,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 def test_importing_prints_nothing_and_standard_error_works_again():
     code = "import sys; from model import tensorflow_import as t; t.import_tensorflow(); print('heard', file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -119,6 +119,7 @@ def num_held():
     return sum(issubclass(type(thing), OF_A_JOB) for thing in gc.get_objects())
 
 
+@pytest.mark.slow
 def test_nothing_of_a_slice_is_in_memory_when_the_next_one_starts(folder, monkeypatch):
     draw_video(folder / "counted.mp4", 150)
     counts, run_to_end = [], execute._run_to_end

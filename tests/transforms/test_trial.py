@@ -27,10 +27,16 @@ def refuse_to_load():
 def test_a_video_that_kills_a_process_that_scores_it_is_found(tmp_path):
     deadly = look_up(draw_deadly(tmp_path / "deadly.mp4"))
     assert trial.find_death(deadly, OPTIONS, DecoderProcess, DeadlyScorer) == "SIGKILL"
+
+
+@pytest.mark.slow
+def test_a_video_that_kills_no_process_that_scores_it_is_not_to_blame(tmp_path):
+    deadly = look_up(draw_deadly(tmp_path / "deadly.mp4"))
     assert trial.find_death(deadly, OPTIONS, DecoderProcess, FakeScorer) == ""
     assert trial.find_death(deadly, OPTIONS, DecoderProcess, None) == ""
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_by_itself_says_nothing_against_a_video(clip, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     assert trial.find_death(clip, OPTIONS, DecoderProcess, DeadlyScorer) == ""

@@ -59,6 +59,7 @@ def test_a_round_shows_each_video_at_most_once_and_a_resumed_run_goes_on():
         assert list(itertools.islice(order_videos(SETTINGS, done), 6 - done)) == shown[done:]
 
 
+@pytest.mark.slow
 def test_heads_learn_and_nothing_else_does():
     learner = VideoLearner(SETTINGS, TINY, STRIDES, COUNTING)
     before = {name: variable.numpy() for name, variable in learner.network.variables_by_name().items()}
