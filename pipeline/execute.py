@@ -184,6 +184,7 @@ def _run_slices(
             return
         run_id = f"{provenance.run_id}-{part.number}of{part.total}"
         sliced = dataclasses.replace(provenance, run_id=run_id, run_started=datetime.datetime.now(datetime.UTC))
+        config.warehouse.keep_staging(provenance.run_id)  # the listing: all slices together may take weeks
         tell(f"Slice {part.number} of {part.total}: {f'{num_videos:,} videos' if num_videos else 'nothing to do'}")
         if num_videos:
             set_up_slice(options, job_name, part, left_sec)

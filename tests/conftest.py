@@ -22,6 +22,7 @@ def pytest_configure():
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
     """Returns the number of test processes: three for two cores, since tests wait for other processes and for limits."""
     return -(-3 * (os.cpu_count() or 1) // 2)

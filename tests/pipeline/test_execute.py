@@ -114,6 +114,22 @@ def test_slices_leave_the_rows_and_totals_of_a_run_without_them(folder):
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".mp4") == ["counts.duckdb", "sliced.duckdb"]
 
 
+def test_the_listing_of_all_slices_is_kept_before_each(folder, monkeypatch):
+    ages_sec, run_to_end = [], execute._run_to_end
+
+    def spy(*arguments):
+        (listing,) = (path for path in folder.glob("counts.duckdb.staging-*") if not path.name.endswith("of3"))
+        ages_sec.append(time.time() - listing.stat().st_mtime)
+        outcome = run_to_end(*arguments)
+        os.utime(listing, (0, 0))  # as after a slice that took long
+        return outcome
+
+    monkeypatch.setattr(execute, "_run_to_end", spy)
+    assert run(make_config(folder, slices=3)).problem == ""
+    assert len(ages_sec) == 3
+    assert max(ages_sec) < 3600
+
+
 def num_held():
     """Returns the number of objects in memory that hold videos."""
     return sum(issubclass(type(thing), OF_A_JOB) for thing in gc.get_objects())

@@ -189,6 +189,10 @@ class Warehouse(abc.ABC):
         """
 
     @abc.abstractmethod
+    def keep_staging(self, run_id: str) -> None:
+        """Keeps a run's staged files for `STAGING_KEPT_SEC` from now on, as each write to them does; logs if it cannot."""
+
+    @abc.abstractmethod
     def remove_staging(self, run_id: str) -> None:
         """Deletes a run's staged files, after its commit; logs what cannot be deleted."""
 

@@ -7,7 +7,6 @@ import dataclasses
 import datetime
 import logging
 import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from model.storage import SCHEME, split_uri, storage_client
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
 
 _EU_OUTSIDE = ("EUROPE-WEST2", "EUROPE-WEST6")
 """Regions in Europe that do not belong to BigQuery's multi-region EU."""
+
+_KEPT = "kept"
+"""Name of the file that a run writes into its folder to keep the others."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -65,17 +67,26 @@ class StagingBucket:
             )
 
     def prepare(self) -> None:
-        """Checks that files can be written, and deletes old files of killed runs; raises WarehouseError if it cannot."""
+        """Checks that files can be written, and deletes the files of killed runs; raises WarehouseError if it cannot.
+
+        A killed run is one that has written no file for `STAGING_KEPT_SEC`.
+        """
         with one_line_errors(f"files cannot be staged in {self.temp_location}"):
             self._write_probe()
             oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=STAGING_KEPT_SEC)
-            removed = self._remove(f"{self._root}/", lambda blob: blob.updated < oldest)
+            killed = [prefix for prefix, updated in self._last_writes().items() if updated < oldest]
+            removed = sum(self._remove(prefix) for prefix in killed)
         if removed:
             _LOGGER.info("Deleted %d staged files of killed runs in %s.", removed, self._root)
 
     def remove(self, run_id: str) -> None:
         """Deletes a run's staged files; raises an error of Google's clients if it cannot."""
-        self._remove(f"{self.folder(run_id)}/", lambda blob: True)
+        self._remove(f"{self.folder(run_id)}/")
+
+    def keep(self, run_id: str) -> None:
+        """Writes an empty file into a run's folder; raises an error of Google's clients if it cannot."""
+        bucket_name, name = split_uri(f"{self.folder(run_id)}/{_KEPT}")
+        self._storage().bucket(bucket_name).blob(name).upload_from_string(b"")
 
     @property
     def _root(self) -> str:
@@ -93,16 +104,25 @@ class StagingBucket:
         with contextlib.suppress(NotFound):  # an earlier attempt deleted it, but its answer was lost
             probe.delete()
 
-    def _remove(self, prefix: str, is_wanted: Callable[[storage.Blob], bool]) -> int:
+    def _last_writes(self) -> dict[str, datetime.datetime]:
+        """Returns when each run, or an object that belongs to none, was last written, by the URI that its objects start with."""
+        bucket_name, root = split_uri(f"{self._root}/")
+        writes: dict[str, datetime.datetime] = {}
+        for blob in self._storage().bucket(bucket_name).list_blobs(prefix=root):
+            run, slash, _ = blob.name.removeprefix(root).partition("/")
+            prefix = f"{self._root}/{run}{slash}"
+            writes[prefix] = max(blob.updated, writes.get(prefix, blob.updated))
+        return writes
+
+    def _remove(self, prefix: str) -> int:
         from google.api_core.exceptions import NotFound
 
         bucket_name, name = split_uri(prefix)
         removed = 0
         for blob in self._storage().bucket(bucket_name).list_blobs(prefix=name):
-            if is_wanted(blob):
-                with contextlib.suppress(NotFound):  # another run deletes it, too
-                    blob.delete()
-                    removed += 1
+            with contextlib.suppress(NotFound):  # another run deletes it, too
+                blob.delete()
+                removed += 1
         return removed
 
 

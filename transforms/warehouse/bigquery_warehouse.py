@@ -221,6 +221,14 @@ class BigQueryWarehouse(Warehouse):
             _merge_run(jobs, run_row(totals, provenance, run_ended, dates))
         return totals
 
+    def keep_staging(self, run_id: str) -> None:
+        """Writes an empty file beside a run's staged files; logs if it cannot."""
+        try:
+            with one_line_errors("its staged rows could not be kept"):
+                self._staging.keep(run_id)
+        except WarehouseError as error:
+            _LOGGER.warning("Run %s goes on, but %s", run_id, error)
+
     def remove_staging(self, run_id: str) -> None:
         """Deletes a run's own tables and files; logs what cannot be deleted, which the next runs delete after a week."""
         try:

@@ -240,6 +240,16 @@ class DuckDBWarehouse(Warehouse):
         self._make_folder()
         return self._connected(_in_transaction(commit), self.lock_timeout_sec)
 
+    def keep_staging(self, run_id: str) -> None:
+        """Sets the time of a run's staging folder if there is one; logs if it cannot."""
+        folder = self.staging_folder(run_id)
+        try:
+            os.utime(folder)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            _LOGGER.warning("The staged files in %s could not be kept: %s", folder, error)
+
     def remove_staging(self, run_id: str) -> None:
         """Deletes a run's staging folder if there is one; logs what cannot be deleted."""
         folder = self.staging_folder(run_id)

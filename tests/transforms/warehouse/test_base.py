@@ -19,9 +19,9 @@ from transforms.warehouse.rows import RunTotals
 from transforms.warehouse.schema import SERVER_SUFFIX, VIDEO_COUNTS
 
 
-@pytest.fixture(params=["duckdb", "bigquery"])
+@pytest.fixture(params=["duckdb", pytest.param("bigquery", marks=pytest.mark.slow)])
 def warehouse(request):
-    """Empty tables."""
+    """Empty tables. All tests with BigQuery together take minutes; one of them is no slow one, and compares both databases."""
     warehouse = make_warehouse(request.param, request)
     warehouse.prepare()
     return warehouse

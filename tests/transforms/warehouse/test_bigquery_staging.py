@@ -1,4 +1,7 @@
-"""BigQuery loads from a folder whose bucket is near enough, and whose old files are deleted."""
+"""BigQuery loads from a folder whose bucket is near enough, and whose files are deleted once their run writes no more."""
+
+import logging
+import time
 
 import pytest
 
@@ -38,3 +41,22 @@ def test_old_files_of_killed_runs_are_deleted(cloud, monkeypatch):
     monkeypatch.setattr(bigquery_staging, "STAGING_KEPT_SEC", -60.0)
     bucket.prepare()
     assert cloud.objects("temp/") == ["temp/other.txt"]
+
+
+def test_files_of_a_run_that_goes_on_are_kept_together(cloud, monkeypatch):
+    warehouse = BigQueryWarehouse(cloud.project, cloud.dataset, cloud.temp_location)
+    for run_id in ("killed", "slices"):
+        stage(warehouse, make_provenance(run_id), make_failure())
+    monkeypatch.setattr(bigquery_staging, "STAGING_KEPT_SEC", 2.0)
+    time.sleep(2.5)
+    warehouse.keep_staging("slices")
+    StagingBucket(cloud.project, warehouse.name, cloud.temp_location).prepare()
+    left = cloud.objects("temp/repcount-staging/")
+    assert len(left) == 2
+    assert all("/slices/" in name for name in left)
+
+
+def test_files_that_cannot_be_kept_are_logged(cloud, caplog):
+    caplog.set_level(logging.WARNING)
+    BigQueryWarehouse(cloud.project, cloud.dataset, "gs://no-such-bucket-here/temp").keep_staging("run-1")
+    assert "Run run-1 goes on, but its staged rows could not be kept" in caplog.text

@@ -415,6 +415,25 @@ class TestRemoveStaging:
             f"Deleted {folders['old']}, the staged files of a run that was killed."
         ]
 
+    def test_a_run_that_goes_on_keeps_its_files(self, warehouse):
+        stage(warehouse, make_provenance(), make_failure())
+        folder = pathlib.Path(warehouse.staging_folder("run-1"))
+        eight_days_ago = time.time() - 8 * 24 * 3600
+        for path in (*folder.rglob("*"), folder):
+            os.utime(path, (eight_days_ago, eight_days_ago))
+        warehouse.keep_staging("run-1")
+        warehouse.keep_staging("run-2")  # it has none
+        warehouse.prepare()
+        assert folder.exists()
+
+    def test_staging_that_cannot_be_kept_is_logged(self, warehouse, caplog, monkeypatch):
+        def refuse(folder):
+            raise PermissionError(13, "Permission denied", folder)
+
+        monkeypatch.setattr(duckdb_warehouse.os, "utime", refuse)
+        warehouse.keep_staging("run-1")
+        assert "could not be kept: [Errno 13] Permission denied" in caplog.text
+
     def test_old_staging_that_cannot_be_removed_is_logged(self, warehouse, caplog, monkeypatch):
         def refuse(folder):
             raise PermissionError(13, "Permission denied", str(folder))
