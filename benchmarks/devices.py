@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--precisions", nargs="+", default=["float32", "bfloat16"], choices=PRECISIONS, help="Default: float32 bfloat16"
     )
-    parser.add_argument("--batch_frames", type=int, nargs="+", default=[128, 256], help="batch sizes in frames. Default: 128 256")
+    parser.add_argument(
+        "--batch_frames", type=int, nargs="+", default=[128, 256], help="batch sizes in frames. Default: 128 256"
+    )
     parser.add_argument("--frames", type=int, default=1536, help="number of frames to score. Default: 1536")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each case; medians are reported. Default: 5")
     args = parser.parse_args(argv)

@@ -105,7 +105,7 @@ class StagingBucket:
             probe.delete()
 
     def _last_writes(self) -> dict[str, datetime.datetime]:
-        """Returns when each run, or an object that belongs to none, was last written, by the URI that its objects start with."""
+        """Returns when each run, or an object of no run, was last written, by the URI that its objects start with."""
         bucket_name, root = split_uri(f"{self._root}/")
         writes: dict[str, datetime.datetime] = {}
         for blob in self._storage().bucket(bucket_name).list_blobs(prefix=root):
