@@ -89,7 +89,7 @@ image: ## Build the container image with Docker, Podman or Buildah; DEVICE=gpu, 
 test: setup .venv-servers/complete ## Run all tests except the slow ones; ARGS='-k counting' selects some
 	@set -f; $(PYTEST) -m 'not slow' $$ARGS
 
-test-slow: setup .venv-servers/complete ## Run the slow tests: real clips, training, golden files, killed runs, broken videos
+test-slow: setup .venv-servers/complete ## Run the slow tests: real clips, training, golden files, BigQuery, killed runs, broken videos
 	@set -f; $(PYTEST) -m slow $$ARGS
 
 lint: setup ## Check style, formatting, types, the shell scripts and the Dockerfile

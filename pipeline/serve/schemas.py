@@ -135,7 +135,7 @@ _MEANINGS = {
     422: "The video cannot be counted; the code says why.",
     429: "The queue is full, or uploads take all their disk. Retry-After says when to try again.",
     500: "The machine or a store has failed, not the video.",
-    503: "The model is not loaded yet, or the server is about to end.",
+    503: "The model is not loaded yet, the server is about to end, or it has too many connections.",
     504: "The video was not counted within the deadline.",
 }
 

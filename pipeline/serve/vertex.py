@@ -37,6 +37,7 @@ _BODY = object_of(
     {
         "instances": list_of(object_of({"video_uri": {"type": "string", "examples": ["squats.mp4"]}}), maxItems=MAX_INSTANCES),
         "parameters": {
+            "description": f"With curve, a request may have {MAX_CURVES} instances.",
             **object_of({"curve": {"type": "boolean", "default": False}}, optional=("curve",)),
             "type": ["object", "null"],
         },

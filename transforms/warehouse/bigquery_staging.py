@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import logging
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from model.storage import SCHEME, split_uri, storage_client
@@ -74,14 +75,15 @@ class StagingBucket:
         with one_line_errors(f"files cannot be staged in {self.temp_location}"):
             self._write_probe()
             oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=STAGING_KEPT_SEC)
-            killed = [prefix for prefix, updated in self._last_writes().items() if updated < oldest]
-            removed = sum(self._remove(prefix) for prefix in killed)
+            writes = self._last_writes()
+            killed = {owner for owner, updated in writes.items() if updated < oldest}
+            removed = self._remove(f"{self._root}/", lambda blob: self._owner(blob) in killed)
         if removed:
             _LOGGER.info("Deleted %d staged files of killed runs in %s.", removed, self._root)
 
     def remove(self, run_id: str) -> None:
         """Deletes a run's staged files; raises an error of Google's clients if it cannot."""
-        self._remove(f"{self.folder(run_id)}/")
+        self._remove(f"{self.folder(run_id)}/", lambda blob: True)
 
     def keep(self, run_id: str) -> None:
         """Writes an empty file into a run's folder; raises an error of Google's clients if it cannot."""
@@ -105,24 +107,30 @@ class StagingBucket:
             probe.delete()
 
     def _last_writes(self) -> dict[str, datetime.datetime]:
-        """Returns when each run, or an object of no run, was last written, by the URI that its objects start with."""
+        """Returns when something was last written, by owner."""
         bucket_name, root = split_uri(f"{self._root}/")
         writes: dict[str, datetime.datetime] = {}
         for blob in self._storage().bucket(bucket_name).list_blobs(prefix=root):
-            run, slash, _ = blob.name.removeprefix(root).partition("/")
-            prefix = f"{self._root}/{run}{slash}"
-            writes[prefix] = max(blob.updated, writes.get(prefix, blob.updated))
+            owner = self._owner(blob)
+            writes[owner] = max(blob.updated, writes.get(owner, blob.updated))
         return writes
 
-    def _remove(self, prefix: str) -> int:
+    def _owner(self, blob: storage.Blob) -> str:
+        """Returns the run in whose folder an object is, with a slash behind it, or the name of an object in no folder."""
+        _, root = split_uri(f"{self._root}/")
+        run, slash, _ = blob.name.removeprefix(root).partition("/")
+        return f"{run}{slash}"
+
+    def _remove(self, prefix: str, is_wanted: Callable[[storage.Blob], bool]) -> int:
         from google.api_core.exceptions import NotFound
 
         bucket_name, name = split_uri(prefix)
         removed = 0
         for blob in self._storage().bucket(bucket_name).list_blobs(prefix=name):
-            with contextlib.suppress(NotFound):  # another run deletes it, too
-                blob.delete()
-                removed += 1
+            if is_wanted(blob):
+                with contextlib.suppress(NotFound):  # another run deletes it, too
+                    blob.delete()
+                    removed += 1
         return removed
 
 

@@ -9,8 +9,6 @@ import glob
 import logging
 import os
 import pathlib
-import shutil
-import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -22,7 +20,6 @@ from transforms.coders import VideoRefCoder
 from transforms.records import Selection, SelectionTotals, VideoRef
 from transforms.warehouse import sql
 from transforms.warehouse.base import (
-    STAGING_KEPT_SEC,
     UNCHANGED,
     TableOptions,
     Warehouse,
@@ -31,6 +28,7 @@ from transforms.warehouse.base import (
     check_num_rows,
     selection_totals,
 )
+from transforms.warehouse.duckdb_staging import StagingFolders
 from transforms.warehouse.duckdb_tables import create_file, find_changes, open_file, upgrade
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance, RunTotals, run_row, to_record_batch
@@ -62,8 +60,6 @@ DIALECT = Dialect(
 _LOGGER = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-
-_STAGING_INFIX = ".staging-"
 
 _BUSY = (
     "Could not set lock on file",  # another process has the file open
@@ -155,16 +151,16 @@ class DuckDBWarehouse(Warehouse):
     def prepare(self, options: TableOptions = UNCHANGED) -> None:
         """Creates the file, its tables and views, or upgrades them: see `Warehouse.prepare`.
 
-        Deletes staging folders of killed runs, which are those without a write for `STAGING_KEPT_SEC`.
+        Deletes staging folders of killed runs.
         """
         _refuse(options)
         self._make_folder()
         self._connected(_in_transaction(upgrade), LAUNCH_TIMEOUT_SEC)
-        self._remove_old_staging()
+        self._staging.prepare()
 
     def staging_folder(self, run_id: str) -> str:
-        """Returns the folder beside the file, PATH.staging-RUN."""
-        return f"{self.path}{_STAGING_INFIX}{run_id}"
+        """Returns the folder beside the file, see `StagingFolders`."""
+        return self._staging.folder(run_id)
 
     @property
     def attempts_folder(self) -> str:
@@ -241,24 +237,12 @@ class DuckDBWarehouse(Warehouse):
         return self._connected(_in_transaction(commit), self.lock_timeout_sec)
 
     def keep_staging(self, run_id: str) -> None:
-        """Sets the time of a run's staging folder if there is one; logs if it cannot."""
-        folder = self.staging_folder(run_id)
-        try:
-            os.utime(folder)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            _LOGGER.warning("The staged files in %s could not be kept: %s", folder, error)
+        """Sets the time of a run's staging folder: see `Warehouse.keep_staging`."""
+        self._staging.keep(run_id)
 
     def remove_staging(self, run_id: str) -> None:
-        """Deletes a run's staging folder if there is one; logs what cannot be deleted."""
-        folder = self.staging_folder(run_id)
-        try:
-            shutil.rmtree(folder)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            _LOGGER.warning("The staged files in %s could not be deleted: %s", folder, error)
+        """Deletes a run's staging folder: see `Warehouse.remove_staging`."""
+        self._staging.remove(run_id)
 
     def delete_videos(self, uris: Collection[str], before: datetime.date | None, dry_run: bool) -> dict[str, int]:
         """Deletes the rows of videos from every table in one transaction: see `Warehouse.delete_videos`."""
@@ -320,19 +304,9 @@ class DuckDBWarehouse(Warehouse):
         except OSError as error:
             raise WarehouseError(f"the database's folder cannot be created: {error.strerror}. Received: {self.path}") from error
 
-    def _remove_old_staging(self) -> None:
-        oldest_sec = time.time() - STAGING_KEPT_SEC
-        for path in map(pathlib.Path, glob.glob(f"{glob.escape(self.path)}{_STAGING_INFIX}*")):
-            try:
-                if path.is_symlink() or not path.is_dir():
-                    continue
-                if max(file.lstat().st_mtime for file in (path, *path.rglob("*"))) < oldest_sec:
-                    shutil.rmtree(path)
-                    _LOGGER.info("Deleted %s, the staged files of a run that was killed.", path)
-            except FileNotFoundError:
-                pass  # another run is deleting it, or it was another run's and that run has just ended
-            except OSError as error:
-                _LOGGER.warning("The staged files in %s, of a run that was killed, could not be deleted: %s", path, error)
+    @property
+    def _staging(self) -> StagingFolders:
+        return StagingFolders(self.path)
 
     def _connected(self, action: Callable[[duckdb.DuckDBPyConnection], _T], timeout_sec: float) -> _T:
         """Runs `action` on a new connection; starts again while another process or transaction is in the way.

@@ -1,9 +1,10 @@
-"""Connections that bring no request are cut off, however slowly they send, and requests that take long are not."""
+"""Clients that keep the server waiting are cut off, however slowly they send. Those that read, and slow answers, are not."""
 
 import asyncio
 import contextlib
 import socket
 import threading
+import time
 
 import pytest
 import uvicorn
@@ -13,25 +14,30 @@ from tests.support.serving import wait_until
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
-BIG = 64 << 20  # bytes, more than buffers of sockets hold
+IDLE_SEC = 1.0
+
+BLOCK = bytes(1 << 20)
+
+NUM_BLOCKS = 64  # more than buffers of sockets hold
 
 
 async def app(scope, receive, send):
-    """Answers /slow after three times the limit, /big with many bytes, and others at once."""
+    """Answers /slow after twice the limit, /big and /stream with many bytes, at once or in blocks, and others with two."""
     if scope["path"] == "/slow":
-        await asyncio.sleep(3 * connection.IDLE_SEC)
-    body = bytes(BIG) if scope["path"] == "/big" else b"ok"
-    length = str(len(body)).encode()
+        await asyncio.sleep(2 * IDLE_SEC)
+    blocks = {"/big": [BLOCK * NUM_BLOCKS], "/stream": [BLOCK] * NUM_BLOCKS}.get(scope["path"], [b"ok"])
+    length = str(sum(map(len, blocks))).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
-    await send({"type": "http.response.body", "body": body})
+    for number, block in enumerate(blocks, start=1):
+        await send({"type": "http.response.body", "body": block, "more_body": number < len(blocks)})
 
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server that runs, and its port, with a limit of a fifth of a second."""
-    monkeypatch.setattr(connection, "IDLE_SEC", 0.2)
+    """A server that runs with a short limit, and its address."""
+    monkeypatch.setattr(connection, "IDLE_SEC", IDLE_SEC)
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=connection.Connection, lifespan="off", ws="none", log_config=None, timeout_keep_alive=60)
+    config = uvicorn.Config(app, http=connection.Connection, lifespan="off", ws="none", log_config=None, timeout_keep_alive=600)
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, args=([listener],))
     thread.start()
@@ -41,58 +47,71 @@ def server(monkeypatch):
     thread.join()
 
 
-def connect(address):
-    client = socket.create_connection(address)
-    client.settimeout(30.0)
-    return client
+@pytest.fixture
+def client(server):
+    with socket.create_connection(server[1]) as client:
+        yield client
 
 
-def is_cut_off(client):
+def ask(client, path):
+    client.sendall(REQUEST.replace(b"/ ", path.encode() + b" ", 1))
+
+
+def read(client):
+    """Returns what a client can read, b"" if it is cut off."""
     with contextlib.suppress(ConnectionResetError):
-        return client.recv(1) == b""
-    return True
+        return client.recv(1 << 16)
+    return b""
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n"])
-def test_a_connection_without_a_whole_header_is_cut_off(server, sent):
-    with connect(server[1]) as client:
-        client.sendall(sent)
-        assert is_cut_off(client)
+def test_a_connection_without_a_whole_header_is_cut_off(client, sent):
+    client.sendall(sent)
+    assert read(client) == b""
 
 
-def test_a_header_that_comes_byte_by_byte_wins_no_time(server):
-    with connect(server[1]) as client:
-        client.setblocking(False)
+def test_a_header_that_comes_byte_by_byte_wins_no_time(client):
+    client.setblocking(False)
 
-        def is_over():
-            try:
-                client.sendall(b"GET /?")
-                return client.recv(1) == b""
-            except BlockingIOError:
-                return False
-            except OSError:
-                return True
+    def is_over():
+        try:
+            client.sendall(b"GET /?")
+            return client.recv(1) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
-        wait_until(is_over)
-
-
-def test_a_connection_that_was_used_is_cut_off_as_well(server):
-    with connect(server[1]) as client:
-        client.sendall(REQUEST)
-        while not client.recv(4096).endswith(b"ok"):
-            pass
-        assert is_cut_off(client)
+    wait_until(is_over)
 
 
-def test_a_request_that_takes_longer_is_answered(server):
-    with connect(server[1]) as client:
-        client.sendall(REQUEST.replace(b"/ ", b"/slow "))
-        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+def test_a_connection_that_was_used_is_cut_off_as_well(client):
+    ask(client, "/")
+    answer = b""
+    while block := read(client):
+        answer += block
+    assert answer.endswith(b"ok")
 
 
-def test_a_client_that_does_not_read_its_answer_is_cut_off(server):
-    running, address = server
-    with connect(address) as client:
-        client.sendall(REQUEST.replace(b"/ ", b"/big "))
-        wait_until(lambda: running.server_state.total_requests == 1)
-        wait_until(lambda: not running.server_state.connections)
+def test_a_request_that_takes_longer_is_answered(client):
+    ask(client, "/slow")
+    assert read(client).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("paths", [["/big"], ["/stream"], ["/big", "/"], ["/stream", "/stream"]])
+def test_a_client_that_does_not_read_its_answers_is_cut_off(server, client, paths):
+    for path in paths:
+        ask(client, path)
+    wait_until(lambda: server[0].server_state.connections)
+    wait_until(lambda: not server[0].server_state.connections)
+
+
+@pytest.mark.parametrize("path", ["/big", "/stream"])
+def test_a_client_that_reads_slowly_gets_all_of_its_answer(client, path):
+    ask(client, path)
+    read_bytes, started = 0, time.monotonic()
+    while read_bytes < NUM_BLOCKS * len(BLOCK):
+        block = client.recv(1 << 20)
+        assert block
+        read_bytes += len(block)
+        time.sleep(max(0.0, started + 2.5 * IDLE_SEC * read_bytes / (NUM_BLOCKS * len(BLOCK)) - time.monotonic()))

@@ -1,6 +1,10 @@
 """A signal ends the server, and no request is lost: what was taken is answered, and nothing new is taken."""
 
+import functools
+import resource
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -82,6 +86,26 @@ def test_a_server_that_still_loads_its_model_ends_at_a_signal(folder):
     with slow_server("--base", folder, chunk_sec=60) as server:
         wait_until(lambda: is_closed(server))
         assert server.end() == 0
+
+
+def test_a_server_may_have_more_files_open_than_systems_commonly_allow():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    code = (
+        "import resource; from pipeline.serve import server; server._allow_files(); "
+        "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+
+    def start_with(soft, hard):
+        lower = functools.partial(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, preexec_fn=lower, capture_output=True, text=True, check=True)
+        return tuple(map(int, done.stdout.split()))
+
+    assert limits[1] >= 1024 or limits[1] == resource.RLIM_INFINITY
+    assert start_with(512, 1024) == (1024, 1024)
+    if limits[1] >= 4096 or limits[1] == resource.RLIM_INFINITY:
+        assert start_with(512, 4096) == (2048, 4096)
+        assert start_with(3000, 4096) == (3000, 4096)
 
 
 def test_ctrl_c_ends_the_server(folder):

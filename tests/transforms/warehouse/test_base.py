@@ -21,7 +21,7 @@ from transforms.warehouse.schema import SERVER_SUFFIX, VIDEO_COUNTS
 
 @pytest.fixture(params=["duckdb", pytest.param("bigquery", marks=pytest.mark.slow)])
 def warehouse(request):
-    """Empty tables. All tests with BigQuery together take minutes; one of them is no slow one, and compares both databases."""
+    """Empty tables. All tests with BigQuery together take minutes; that which compares both databases is not a slow one."""
     warehouse = make_warehouse(request.param, request)
     warehouse.prepare()
     return warehouse

@@ -1,7 +1,9 @@
 """BigQuery loads from a folder whose bucket is near enough, and whose files are deleted once their run writes no more."""
 
+import datetime
 import logging
 import time
+import types
 
 import pytest
 
@@ -43,17 +45,29 @@ def test_old_files_of_killed_runs_are_deleted(cloud, monkeypatch):
     assert cloud.objects("temp/") == ["temp/other.txt"]
 
 
-def test_files_of_a_run_that_goes_on_are_kept_together(cloud, monkeypatch):
+def set_clock(monkeypatch, now):
+    """Makes it a certain time for the module that deletes old files."""
+    clock = type("Clock", (datetime.datetime,), {"now": classmethod(lambda cls, zone: now)})
+    replaced = types.SimpleNamespace(datetime=clock, timedelta=datetime.timedelta, UTC=datetime.UTC)
+    monkeypatch.setattr(bigquery_staging, "datetime", replaced)
+
+
+def test_files_of_a_run_stay_together_until_it_has_written_none_for_a_week(cloud, monkeypatch):
     warehouse = BigQueryWarehouse(cloud.project, cloud.dataset, cloud.temp_location)
-    for run_id in ("killed", "slices"):
+    root = f"temp/repcount-staging/{warehouse.name}/"
+    for run_id in ("2026-killed", "2026-slices"):
         stage(warehouse, make_provenance(run_id), make_failure())
-    monkeypatch.setattr(bigquery_staging, "STAGING_KEPT_SEC", 2.0)
-    time.sleep(2.5)
-    warehouse.keep_staging("slices")
+    for stray in ("2026", "2026-sl"):  # files of others, whose names runs begin with
+        cloud.upload(f"{root}{stray}", b"")
+    time.sleep(0.1)
+    between = datetime.datetime.now(datetime.UTC)
+    time.sleep(0.1)
+    warehouse.keep_staging("2026-slices")
+    stage(warehouse, make_provenance("2026-young"), make_failure())
+    set_clock(monkeypatch, between + datetime.timedelta(seconds=bigquery_staging.STAGING_KEPT_SEC))
     StagingBucket(cloud.project, warehouse.name, cloud.temp_location).prepare()
-    left = cloud.objects("temp/repcount-staging/")
-    assert len(left) == 2
-    assert all("/slices/" in name for name in left)
+    left = [name.removeprefix(root).partition("/")[0] for name in cloud.objects(root)]
+    assert sorted(left) == ["2026-slices", "2026-slices", "2026-young"]
 
 
 def test_files_that_cannot_be_kept_are_logged(cloud, caplog):

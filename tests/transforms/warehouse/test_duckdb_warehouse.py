@@ -11,7 +11,6 @@ import pickle
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -381,74 +380,3 @@ class TestOtherProcesses:
         commit(disturbed, run, files=files, listed=3)
         commit(undisturbed, run, *outcomes)
         assert contents(disturbed) == contents(undisturbed)
-
-
-class TestRemoveStaging:
-    def test_only_the_folder_of_the_run_is_deleted(self, warehouse):
-        for run_id in ("run-1", "run-2"):
-            stage(warehouse, make_provenance(run_id), make_failure())
-        warehouse.remove_staging("run-1")
-        warehouse.remove_staging("run-1")
-        assert [os.path.exists(warehouse.staging_folder(run_id)) for run_id in ("run-1", "run-2")] == [False, True]
-
-    def test_preparing_deletes_old_folders_of_killed_runs(self, warehouse, tmp_path, caplog):
-        caplog.set_level(logging.INFO, logger=duckdb_warehouse.__name__)
-        others = DuckDBWarehouse(str(tmp_path / "other.duckdb"))
-        folders = {}
-        for owner, name in ((warehouse, "old"), (warehouse, "young"), (warehouse, "working"), (others, "theirs")):
-            stage(owner, make_provenance(name), make_failure())
-            folders[name] = pathlib.Path(owner.staging_folder(name))
-        eight_days_ago = time.time() - 8 * 24 * 3600
-        link = pathlib.Path(warehouse.staging_folder("link"))
-        link.symlink_to(folders["theirs"])
-        for name in ("old", "working", "theirs"):
-            for path in (*folders[name].rglob("*"), folders[name]):
-                os.utime(path, (eight_days_ago, eight_days_ago))
-        os.utime(next(folders["working"].rglob("*.parquet")))
-
-        warehouse.prepare()
-        assert {name: path.exists() for name, path in folders.items()} == {
-            "old": False, "young": True, "working": True, "theirs": True,
-        }  # fmt: skip
-        assert link.is_symlink()
-        assert [record.getMessage() for record in caplog.records] == [
-            f"Deleted {folders['old']}, the staged files of a run that was killed."
-        ]
-
-    def test_a_run_that_goes_on_keeps_its_files(self, warehouse):
-        stage(warehouse, make_provenance(), make_failure())
-        folder = pathlib.Path(warehouse.staging_folder("run-1"))
-        eight_days_ago = time.time() - 8 * 24 * 3600
-        for path in (*folder.rglob("*"), folder):
-            os.utime(path, (eight_days_ago, eight_days_ago))
-        warehouse.keep_staging("run-1")
-        warehouse.keep_staging("run-2")  # it has none
-        warehouse.prepare()
-        assert folder.exists()
-
-    def test_staging_that_cannot_be_kept_is_logged(self, warehouse, caplog, monkeypatch):
-        def refuse(folder):
-            raise PermissionError(13, "Permission denied", folder)
-
-        monkeypatch.setattr(duckdb_warehouse.os, "utime", refuse)
-        warehouse.keep_staging("run-1")
-        assert "could not be kept: [Errno 13] Permission denied" in caplog.text
-
-    def test_old_staging_that_cannot_be_removed_is_logged(self, warehouse, caplog, monkeypatch):
-        def refuse(folder):
-            raise PermissionError(13, "Permission denied", str(folder))
-
-        stage(warehouse, make_provenance(), make_failure())
-        monkeypatch.setattr(duckdb_warehouse, "STAGING_KEPT_SEC", -60.0)
-        monkeypatch.setattr(duckdb_warehouse.shutil, "rmtree", refuse)
-        warehouse.prepare()
-        assert "could not be deleted: [Errno 13] Permission denied" in caplog.text
-
-    def test_a_folder_that_cannot_be_removed_is_logged(self, warehouse, caplog, monkeypatch):
-        def refuse(folder):
-            raise PermissionError(13, "Permission denied", folder)
-
-        monkeypatch.setattr(duckdb_warehouse.shutil, "rmtree", refuse)
-        warehouse.remove_staging("run-1")
-        assert "The staged files" in caplog.text
-        assert "committed" not in caplog.text  # the run may have failed
