@@ -24,8 +24,9 @@ def pytest_configure():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """Returns the number of test processes: three for two cores, since tests wait for other processes and for limits."""
-    return -(-3 * (os.cpu_count() or 1) // 2)
+    """Returns the number of test processes: three for two cores, since tests wait for others; one a core for slow tests."""
+    cores = os.cpu_count() or 1
+    return cores if config.getoption("markexpr") == "slow" else -(-3 * cores // 2)
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from pipeline.web import open_socket
 from tests.support.runs import ROOT
 from tests.support.scorers import FAKE_COUNTER
 
-TIMEOUT_SEC = 60
+TIMEOUT_SEC = 300
 
 
 class Served:
