@@ -3,6 +3,8 @@
 import datetime
 import json
 
+import pytest
+
 from tests.support.samples import STARTED, make_provenance
 from transforms.staging import to_batches
 from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
@@ -10,6 +12,9 @@ from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.parquet import TableWriter
 from transforms.warehouse.rows import listing_batch
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, TABLES, VIDEO_COUNTS
+
+KINDS = ("duckdb", pytest.param("bigquery", marks=pytest.mark.slow))
+"""Kinds of warehouses, as parameters of tests that both must pass. With BigQuery they take minutes together."""
 
 ENDED = STARTED + datetime.timedelta(minutes=5)
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.main import main
 from tests.support.samples import make_failure, make_provenance, make_video_count
-from tests.support.warehouses import commit, later_run, make_warehouse
+from tests.support.warehouses import KINDS, commit, later_run, make_warehouse
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.schema import TABLES
 from transforms.warehouse.views import VIEWS
@@ -32,7 +32,7 @@ def fill(warehouse):
     return warehouse
 
 
-@pytest.fixture(params=["duckdb", "bigquery"])
+@pytest.fixture(params=KINDS)
 def any_output(request):
     warehouse = fill(make_warehouse(request.param, request))
     return f"{warehouse.scheme}:{warehouse.name}"

@@ -12,7 +12,7 @@ from pipeline.report import data
 from pipeline.report.content import Totals
 from pipeline.report.data import read_report
 from tests.support.samples import STARTED, UPDATED, make_failure, make_provenance, make_video, make_video_count
-from tests.support.warehouses import commit, make_warehouse
+from tests.support.warehouses import KINDS, commit, make_warehouse
 from transforms.failure_codes import FailureCode
 from transforms.records import VideoFlag
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
@@ -40,7 +40,7 @@ def duckdb(tmp_path):
     return warehouse
 
 
-@pytest.fixture(scope="module", params=["duckdb", "bigquery"])
+@pytest.fixture(scope="module", params=KINDS)
 def warehouse(request):
     """Tables with two nights of `lite`, the second in two slices, and the first night with another model; only to be read."""
     warehouse = make_warehouse(request.param, request)

@@ -20,7 +20,7 @@ from tests.support.samples import make_failure, make_provenance, make_video_coun
 from tests.support.scorers import FAKE_COUNTER
 from tests.support.serving import Served
 from tests.support.videos import draw_video
-from tests.support.warehouses import commit, make_warehouse, num_rows, read
+from tests.support.warehouses import KINDS, commit, make_warehouse, num_rows, read
 from transforms.failure_codes import FailureCode
 from transforms.objects import find_object
 from transforms.warehouse.base import WarehouseError
@@ -32,7 +32,7 @@ LATER_SEC = 3600.0
 """Seconds until a commit that a test does not wait for."""
 
 
-@pytest.fixture(params=["duckdb", "bigquery"])
+@pytest.fixture(params=KINDS)
 def warehouse(request):
     """Tables that do not exist yet."""
     return make_warehouse(request.param, request)

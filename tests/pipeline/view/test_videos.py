@@ -9,7 +9,7 @@ import pytest
 from pipeline.command_line import UsageError
 from pipeline.view.videos import MAX_CURVE_POINTS, VideoList, find_video, path_below, shared_folder
 from tests.support.samples import make_failure, make_provenance, make_video_count
-from tests.support.warehouses import commit, later_run, make_warehouse
+from tests.support.warehouses import KINDS, commit, later_run, make_warehouse
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
@@ -22,7 +22,7 @@ def warehouse(tmp_path):
     return warehouse
 
 
-@pytest.fixture(params=["duckdb", "bigquery"])
+@pytest.fixture(params=KINDS)
 def either(request):
     """Empty tables in either database."""
     warehouse = make_warehouse(request.param, request)

@@ -9,7 +9,7 @@ import pytest
 
 from model.frame_counts import Segment
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
-from tests.support.warehouses import commit, contents, later_run, make_warehouse, num_rows, read, stage, stage_listing
+from tests.support.warehouses import KINDS, commit, contents, later_run, make_warehouse, num_rows, read, stage, stage_listing
 from transforms.failure_codes import FailureCode
 from transforms.records import Selection, SelectionTotals, Slice, VideoResult, slice_hash, slice_number
 from transforms.warehouse import rows
@@ -19,9 +19,9 @@ from transforms.warehouse.rows import RunTotals
 from transforms.warehouse.schema import SERVER_SUFFIX, VIDEO_COUNTS
 
 
-@pytest.fixture(params=["duckdb", pytest.param("bigquery", marks=pytest.mark.slow)])
+@pytest.fixture(params=KINDS)
 def warehouse(request):
-    """Empty tables. All tests with BigQuery together take minutes; that which compares both databases is not a slow one."""
+    """Empty tables."""
     warehouse = make_warehouse(request.param, request)
     warehouse.prepare()
     return warehouse
