@@ -18,6 +18,13 @@ def warehouse(tmp_path):
     return DuckDBWarehouse(str(tmp_path / "counts.duckdb"))
 
 
+def make_old(folder):
+    """Makes a folder and all in it eight days old."""
+    eight_days_ago = time.time() - 8 * 24 * 3600
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (eight_days_ago, eight_days_ago))
+
+
 def test_only_the_folder_of_the_run_is_deleted(warehouse):
     for run_id in ("run-1", "run-2"):
         stage(warehouse, make_provenance(run_id), make_failure())
@@ -33,12 +40,10 @@ def test_preparing_deletes_old_folders_of_killed_runs(warehouse, tmp_path, caplo
     for owner, name in ((warehouse, "old"), (warehouse, "young"), (warehouse, "working"), (others, "theirs")):
         stage(owner, make_provenance(name), make_failure())
         folders[name] = pathlib.Path(owner.staging_folder(name))
-    eight_days_ago = time.time() - 8 * 24 * 3600
     link = pathlib.Path(warehouse.staging_folder("link"))
     link.symlink_to(folders["theirs"])
     for name in ("old", "working", "theirs"):
-        for path in (*folders[name].rglob("*"), folders[name]):
-            os.utime(path, (eight_days_ago, eight_days_ago))
+        make_old(folders[name])
     os.utime(next(folders["working"].rglob("*.parquet")))
 
     warehouse.prepare()
@@ -54,9 +59,7 @@ def test_preparing_deletes_old_folders_of_killed_runs(warehouse, tmp_path, caplo
 def test_a_run_that_goes_on_keeps_its_files(warehouse):
     stage(warehouse, make_provenance(), make_failure())
     folder = pathlib.Path(warehouse.staging_folder("run-1"))
-    eight_days_ago = time.time() - 8 * 24 * 3600
-    for path in (*folder.rglob("*"), folder):
-        os.utime(path, (eight_days_ago, eight_days_ago))
+    make_old(folder)
     warehouse.keep_staging("run-1")
     warehouse.keep_staging("run-2")  # it has none
     warehouse.prepare()
