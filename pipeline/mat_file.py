@@ -1,6 +1,7 @@
 """Reads the numbers of a struct in a MATLAB file of version 5, as `save` writes it by default.
 
-SciPy reads these files too. Nothing else here needs it, and UCFRep needs three fields of one struct.
+SciPy reads these files, too, but of a damaged one its reader ends the process with a segmentation fault (1.17.1). This one says
+that it is damaged. UCFRep needs three fields of one struct.
 Format: "MAT-File Format", MathWorks, section "Version 5 MAT-File Format".
 """
 
