@@ -93,6 +93,8 @@ class StreamReader:
             if packet is not None and not packet.size and packet_sec is not None:
                 repeats_sec.append(packet_sec)
                 continue
+            if is_unwanted and packet_sec is not None:
+                skipped.add(packet_sec)  # before it is decoded: if other frames refer to it, its frame may come at once
             shown = self._last
             for frame in self._decode(packet, is_unwanted):
                 time_sec = self._time_sec(frame)
@@ -104,8 +106,6 @@ class StreamReader:
                             yield skipped_sec, None
                 yield time_sec, frame
                 self._last = shown = frame
-            if is_unwanted and packet_sec is not None:
-                skipped.add(packet_sec)
         if self._last is not None:
             yield from ((repeat_sec, self._last) for repeat_sec in repeats_sec)
             yield from ((skipped_sec, None) for skipped_sec in skipped.before(math.inf))

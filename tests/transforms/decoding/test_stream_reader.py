@@ -34,11 +34,12 @@ def decode(path, **options):
         return found, decoder
 
 
+@pytest.mark.parametrize("decoder_threads", [1, 2])
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("max_fps", [7.0, 15.0, 30.0])
-def test_frames_that_are_not_kept_are_skipped_and_facts_and_times_stay(tmp_path, codec, max_fps):
+def test_frames_that_are_not_kept_are_skipped_and_facts_and_times_stay(tmp_path, codec, max_fps, decoder_threads):
     path = encode(tmp_path / "a.mp4", codec=codec)
-    frames, times_sec, facts = read_whole(path, max_fps=max_fps)
+    frames, times_sec, facts = read_whole(path, max_fps=max_fps, decoder_threads=decoder_threads)
     exact_frames, exact_times_sec, exact_facts = read_whole(path, max_fps=max_fps, exact=True)
     assert facts == exact_facts
     np.testing.assert_array_equal(times_sec, exact_times_sec)
@@ -47,11 +48,23 @@ def test_frames_that_are_not_kept_are_skipped_and_facts_and_times_stay(tmp_path,
     assert len(frames) <= decoded < 0.9 * facts.decoded_frames
 
 
-def test_every_frame_of_a_stream_in_which_all_refer_to_each_other_is_decoded(tmp_path):
-    path = encode(tmp_path / "a.mp4", options={"bf": "0"})
-    found, _ = decode(path)
-    assert len(found) == 240
-    assert all(is_decoded for _, is_decoded in found)
+IN_ORDER = {
+    "libx264": {"bf": "0"},
+    "libx265": {"x265-params": "bframes=0:log-level=error"},
+    "mpeg4": {"bf": "0"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "8"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
+}
+
+
+@pytest.mark.parametrize("decoder_threads", [1, 2])
+@pytest.mark.parametrize("max_fps", [7.0, 30.0])
+@pytest.mark.parametrize("codec", IN_ORDER)
+def test_each_frame_of_a_stream_in_which_all_refer_to_each_other_comes_once(tmp_path, codec, max_fps, decoder_threads):
+    path = encode(tmp_path / "a.mkv", 60, codec=codec, options=IN_ORDER[codec])
+    found, _ = decode(path, max_fps=max_fps, decoder_threads=decoder_threads)
+    np.testing.assert_allclose([time_sec for time_sec, _ in found], np.arange(60) / 60, atol=1e-3)
+    assert codec != "libx264" or all(is_decoded for _, is_decoded in found)
 
 
 def test_no_frame_is_skipped_if_all_are_kept_or_decoding_is_exact(tmp_path):
