@@ -1,4 +1,4 @@
-"""Counting from Python. Needs neither Beam nor BigQuery.
+"""Counting from Python. Needs neither Beam nor BigQuery, and for `gs://` URIs the extra `gcp`.
 
     from pipeline.api import count_video
 
@@ -22,6 +22,7 @@ from pipeline.command_line import CommandParser, UsageError
 from pipeline.counted_video import CountedVideo, TimeSegment, describe
 from pipeline.options import add_model_options
 from transforms.failure_codes import FailureCode, Stage
+from transforms.machine_faults import is_machine_fault, machine_fault
 from transforms.objects import absolute, find_object
 from transforms.records import Failure
 
@@ -53,10 +54,12 @@ def count_video(video: str | os.PathLike[str], model: str = DEFAULT_PRESET, **op
     Args:
       video: Path of a local file, or `gs://` URI.
       model: Name of a preset, or path of a checkpoint, as for `repcount count --model`.
-      **options: Options of `repcount count` by their names, such as `max_fps=15.0` or `strides=(1, 2)`.
+      **options: Options of `repcount count` for the model, decoding and counting by their names, such as `max_fps=15.0` or
+        `strides=(1, 2)`, and `billing_project`.
 
     Raises:
       FileNotFoundError: There is no such file.
+      OSError: The system or the store does not let it be read.
       CountError: The video could not be counted; its `code` says why.
       MachineFaultError: This machine or the store has failed, not the video.
       UsageError: An option is invalid.
@@ -64,7 +67,12 @@ def count_video(video: str | os.PathLike[str], model: str = DEFAULT_PRESET, **op
       TypeError: There is no such option.
     """
     uri = absolute(os.fspath(video))
-    found = find_object(uri)
+    try:
+        found = find_object(uri, options.get("billing_project"))
+    except OSError as error:
+        if is_machine_fault(error):
+            raise machine_fault(f"looking for {uri!r}", error) from error
+        raise
     if found is None:
         raise FileNotFoundError(f"the video must be a file. Received: {uri!r}")
     names = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
@@ -79,7 +87,8 @@ def count_video(video: str | os.PathLike[str], model: str = DEFAULT_PRESET, **op
 def _load_counter(model: str, options: tuple[tuple[str, Any], ...]) -> counter.Counter:
     parser = CommandParser(prog="count_video")
     add_model_options(parser)
-    known = vars(parser.parse_args([]))
+    known = {**vars(parser.parse_args([])), "billing_project": None}
+    del known["prog"]
     for name, _ in options:
         if name not in known:
             raise TypeError(f"count_video has no option {name!r}; it has {', '.join(sorted(known))}")

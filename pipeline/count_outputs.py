@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from pipeline.command_line import UsageError
 from pipeline.count_formats import SUBTITLE_FORMATS, TEXT_FORMATS, Outcome, to_text
 from pipeline.counted_video import describe
 from pipeline.kept_frames import KeptFrames
-from pipeline.output_files import check_folder, check_no_input, derive_names, write_text
+from pipeline.output_files import check_file, check_folder, check_no_input, derive_names, write_text
 from pipeline.results_table import is_terminal, print_line, print_results, printable
 from transforms.objects import is_local
 from transforms.records import FrameChunk, VideoCount, VideoRef, VideoResult
@@ -231,8 +230,9 @@ def choose_paths(
     if not path.suffix:
         raise UsageError(f"{option} must be a file, or with --output_dir a suffix. Received: {value!r}")
     _check_one(f"{option} FILE takes", uris)
-    if not is_local(value) or path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{option} must be a file in an existing, writable folder. Received: {value!r}")
+    if not is_local(value):
+        raise UsageError(f"{option} must be a file of this machine. Received: {value!r}")
+    check_file(option, path)
     check_no_input([path], uris)
     return dict.fromkeys(uris, path)
 

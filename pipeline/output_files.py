@@ -41,10 +41,14 @@ def check_no_input(paths: Iterable[Path], uris: Sequence[str]) -> None:
             raise UsageError(f"a video would be overwritten; choose another folder or name. Received: {str(path)!r}")
 
 
-def check_file(option: str, path: Path, warehouse: Warehouse) -> None:
-    """Raises UsageError unless an option's file may be written: in an existing folder, and not the file of the tables."""
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"{option} must be a file in an existing folder. Received: {str(path)!r}")
+def check_file(option: str, path: Path) -> None:
+    """Raises UsageError unless an option's file may be written."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{option} must be a file in an existing, writable folder. Received: {str(path)!r}")
+
+
+def check_no_tables(option: str, path: Path, warehouse: Warehouse) -> None:
+    """Raises UsageError if an option's file is the one of the tables."""
     if warehouse.is_local and path.resolve() == Path(warehouse.name).resolve():
         raise UsageError(f"{option} must be another file than the tables. Received: {str(path)!r}")
 

@@ -155,9 +155,11 @@ def _read_ucfrep(path: str) -> Iterator[tuple[Label, ...]]:
         if missing:
             raise UsageError(f"{name}: the struct label must have the numbers {missing[0]}. Received: {', '.join(fields)}")
         bounds = _check_frames(fields["temporal_bound"], f"{name}: temporal_bound")
-        start_frame, end_frame = _check_frames(
-            np.concatenate([fields["start_frame"], fields["end_frame"]]), f"{name}: start_frame and end_frame"
-        )
+        ends = np.concatenate([fields["start_frame"], fields["end_frame"]])
+        if len(fields["start_frame"]) != 1 or len(fields["end_frame"]) != 1:
+            received = quote(str(ends.tolist()))
+            raise UsageError(f"{name}: start_frame and end_frame must be one number each. Received: {received}")
+        start_frame, end_frame = _check_frames(ends, f"{name}: start_frame and end_frame")
         if len(bounds) >= _MIN_BOUNDS:
             yield (Label(_stem(name), len(bounds) - 1.0, start_frame=max(start_frame - 1, 0), end_frame=end_frame),)
 

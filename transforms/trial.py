@@ -16,6 +16,7 @@ from transforms.decoding.decode_video import decode_or_fail
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
 from transforms.failure_codes import signal_name
+from transforms.import_path import import_path
 from transforms.records import FrameChunk, VideoRef
 from transforms.scoring import ChunkScorer, score_or_fail
 
@@ -48,7 +49,7 @@ def find_death(
         input=pickle.dumps((video, options, make_decoder, load_scorer)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={**os.environ, "PYTHONPATH": import_path()},
         check=False,
     ).returncode
     return signal_name(-code) if code < 0 and -code not in _FROM_OUTSIDE else ""

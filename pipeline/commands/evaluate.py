@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import sys
 import time
@@ -19,6 +18,7 @@ from pipeline.evaluated_clips import count_labelled, count_unlabelled, find_labe
 from pipeline.evaluation_report import Counted, Evaluation, json_report, percent, print_tables
 from pipeline.labels import Label, read_labels
 from pipeline.options import add_model_options
+from pipeline.output_files import check_file
 from pipeline.progress_display import announce
 from pipeline.published_labels import PUBLISHED_SETS, read_published
 from pipeline.results_table import printable
@@ -134,8 +134,7 @@ def check_plot(path: Path | None, num_worst: int) -> None:
         return
     if path.suffix.lower() not in evaluation_plot.SUFFIXES:
         raise UsageError(f"--plot must end with {', '.join(evaluation_plot.SUFFIXES)}. Received: {str(path)!r}")
-    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"--plot must be a file in an existing, writable folder. Received: {str(path)!r}")
+    check_file("--plot", path)
     import matplotlib  # noqa: F401  # Fails here, before anything is counted, where the extra `plot` is not installed.
 
 

@@ -52,8 +52,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     fetch = commands.add_parser(
         "fetch",
         help="download a published model",
-        description="Downloads a published model, resumes an interrupted download, verifies every hash and keeps the network's "
-        "weights. If the weights are there already, only verifies them. Exit code: 0; 2 if the model cannot be fetched.",
+        description="Downloads a published model, verifies every hash and keeps the network's weights. Files that an "
+        "interrupted download completed are not fetched again. If the weights are there already, only verifies them. "
+        "Exit code: 0; 2 if the model cannot be fetched.",
         examples=["repcount model fetch repnet-2020", "repcount model fetch repnet-2025 --to gs://my-models"],
     )
     published = " or ".join(name for name, preset in PRESETS.items() if preset.files)

@@ -64,7 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=float,
         default=300.0,
         metavar="SEC",
-        help="most seconds that a request may take, waiting included; after that it gets 504. Default: %(default)g",
+        help="most seconds to find and count a video, waiting included; after that the request gets 504. Default: %(default)g",
     )
     group.add_argument(
         "--grace_sec",

@@ -8,11 +8,13 @@ import secrets
 import sys
 import webbrowser
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from pipeline.command_line import UsageError, natural_number
 from pipeline.commands.tables import add_output
 from pipeline.labels import LabelFile
 from pipeline.options import make_warehouse
+from pipeline.output_files import check_file
 from pipeline.results_table import printable
 
 _TOKEN_BYTES = 24
@@ -117,9 +119,7 @@ def find_folder(given: str | None, uris: Collection[str]) -> str | None:
 def check_labels(labels: LabelFile) -> None:
     """Raises UsageError unless the labels can be read and written."""
     labels.counts()
-    folder = os.path.dirname(labels.path)
-    if os.path.isdir(labels.path) or not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"--labels must be a file in an existing, writable folder. Received: {labels.path!r}")
+    check_file("--labels", Path(labels.path))
 
 
 def warn_of_others(labels: LabelFile, paths: Iterable[str | None], folder: str | None) -> None:

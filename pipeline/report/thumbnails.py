@@ -124,7 +124,7 @@ def _read_frames(video: ReviewedVideo, options: DecodingOptions, decoder: Decode
     frames = []
     with open_video(listed, options.max_bytes, options.billing_project) as file:
         for samples in decoder.read(file, options):
-            frames.append(np.array(samples.frames))  # the decoder writes the next ones into the same memory
+            frames.append(samples.frames)
             if time.monotonic() > until_sec:
                 break
     return np.concatenate(frames)

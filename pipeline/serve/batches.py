@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -54,8 +55,7 @@ async def _count_different(
     places = asyncio.Semaphore(BATCH_PLACES)
 
     async def count(name: str) -> Answer:
-        video = await asyncio.to_thread(config.places.find, name)
-        return await service.count(video, curve=curve)
+        return await service.find_and_count(functools.partial(config.places.find, name), curve=curve)
 
     async def count_patiently(name: str) -> Answer:
         async with places:

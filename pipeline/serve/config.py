@@ -35,7 +35,7 @@ class ServeConfig:
       token: Secret that requests must have in the header Authorization; None if none is asked for.
       allow_unauthenticated: Whether the server may listen to other machines without a token.
       max_queue: Most videos that wait while one is counted.
-      deadline_sec: Most seconds that an answer may take once the video is found, the queue included.
+      deadline_sec: Most seconds that an answer may take, from looking for the video to its count. Uploading is not part of it.
       grace_sec: Most seconds for what runs and waits when the server is told to end.
       max_body_bytes: Longest request, apart from uploaded videos.
       max_upload_bytes: Largest video that a request may upload.

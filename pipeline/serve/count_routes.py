@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -38,9 +39,7 @@ def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
     responses = describe_responses(200, 400, 401, 403, 404, 422, 429, 500, 503, 504, answer=reference("Counted"))
 
     async def count(name: str, curve: bool) -> Response:
-        service.check_open()
-        video = await asyncio.to_thread(config.places.find, name)
-        return await respond(await service.count(video, curve=curve))
+        return await respond(await service.find_and_count(functools.partial(config.places.find, name), curve=curve))
 
     async def respond(answer: Answer) -> Response:
         if "curve" not in answer.record:

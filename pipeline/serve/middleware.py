@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,8 +46,8 @@ class Guard:
             return None
         if not is_loopback(_host_name(headers.get("host", ""))):
             return ForbiddenPlaceError("the host must be localhost or 127.0.0.1")
-        origin = headers.get("origin")
-        is_foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+        origin, host = headers.get("origin"), headers.get("host")
+        is_foreign = origin is not None and origin not in (f"http://{host}", f"https://{host}")
         if is_foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return ForbiddenPlaceError("another web site may not ask this server")
         return None

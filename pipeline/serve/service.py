@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.count_formats import Outcome
@@ -170,20 +171,19 @@ class CountingService:
           MachineFaultError: The machine or a store has failed, not the video.
         """
         self.check_open()
-        limit = asyncio.timeout(self._deadline_sec)
-        try:
-            async with limit:
-                found = await self._look_up(video, curve) if keep and video not in self._jobs else None
-                if found is None:
-                    outcome = await self._count(video, keep)
-                    found = await asyncio.to_thread(make_answer, outcome, curve=curve)
-        except TimeoutError as error:
-            if limit.expired():
-                raise DeadlineError(self._deadline_sec) from error
-            raise
-        for observe in self.observers:
-            observe(found)
-        return found
+        async with self._deadline():
+            return await self._answer(video, keep, curve)
+
+    async def find_and_count(self, find: Callable[[], VideoRef], *, curve: bool = False) -> Answer:
+        """Returns the answer for a video that is looked for first, in a thread, within the same deadline: see `count`.
+
+        Args:
+          find: Returns the video. Its errors are raised as they are.
+          curve: Whether the answer has the values of each frame.
+        """
+        self.check_open()
+        async with self._deadline():
+            return await self._answer(await asyncio.to_thread(find), True, curve)
 
     async def drain(self, grace_sec: float) -> None:
         """Takes nothing new, and returns when all that runs and waits has its answer.
@@ -211,6 +211,28 @@ class CountingService:
         self._thread.shutdown(wait=False)
         if self._keeper is not None:
             await asyncio.to_thread(self._keeper.close)
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        """Ends the body with DeadlineError when a request may take no longer."""
+        limit = asyncio.timeout(self._deadline_sec)
+        try:
+            async with limit:
+                yield
+        except TimeoutError as error:
+            if limit.expired():
+                raise DeadlineError(self._deadline_sec) from error
+            raise
+
+    async def _answer(self, video: VideoRef, keep: bool, curve: bool) -> Answer:
+        """Returns the answer for a video: see `count`."""
+        found = await self._look_up(video, curve) if keep and video not in self._jobs else None
+        if found is None:
+            outcome = await self._count(video, keep)
+            found = await asyncio.to_thread(make_answer, outcome, curve=curve)
+        for observe in self.observers:
+            observe(found)
+        return found
 
     async def _look_up(self, video: VideoRef, curve: bool) -> Answer | None:
         """Returns the answer that the tables have. A video is counted again if they cannot be read: late beats not at all."""

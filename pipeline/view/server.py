@@ -108,7 +108,7 @@ def make_app(viewer: Viewer, token: str) -> Starlette:
 
     Args:
       viewer: What it shows.
-      token: Secret that every address starts with, of letters and digits.
+      token: Secret that every address starts with, of characters that need no escaping in one.
     """
     routes = _Routes(viewer)
     pages = [

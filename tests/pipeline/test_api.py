@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from google.api_core.exceptions import ServiceUnavailable
 
 from demo.draw_videos import CLIPS, draw_clip
 from pipeline import api
@@ -17,6 +18,7 @@ from pipeline.command_line import UsageError
 from pipeline.main import main
 from tests.support.videos import draw_video
 from transforms.failure_codes import FailureCode, Stage
+from transforms.machine_faults import MachineFaultError
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,8 +105,28 @@ def test_mistakes_have_errors_of_their_own(tmp_path, squats):
         api.count_video(tmp_path / "missing.mp4")
     with pytest.raises(TypeError, match=r"no option 'max_pfs'; it has .*max_fps"):
         api.count_video(squats, max_pfs=15)
+    with pytest.raises(TypeError, match="no option 'prog'"):
+        api.count_video(squats, prog="repcount")
     with pytest.raises(UsageError, match="max_fps must be a positive number"):
         api.count_video(squats, max_fps=0.0)
+
+
+def test_the_project_that_pays_is_asked_for_the_video(monkeypatch):
+    asked = []
+    monkeypatch.setattr(api, "find_object", lambda uri, project: asked.append((uri, project)))
+    with pytest.raises(FileNotFoundError):
+        api.count_video("gs://gym/squats.mp4", billing_project="payer")
+    assert asked == [("gs://gym/squats.mp4", "payer")]
+    assert api._load_counter("lite", (("billing_project", "payer"),)).decoding.billing_project == "payer"
+
+
+def test_a_store_that_fails_is_no_fault_of_the_video(monkeypatch):
+    def fail(uri, project):
+        raise OSError("Cloud Storage refused: 503") from ServiceUnavailable("503")
+
+    monkeypatch.setattr(api, "find_object", fail)
+    with pytest.raises(MachineFaultError, match=r"looking for 'gs://gym/squats.mp4' met a fault of the machine"):
+        api.count_video("gs://gym/squats.mp4")
 
 
 def run_without_packages(code):

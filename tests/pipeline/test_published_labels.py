@@ -175,6 +175,11 @@ def test_a_folder_without_any_of_the_videos_is_refused(labels, videos, tmp_path)
         ),
         (
             "ucfrep",
+            {"a.mat": write_mat("label", {"temporal_bound": [1.0, 2.0], "start_frame": [1.0, 2.0], "end_frame": [9.0]})},
+            "a.mat: start_frame and end_frame must be one number each. Received: '[1.0, 2.0, 9.0]'",
+        ),
+        (
+            "ucfrep",
             {"a.mat": write_mat("label", {"temporal_bound": [5.0, 2.0, 9.0], "start_frame": [1.0], "end_frame": [9.0]})},
             "a.mat: temporal_bound must be numbers of frames, at least one, in ascending order. Received: '[5.0, 2.0, 9.0]'",
         ),

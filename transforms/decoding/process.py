@@ -34,6 +34,7 @@ from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError, DecoderStartError, Samples
 from transforms.decoding.video_facts import NvdecUse, VideoHeader
 from transforms.failure_codes import FailureCode, signal_name
+from transforms.import_path import import_path
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -379,7 +380,7 @@ def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return {
         **kept,
-        "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
+        "PYTHONPATH": import_path(),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OPENBLAS_NUM_THREADS": "1",  # or NumPy starts threads, which the sandbox would not hold
     }

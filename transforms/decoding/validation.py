@@ -61,7 +61,7 @@ def to_samples(
         raise InvalidMessageError("a chunk with fewer frames that is not the last")
     times_sec = times_sec[:num_frames].copy()  # the process could change them after they have been checked
     steps = np.diff(times_sec, prepend=last_sec)
-    if not (np.isfinite(times_sec).all() and times_sec[0] >= 0 and (steps >= 0).all()):
+    if not (np.isfinite(times_sec).all() and times_sec[0] >= 0 and (steps > 0).all()):
         raise InvalidMessageError("frame times that are not in order")
     if times_sec[-1] > options.max_sec:
         raise InvalidMessageError("frame times beyond the longest video")

@@ -16,7 +16,7 @@ import functools
 import logging
 import re
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from model.storage import SCHEME
@@ -174,9 +174,7 @@ class BigQueryWarehouse(Warehouse):
             jobs.execute("select", sql.insert_rows(jobs.dialect, SELECTED, selected, to_do), parameters)
             ((num_selected,),) = jobs.query(sql.num_rows(selected))
             rows = jobs.query(sql.select_videos(selected, selection.limit))
-        coder = VideoRefCoder()
-        videos = (coder.decode(video.encode("ascii")) for (video,) in rows)
-        return selection_totals(listed, num_selected, selection.limit), videos
+        return selection_totals(listed, num_selected, selection.limit), self._decode(rows)
 
     def durations(
         self, provenance: Provenance, files: Collection[StagedFile], selection: Selection
@@ -268,6 +266,13 @@ class BigQueryWarehouse(Warehouse):
         """Yields the rows of a query, page by page: see `Warehouse._stream`."""
         with one_line_errors(f"BigQuery refuses {self.name}"):
             yield from self._jobs().stream(statement, parameters)
+
+    def _decode(self, rows: Iterable[tuple[str]]) -> Iterator[VideoRef]:
+        """Yields the videos of a selection's rows, which come page by page."""
+        coder = VideoRefCoder()
+        with one_line_errors(f"new videos cannot be selected from {self.name}"):
+            for (video,) in rows:
+                yield coder.decode(video.encode("ascii"))
 
     @property
     def _staging(self) -> StagingBucket:

@@ -411,7 +411,7 @@ LISTING = Table(
     description="One row per listed video. Only in the staged files of a run.",
     key=("video_uri", "video_generation"),
     columns=(
-        Column("video", ColumnType.STRING, "The video, encoded by `records.VideoRefCoder`.", Mode.REQUIRED),
+        Column("video", ColumnType.STRING, "The video, encoded by `transforms.coders.VideoRefCoder`.", Mode.REQUIRED),
         Column("slice_hash", ColumnType.INT64, "`records.slice_hash` of the video.", Mode.REQUIRED),
         *_KEY[:2],
         *_UPLOAD,

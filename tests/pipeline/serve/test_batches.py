@@ -39,7 +39,8 @@ class Service:
     def check_open(self):
         pass
 
-    async def count(self, video, *, curve):
+    async def find_and_count(self, find, *, curve):
+        video = find()
         self.running += 1
         self.most = max(self.most, self.running)
         try:

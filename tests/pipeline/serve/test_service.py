@@ -207,6 +207,22 @@ def test_a_request_beyond_its_deadline_ends_and_frees_its_place(bench):
     asyncio.run(scenario())
 
 
+def test_looking_for_a_video_is_within_the_deadline():
+    found = threading.Event()
+
+    def find():
+        found.wait(30)
+        return make_video("a")
+
+    async def scenario():
+        async with running(deadline_sec=0.2) as service:
+            with pytest.raises(DeadlineError):
+                await service.find_and_count(find)
+            found.set()
+
+    asyncio.run(scenario())
+
+
 def test_what_runs_and_waits_is_finished_and_nothing_new_is_taken(bench):
     async def scenario():
         keeper = Keeper()

@@ -58,7 +58,7 @@ def test_only_the_last_chunk_may_be_short():
         to_samples({"num_frames": 3, "facts": None}, FRAMES, TIMES_SEC, OPTIONS, -math.inf)
 
 
-@pytest.mark.parametrize("times_sec", [[0, math.nan, 1, 2], [0, math.inf, 1, 2], [-1, 0, 1, 2], [2, 1, 3, 4]])
+@pytest.mark.parametrize("times_sec", [[0, math.nan, 1, 2], [0, math.inf, 1, 2], [-1, 0, 1, 2], [2, 1, 3, 4], [0, 1, 1, 2]])
 def test_impossible_times_are_refused(times_sec):
     with pytest.raises(InvalidMessageError, match="not in order"):
         samples(times_sec=np.array(times_sec, np.float64))
@@ -66,9 +66,10 @@ def test_impossible_times_are_refused(times_sec):
         samples(times_sec=OPTIONS.max_sec + np.arange(4.0))
 
 
-def test_times_before_those_of_the_last_chunk_are_refused():
+@pytest.mark.parametrize("last_sec", [0.5, TIMES_SEC[0]])
+def test_times_not_after_those_of_the_last_chunk_are_refused(last_sec):
     with pytest.raises(InvalidMessageError, match="not in order"):
-        samples(last_sec=0.5)
+        samples(last_sec=last_sec)
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(VideoFacts), ids=lambda field: field.name)

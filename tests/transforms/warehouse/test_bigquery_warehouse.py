@@ -7,6 +7,7 @@ import pickle
 import re
 
 import pytest
+from google.api_core.exceptions import ServiceUnavailable
 from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import bigquery, storage
 
@@ -15,6 +16,7 @@ from tests.support.warehouses import commit, contents, is_job, jobs, later_run, 
 from transforms.records import Selection, SelectionTotals
 from transforms.warehouse import bigquery_warehouse
 from transforms.warehouse.base import WarehouseError
+from transforms.warehouse.bigquery_jobs import Jobs
 from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
 
 
@@ -193,6 +195,21 @@ class TestSelect:
             totals, selected = selecting.result()
         assert totals == SelectionTotals(listed=2, skipped=0, left=0)
         assert sorted(selected, key=lambda video: video.uri) == videos
+
+    def test_a_page_of_selected_videos_that_fails_is_one_line(self, prepared, monkeypatch):
+        files = stage_listing(prepared, later_run("now"), [make_video("gs://b/1")])
+        answer = Jobs.query
+
+        def fail_after_the_first_page(jobs, statement, parameters=None):
+            yield from answer(jobs, statement, parameters)
+            if statement.startswith("SELECT video FROM"):
+                raise ServiceUnavailable("come again")
+
+        monkeypatch.setattr(Jobs, "query", fail_after_the_first_page)
+        _, videos = prepared.select(later_run("now"), files, Selection())
+        assert next(videos) == make_video("gs://b/1")
+        with pytest.raises(WarehouseError, match=r"new videos cannot be selected from \S+: .*come again"):
+            next(videos)
 
     def test_the_tables_of_a_selection_expire_and_are_deleted(self, prepared, cloud):
         files = stage_listing(prepared, later_run("now"), [make_video("gs://b/1")])
