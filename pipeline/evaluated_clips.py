@@ -7,6 +7,8 @@ import math
 import os
 from collections.abc import Sequence
 
+import numpy as np
+
 from pipeline import evaluation_plot
 from pipeline.command_line import UsageError
 from pipeline.counter import Counter, count_video
@@ -98,7 +100,10 @@ def count_labelled(labelled: Sequence[LabelledVideo], counter: Counter, num_wors
         for number, known in enumerate(labelled, start=1):
             update(f"Counting {known.label.name} ({number} of {len(labelled)})")
             counted = count_video(known.video, _for_part(counter, known.label))
-            clip = Clip(known.label, VideoResult.of(counted))
+            result = VideoResult.of(counted)
+            if isinstance(counted, VideoCount):  # decoding a part begins at the video's start
+                result = dataclasses.replace(result, duration_sec=float(np.ptp(counted.frame_edges_sec)))
+            clip = Clip(known.label, result)
             clips.append(clip)
             if isinstance(counted, VideoCount):
                 worst.append((clip, evaluation_plot.take_curves(known.label.name, known.label.true_count, counted)))

@@ -17,6 +17,8 @@ from pipeline.options import make_warehouse
 if TYPE_CHECKING:
     from transforms.warehouse.base import Warehouse
 
+_FORMATS = ("csv", "jsonl", "parquet")
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Adds `export` to the commands."""
@@ -28,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "file cannot be written; 2 if there is no such view or run, or tables cannot be read, and then no file was changed.",
         examples=[
             "repcount export --output duckdb:counts.duckdb --view review_queue",
-            "repcount export --output bigquery:my-project.gym --view sets --date 7d --format parquet --to sets.parquet",
+            "repcount export --output bigquery:my-project.gym --view sets --date 7d --to sets.parquet",
         ],
     )
     add_output(parser)
@@ -39,7 +41,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="table or view to read, such as sets, repetitions, review_queue or failures. Default: %(default)s",
     )
     parser.add_argument(
-        "--format", choices=("csv", "jsonl", "parquet"), default="csv", help="format of the rows. Default: %(default)s"
+        "--format",
+        choices=_FORMATS,
+        help="format of the rows. Default: what the name of the file ends with, else csv",
     )
     parser.add_argument(
         "--run", dest="run_id", metavar="RUN", help="only rows of this run, with all its slices. Default: of all runs"
@@ -66,17 +70,19 @@ def run(args: argparse.Namespace) -> int:
     _check_view(args)
     if args.format == "parquet" and args.to is None:
         raise UsageError("--format parquet needs --to FILE")
+    ending = args.to.suffix.lower().removeprefix(".") if args.to is not None else ""
+    file_format = args.format or (ending if ending in _FORMATS else "csv")
     warehouse = make_warehouse(args.output, temp_location="")
     if args.to is not None:
         check_file("--to", args.to)
         check_no_tables("--to", args.to, warehouse)
     query, parameters = _make_query(args, warehouse)
     with contextlib.closing(warehouse.read(query, parameters)) as batches:
-        if args.format == "parquet":
+        if file_format == "parquet":
             with replacing(args.to) as partial:
                 write_parquet(batches, partial)
             return 0
-        texts: Iterator[str] = to_csv(batches) if args.format == "csv" else to_jsonl(batches)
+        texts: Iterator[str] = to_csv(batches) if file_format == "csv" else to_jsonl(batches)
         if args.to is None:
             for text in texts:
                 sys.stdout.write(text)

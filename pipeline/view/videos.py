@@ -40,7 +40,7 @@ WHERE upload_date = {upload_date} AND video_uri = {video_uri} AND video_generati
 _NUMBERS = f"""\
 SELECT
   count, count_rounded, confidence, certainty, flags, stride, mean_period_sec, mean_rate_hz, segments, repetition_times_sec,
-  duration_sec, fps, width, height, codec, size_bytes, model, run_started
+  duration_sec, first_frame_sec, fps, width, height, codec, size_bytes, model, run_started
 FROM {{dataset}}video_counts
 {_THIS_VIDEO}"""
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import duckdb
 import pytest
 
 from pipeline.labels import read_labels
@@ -116,6 +117,22 @@ def test_a_click_on_a_repetition_jumps_to_it_and_the_curve_follows_the_video(add
         page.wait("the playing video", lambda: page.time_sec > times[0] + 0.3)
         page.press("k")
         page.wait("the pause", lambda: page.js("document.getElementById('player').paused"))
+        assert page.errors() == []
+
+
+def test_times_are_those_of_the_picture_even_if_the_sound_begins_before(folder, address):
+    late_sec = 1.5
+    with duckdb.connect(folder / "counts.duckdb") as connection:
+        connection.execute("UPDATE video_counts SET first_frame_sec = $1 WHERE ends_with(video_uri, 'b.webm')", [late_sec])
+    with open_browser() as driver:
+        page = Page(driver, address)
+        page.open("b.webm")
+        page.wait("the video", lambda: is_ready(page))
+        page.wait("the first frame", lambda: abs(page.time_sec - late_sec) < 0.05)
+        first_sec = page.js("Number(document.querySelector('#plot .repetition').dataset.sec)")
+        page.all("#repetitions button")[0].click()
+        page.wait("the time", lambda: abs(page.time_sec - first_sec - late_sec) < 0.05)
+        assert page.one("#now-count").text == "1"
         assert page.errors() == []
 
 

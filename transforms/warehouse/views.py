@@ -44,18 +44,24 @@ CROSS JOIN UNNEST(points) AS {point}""",
     ),
     View(
         "latest_video_counts",
-        "One row per video: the latest run's count of its newest version, with any model.",
+        "One row per video: the latest run's count of its newest counted version, with any model. The newest version of a "
+        "local file is the one that the latest run found, whatever its time. If a still newer version failed, "
+        "`review_queue` says so.",
         """\
 SELECT *
 FROM {dataset}video_counts
 WHERE TRUE
 QUALIFY ROW_NUMBER() OVER (
-  PARTITION BY video_uri ORDER BY video_updated DESC, video_generation DESC, run_started DESC, run_id DESC
+  PARTITION BY video_uri
+  ORDER BY
+    CASE WHEN video_uri NOT LIKE 'gs://%' THEN run_started END DESC,
+    video_updated DESC, video_generation DESC, run_started DESC, run_id DESC
 ) = 1""",
     ),
     View(
         "failures_by_code",
-        "One row per stage and code of failures, with the number of videos and an example.",
+        "One row per stage and code of failures, with the number of videos and an example. A video that was replaced since is "
+        "among them.",
         """\
 SELECT stage, code, COUNT(DISTINCT video_uri) AS videos, MIN(video_uri) AS example_uri, MAX(run_started) AS last_run_started
 FROM {dataset}failures
@@ -77,8 +83,10 @@ CROSS JOIN UNNEST(segments) AS {segment}""",
     ),
     View(
         "repetitions",
-        "One row per repetition of a video's latest count, complete at `time_sec`. `duration_sec` is the time since the one "
-        "before, `rate_hz` one divided by it. Both are NULL for the first of a set, and for a last one that was rounded up.",
+        "One row per repetition of a video's latest count, complete at `time_sec`. `duration_sec` is the time since the "
+        "one before, `rate_hz` one divided by it. Both are NULL for the first of a set, and for a last one of which more "
+        "than a tenth was missing. Fractions of earlier sets are carried over, so a set can have a row more or less than "
+        "its rounded `count`.",
         """\
 WITH segment_starts AS (
   SELECT
@@ -136,12 +144,18 @@ WITH scores AS (
     NULL, NULL, NULL, NULL, 1, code, message
   FROM {dataset}failures
   WHERE code <> 'GONE'
+), versions AS (
+  SELECT *, MAX(run_started) OVER (PARTITION BY video_uri, video_generation) AS last_run_started
+  FROM outcomes
 ), newest AS (
   SELECT *
-  FROM outcomes
+  FROM versions
   WHERE TRUE
   QUALIFY ROW_NUMBER() OVER (
-    PARTITION BY video_uri ORDER BY video_updated DESC, video_generation DESC, is_failure, run_started DESC, run_id DESC
+    PARTITION BY video_uri
+    ORDER BY
+      CASE WHEN video_uri NOT LIKE 'gs://%' THEN last_run_started END DESC,
+      video_updated DESC, video_generation DESC, is_failure, run_started DESC, run_id DESC
   ) = 1
 )
 SELECT
@@ -152,8 +166,9 @@ WHERE reason IS NOT NULL""",
     ),
     View(
         "daily_summary",
-        "One row per upload date, model and options: videos counted and failed, repetitions, hours of video. `mean_confidence` "
-        "and `mean_certainty` are those of videos with repetitions; `without_repetitions` is the number of counts of 0.",
+        "One row per upload date, model and options: versions of videos counted and failed, repetitions, hours of video. "
+        "A video that was replaced is in it with each version. `mean_confidence` and `mean_certainty` are those of videos "
+        "with repetitions; `without_repetitions` is the number of counts of 0.",
         """\
 SELECT
   upload_date, model, options_hash, COUNT(confidence) AS counted, COUNT(code) AS failed,

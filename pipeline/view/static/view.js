@@ -172,16 +172,22 @@ function showNumbers({ numbers: n, count }) {
 
 // ---- time ----
 
+// The player's time of the first frame, which all times of a count start from: later than 0 if the sound begins before.
+function offsetSec() {
+  return state.current?.numbers.first_frame_sec ?? 0;
+}
+
 function durationSec() {
   const { numbers, curve } = state.current;
-  const ends = [numbers.duration_sec ?? 0, curve.time_sec.at(-1) ?? 0, Number.isFinite(player.duration) ? player.duration : 0];
+  const played = Number.isFinite(player.duration) ? player.duration - offsetSec() : 0;
+  const ends = [numbers.duration_sec ?? 0, curve.time_sec.at(-1) ?? 0, played];
   return Math.max(...ends, 0.001);
 }
 
 function seek(sec) {
   if (!state.current) return;
   state.timeSec = Math.min(Math.max(sec, 0), durationSec());
-  if (player.readyState > 0) player.currentTime = state.timeSec;
+  if (player.readyState > 0) player.currentTime = state.timeSec + offsetSec();
   showTime();
 }
 
@@ -196,8 +202,12 @@ function showTime() {
   markRepetition(byId("repetitions"), done);
 }
 
+function readPlayer() {
+  state.timeSec = Math.max(0, player.currentTime - offsetSec());
+}
+
 function followPlayer() {
-  state.timeSec = player.currentTime;
+  readPlayer();
   showTime();
   if (!player.paused && !player.ended) requestAnimationFrame(followPlayer);
 }
@@ -368,13 +378,13 @@ player.addEventListener("play", followPlayer);
 for (const name of ["timeupdate", "seeking", "seeked"]) {
   player.addEventListener(name, () => {
     if (player.readyState > 0) {
-      state.timeSec = player.currentTime;
+      readPlayer();
       showTime();
     }
   });
 }
 player.addEventListener("loadedmetadata", () => {
-  if (state.timeSec) player.currentTime = state.timeSec;
+  if (state.timeSec || offsetSec()) player.currentTime = state.timeSec + offsetSec();
   if (state.current) drawPlot();
 });
 player.addEventListener("error", () => {

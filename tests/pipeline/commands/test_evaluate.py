@@ -308,6 +308,8 @@ def test_parts_of_a_video_are_counted_on_their_own(evaluate, capsys):
         "2 s to the end": pytest.approx(40 / 20),
         None: pytest.approx(100 / 20),
     }
+    durations = {part: clip["duration_sec"] for part, clip in clips.items()}
+    assert durations["2 s to the end"] == pytest.approx(durations[None] - 2, abs=0.1)
     assert {clip["file"] for clip in clips.values()} == {"squats.mp4"}
     assert evaluate(labels) == 0
     assert "squats.mp4 (2 s to the end)" in capsys.readouterr().out

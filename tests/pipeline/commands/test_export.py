@@ -55,7 +55,7 @@ def test_the_same_rows_come_in_every_format_from_either_database(any_output, tmp
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["video_uri"] for line in lines] == [row["video_uri"] for row in rows]
     file = tmp_path / "queue.parquet"
-    assert repcount("--output", any_output, "--view", "review_queue", "--format", "parquet", "--to", file) == 0
+    assert repcount("--output", any_output, "--view", "review_queue", "--to", file) == 0
     table = pyarrow.parquet.read_table(file)
     assert [json.loads(json.dumps(row, default=str)) for row in table.to_pylist()] == lines
 

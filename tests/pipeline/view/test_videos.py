@@ -85,7 +85,7 @@ def test_numbers_and_curve_are_those_of_the_listed_row(either):
     listed = VideoList(either)
     video = listed[listed.by_uri["/v/a.mp4"]]
     numbers = listed.numbers_of(video)
-    assert (numbers["count"], numbers["fps"], numbers["model"]) == (2.5, 10.0, "lite")
+    assert (numbers["count"], numbers["fps"], numbers["model"], numbers["first_frame_sec"]) == (2.5, 10.0, "lite", 0.0)
     assert numbers["segments"] == [{"start_sec": 2.5, "end_sec": 7.5, "count": 2.5}]
     assert numbers["repetition_times_sec"] == [4.5, 6.5]
     curve = listed.curve(video)

@@ -181,6 +181,16 @@ class TestViews:
             ("gs://b/9", 1, 0.2),
         ]
 
+    def test_the_newest_version_of_a_local_file_is_the_one_found_last_even_if_it_is_an_older_file(self, filled):
+        older = make_video("/v/a.mp4", 2, updated=datetime.datetime(2025, 1, 5, tzinfo=UTC))
+        commit(filled, make_provenance("fourth"), make_video_count("/v/a.mp4", certainty=0.1))
+        commit(filled, later_run("fifth"), dataclasses.replace(make_video_count("/v/a.mp4", confidence=0.2), video=older))
+        sql = "SELECT video_generation, confidence FROM latest_video_counts WHERE video_uri = '/v/a.mp4'"
+        assert query(filled, sql) == [(2, 0.2)]
+        assert query(filled, "SELECT reason FROM review_queue WHERE video_uri = '/v/a.mp4'") == []
+        commit(filled, later_run("sixth", hours=2), make_failure("/v/a.mp4", 3, updated=older.updated))
+        assert query(filled, "SELECT reason FROM review_queue WHERE video_uri = '/v/a.mp4'") == [("NOT_A_VIDEO",)]
+
     def test_failures_by_code_counts_them(self, filled):
         assert query(filled, "SELECT stage, code, videos, example_uri FROM failures_by_code ORDER BY code") == [
             ("decode", "GONE", 1, "gs://b/2"),
