@@ -17,6 +17,7 @@ from model.presets import PRESETS
 from tests.support.golden_cases import GOLDEN_CASES, golden_case
 from tests.support.graphs import frozen_in_graph, in_graph, random_logits
 from tests.support.logits import NUM_PERIODS, logits_of
+from tests.support.marks import slow
 
 VOTE = PRESETS["lite"].counting
 OPTIONS = {
@@ -86,8 +87,15 @@ def assert_equal(logits, num_frames, offset, options, repeats=1):
         np.testing.assert_allclose(found[name], wanted, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
+QUICK = ("notebook", "real frames", "vote")
+
+
 @pytest.mark.parametrize(
-    ("name", "offset"), [*((name, 1) for name in OPTIONS), *((name, 0) for name in ("real frames", "one speed", "vote"))]
+    ("name", "offset"),
+    [
+        *((name, 1) for name in QUICK),
+        *slow(*((name, 1) for name in OPTIONS if name not in QUICK), ("real frames", 0), ("one speed", 0), ("vote", 0)),
+    ],
 )
 def test_a_graph_counts_as_numpy_does(name, offset):
     options = OPTIONS[name]

@@ -15,6 +15,7 @@ from model.presets import load_model
 from model.scoring import Scorer, batch_sizes
 from tests.reference.synthetic_clip import synthetic_clip
 from tests.support.logits import concatenate
+from tests.support.marks import slow
 from tests.support.networks import make_lite, make_published
 
 TOLERANCE = 5e-3
@@ -62,7 +63,7 @@ def test_chunks_score_as_the_whole_video_does(scorer):
         np.testing.assert_allclose(chunks[stride].frozen_period, whole[stride].frozen_period, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("num_frames", [60, 64 * 5 + 1])
+@pytest.mark.parametrize("num_frames", [60, *slow(64 * 5 + 1)])
 def test_windows_overlap_from_the_stride_on_that_is_asked_for(lite, scorer, num_frames):
     frames = synthetic_clip(3, num_frames, 11)
     plain, scored = scorer.score(frames), Scorer(lite, (1, 2, 3), overlap_from=2).score(frames)

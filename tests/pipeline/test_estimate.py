@@ -175,6 +175,7 @@ def test_headers_are_read_of_sizes_of_which_too_few_videos_are_counted(folder, w
     assert found.video_sec == pytest.approx(30 + 10_000 / 1234.5, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_videos_themselves_are_never_opened_by_this_process(tmp_path):
     draw_video(tmp_path / "a.mp4", 90)
     script = (

@@ -114,6 +114,7 @@ def test_slices_leave_the_rows_and_totals_of_a_run_without_them(folder):
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".mp4") == ["counts.duckdb", "sliced.duckdb"]
 
 
+@pytest.mark.slow
 def test_the_listing_of_all_slices_is_kept_before_each(folder, monkeypatch):
     ages_sec, run_to_end = [], execute._run_to_end
 
@@ -208,6 +209,7 @@ def test_slices_whose_row_cannot_be_read_are_not_said_to_be_missing(five, jobs, 
 
 
 @pytest.mark.parametrize(("mode", "calls"), [("multi_processing", 1), ("in_memory", 0)])
+@pytest.mark.slow
 def test_only_a_process_that_leaves_scoring_to_workers_gives_large_blocks_back(five, jobs, monkeypatch, mode, calls):
     called = []
     monkeypatch.setattr(execute, "give_large_blocks_back", lambda: called.append(True))
@@ -244,6 +246,7 @@ def test_no_slice_is_started_once_the_hours_are_over(five, jobs, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_the_slices_that_are_done(folder, monkeypatch):
     config = make_config(folder, slices=3)
     run_to_end = execute._run_to_end

@@ -154,6 +154,7 @@ def test_a_log_message_appears_above_the_bars(tmp_path, terminal):
     assert handler.stream is screen.stream
 
 
+@pytest.mark.slow
 def test_a_run_in_a_terminal_of_60_columns_shows_its_figures_and_wraps_nothing(tmp_path):
     draw_video(tmp_path / "squats.mp4", 100)
     draw_video(tmp_path / "rows.mp4", 90)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from pipeline import execute
 from tests.support.fake_run import run_fake
+from tests.support.marks import slow
 from tests.support.videos import draw_video
 from transforms.warehouse.base import WarehouseError
 
@@ -236,6 +237,7 @@ class TestWhatIsCounted:
         assert re.fullmatch(r"worker-hours: about 0\.00 \(two cores each, 10\.7 s of 1080p video a second\)", lines[3])
         assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
+    @pytest.mark.slow
     def test_a_dry_run_knows_what_the_tables_have(self, repcount, videos, capsys):
         repcount(*self.ARGUMENTS)
         before = rows("c.duckdb", "SELECT * FROM runs")
@@ -276,6 +278,7 @@ class TestWhatIsCounted:
         assert repcount(*self.ARGUMENTS) == 0
         assert self.results(capsys) == ("1", "1", "0", "0")
 
+    @pytest.mark.slow
     def test_other_suffixes_or_all_files_are_counted_if_asked_for(self, repcount, videos, capsys):
         (videos / "squats.mp4").rename(videos / "squats.VIDEO")
         assert repcount(*self.ARGUMENTS, "--suffixes", "video") == 0
@@ -283,7 +286,7 @@ class TestWhatIsCounted:
         assert repcount(*self.ARGUMENTS, "--all_files", "--mode=all") == 0
         assert self.results(capsys) == ("6", "2", "4", "0")
 
-    @pytest.mark.parametrize("name", ["gone.mp4", "unmounted"])
+    @pytest.mark.parametrize("name", ["gone.mp4", *slow("unmounted")])
     def test_what_cannot_be_looked_at_is_named_and_turns_a_run_red(self, repcount, videos, tmp_path, capsys, caplog, name):
         (videos / name).symlink_to(tmp_path / "nothing")
         assert repcount(*self.ARGUMENTS) == 1
@@ -309,6 +312,7 @@ class TestWhatIsCounted:
         assert repcount(*self.ARGUMENTS, "--mode=all", "--max_failure_ratio", "0.95") == 0
 
 
+@pytest.mark.slow
 def test_the_billing_project_pays_for_listing_and_reading(repcount, videos, cloud_storage, capsys):
     cloud_storage.contents = {f"gym/{path.name}": path.read_bytes() for path in videos.iterdir()}
     cloud_storage.requester_pays = True
@@ -453,6 +457,7 @@ def test_a_gpu_that_is_to_decode_is_looked_for_before_anything_begins(repcount, 
     assert not Path("counts.duckdb").exists()
 
 
+@pytest.mark.slow
 def test_where_a_video_is_decoded_is_no_reason_to_count_it_again(repcount, videos):
     for decoder in ("auto", "cpu"):
         assert repcount("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb", "--decoder", decoder) == 0

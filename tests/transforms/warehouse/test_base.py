@@ -252,6 +252,7 @@ def test_remove_staging_leaves_nothing_staged(filled):
 
 
 @pytest.mark.usefixtures("cloud")
+@pytest.mark.slow
 def test_the_same_runs_leave_the_same_rows_in_duckdb_and_bigquery(request):
     found = []
     for kind in ("duckdb", "bigquery"):

@@ -9,6 +9,7 @@ import requests
 from google.api_core import exceptions
 from google.auth.exceptions import TransportError
 
+from tests.support.marks import slow
 from tests.support.samples import make_failure, make_provenance, make_video_count
 from tests.support.warehouses import commit, contents, is_job, jobs, num_rows, stage
 from transforms.warehouse import bigquery_jobs
@@ -63,10 +64,12 @@ class TestRetries:
         ("step", "fault"),
         [
             ("load_video_counts", {"status": 503}),
-            ("load_video_counts", {"reset": True}),
-            ("merge_video_counts", {"status": 429, "reason": "rateLimitExceeded"}),
             ("merge_video_counts", {"reset": True}),
-            ("merge_runs", {"status": 503}),
+            *slow(
+                ("load_video_counts", {"reset": True}),
+                ("merge_video_counts", {"status": 429, "reason": "rateLimitExceeded"}),
+                ("merge_runs", {"status": 503}),
+            ),
         ],
         ids=str,
     )
@@ -83,7 +86,7 @@ class TestRetries:
         assert "\n" not in str(caught.value)
         assert sum(map(is_job("merge_video_counts"), cloud.bigquery.requests)) == 1
 
-    @pytest.mark.parametrize("step", ["load_video_counts", "merge_frame_curves", "merge_video_counts", "merge_failures"])
+    @pytest.mark.parametrize("step", ["load_video_counts", *slow("merge_frame_curves", "merge_video_counts", "merge_failures")])
     def test_a_job_whose_answer_is_lost_is_found_again(self, prepared, cloud, step):
         pause = cloud.bigquery.pause(is_job(step), after=True)
         pause.release(forward=False)
@@ -93,7 +96,7 @@ class TestRetries:
         started = {job["jobReference"]["jobId"] for job in jobs(cloud) if step in json.dumps(job)}
         assert len(started) == 1
 
-    @pytest.mark.parametrize("step", ["merge_frame_curves", "merge_video_counts", "merge_failures", "merge_runs"])
+    @pytest.mark.parametrize("step", ["merge_video_counts", *slow("merge_frame_curves", "merge_failures", "merge_runs")])
     def test_a_job_that_may_still_run_is_never_started_again_under_another_id(self, prepared, cloud, step):
         # The service starts the job, and its answer is an error of the kind that is retried.
         cloud.bigquery.spoil(is_job(f"_{step}_"), times=3)

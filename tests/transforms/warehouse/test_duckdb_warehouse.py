@@ -14,6 +14,7 @@ import threading
 
 import pytest
 
+from tests.support.marks import slow
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
 from tests.support.warehouses import ENDED, commit, contents, later_run, num_rows, stage
 from transforms.records import VideoResult
@@ -360,7 +361,7 @@ class TestOtherProcesses:
         assert num_rows(warehouse) == {"video_counts": 1, "frame_curves": 1, "failures": 1, "runs": 3}
         assert query(warehouse, "SELECT run_id FROM video_counts") == [("run-2",)]
 
-    @pytest.mark.parametrize("merges", [1, 3, 4])
+    @pytest.mark.parametrize("merges", [1, *slow(3, 4)])
     def test_a_process_that_dies_between_merges_leaves_no_trace_and_the_commit_can_be_repeated(self, tmp_path, merges):
         disturbed, undisturbed = (DuckDBWarehouse(str(tmp_path / name / "counts.duckdb")) for name in ("killed", "calm"))
         outcomes = (make_video_count("gs://b/1"), make_failure("gs://b/2"), make_video_count("gs://b/3"))
