@@ -89,7 +89,8 @@ def make_counter(
         counted = count_repetitions(logits, num_kept, network.config.period_offset, counting, repeats, frozen)
 
         edges_sec = graph_frames.frame_edges(kept_sec, since_first_sec)
-        periodic_sec = tf.reduce_sum(tf.boolean_mask(edges_sec[1:] - edges_sec[:-1], counted.is_periodic))
+        lengths_sec = graph_frames.frame_lengths(edges_sec, counted.is_periodic, counted.period_frames_curve)
+        periodic_sec = tf.reduce_sum(tf.boolean_mask(lengths_sec, counted.is_periodic))
         nothing = tf.constant(math.nan, tf.float64)
         return {
             "count": counted.count,
@@ -101,8 +102,8 @@ def make_counter(
             "times_sec": kept_sec,
             "per_frame_count": counted.per_frame_count,
             "periodicity": counted.periodicity,
-            "period_sec": graph_frames.period_seconds(counted.is_periodic, counted.period_frames_curve, edges_sec),
-            "repetition_times_sec": graph_frames.times_at(counted.repetition_frames, edges_sec),
+            "period_sec": graph_frames.period_seconds(counted.is_periodic, counted.period_frames_curve, lengths_sec),
+            "repetition_times_sec": graph_frames.times_at(counted.repetition_frames, kept_sec, lengths_sec),
         }
 
     module = tf.Module(name="repcount")

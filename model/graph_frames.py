@@ -157,27 +157,61 @@ def frame_edges(times_sec: tf.Tensor, all_times_sec: tf.Tensor) -> tf.Tensor:
     return tf.concat([times_sec, end_sec[None]], axis=0)
 
 
-def times_at(positions: tf.Tensor, edges_sec: tf.Tensor) -> tf.Tensor:
-    """Returns the times in seconds, (k,) float64, of fractional frames, (k,) float64; frame i lasts from edge i to i + 1."""
-    before = tf.clip_by_value(tf.cast(tf.floor(positions), tf.int32), 0, tf.size(edges_sec) - 2)
-    start_sec, end_sec = tf.gather(edges_sec, before), tf.gather(edges_sec, before + 1)
-    return start_sec + (positions - tf.cast(before, tf.float64)) * (end_sec - start_sec)
+def frame_lengths(edges_sec: tf.Tensor, is_periodic: tf.Tensor, periods_frames: tf.Tensor) -> tf.Tensor:
+    """Returns the seconds that each frame lasts, (n,) float64: until the next one appears, but before a pause one usual step.
+
+    Recorders drop frames while nothing moves. A step that is longer than a repetition beside it, at the usual step, is a pause.
+    The usual step is the median (the upper one of two).
+
+    Args:
+      edges_sec: Times of the frames' edges, (n + 1,) float64, see `frame_edges`.
+      is_periodic: Whether each frame counts, (n,) bool.
+      periods_frames: Period of each frame in frames, (n,) float64.
+    """
+    steps_sec = edges_sec[1:] - edges_sec[:-1]
+    counting = tf.cast(tf.where(is_periodic)[:, 0], tf.int32)
+    num_counting = tf.size(counting)
+
+    def without_pauses() -> tf.Tensor:
+        frames = tf.range(tf.size(steps_sec))
+        before = tf.maximum(tf.searchsorted(counting, frames, "right") - 1, 0)
+        after = tf.minimum(tf.searchsorted(counting, frames + 1), num_counting - 1)
+        usual_sec = tf.sort(steps_sec)[tf.size(steps_sec) // 2]
+        periods = tf.gather(periods_frames, counting)
+        longest = tf.maximum(tf.gather(periods, before), tf.gather(periods, after))
+        return tf.where(steps_sec > longest * usual_sec, usual_sec, steps_sec)
+
+    return tf.cond(num_counting > 0, without_pauses, lambda: steps_sec)
 
 
-def period_seconds(is_periodic: tf.Tensor, periods_frames: tf.Tensor, edges_sec: tf.Tensor) -> tf.Tensor:
-    """Returns the seconds, (n,) float64, that one repetition around each frame takes; NaN where nothing repeats.
+def times_at(positions: tf.Tensor, times_sec: tf.Tensor, lengths_sec: tf.Tensor) -> tf.Tensor:
+    """Returns the times in seconds, (k,) float64, at which fractional frames are over.
+
+    Args:
+      positions: Fractional frames, (k,) float64 from 0 to n: frame i lasts from i to i + 1.
+      times_sec: Times at which frames appear, (n,) float64.
+      lengths_sec: How long they last, (n,) float64.
+    """
+    frames = tf.maximum(tf.cast(tf.math.ceil(positions), tf.int32) - 1, 0)
+    shares = positions - tf.cast(frames, tf.float64)
+    return tf.gather(times_sec, frames) + shares * tf.gather(lengths_sec, frames)
+
+
+def period_seconds(is_periodic: tf.Tensor, periods_frames: tf.Tensor, lengths_sec: tf.Tensor) -> tf.Tensor:
+    """Returns the seconds, (n,) float64, that a repetition around each frame takes, without pauses; NaN where nothing repeats.
 
     A period near an end of the video is measured within the video. One longer than the video is extrapolated from all of it.
 
     Args:
       is_periodic: Whether each frame counts, (n,) bool.
       periods_frames: Period of each frame in frames, (n,) float64.
-      edges_sec: Times of the frames' edges, (n + 1,) float64, see `frame_edges`.
+      lengths_sec: How long each frame lasts, (n,) float64.
     """
     num_frames = tf.cast(tf.size(periods_frames), tf.float64)
     periods = tf.where(is_periodic, periods_frames, tf.ones_like(periods_frames))
     within = tf.minimum(periods, num_frames)
     middles = tf.cast(tf.range(tf.size(periods)), tf.float64) + 0.5
     starts = tf.maximum(tf.minimum(middles - within / 2, num_frames - within), 0.0)
-    spans_sec = times_at(starts + within, edges_sec) - times_at(starts, edges_sec)
+    played_sec = tf.cumsum(lengths_sec, exclusive=True)
+    spans_sec = times_at(starts + within, played_sec, lengths_sec) - times_at(starts, played_sec, lengths_sec)
     return tf.where(is_periodic, spans_sec * (periods / within), tf.constant(float("nan"), tf.float64))

@@ -19,12 +19,12 @@ from typing import Any
 from model.presets import DEFAULT_PRESET
 from pipeline import counter
 from pipeline.command_line import CommandParser, UsageError
-from pipeline.counted_video import CountedVideo, TimeSegment, describe
+from pipeline.counted_video import CountedVideo, describe
 from pipeline.options import add_model_options
 from transforms.failure_codes import FailureCode, Stage
 from transforms.machine_faults import is_machine_fault, machine_fault
 from transforms.objects import absolute, find_object
-from transforms.records import Failure
+from transforms.records import Failure, TimeSegment
 
 __all__ = ["CountError", "CountedVideo", "TimeSegment", "count_video"]
 

@@ -82,13 +82,11 @@ class Annotator:
 
 def timeline_of(result: VideoCount) -> Timeline:
     """Returns what to show of a counted video."""
-    counted, edges_sec = result.counted, result.frame_edges_sec
+    counted = result.counted
     return Timeline(
         times_sec=result.times_sec,
         curve=np.cumsum(counted.per_frame_count),
         periodicity=np.asarray(counted.periodicity, np.float64),
         repetition_times_sec=result.repetition_times_sec,
-        segments_sec=np.array(
-            [(edges_sec[segment.start_frame], edges_sec[segment.end_frame]) for segment in counted.segments]
-        ).reshape(-1, 2),
+        segments_sec=np.array([(segment.start_sec, segment.end_sec) for segment in result.segments]).reshape(-1, 2),
     )

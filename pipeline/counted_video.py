@@ -10,32 +10,7 @@ import numpy as np
 from model.frame_counts import rounded_count
 from pipeline.counter import Counter
 from pipeline.options import effective_options
-from transforms.records import VideoCount
-
-
-@dataclasses.dataclass(frozen=True)
-class TimeSegment:
-    """A part of a video that repeats.
-
-    Attributes:
-      start_sec: Time of its first frame in seconds.
-      end_sec: Time in seconds at which its last frame ends.
-      count: Number of repetitions in it, fractions included.
-    """
-
-    start_sec: float
-    end_sec: float
-    count: float
-
-    @property
-    def rate_hz(self) -> float:
-        """Repetitions per second: the count divided by the segment's duration."""
-        return self.count / (self.end_sec - self.start_sec)
-
-    @property
-    def rate_per_minute(self) -> float:
-        """Repetitions per minute: the count divided by the segment's duration."""
-        return 60.0 * self.rate_hz
+from transforms.records import TimeSegment, VideoCount
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,7 +91,7 @@ def describe(result: VideoCount, counter: Counter) -> CountedVideo:
       result: Count of the video.
       counter: Model and options that counted it.
     """
-    edges_sec, counted, facts = result.frame_edges_sec, result.counted, result.facts
+    counted, facts = result.counted, result.facts
     return CountedVideo(
         video_uri=result.video.uri,
         count=counted.count,
@@ -128,10 +103,7 @@ def describe(result: VideoCount, counter: Counter) -> CountedVideo:
         mean_period_sec=result.mean_period_sec,
         mean_rate_hz=result.mean_rate_hz,
         repetition_times_sec=result.repetition_times_sec,
-        segments=tuple(
-            TimeSegment(float(edges_sec[segment.start_frame]), float(edges_sec[segment.end_frame]), segment.count)
-            for segment in counted.segments
-        ),
+        segments=result.segments,
         times_sec=result.times_sec,
         curve=np.cumsum(counted.per_frame_count),
         periodicity=counted.periodicity,

@@ -14,6 +14,7 @@ from model.frame_counts import rounded_count
 from model.logits import StrideLogits
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode, Stage
+from transforms.frame_times import frame_lengths, periods_sec, split_at_pauses, times_at
 
 METRICS_NAMESPACE = "repcount"
 """Namespace of all Beam metrics of the pipeline."""
@@ -190,6 +191,31 @@ class Failure:
     message: str
 
 
+@dataclasses.dataclass(frozen=True)
+class TimeSegment:
+    """A part of a video that repeats.
+
+    Attributes:
+      start_sec: Time of its first frame in seconds.
+      end_sec: Time in seconds at which its last frame ends.
+      count: Number of repetitions in it, fractions included.
+    """
+
+    start_sec: float
+    end_sec: float
+    count: float
+
+    @property
+    def rate_hz(self) -> float:
+        """Repetitions per second: the count divided by the segment's duration."""
+        return self.count / (self.end_sec - self.start_sec)
+
+    @property
+    def rate_per_minute(self) -> float:
+        """Repetitions per minute: the count divided by the segment's duration."""
+        return 60.0 * self.rate_hz
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class VideoCount:
     """A counted video.
@@ -214,15 +240,31 @@ class VideoCount:
         return np.append(self.times_sec, np.fmax(self.times_sec[-1], self.facts.duration_sec))
 
     @property
+    def frame_lengths_sec(self) -> np.ndarray:
+        """(num_frames,) float64, the seconds that each frame lasts, without pauses; see `frame_times.frame_lengths`."""
+        return frame_lengths(self.frame_edges_sec, self.counted.is_periodic, self.counted.period_frames_curve)
+
+    @property
     def repetition_times_sec(self) -> np.ndarray:
         """(count_rounded,) float64, ascending, the times in seconds at which repetitions 1, 2, 3 … are complete."""
-        edges_sec = self.frame_edges_sec
-        return np.interp(self.counted.repetition_frames, np.arange(len(edges_sec)), edges_sec)
+        return times_at(self.counted.repetition_frames, self.times_sec, self.frame_lengths_sec)
+
+    @property
+    def segments(self) -> tuple[TimeSegment, ...]:
+        """Parts of the video that repeat, in order. A pause longer than a repetition ends one."""
+        lengths_sec, counted = self.frame_lengths_sec, self.counted
+        is_pause = lengths_sec < np.diff(self.frame_edges_sec)
+        ends_sec = self.times_sec + lengths_sec
+        return tuple(
+            TimeSegment(float(self.times_sec[part.start_frame]), float(ends_sec[part.end_frame - 1]), part.count)
+            for segment in counted.segments
+            for part in split_at_pauses(segment, is_pause, counted.per_frame_count)
+        )
 
     @property
     def mean_period_sec(self) -> float | None:
         """Mean seconds per repetition over the frames that count. None if nothing repeats."""
-        periodic_sec = float(np.diff(self.frame_edges_sec)[self.counted.is_periodic].sum())
+        periodic_sec = float(self.frame_lengths_sec[self.counted.is_periodic].sum())
         return periodic_sec / self.counted.count if self.counted.count > 0 else None
 
     @property
@@ -235,33 +277,15 @@ class VideoCount:
     def period_sec(self) -> np.ndarray:
         """(num_frames,) float64, the seconds that one repetition around each frame takes; NaN where nothing repeats."""
         frames = np.flatnonzero(self.counted.is_periodic)
-        periods_sec = np.full(len(self.times_sec), np.nan)
-        periods_sec[frames] = _periods_sec(frames, self.counted.period_frames_curve[frames], self.frame_edges_sec)
-        return periods_sec
+        curve_sec = np.full(len(self.times_sec), np.nan)
+        curve_sec[frames] = periods_sec(frames, self.counted.period_frames_curve[frames], self.frame_lengths_sec)
+        return curve_sec
 
     @property
     def rate_hz(self) -> np.ndarray:
         """(num_frames,) float64, the repetitions per second around each frame; 0 where nothing repeats."""
         period_sec = self.period_sec
         return np.divide(1.0, period_sec, out=np.zeros_like(period_sec), where=period_sec > 0)
-
-
-def _periods_sec(frames: np.ndarray, periods_frames: np.ndarray, edges_sec: np.ndarray) -> np.ndarray:
-    """Returns (k,) float64: the duration in seconds of one period around each of k frames.
-
-    A period near an end of the video is measured within the video. One longer than the video is extrapolated from all of it.
-
-    Args:
-      frames: (k,) int64, indices of the frames.
-      periods_frames: (k,) float64, finite, the period at each frame, in frames.
-      edges_sec: (num_frames + 1,) float64, see `VideoCount.frame_edges_sec`.
-    """
-    num_frames = len(edges_sec) - 1
-    within = np.minimum(periods_frames, num_frames)
-    starts = np.clip(frames + 0.5 - within / 2, 0, num_frames - within)
-    edges = np.arange(num_frames + 1)
-    spans_sec = np.interp(starts + within, edges, edges_sec) - np.interp(starts, edges, edges_sec)
-    return spans_sec * (periods_frames / within)
 
 
 @dataclasses.dataclass(frozen=True)

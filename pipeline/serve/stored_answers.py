@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.count_formats import CURVE_FIELDS, count_record, failure_record
-from pipeline.counted_video import CountedVideo, TimeSegment
+from pipeline.counted_video import CountedVideo
 from transforms.failure_codes import FailureCode
-from transforms.records import VideoRef
+from transforms.records import TimeSegment, VideoRef
 from transforms.warehouse.base import Warehouse
 from transforms.warehouse.rows import Provenance, valid_text
 

@@ -115,8 +115,11 @@ def test_times_and_periods_are_those_of_a_result(num_frames):
     result = VideoCount(None, facts, counted, times_sec, ())
     edges_sec = graph_frames.frame_edges(seconds(times_sec), seconds(times_sec))
     np.testing.assert_allclose(edges_sec, result.frame_edges_sec)
+    lengths_sec = graph_frames.frame_lengths(edges_sec, tf.constant(is_periodic), seconds(periods))
+    np.testing.assert_allclose(lengths_sec, result.frame_lengths_sec)
     np.testing.assert_allclose(
-        graph_frames.times_at(seconds(counted.repetition_frames), edges_sec), result.repetition_times_sec
+        graph_frames.times_at(seconds(counted.repetition_frames), seconds(times_sec), lengths_sec),
+        result.repetition_times_sec,
     )
-    found = graph_frames.period_seconds(tf.constant(is_periodic), seconds(periods), edges_sec)
+    found = graph_frames.period_seconds(tf.constant(is_periodic), seconds(periods), lengths_sec)
     np.testing.assert_allclose(found, result.period_sec)

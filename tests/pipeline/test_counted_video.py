@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline.counted_video import TimeSegment, describe
+from pipeline.counted_video import describe
 from tests.support.samples import make_video_count
 from tests.support.scorers import FAKE_COUNTER
+from transforms.records import TimeSegment
 
 
 def test_times_are_in_seconds_and_rates_follow_from_them():

@@ -134,7 +134,7 @@ def count_row(video_count: VideoCount, provenance: Provenance) -> Row:
     counted, facts = video_count.counted, video_count.facts
     if not math.isfinite(counted.count):
         raise RowError(f"column video_counts.count must be a finite number. Received: {counted.count}")
-    edges_sec = _frame_edges_sec(video_count)
+    _check_lengths(video_count)
     return {
         **_key(video_count.video, provenance),
         **_upload(video_count.video),
@@ -151,14 +151,7 @@ def count_row(video_count: VideoCount, provenance: Provenance) -> Row:
         ],
         "mean_period_sec": video_count.mean_period_sec,
         "mean_rate_hz": video_count.mean_rate_hz,
-        "segments": [
-            {
-                "start_sec": float(edges_sec[segment.start_frame]),
-                "end_sec": float(edges_sec[segment.end_frame]),
-                "count": segment.count,
-            }
-            for segment in counted.segments
-        ],
+        "segments": [dataclasses.asdict(segment) for segment in video_count.segments],
         "repetition_times_sec": video_count.repetition_times_sec,
         "duration_sec": facts.duration_sec,
         "first_frame_sec": facts.first_frame_sec,
@@ -182,7 +175,7 @@ def curve_row(video_count: VideoCount, provenance: Provenance) -> Row:
       RowError: The curve and the times differ in length.
     """
     counted = video_count.counted
-    _frame_edges_sec(video_count)  # checks the lengths
+    _check_lengths(video_count)
     points: dict[str, np.ndarray] = {
         "frame": np.arange(len(video_count.times_sec)),
         "time_sec": video_count.times_sec,
@@ -335,12 +328,11 @@ def _how(provenance: Provenance) -> Row:
     }
 
 
-def _frame_edges_sec(video_count: VideoCount) -> np.ndarray:
-    """Returns (num_frames + 1,) float64: the time in seconds at which each frame appears, then the end of the last frame."""
+def _check_lengths(video_count: VideoCount) -> None:
+    """Raises RowError unless the curve has one value for each time."""
     times_sec, num_frames = video_count.times_sec, len(video_count.counted.per_frame_count)
     if len(times_sec) != num_frames:
         raise RowError(f"the curve must have one value for each time. Received: {num_frames} values and {len(times_sec)} times")
-    return video_count.frame_edges_sec
 
 
 def _finite_or_none(value: float) -> float | None:

@@ -1,0 +1,82 @@
+"""A pause in which a recorder dropped all frames is a pause: it ends a set, and belongs to no repetition."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from model.frame_counts import Segment, find_repetitions, find_segments
+from tests.support.samples import make_video_count
+from transforms.frame_times import frame_lengths, split_at_pauses
+
+PERIOD, FPS = 10, 20.0
+
+
+def paused(pause_sec, pause_frame=35, num_frames=80, still=()):
+    """Returns the count of a video of 20 frames/s that repeats every 10 frames, with a pause before one frame.
+
+    Args:
+      pause_sec: Seconds between that frame and the one before.
+      pause_frame: The frame.
+      num_frames: Number of frames.
+      still: Frames in which nothing repeats.
+    """
+    times_sec = np.arange(num_frames) / FPS
+    times_sec[pause_frame:] += pause_sec - 1 / FPS
+    is_periodic = ~np.isin(np.arange(num_frames), still)
+    per_frame_count = is_periodic / PERIOD
+    periods = np.where(is_periodic, float(PERIOD), np.inf)
+    result = make_video_count(
+        num_frames=num_frames,
+        fps=FPS,
+        count=float(per_frame_count.sum()),
+        is_periodic=is_periodic,
+        per_frame_count=per_frame_count,
+        period_frames_curve=periods,
+        segments=find_segments(is_periodic, per_frame_count, periods),
+        repetition_frames=find_repetitions(per_frame_count),
+    )
+    facts = dataclasses.replace(result.facts, duration_sec=times_sec[-1] + 1 / FPS)
+    return dataclasses.replace(result, times_sec=times_sec, facts=facts)
+
+
+def test_a_pause_longer_than_a_repetition_ends_a_set_and_is_part_of_none():
+    result = paused(6.0)
+    first, second = result.segments
+    assert (first.start_sec, first.end_sec, first.count) == (0.0, pytest.approx(1.75), pytest.approx(3.5))
+    assert (second.start_sec, second.end_sec, second.count) == (pytest.approx(7.7), pytest.approx(9.95), pytest.approx(4.5))
+    assert result.mean_rate_hz == pytest.approx(FPS / PERIOD)
+    np.testing.assert_allclose(result.period_sec, PERIOD / FPS)
+
+
+def test_a_repetition_that_is_complete_before_a_pause_is_complete_there():
+    np.testing.assert_allclose(paused(6.0, pause_frame=30).repetition_times_sec[:4], [0.5, 1.0, 1.5, 7.95])
+    np.testing.assert_allclose(paused(6.0).repetition_times_sec[:4], [0.5, 1.0, 1.5, 7.95])
+
+
+def test_a_shorter_step_is_part_of_its_repetition():
+    result = paused(0.45)
+    assert len(result.segments) == 1
+    assert result.repetition_times_sec[3] == pytest.approx(2.0 + 0.4)
+    assert result.mean_period_sec == pytest.approx((80 / FPS + 0.4) / 8)
+
+
+def test_frames_beside_a_pause_that_add_nothing_belong_to_no_set():
+    first, second = paused(6.0, still=range(32, 38)).segments
+    assert first.end_sec == pytest.approx(32 / FPS)
+    assert second.start_sec == pytest.approx(38 / FPS + 5.95)
+    assert first.count + second.count == pytest.approx(7.4)
+
+
+def test_where_nothing_repeats_steps_are_as_long_as_they_are():
+    edges_sec = np.array([0.0, 0.1, 5.0, 5.1])
+    np.testing.assert_array_equal(frame_lengths(edges_sec, np.zeros(3, bool), np.full(3, np.inf)), np.diff(edges_sec))
+    np.testing.assert_array_equal(frame_lengths(edges_sec[:2], np.ones(1, bool), np.ones(1)), [0.1])
+
+
+def test_a_segment_without_a_pause_stays_as_it_is():
+    segment = Segment(2, 9, 1.25)
+    assert split_at_pauses(segment, np.zeros(12, bool), np.full(12, 0.1)) == [segment]
+    ends = np.zeros(12, bool)
+    ends[[1, 8]] = True  # before its first frame, and after its last
+    assert split_at_pauses(segment, ends, np.full(12, 0.1)) == [segment]
