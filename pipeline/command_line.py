@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from model.errors import UserError
+
+_OPTION = re.compile(r"--[\w-]+")
 
 
 class UsageError(UserError, ValueError):
@@ -49,7 +52,11 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with code 2."""
         message = " ".join(message.split())
-        hints = [f"Did you mean {near} instead of {name}?" for name in self._unknown_options if (near := self.suggest(name))]
+        hints = [
+            f"Did you mean {near} instead of {name}?"
+            for name in self._unknown_options
+            if (near := self.suggest(name)) and {near, name} & set(_OPTION.findall(message))  # Beam may know the others
+        ]
         if not message.endswith("?"):
             command = self.prog.partition(" --")[0]  # without the option whose value is parsed, as that of --compare
             message = f"{message.rstrip('.')}. {hints[0] if hints else f'See {command} --help.'}"

@@ -16,6 +16,7 @@ from model.errors import UserError
 from pipeline.command_line import CommandParser, nearest
 from pipeline.commands import ALIASES, COMMANDS
 from pipeline.extras import explain_missing
+from pipeline.interrupts import StopSignals
 from pipeline.standard_streams import GuardedStream, OutputError, guard_streams
 from transforms.machine_faults import MachineFaultError
 
@@ -27,7 +28,7 @@ _NEED_TEMPORARY_FOLDER = ("count", "evaluate", "run", "serve")
 """Commands that copy videos, models or messages to a temporary folder."""
 
 _INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+"""Exit code after Ctrl-C. After another signal it is 128 plus the signal's number."""
 
 _BROKEN_PIPE = 141
 """Exit code of a command whose output nobody reads any more, as of any program that a broken pipe ends."""
@@ -42,7 +43,8 @@ def main(argv: Sequence[str] | None = None, **injected: Any) -> int:
     """
     if argv is not None:
         return _run_command(argv, None, injected)
-    output = guard_streams()
+    output, signals = guard_streams(), StopSignals()
+    signals.install()
     try:
         exit_code = _run_command(sys.argv[1:], output, injected)
     except SystemExit as stop:  # argparse has printed a help text or a mistake
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None, **injected: Any) -> int:
     if output.error and is_result:
         exit_code = exit_code or (_BROKEN_PIPE if isinstance(output.error, BrokenPipeError) else 1)
     if exit_code == _INTERRUPTED:  # Beam's threads could keep the program from ending
-        os._exit(exit_code)
+        os._exit(128 + signals.number)
     return exit_code
 
 

@@ -43,7 +43,9 @@ def check_no_input(paths: Iterable[Path], uris: Sequence[str]) -> None:
 
 def check_file(option: str, path: Path) -> None:
     """Raises UsageError unless an option's file may be written."""
-    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
+        raise UsageError(f"{option} must be a file, not a folder, a device or a pipe. Received: {str(path)!r}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(f"{option} must be a file in an existing, writable folder. Received: {str(path)!r}")
 
 
@@ -102,7 +104,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Missing folders are created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    partial = path.with_name(f".repcount-{os.getpid()}.{path.name}")  # `matching` takes it for no video
     partial.unlink(missing_ok=True)
     try:
         yield partial

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import datetime
 import logging
+import textwrap
 from collections.abc import Callable, Sequence
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, WorkerOptions
@@ -161,6 +162,11 @@ def make_pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
         _, unknown = known.parse_known_args(words)
     except argparse.ArgumentError as error:
         raise UsageError(f"Beam refuses an option: {error}") from error
+    if unknown and not unknown[0].startswith("-"):
+        raise UsageError(
+            "an option takes one value; put a pattern into quotes, or the shell replaces it by the names that it matches. "
+            f"Received besides: {textwrap.shorten(' '.join(unknown), 200)}"
+        )
     if unknown:
         name = unknown[0].partition("=")[0]
         near = nearest(name, known._option_string_actions)

@@ -103,7 +103,8 @@ EXPLANATIONS = {
         Stage.DECODE,
         "The file was deleted after it was listed, or replaced or written to before its last frame was read. "
         "The listed version no longer exists, so it has no count. The message says which.",
-        "Nothing. If there is a new version, the next run counts it.",
+        "Nothing. If there is a new version, or this one is there again, as in a folder that was not mounted for a while, "
+        "the next run counts it.",
     ),
     FailureCode.DECODER_CRASHED: Explanation(
         Stage.DECODE,

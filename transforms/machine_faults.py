@@ -14,18 +14,28 @@ from collections.abc import Iterator
 from transforms.failure_codes import describe_error
 
 _ERRNOS = frozenset(
-    (
-        errno.EAGAIN,  # no more processes
-        errno.EDQUOT,
-        errno.EIO,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
-        errno.ENOSPC,
-        errno.EROFS,
+    getattr(errno, name)
+    for name in (
+        "EAGAIN",  # no more processes
+        "EDQUOT",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "EIO",
+        "EMFILE",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "ENFILE",
+        "ENODEV",
+        "ENOMEM",
+        "ENOSPC",
+        "ENOTCONN",  # the process behind a mounted folder has died
+        "EREMOTEIO",
+        "EROFS",
+        "ESTALE",
     )
+    if hasattr(errno, name)  # not every system has all
 )
-"""Errors of the operating system that no video causes: no disk space, descriptors, memory or processes left, a broken disk."""
+"""Errors of the system that no video causes: nothing left of a resource, a broken disk, a mounted folder that is lost."""
 
 _TYPES = {
     "builtins": ("ConnectionError", "MemoryError", "TimeoutError"),

@@ -15,6 +15,7 @@ from typing import TypeVar
 from model.errors import UserError
 from transforms.left_out import LeftOut, LeftOutAccount, Reason, describe_left_out
 from transforms.local_files import has_suffix
+from transforms.machine_faults import is_machine_fault, machine_fault
 from transforms.objects import absolute, check_readable, scan_objects
 from transforms.records import VideoRef
 
@@ -74,8 +75,13 @@ _COMPANION_FOLDERS = re.compile(
 )
 """Folders in which operating systems and file servers keep what was deleted, or their own notes on each file."""
 
-_COMPANION_FILES = re.compile(r"\._.*|\.ds_store|\$i[a-z0-9]{6}(\..*)?|thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
-"""Files that operating systems store beside others. `._x.mov` has the attributes of `x.mov`, and no pictures."""
+_COMPANION_FILES = re.compile(
+    r"\._.*|\.repcount-\d+\..*|\.ds_store|\$i[a-z0-9]{6}(\..*)?|thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL
+)
+"""Files that operating systems store beside others, and files that are not complete yet.
+
+`._x.mov` has the attributes of `x.mov`, and no pictures. `.repcount-7.x.mp4` is a video that process 7 annotates.
+"""
 
 _PROBED_OBJECTS = 100
 """Objects that `check_matches` looks at before it lists a large bucket whole."""
@@ -204,6 +210,7 @@ def check_any_matches(
 
     Raises:
       NoMatchError: no pattern matches a video, a pattern cannot be listed, or the video cannot be read.
+      MachineFaultError: the machine or the store has failed, which may pass.
     """
     if not template:
         raise NoMatchError("an input is a file, a directory or a pattern such as DIR/**.mp4. Received: ''")
@@ -216,6 +223,8 @@ def check_any_matches(
                 check_readable(found, billing_project)
                 return not is_wider
         except (OSError, ValueError) as error:
+            if is_machine_fault(error):
+                raise machine_fault(f"looking at {pattern!r}", error) from error
             raise NoMatchError(f"{textwrap.shorten(str(error), 300)} Received: {pattern!r}") from error
     if account.lost:
         raise NoMatchError(f"this input matches no video, and {account.lost[0]}. Received: {template!r}")

@@ -17,8 +17,8 @@ from tests.support.videos import draw_video
 ROOT = Path(__file__).parents[2]
 
 
-def interrupt(words, ready):
-    """Starts a program, sends SIGINT to its process group once it prints `ready`; returns exit code and standard error."""
+def interrupt(words, ready, number=signal.SIGINT):
+    """Starts a program, sends a signal to its process group once it prints `ready`; returns exit code and standard error."""
     process = subprocess.Popen(
         [sys.executable, "-m", *map(str, words)],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -28,7 +28,7 @@ def interrupt(words, ready):
         printed.append(line)
         if re.search(ready, line):
             break
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     rest = process.communicate()[1]
     return process.returncode, "".join(printed) + rest
 
@@ -39,10 +39,22 @@ def copies(folder, num_videos):
         shutil.copy(first, folder / f"{number:03d}.mp4")
 
 
-def test_count_says_in_one_line_that_it_was_interrupted(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_count_says_in_one_line_that_it_was_interrupted(tmp_path, number):
     copies(tmp_path, 2)
-    code, error = interrupt(["pipeline", "count", tmp_path], "Loading model")
-    assert (code, error) == (130, "Loading model lite …\nrepcount count: interrupted\n")
+    code, error = interrupt(["pipeline", "count", tmp_path], "Loading model", number)
+    assert (code, error) == (128 + number, "Loading model lite …\nrepcount count: interrupted\n")
+
+
+@pytest.mark.slow
+def test_a_run_that_a_service_stops_leaves_neither_notes_nor_staged_rows(tmp_path):
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    videos.mkdir()
+    copies(videos, 100)
+    words = ["pipeline", "run", "--input", videos, "--output", f"duckdb:{out}/c.duckdb"]
+    code, error = interrupt(words, "Counting 100 videos", signal.SIGTERM)
+    assert (code, error.splitlines()[-1]) == (143, "repcount run: interrupted")
+    assert [path.name for path in out.iterdir()] == ["c.duckdb"]
 
 
 def test_run_says_in_one_line_that_it_was_interrupted_and_cleans_up(tmp_path):

@@ -98,6 +98,8 @@ def test_python_runs_the_package_as_the_command():
         (["cuont", "x.mp4"], "Did you mean count?"),
         (["model", "ftech"], "Did you mean fetch?"),
         (["count", "x.mp4", "--max-pfs", "15"], "Did you mean --max_fps instead of --max-pfs?"),
+        (["run", "--input", "x", "--output", "duckdb:x", "--project", "p", "--limit", "0"], "See repcount run --help."),
+        (["run", "--input", "x", "--output", "duckdb:x", "y", "z"], "Received besides: y z"),
         (["run", "--inptu", "x", "--output", "duckdb:x"], "Did you mean --input instead of --inptu?"),
         (["run", "--input", "x", "--output", "duckdb:x", "--runer=x"], "Did you mean --runner?"),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.command_line import UsageError
-from pipeline.output_files import check_folder, check_no_input, derive_names, replacing, write_text
+from pipeline.output_files import check_file, check_folder, check_no_input, derive_names, replacing, write_text
 from tests.support.samples import HOSTILE_NAMES
 
 
@@ -69,6 +69,14 @@ def test_missing_folders_are_created_by_the_first_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
     write_text(tmp_path / "a" / "b" / "squats.srt", "1")
     assert (tmp_path / "a" / "b" / "squats.srt").read_text() == "1"
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path(os.devnull), tmp_path):
+        with pytest.raises(UsageError, match="--to must be a file, not a folder, a device or a pipe"):
+            check_file("--to", path)
+    check_file("--to", tmp_path / "new.csv")
 
 
 def test_the_folder_must_be_one(tmp_path):

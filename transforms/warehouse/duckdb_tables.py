@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import tempfile
 
 import duckdb
 
@@ -41,14 +42,24 @@ class Change:
 
 
 def create_file(path: str) -> None:
-    """Creates an empty DuckDB file in the format of `STORAGE_VERSION`, unless the file exists.
+    """Creates an empty DuckDB file in the format of `STORAGE_VERSION`, completely or not at all, unless the file exists.
 
     Raises:
-      duckdb.Error: The file cannot be created, or another process is creating it.
+      duckdb.Error: The file cannot be created.
+      OSError: Likewise.
     """
-    if not os.path.exists(path):
+    if os.path.exists(path):
+        return
+    with tempfile.TemporaryDirectory(prefix=".repcount-", dir=os.path.dirname(os.path.abspath(path))) as folder:
+        created = os.path.join(folder, "created.duckdb")
         with duckdb.connect() as connection:
-            connection.execute(f"ATTACH {_literal(path)} AS created (STORAGE_VERSION '{STORAGE_VERSION}')")
+            connection.execute(f"ATTACH {_literal(created)} AS created (STORAGE_VERSION '{STORAGE_VERSION}')")
+        try:
+            os.link(created, path)
+        except FileExistsError:  # another process has been faster
+            pass
+        except OSError:  # the file system has no links
+            os.rename(created, path)
 
 
 def open_file(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:

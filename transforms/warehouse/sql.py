@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
+from transforms.failure_codes import FailureCode
 from transforms.records import Selection, Slice
 from transforms.warehouse.rows import Provenance
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, SERVER_SUFFIX, VIDEO_COUNTS, Table
@@ -235,8 +236,7 @@ def selection_parameters(provenance: Provenance, selection: Selection, dates: Se
     if selection.new_only:
         parameters |= {"model": provenance.model_key, "options_hash": provenance.options_hash}
         parameters |= {"dates": list(dates)}
-    if selection.requeue:
-        parameters |= {"requeue": list(selection.requeue)}
+        parameters |= {"requeue": sorted({*selection.requeue, FailureCode.GONE.value})}
     return parameters
 
 
@@ -338,9 +338,11 @@ def _distinct(dialect: Dialect, source: str) -> str:
 def _to_do(dialect: Dialect, source: str, selection: Selection) -> str:
     if not selection.new_only:
         return _distinct(dialect, source)
-    conditions = [_is_not_in(dialect, VIDEO_COUNTS), _is_not_in(dialect, FAILURES)]
-    if selection.requeue:
-        conditions[1] = _is_not_in(dialect, FAILURES, f" AND done.code NOT {dialect.in_list('requeue')}")
+    # A listed version that was gone is there again: its folder was not mounted for a while.
+    conditions = [
+        _is_not_in(dialect, VIDEO_COUNTS),
+        _is_not_in(dialect, FAILURES, f" AND done.code NOT {dialect.in_list('requeue')}"),
+    ]
     return f"{_distinct(dialect, source)}\nWHERE {' AND '.join(conditions)}"
 
 

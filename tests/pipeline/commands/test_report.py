@@ -75,7 +75,7 @@ def test_the_page_of_bigquery_is_that_of_duckdb(request, tmp_path, monkeypatch):
         (["--run", "night-2", "--date", "2026-01-01"], "not allowed with argument --run"),
         (["--date", "first"], "must be a day such as 2026-01-31. Received: 'first'"),
         (["--to", "no/such/folder/report.html"], "--to must be a file in an existing, writable folder"),
-        (["--to", "."], "--to must be a file in an existing, writable folder"),
+        (["--to", "."], "--to must be a file, not a folder"),
         (["--to", "./counts.duckdb"], "--to must be another file than the tables. Received: 'counts.duckdb'"),
     ],
 )

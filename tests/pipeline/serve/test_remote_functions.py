@@ -98,7 +98,7 @@ def test_what_may_end_otherwise_later_fails_the_request_so_that_bigquery_tries_a
     async def count(video, **options):
         raise error
 
-    monkeypatch.setattr(served.service, "count", count)
+    monkeypatch.setattr(served.service, "find_and_count", count)
     response = call(served, "a.mp4", "b.mp4")
     assert response.status_code == status
     assert {name: response.headers.get(name) for name in headers} == headers

@@ -74,7 +74,7 @@ def test_refused_requests_and_faults_have_an_id_and_a_line_too(served, lines, mo
     async def fail(video, **options):
         raise ValueError("a fault")
 
-    monkeypatch.setattr(served.service, "count", fail)
+    monkeypatch.setattr(served.service, "find_and_count", fail)
     response = served.get("/count?name=secret-name.mp4", headers={"x-request-id": "fault"})
     assert (response.status_code, response.headers["x-request-id"]) == (500, "fault")
     wait_until(lambda: {"GET other 403", "GET /count 500"} <= {line["message"] for line in lines()})

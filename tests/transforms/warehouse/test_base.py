@@ -30,8 +30,8 @@ def warehouse(request):
 @pytest.fixture
 def filled(warehouse):
     """Tables with a count of gs://b/1 and failures of gs://b/2 and gs://b/3."""
-    gone = make_failure("gs://b/3", code=FailureCode.GONE)
-    commit(warehouse, make_provenance("before"), make_video_count("gs://b/1"), make_failure("gs://b/2"), gone)
+    unreadable = make_failure("gs://b/3", code=FailureCode.READ_ERROR)
+    commit(warehouse, make_provenance("before"), make_video_count("gs://b/1"), make_failure("gs://b/2"), unreadable)
     return warehouse
 
 
@@ -188,11 +188,15 @@ class TestSelection:
     def test_videos_with_a_count_or_a_failure_are_skipped(self, filled):
         assert self.select(filled) == ("45", (5, 3, 0))
 
+    def test_a_video_that_was_gone_and_is_listed_again_is_taken_again(self, filled):
+        commit(filled, later_run("then"), make_failure("gs://b/4", code=FailureCode.GONE))
+        assert self.select(filled) == ("45", (5, 3, 0))
+
     def test_videos_listed_twice_are_taken_once(self, filled):
         assert self.select(filled, self.VIDEOS + self.VIDEOS, later_run("again")) == ("45", (5, 3, 0))
 
     def test_mode_requeue_limit_and_model_are_respected(self, filled):
-        assert self.select(filled, provenance=later_run("a"), requeue=("GONE", "EMPTY_FILE")) == ("345", (5, 2, 0))
+        assert self.select(filled, provenance=later_run("a"), requeue=("READ_ERROR", "EMPTY_FILE")) == ("345", (5, 2, 0))
         assert self.select(filled, provenance=later_run("b"), new_only=False) == ("12345", (5, 0, 0))
         assert self.select(filled, provenance=later_run("c"), limit=1) == ("4", (5, 3, 1))
         assert self.select(filled, provenance=later_run("d", model="repnet-2025")) == ("12345", (5, 0, 0))
