@@ -78,7 +78,7 @@ class Estimate:
     def lines(self) -> list[str]:
         """Returns the lines to print."""
         others = [f"{self.skipped:,} are in the tables already"] if self.skipped else []
-        others += [f"{self.left:,} are left to another run"] if self.left else []
+        others += [f"{self.left:,} are left out by --limit"] if self.left else []
         lines = ["; ".join([f"would count {self.videos:,} videos", *others])]
         if self.videos:
             source = f" ({self.basis})" if str(self.basis) else ""

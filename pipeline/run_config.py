@@ -115,7 +115,7 @@ def make_config(
       WarehouseError: The tables cannot be written to.
     """
     warehouse = make_warehouse(args.output, options.view_as(GoogleCloudOptions).temp_location)
-    source = make_source(args)
+    source = make_source(args, warehouse.name if warehouse.is_local else "")
     failure_limit = make_failure_limit(args)
     slices = _make_slices(args.slices, launch)
     if is_local_run(options):
@@ -183,13 +183,18 @@ def is_local_run(options: PipelineOptions) -> bool:
     return options.view_as(StandardOptions).runner in LOCAL_RUNNERS
 
 
-def make_source(args: argparse.Namespace) -> SourceConfig:
-    """Returns which videos to count; raises UsageError."""
+def make_source(args: argparse.Namespace, tables: str = "") -> SourceConfig:
+    """Returns which videos to count; raises UsageError.
+
+    Args:
+      args: Parsed options of `repcount run`.
+      tables: See `ListingFilter`.
+    """
     try:
         return SourceConfig(
             patterns=tuple(with_dates(args.input, args.dates)),
             suffixes=make_suffixes(args),
-            listing_filter=ListingFilter(args.updated_after, args.updated_before, args.sample),
+            listing_filter=ListingFilter(args.updated_after, args.updated_before, args.sample, tables),
             selection=Selection(args.mode == "new", args.requeue, args.limit),
             billing_project=args.billing_project,
             label_regex=args.label_regex or "",

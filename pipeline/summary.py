@@ -32,11 +32,16 @@ def print_report(outcome: Outcome, warehouse: Warehouse, show: int) -> None:
         num_results = sum(map(warehouse.num_run_results, outcome.row_ids))
     except WarehouseError as error:
         _complain(f"the results of run {outcome.run_id} cannot be read: {error}")
-        results, num_results = [], 0
+        results, num_results = [], totals.counted + totals.failed
     print_results(results)
     if 0 < len(results) < num_results:
         print(f"The first {len(results):,} of {num_results:,} videos.")
     print(summary_line(outcome.run_id, totals, outcome.wall_sec, outcome.stage_secs))
+    if replaced := totals.counted + totals.failed - num_results:
+        print(
+            f"{replaced:,} videos keep the rows of another run: a failure replaces no count, and nothing replaces what a run "
+            "that started later has written"
+        )
     if totals.listed and totals.listed == totals.skipped:
         print(
             "nothing new: the tables have all these videos for this model and these options; --mode=all counts them again, "
@@ -47,7 +52,7 @@ def print_report(outcome: Outcome, warehouse: Warehouse, show: int) -> None:
     if outcome.left_out:
         print(left_out_line(outcome.left_out))
     if outcome.left:
-        print(f"{outcome.left:,} more are left to another run by --limit")
+        print(f"{outcome.left:,} more were left out by --limit")
     if outcome.slice_ids:
         print(f"slices in the table `runs`: {len(outcome.slice_ids)}, from {outcome.slice_ids[0]} to {outcome.slice_ids[-1]}")
     print(f"tables: {printable(warehouse.name)}")

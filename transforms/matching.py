@@ -102,11 +102,13 @@ class ListingFilter:
       updated_before: Latest upload time (exclusive), with time zone; None for no limit.
       sample: Share of the videos to list, above 0 and at most 1. The choice depends on names alone: it is the same every time,
         and a larger sample contains a smaller one.
+      tables: Path of the local file of the tables, which is no video, nor is what a run stores beside it; "" for none.
     """
 
     updated_after: datetime.datetime | None = None
     updated_before: datetime.datetime | None = None
     sample: float = 1.0
+    tables: str = ""
 
     def __post_init__(self) -> None:
         """Raises ValueError if the sample is outside 0..1 or the two times leave nothing between them."""
@@ -117,6 +119,10 @@ class ListingFilter:
 
     def takes(self, video: VideoRef) -> bool:
         """Returns whether a video passes the filter."""
+        if self.tables and video.uri.startswith(self.tables):
+            rest = video.uri.removeprefix(self.tables)
+            if rest in ("", ".wal") or rest.startswith((".attempts/", ".staging-")):
+                return False
         if self.updated_after is not None and video.updated < self.updated_after:
             return False
         if self.updated_before is not None and video.updated >= self.updated_before:

@@ -160,7 +160,8 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         "--limit",
         type=positive_number,
         metavar="VIDEOS",
-        help="most videos to count, oldest uploads first; the rest is left to later runs. Default: no limit",
+        help="most videos to count, oldest uploads first; with --mode=all or --requeue, each run takes the same "
+        "ones. Default: no limit",
     )
 
 

@@ -235,7 +235,7 @@ def test_the_lines_name_videos_bytes_minutes_and_hours():
         typical_speed=8.0,
     )
     lines = found.lines()
-    assert lines[0] == "would count 2 videos; 3 are in the tables already; 1 are left to another run"
+    assert lines[0] == "would count 2 videos; 3 are in the tables already; 1 are left out by --limit"
     assert lines[1:3] == [
         "bytes: 2,000",
         "minutes of video: about 2.0 (of 1 videos known, 1.0 min; the others from 1 of 1 headers)",

@@ -213,6 +213,13 @@ class TestFilter:
     def test_the_default_takes_all(self):
         assert ListingFilter().takes(self.video())
 
+    def test_the_file_of_the_tables_and_what_is_stored_beside_it_are_no_videos(self):
+        tables = "gs://gym/counts.duckdb"
+        for name in ("", ".wal", ".attempts/a", ".staging-run-1/counts.parquet"):
+            assert not ListingFilter(tables=tables).takes(self.video(f"counts.duckdb{name}"))
+        for name in ("counts.duckdb.mp4", "other.duckdb", "a/counts.duckdb"):
+            assert ListingFilter(tables=tables).takes(self.video(name))
+
     def test_updated_after_is_inclusive_and_updated_before_exclusive(self):
         second = datetime.timedelta(seconds=1)
         assert ListingFilter(updated_after=self.TIME).takes(self.video())

@@ -179,7 +179,7 @@ class TestWhatIsCounted:
 
     def test_a_limit_leaves_the_rest_to_the_next_run(self, repcount, videos, capsys):
         assert repcount(*self.ARGUMENTS, "--limit", "3") == 0
-        assert "2 more are left to another run by --limit" in capsys.readouterr().out
+        assert "2 more were left out by --limit" in capsys.readouterr().out
         assert repcount(*self.ARGUMENTS, "--limit", "3") == 0
         assert self.results(capsys)[3] == "3"
         assert rows("c.duckdb", "SELECT SUM(counted), SUM(failed), COUNT(*) FROM runs") == [(2, 3, 2)]
@@ -246,7 +246,7 @@ class TestWhatIsCounted:
             ((), "would count 0 videos; 5 are in the tables already"),
             (
                 ("--requeue", "EMPTY_FILE,NOT_A_VIDEO", "--limit", "2"),
-                "would count 2 videos; 2 are in the tables already; 1 are left to another run",
+                "would count 2 videos; 2 are in the tables already; 1 are left out by --limit",
             ),
             (("--mode", "all"), "would count 5 videos"),
         ):
@@ -257,6 +257,15 @@ class TestWhatIsCounted:
         assert f"of 2 videos known, {seconds / 60:.1f} min" in out
         assert "at the pace of the earlier runs with this model" in out
         assert rows("c.duckdb", "SELECT * FROM runs") == before
+
+    def test_rows_that_stay_those_of_another_run_are_told(self, repcount, videos, capsys):
+        arguments = ("--input", videos / "squats.mp4", "--output", "duckdb:c.duckdb")
+        repcount(*arguments)
+        with duckdb.connect("c.duckdb") as database:  # as if that machine's clock had been ahead
+            database.execute("UPDATE video_counts SET run_started = run_started + INTERVAL 1 YEAR")
+        assert "keep the rows" not in capsys.readouterr().out
+        assert repcount(*arguments, "--mode", "all") == 0
+        assert "1 videos keep the rows of another run: " in capsys.readouterr().out
 
     def test_what_is_left_out_is_told_with_its_reason(self, repcount, videos, capsys):
         for name in ("._squats.mp4", ".DS_Store"):
