@@ -24,6 +24,10 @@ RESIZED_SPEC = tf.TensorSpec((None, FRAME_SIZE, FRAME_SIZE, 3), tf.float32)
 """Shape and dtype of what `resize` returns."""
 
 
+_STEPS_BESIDE = 15
+"""Steps before and after a step whose median, with its own length, is the usual one, as in `transforms.frame_times`."""
+
+
 def check_input(frames: tf.Tensor, times_sec: tf.Tensor) -> list[tf.Operation]:
     """Returns assertions that there are frames, (n, height, width, 3), and one time for each, (n,)."""
     return [
@@ -161,7 +165,7 @@ def frame_lengths(edges_sec: tf.Tensor, is_periodic: tf.Tensor, periods_frames: 
     """Returns the seconds that each frame lasts, (n,) float64: until the next one appears, but before a pause one usual step.
 
     Recorders drop frames while nothing moves. A step that is longer than a repetition beside it, at the usual step, is a pause.
-    The usual step is the median (the upper one of two).
+    The usual step is the median of the 31 steps around, since a video may go on at another frame rate.
 
     Args:
       edges_sec: Times of the frames' edges, (n + 1,) float64, see `frame_edges`.
@@ -176,10 +180,16 @@ def frame_lengths(edges_sec: tf.Tensor, is_periodic: tf.Tensor, periods_frames: 
         frames = tf.range(tf.size(steps_sec))
         before = tf.maximum(tf.searchsorted(counting, frames, "right") - 1, 0)
         after = tf.minimum(tf.searchsorted(counting, frames + 1), num_counting - 1)
-        usual_sec = tf.sort(steps_sec)[tf.size(steps_sec) // 2]
         periods = tf.gather(periods_frames, counting)
-        longest = tf.maximum(tf.gather(periods, before), tf.gather(periods, after))
-        return tf.where(steps_sec > longest * usual_sec, usual_sec, steps_sec)
+        one = tf.constant(1.0, tf.float64)
+        longest = tf.maximum(one, tf.maximum(tf.gather(periods, before), tf.gather(periods, after)))
+        # Hardly any, so few medians are needed.
+        long = tf.cast(tf.where(steps_sec > longest * tf.reduce_min(steps_sec))[:, 0], tf.int32)
+        beside = tf.range(-_STEPS_BESIDE, _STEPS_BESIDE + 1)
+        around = tf.clip_by_value(long[:, None] + beside, 0, tf.size(steps_sec) - 1)
+        usual_sec = tf.sort(tf.gather(steps_sec, around))[:, _STEPS_BESIDE]
+        steps, most = tf.gather(steps_sec, long), tf.gather(longest, long)
+        return tf.tensor_scatter_nd_update(steps_sec, long[:, None], tf.where(steps > most * usual_sec, usual_sec, steps))
 
     return tf.cond(num_counting > 0, without_pauses, lambda: steps_sec)
 

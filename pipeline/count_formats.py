@@ -56,7 +56,8 @@ CSV_COLUMNS = (
 """Columns of the CSV."""
 
 _DECIMALS = 6
-_FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
+"""Starts of texts that spreadsheets run as formulas. File names and metadata of videos come from strangers."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -186,7 +187,7 @@ def _cell(value: Any) -> Any:
     """Returns a value as a cell. A name cannot break the line, and a spreadsheet does not compute it."""
     if isinstance(value, str):
         text = printable(value)
-        return f"'{text}" if value.startswith(_FORMULA_MARKS) else text
+        return f"'{text}" if value.startswith(FORMULA_MARKS) else text
     return _plain(value)
 
 

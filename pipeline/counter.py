@@ -56,20 +56,12 @@ def load_counter(args: argparse.Namespace) -> Counter:
     loaded = load_model(args.model)
     model = make_model(args, loaded)
     decoding, options = make_decoding(args, model.strides, loaded), make_counting(args, loaded)
-    # These import TensorFlow, which takes seconds: an invalid option is reported before.
+    # This imports TensorFlow, which takes seconds: an invalid option is reported before.
     from model.devices import NoGpuError, prepare_gpus
-    from model.scoring import Precision, Scorer
 
     try:
         prepare_gpus(require=model.require_gpu)
-        scorer = Scorer(
-            loaded.network,
-            model.strides,
-            Precision(model.precision),
-            model.batch_frames,
-            model.overlap_from,
-            loaded.activation_ranges,
-        )
+        scorer = model.make_scorer(loaded)
     except (NoGpuError, ValueError) as error:  # int8 without what it needs
         raise UsageError(str(error)) from error
     return Counter(decoding, scorer, options, model)

@@ -25,7 +25,7 @@ from pipeline.launch import set_up_slice
 from pipeline.local_workers import WorkerLostError, end_workers, give_large_blocks_back, lost_workers_are_errors
 from pipeline.progress_display import show_progress, show_status, tell
 from pipeline.progress_figures import WholeRun
-from pipeline.provenance import new_provenance
+from pipeline.provenance import new_provenance, slice_run_id
 from pipeline.results_table import printable
 from pipeline.run_config import RunConfig, is_local_run
 from pipeline.slices import Plan, make_plan
@@ -182,7 +182,7 @@ def _run_slices(
         left_sec = None if until_sec is None else until_sec - time.monotonic()
         if failed_in_a_row == 2 or (left_sec is not None and left_sec < _MIN_JOB_SEC and part.number > 1):
             return
-        run_id = f"{provenance.run_id}-{part.number}of{part.total}"
+        run_id = slice_run_id(provenance.run_id, part)
         sliced = dataclasses.replace(provenance, run_id=run_id, run_started=datetime.datetime.now(datetime.UTC))
         config.warehouse.keep_staging(provenance.run_id)  # the listing: all slices together may take weeks
         tell(f"Slice {part.number} of {part.total}: {f'{num_videos:,} videos' if num_videos else 'nothing to do'}")

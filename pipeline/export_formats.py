@@ -6,6 +6,7 @@ import datetime
 import io
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-_FORMULA = r"^([=+\-@\t\r])"
-"""Start of a text that spreadsheets run as a formula. File names and metadata of videos come from strangers."""
+from pipeline.count_formats import FORMULA_MARKS
+
+_FORMULA = f"^([{re.escape(''.join(FORMULA_MARKS))}])"
+"""Start of a text that spreadsheets run as a formula, for RE2."""
 
 _FEW_ROWS = 16
 _GROUP_BYTES = 32 << 20

@@ -27,6 +27,8 @@ class StopSignals:
 
     def _interrupt(self, number: int, frame: object) -> None:
         self.number = signal.Signals(number)
+        for again in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal sends SIGHUP twice, which would cut the clean-up off
+            signal.signal(again, signal.SIG_IGN)
         if callable(signal.getsignal(signal.SIGINT)):
             signal.raise_signal(signal.SIGINT)
         else:  # a script's background job ignores SIGINT

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import re
 import secrets
 
+from transforms.records import Slice
 from transforms.scoring import ModelConfig
 from transforms.warehouse.name_labels import NameLabels
 from transforms.warehouse.rows import Provenance
+
+SLICE_ID = re.compile(r"(?P<run>.+)-(?P<number>[1-9][0-9]*)of(?P<total>[1-9][0-9]*)", re.DOTALL)
+"""Id in `runs` of a slice, as `slice_run_id` returns it."""
+
+
+def slice_run_id(run_id: str, part: Slice) -> str:
+    """Returns the id of a slice of a run."""
+    return f"{run_id}-{part.number}of{part.total}"
 
 
 def new_provenance(model: ModelConfig, options_json: str, name_labels: NameLabels, suffix: str = "") -> Provenance:

@@ -11,6 +11,7 @@ from pipeline.execute import Outcome
 from pipeline.results_table import print_results, printable
 from transforms.failure_limit import FailureLimit, TooManyFailuresError
 from transforms.left_out import left_out_line, lost_objects
+from transforms.staging import LostVideosError, check_balance
 from transforms.warehouse.base import Warehouse, WarehouseError
 from transforms.warehouse.rows import RunTotals
 
@@ -37,7 +38,7 @@ def print_report(outcome: Outcome, warehouse: Warehouse, show: int) -> None:
     if 0 < len(results) < num_results:
         print(f"The first {len(results):,} of {num_results:,} videos.")
     print(summary_line(outcome.run_id, totals, outcome.wall_sec, outcome.stage_secs))
-    if replaced := totals.counted + totals.failed - num_results:
+    if (replaced := totals.counted + totals.failed - num_results) > 0:
         print(
             f"{replaced:,} videos keep the rows of another run: a failure replaces no count, and nothing replaces what a run "
             "that started later has written"
@@ -75,11 +76,10 @@ def exit_code(outcome: Outcome, failure_limit: FailureLimit) -> int:
     if outcome.problem or totals is None:
         _complain(f"{outcome.problem or f'run {outcome.run_id} ended'}{_fate(outcome)}")
         return 1
-    if not totals.is_balanced:
-        _complain(
-            f"run {outcome.run_id} lost videos: listed {totals.listed}, but counted {totals.counted}, failed {totals.failed}, "
-            f"skipped {totals.skipped}"
-        )
+    try:
+        check_balance(totals, outcome.run_id)
+    except LostVideosError as error:
+        _complain(str(error))
         return 1
     lost = lost_objects(outcome.left_out)
     if lost:

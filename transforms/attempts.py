@@ -164,8 +164,7 @@ class Attempts:
         return self._clock() - note.noted_sec
 
     def _hash(self, video: VideoRef) -> str:
-        identity = f"{video.uri}#{video.generation}#{self._counted_with}".encode("utf-8", "surrogatepass")
-        return hashlib.sha256(identity).hexdigest()[:16]
+        return hashlib.sha256(video.identity + f"#{self._counted_with}".encode()).hexdigest()[:16]
 
     def _notes(self) -> Iterator[_Note]:
         if not self._folder:

@@ -8,12 +8,16 @@ import numpy as np
 
 from model.frame_counts import Segment
 
+_STEPS_BESIDE = 15
+"""Steps before and after a step whose median, with its own length, is the usual one."""
+
 
 def frame_lengths(edges_sec: np.ndarray, is_periodic: np.ndarray, periods_frames: np.ndarray) -> np.ndarray:
     """Returns the seconds that each frame lasts, (n,) float64: until the next one appears, but before a pause one usual step.
 
     Recorders drop frames while nothing moves. A step that is longer than a repetition beside it, at the usual step, is a pause:
-    the frame before it shows no movement of that length. The usual step is the median (the upper one of two).
+    the frame before it shows no movement of that length. The usual step is the median of the 31 steps around, since a video may
+    go on at another frame rate.
 
     Args:
       edges_sec: Times at which each frame appears, and at which the last one ends, (n + 1,) float64, ascending.
@@ -27,9 +31,13 @@ def frame_lengths(edges_sec: np.ndarray, is_periodic: np.ndarray, periods_frames
     frames = np.arange(len(steps_sec))
     before = np.maximum(np.searchsorted(counting, frames, "right") - 1, 0)
     after = np.minimum(np.searchsorted(counting, frames + 1), len(counting) - 1)
-    usual_sec = np.sort(steps_sec)[len(steps_sec) // 2]
-    longest = np.maximum(periods_frames[counting[before]], periods_frames[counting[after]])
-    return np.where(steps_sec > longest * usual_sec, usual_sec, steps_sec)
+    longest = np.maximum(1.0, np.maximum(periods_frames[counting[before]], periods_frames[counting[after]]))
+    long = np.flatnonzero(steps_sec > longest * steps_sec.min())  # hardly any, so few medians are needed
+    around = np.clip(long[:, None] + np.arange(-_STEPS_BESIDE, _STEPS_BESIDE + 1), 0, len(steps_sec) - 1)
+    usual_sec = np.median(steps_sec[around], axis=1)
+    lengths_sec = steps_sec.copy()
+    lengths_sec[long] = np.where(steps_sec[long] > longest[long] * usual_sec, usual_sec, steps_sec[long])
+    return lengths_sec
 
 
 def times_at(positions: np.ndarray, times_sec: np.ndarray, lengths_sec: np.ndarray) -> np.ndarray:
@@ -65,18 +73,23 @@ def periods_sec(frames: np.ndarray, periods_frames: np.ndarray, lengths_sec: np.
 def split_at_pauses(segment: Segment, is_pause: np.ndarray, per_frame_count: np.ndarray) -> list[Segment]:
     """Returns the parts of a segment between pauses, without the frames at their ends that add nothing to the count.
 
+    No part has less than one repetition: a recorder that sends a frame now and then does not make a set of each.
+
     Args:
       segment: Segment of a video of n frames.
       is_pause: Whether a pause follows each frame, (n,) bool.
       per_frame_count: Repetitions that each frame adds, (n,) float64.
     """
     pauses = segment.start_frame + 1 + np.flatnonzero(is_pause[segment.start_frame : segment.end_frame - 1])
-    if not len(pauses):
+    bounds = [segment.start_frame]
+    for pause in pauses.tolist():
+        if min(per_frame_count[bounds[-1] : pause].sum(), per_frame_count[pause : segment.end_frame].sum()) >= 1:
+            bounds.append(pause)
+    if len(bounds) == 1:
         return [segment]
     parts = []
-    for start, end in itertools.pairwise([segment.start_frame, *pauses.tolist(), segment.end_frame]):
+    for start, end in itertools.pairwise([*bounds, segment.end_frame]):
         counting = start + np.flatnonzero(per_frame_count[start:end])
-        if len(counting):
-            first, last = int(counting[0]), int(counting[-1])
-            parts.append(Segment(first, last + 1, float(per_frame_count[first : last + 1].sum())))
+        first, last = int(counting[0]), int(counting[-1])
+        parts.append(Segment(first, last + 1, float(per_frame_count[first : last + 1].sum())))
     return parts

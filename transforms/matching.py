@@ -15,7 +15,7 @@ from typing import TypeVar
 from model.errors import UserError
 from transforms.left_out import LeftOut, LeftOutAccount, Reason, describe_left_out
 from transforms.local_files import has_suffix
-from transforms.machine_faults import is_machine_fault, machine_fault
+from transforms.machine_faults import MachineFaultError, is_machine_fault
 from transforms.objects import absolute, check_readable, scan_objects
 from transforms.records import VideoRef
 
@@ -229,9 +229,10 @@ def check_any_matches(
                 check_readable(found, billing_project)
                 return not is_wider
         except (OSError, ValueError) as error:
-            if is_machine_fault(error):
-                raise machine_fault(f"looking at {pattern!r}", error) from error
-            raise NoMatchError(f"{textwrap.shorten(str(error), 300)} Received: {pattern!r}") from error
+            message = f"{textwrap.shorten(str(error), 300)} Received: {pattern!r}"
+            if is_machine_fault(error) and not _is_login(error.__cause__):
+                raise MachineFaultError(message) from error
+            raise NoMatchError(message) from error
     if account.lost:
         raise NoMatchError(f"this input matches no video, and {account.lost[0]}. Received: {template!r}")
     if account.numbers:
@@ -243,6 +244,11 @@ def check_any_matches(
         )
     when = " on any day" if wider else ""
     raise NoMatchError(f"this input matches nothing{when}; use a file, a directory or DIR/**.mp4. Received: {template!r}")
+
+
+def _is_login(error: BaseException | None) -> bool:
+    """Returns whether Cloud Storage's client has no valid credentials, which whoever starts the run can mend."""
+    return type(error).__module__.startswith("google.auth.") or type(error).__name__ == "Unauthorized"
 
 
 def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

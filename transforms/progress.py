@@ -147,8 +147,7 @@ def mark(path: str, item: ChunkScores | Failure) -> None:
 
 def _hash(video: VideoRef) -> int:
     """Returns a number of 64 bits that is the same in all processes, and another one for another video."""
-    identity = f"{video.uri}#{video.generation}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(video.identity, digest_size=8).digest(), "little")
 
 
 class _MarkFn(beam.DoFn):

@@ -39,6 +39,11 @@ class VideoRef:
     def __repr__(self) -> str:
         return f"{self.uri}#{self.generation}"
 
+    @property
+    def identity(self) -> bytes:
+        """What hashes of the upload are made of: equal in all processes and runs."""
+        return f"{self.uri}#{self.generation}".encode("utf-8", "surrogatepass")
+
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
@@ -63,8 +68,7 @@ class Slice:
 
 def slice_hash(video: VideoRef) -> int:
     """Returns an evenly distributed number in 0..2**31-1 that depends on the video's URI and generation alone."""
-    identity = f"{video.uri}#{video.generation}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.sha256(identity).digest()[:4], "big") >> 1
+    return int.from_bytes(hashlib.sha256(video.identity).digest()[:4], "big") >> 1
 
 
 def slice_number(hashed: int, total: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from model.tensorflow_import import import_tensorflow
 from transforms.failure_codes import FailureCode, Stage, describe_error
 from transforms.machine_faults import is_machine_fault, machine_fault
 from transforms.records import ChunkScores, Failure, FrameChunk
+
+if TYPE_CHECKING:
+    from model.presets import LoadedModel
+    from model.scoring import Scorer
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -72,7 +76,6 @@ class ModelConfig:
         from model.compiled_scoring import CompiledScorer
         from model.devices import prepare_gpus
         from model.presets import load_model
-        from model.scoring import Scorer
 
         has_gpu = prepare_gpus(require=self.require_gpu)
         loaded = load_model(self.name)
@@ -83,12 +86,27 @@ class ModelConfig:
             )
         precision = Precision(self.precision)
         if not has_gpu or precision == Precision.INT8:
-            return Scorer(
-                loaded.network, self.strides, precision, self.batch_frames, self.overlap_from, loaded.activation_ranges
-            )
+            return self.make_scorer(loaded)
         scorer = CompiledScorer(loaded.network, self.strides, precision, self.batch_frames, self.overlap_from)
         scorer.warm_up()
         return scorer
+
+    def make_scorer(self, loaded: LoadedModel) -> Scorer:
+        """Returns a scorer of a loaded model that is not compiled for chunks of one size: for processors, and single videos.
+
+        Raises:
+          ValueError: the precision or a stride is not supported.
+        """
+        from model.scoring import Scorer
+
+        return Scorer(
+            loaded.network,
+            self.strides,
+            Precision(self.precision),
+            self.batch_frames,
+            self.overlap_from,
+            loaded.activation_ranges,
+        )
 
 
 def score_or_fail(chunk: FrameChunk, scorer: ChunkScorer) -> ChunkScores | Failure:

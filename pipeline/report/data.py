@@ -32,6 +32,7 @@ from pipeline.report.scope import (
     scope_of_run,
 )
 from transforms.warehouse.base import Warehouse
+from transforms.warehouse.views import NEARLY_COUNTED, UNSURE_BELOW
 
 MAX_REVIEWED = 12
 """Most videos whose curves are on the page."""
@@ -48,14 +49,8 @@ CURVE_POINTS = 240
 MAX_DIFFERENCE = 5
 """Difference of two counts from which all are put together."""
 
-UNSURE_BELOW = 0.75
-"""Certainty below which somebody should check a count."""
-
 UNSURE_CONFIDENCE = 0.5
 """Confidence below which somebody should check a count whose model states no certainty."""
-
-NEARLY_COUNTED = 0.3
-"""Score of a stride above which somebody should check a count of 0."""
 
 _DAYS_BEFORE = 30
 """Days in the chart of days, unless the page is about more."""

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.command_line import UsageError
+from pipeline.provenance import SLICE_ID
 from pipeline.report.content import Scope
-from transforms.warehouse.base import Warehouse
+from transforms.warehouse.base import Warehouse, upload_dates
 from transforms.warehouse.schema import FAILURES, SERVER_SUFFIX, VIDEO_COUNTS
-
-_SLICE = re.compile(r"(?P<run>.+)-(?P<number>[1-9][0-9]*)of(?P<total>[1-9][0-9]*)", re.DOTALL)
-"""Id of a slice in `runs`."""
 
 _SHOWN = 5
 """Number of runs or dates that an error names."""
@@ -69,7 +66,7 @@ def read_runs(warehouse: Warehouse, name: str | None = None) -> list[Run]:
     )
     parts: dict[tuple[str, int], list[tuple[str, datetime.datetime, str, str, int]]] = {}
     for row in read_tuples(warehouse, query, {"name": name or ""}):
-        found = _SLICE.fullmatch(row[0])
+        found = SLICE_ID.fullmatch(row[0])
         key = (found["run"], int(found["total"])) if found else (row[0], 1)
         parts.setdefault(key, []).append((row[0], row[1], row[2], row[3], int(row[4])))
     runs = [
@@ -125,10 +122,7 @@ def scope_of_run(warehouse: Warehouse, run: Run) -> Scope:
     query = "SELECT first_upload_date, last_upload_date, upload_dates FROM {dataset}runs WHERE run_id IN {run_ids}"
     dates: set[datetime.date] = set()
     for first, last, noted in read_tuples(warehouse, query, {"run_ids": list(run.rows)}):
-        if noted:
-            dates.update(noted)
-        elif first is not None:  # a version that did not note them
-            dates.update(first + datetime.timedelta(day) for day in range((last - first).days + 1))
+        dates.update(upload_dates(first, last, noted))
     return Scope(run.name, run.rows, tuple(sorted(dates)), run.model, run.options_hash, run.started)
 
 

@@ -19,10 +19,12 @@ ROOT = Path(__file__).parents[2]
 
 def interrupt(words, ready, number=signal.SIGINT):
     """Starts a program, sends a signal to its process group once it prints `ready`; returns exit code and standard error."""
+    before = signal.signal(signal.SIGHUP, lambda number, frame: None)  # ignored under `nohup`, and programs would inherit that
     process = subprocess.Popen(
         [sys.executable, "-m", *map(str, words)],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
+    signal.signal(signal.SIGHUP, before)
     printed = []
     for line in process.stderr:
         printed.append(line)

@@ -54,6 +54,31 @@ def test_a_repetition_that_is_complete_before_a_pause_is_complete_there():
     np.testing.assert_allclose(paused(6.0).repetition_times_sec[:4], [0.5, 1.0, 1.5, 7.95])
 
 
+def test_a_video_that_goes_on_at_another_frame_rate_has_no_pauses():
+    edges_sec = np.append(np.arange(300) / 30, 10 + np.arange(121) / 2)
+    is_periodic = np.arange(420) >= 300
+    periods = np.where(is_periodic, 8.0, np.inf)
+    np.testing.assert_array_equal(frame_lengths(edges_sec, is_periodic, periods), np.diff(edges_sec))
+
+
+def test_no_frame_lasts_longer_than_until_the_next_one():
+    rng = np.random.default_rng(0)
+    edges_sec = np.append(0.0, np.cumsum(rng.uniform(0.15, 0.35, 100)))
+    lengths_sec = frame_lengths(
+        edges_sec, np.ones(100, bool), np.full(100, 0.45)
+    )  # as a slow video has whose frames are repeated
+    assert np.all(lengths_sec <= np.diff(edges_sec))
+
+
+def test_a_frame_now_and_then_during_a_rest_is_no_set():
+    per_frame_count = np.full(30, 0.2)
+    is_pause = np.zeros(30, bool)
+    is_pause[9:14] = True
+    parts = split_at_pauses(Segment(0, 30, 6.0), is_pause, per_frame_count)
+    assert [(part.start_frame, part.end_frame) for part in parts] == [(0, 10), (10, 30)]
+    assert [part.count for part in parts] == pytest.approx([2.0, 4.0])
+
+
 def test_a_shorter_step_is_part_of_its_repetition():
     result = paused(0.45)
     assert len(result.segments) == 1

@@ -5,13 +5,16 @@ import os
 from pathlib import Path
 
 import pytest
-from google.api_core.exceptions import Forbidden
+from google.api_core.exceptions import Forbidden, ServiceUnavailable
+from google.auth.exceptions import DefaultCredentialsError
 
 from tests.support.samples import HOSTILE_NAMES
 from tests.support.videos import encode_streams
+from transforms import matching
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.reader import read_video
 from transforms.left_out import LeftOut, Reason
+from transforms.machine_faults import MachineFaultError
 from transforms.matching import (
     ALL_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -202,6 +205,18 @@ def test_every_default_suffix_is_of_a_format_that_is_decoded(tmp_path, container
         (video,) = list_videos(f"{tmp_path}/*{suffix}")
         with open(video.uri, "rb") as file:
             assert sum(len(samples.frames) for samples in read_video(file, DecodingOptions())) == 40
+
+
+@pytest.mark.parametrize(
+    ("cause", "raised"), [(ServiceUnavailable("503"), MachineFaultError), (DefaultCredentialsError("none"), NoMatchError)]
+)
+def test_a_store_that_fails_is_a_fault_of_the_machine_and_a_missing_login_is_not(monkeypatch, cause, raised):
+    def fail(*arguments):
+        raise OSError("Cloud Storage refused") from cause
+
+    monkeypatch.setattr(matching, "scan_objects", fail)
+    with pytest.raises(raised, match=r"^Cloud Storage refused Received: 'gs://gym/\*\*'$"):
+        check_any_matches("gs://gym/**", ["gs://gym/**"])
 
 
 class TestFilter:

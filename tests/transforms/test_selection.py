@@ -28,7 +28,7 @@ def warehouse(tmp_path):
         make_provenance("before"),
         make_video_count("gs://b/1"),
         make_failure("gs://b/2"),
-        make_failure("gs://b/3", code=FailureCode.GONE),
+        make_failure("gs://b/3", code=FailureCode.READ_ERROR),
     )
     return warehouse
 
@@ -57,8 +57,8 @@ def test_a_new_version_of_a_video_is_new(warehouse):
 
 
 def test_failures_with_requeued_codes_are_selected_again(warehouse):
-    assert select(warehouse, VIDEOS, requeue=("GONE",)) == (["3", "4", "5"], (5, 2, 0))
-    assert select(warehouse, VIDEOS, requeue=("GONE", "NOT_A_VIDEO")) == (["2", "3", "4", "5"], (5, 1, 0))
+    assert select(warehouse, VIDEOS, requeue=("READ_ERROR",)) == (["3", "4", "5"], (5, 2, 0))
+    assert select(warehouse, VIDEOS, requeue=("READ_ERROR", "NOT_A_VIDEO")) == (["2", "3", "4", "5"], (5, 1, 0))
 
 
 def test_without_new_only_all_videos_are_selected(warehouse):
@@ -115,8 +115,8 @@ def test_a_commit_during_the_selection_does_not_change_its_totals(warehouse, mon
 def test_contradictory_options_are_refused():
     with pytest.raises(ValueError, match=r"limit must be a whole number of at least 1\. Received: 0"):
         Selection(limit=0)
-    with pytest.raises(ValueError, match=r"requeue works only with mode=new\. Received: \['GONE'\]"):
-        Selection(new_only=False, requeue=("GONE",))
+    with pytest.raises(ValueError, match=r"requeue works only with mode=new\. Received: \['READ_ERROR'\]"):
+        Selection(new_only=False, requeue=("READ_ERROR",))
 
 
 def test_a_pipeline_outputs_videos_and_totals(warehouse):

@@ -16,7 +16,7 @@ import contextlib
 import dataclasses
 import datetime
 import itertools
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -291,10 +291,16 @@ class Warehouse(abc.ABC):
         if not rows:
             return None, []
         ((*totals, first_date, last_date, dates),) = rows
-        if not dates and first_date is not None:  # a version that did not note them
-            days = (last_date - first_date).days
-            dates = [first_date + datetime.timedelta(day) for day in range(days + 1)]
-        return RunTotals(*totals), list(dates or ())
+        return RunTotals(*totals), upload_dates(first_date, last_date, dates)
+
+
+def upload_dates(
+    first: datetime.date | None, last: datetime.date | None, noted: Sequence[datetime.date] | None
+) -> list[datetime.date]:
+    """Returns the upload dates of a run's rows from its columns in `runs`: all days from first to last if none are noted."""
+    if noted or first is None or last is None:
+        return list(noted or ())
+    return [first + datetime.timedelta(day) for day in range((last - first).days + 1)]  # a version that did not note them
 
 
 def selection_totals(listed: int, to_do: int, limit: int | None) -> SelectionTotals:

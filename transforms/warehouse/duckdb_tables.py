@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
+import shutil
 import tempfile
 
 import duckdb
@@ -48,18 +50,21 @@ def create_file(path: str) -> None:
       duckdb.Error: The file cannot be created.
       OSError: Likewise.
     """
+    path = os.path.realpath(path)  # a link may lead to a file that is not there yet
     if os.path.exists(path):
         return
-    with tempfile.TemporaryDirectory(prefix=".repcount-", dir=os.path.dirname(os.path.abspath(path))) as folder:
+    with tempfile.TemporaryDirectory(prefix=".repcount-", dir=os.path.dirname(path)) as folder:
         created = os.path.join(folder, "created.duckdb")
         with duckdb.connect() as connection:
             connection.execute(f"ATTACH {_literal(created)} AS created (STORAGE_VERSION '{STORAGE_VERSION}')")
-        try:
-            os.link(created, path)
-        except FileExistsError:  # another process has been faster
-            pass
-        except OSError:  # the file system has no links
-            os.rename(created, path)
+        with contextlib.suppress(FileExistsError):  # another process has been faster
+            try:
+                os.link(created, path)
+            except FileExistsError:
+                raise
+            except OSError:  # the file system has no links
+                with open(created, "rb") as content, open(path, "xb") as file:
+                    shutil.copyfileobj(content, file)
 
 
 def open_file(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:

@@ -31,6 +31,12 @@ class View:
         return self.sql.format(**{name: dataset if name == "dataset" else item.format(name) for name in names})
 
 
+UNSURE_BELOW = 0.75
+"""Certainty below which somebody should check a count."""
+
+NEARLY_COUNTED = 0.3
+"""Score of a stride above which somebody should check a count of 0."""
+
 VIEWS = (
     View(
         "frame_curve_points",
@@ -54,7 +60,7 @@ WHERE TRUE
 QUALIFY ROW_NUMBER() OVER (
   PARTITION BY video_uri
   ORDER BY
-    CASE WHEN video_uri NOT LIKE 'gs://%' THEN run_started END DESC,
+    CASE WHEN video_uri LIKE '/%' THEN run_started END DESC,
     video_updated DESC, video_generation DESC, run_started DESC, run_id DESC
 ) = 1""",
     ),
@@ -116,33 +122,34 @@ FROM numbered""",
     View(
         "review_queue",
         "One row per video that somebody should look at, from `priority` 1 on. Counts come first, the likeliest to be wrong "
-        "before others, then failures. `reason` is UNCERTAIN (certainty below 0.75), ZERO_BUT_REPEATING (count 0, though a "
-        "stride scored above 0.3) or a failure code; `message` says it in words. Without failures of deleted files (GONE).",
-        """\
+        f"before others, then failures. `reason` is UNCERTAIN (certainty below {UNSURE_BELOW}), ZERO_BUT_REPEATING (count 0, "
+        f"though a stride scored above {NEARLY_COUNTED}) or a failure code; `message` says it in words. Without failures of "
+        "deleted files (GONE).",
+        f"""\
 WITH scores AS (
   SELECT video_uri, MAX(stride_score.score) AS best_score
-  FROM {dataset}latest_video_counts
-  CROSS JOIN UNNEST(stride_scores) AS {stride_score}
+  FROM {{dataset}}latest_video_counts
+  CROSS JOIN UNNEST(stride_scores) AS {{stride_score}}
   GROUP BY video_uri
 ), outcomes AS (
   SELECT
     counts.video_uri, video_generation, model, options_hash, upload_date, video_updated, run_id, run_started,
     count, confidence, certainty, best_score, 0 AS is_failure,
     CASE
-      WHEN certainty < 0.75 THEN 'UNCERTAIN'
-      WHEN count = 0 AND best_score > 0.3 THEN 'ZERO_BUT_REPEATING'
+      WHEN certainty < {UNSURE_BELOW} THEN 'UNCERTAIN'
+      WHEN count = 0 AND best_score > {NEARLY_COUNTED} THEN 'ZERO_BUT_REPEATING'
     END AS reason,
     CASE
-      WHEN certainty < 0.75 THEN 'The count may be wrong by more than one.'
-      WHEN count = 0 AND best_score > 0.3 THEN 'The count is 0, but something may repeat.'
+      WHEN certainty < {UNSURE_BELOW} THEN 'The count may be wrong by more than one.'
+      WHEN count = 0 AND best_score > {NEARLY_COUNTED} THEN 'The count is 0, but something may repeat.'
     END AS message
-  FROM {dataset}latest_video_counts AS counts
+  FROM {{dataset}}latest_video_counts AS counts
   LEFT JOIN scores ON counts.video_uri = scores.video_uri
   UNION ALL
   SELECT
     video_uri, video_generation, model, options_hash, upload_date, video_updated, run_id, run_started,
     NULL, NULL, NULL, NULL, 1, code, message
-  FROM {dataset}failures
+  FROM {{dataset}}failures
   WHERE code <> 'GONE'
 ), versions AS (
   SELECT *, MAX(run_started) OVER (PARTITION BY video_uri, video_generation) AS last_run_started
@@ -154,7 +161,7 @@ WITH scores AS (
   QUALIFY ROW_NUMBER() OVER (
     PARTITION BY video_uri
     ORDER BY
-      CASE WHEN video_uri NOT LIKE 'gs://%' THEN last_run_started END DESC,
+      CASE WHEN video_uri LIKE '/%' THEN last_run_started END DESC,
       video_updated DESC, video_generation DESC, is_failure, run_started DESC, run_id DESC
   ) = 1
 )

@@ -79,6 +79,7 @@ def test_old_staging_that_cannot_be_removed_is_logged(warehouse, caplog, monkeyp
     def refuse(folder):
         raise PermissionError(13, "Permission denied", str(folder))
 
+    warehouse.prepare()
     stage(warehouse, make_provenance(), make_failure())
     monkeypatch.setattr(duckdb_staging, "STAGING_KEPT_SEC", -60.0)
     monkeypatch.setattr(duckdb_staging.shutil, "rmtree", refuse)

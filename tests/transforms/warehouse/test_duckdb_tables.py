@@ -3,8 +3,10 @@
 import dataclasses
 import datetime
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
@@ -14,7 +16,16 @@ from tests.support.samples import UTC, make_failure, make_provenance, make_video
 from tests.support.warehouses import commit, later_run
 from transforms.failure_codes import FailureCode
 from transforms.warehouse.base import WarehouseError
-from transforms.warehouse.duckdb_tables import STORAGE_VERSION, column_definition, create_table, quoted, upgrade, view_query
+from transforms.warehouse.duckdb_tables import (
+    STORAGE_VERSION,
+    column_definition,
+    create_file,
+    create_table,
+    open_file,
+    quoted,
+    upgrade,
+    view_query,
+)
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.schema import FRAME_CURVES, RUNS, TABLES, VIDEO_COUNTS, Column, ColumnType, Mode
 from transforms.warehouse.views import VIEWS
@@ -204,6 +215,26 @@ class TestViews:
             ("2026-01-01", "repnet-2025", 1, 1, 2.5, pytest.approx(10 / 3600), 0.9),
             ("2026-01-05", "lite", 1, 0, 2.5, pytest.approx(10 / 3600), 0.7),
         ]
+
+
+def test_a_link_to_a_file_that_is_not_there_yet_is_followed(tmp_path):
+    (tmp_path / "link.duckdb").symlink_to(tmp_path / "data.duckdb")
+    create_file(str(tmp_path / "link.duckdb"))
+    assert (tmp_path / "link.duckdb").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.duckdb", "link.duckdb"]
+
+
+def test_where_there_are_no_links_a_file_that_another_process_has_created_stays(tmp_path, monkeypatch):
+    def refuse(created, path):
+        Path(path).write_text("of another process")
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    create_file(str(tmp_path / "new.duckdb"))
+    assert (tmp_path / "new.duckdb").read_text() == "of another process"
+    monkeypatch.setattr(os, "link", lambda created, path: (_ for _ in ()).throw(PermissionError(1, "")))
+    create_file(str(tmp_path / "other.duckdb"))
+    open_file(str(tmp_path / "other.duckdb"), read_only=True).close()
 
 
 READ_IN_OLD_DUCKDB = """
