@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from tests.google_cloud.servers import Cloud
+from tests.support.marks import slow
 from tests.support.videos import draw_video
 from tests.support.warehouses import contents
 from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
@@ -159,10 +160,12 @@ def test_the_next_night_counts_what_is_new(cloud, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"videos": "gs://no-such-bucket-here/**"}, "gs://no-such-bucket-here/**"),
-        ({"videos": "{}/nothing/**"}, "this input matches nothing"),
         ({"output": "bigquery:repcount-test.nowhere"}, "the data set must exist"),
-        ({"temp_location": "gs://no-such-bucket-here/temp"}, "the bucket of --temp_location must exist"),
+        *slow(
+            ({"videos": "gs://no-such-bucket-here/**"}, "gs://no-such-bucket-here/**"),
+            ({"videos": "{}/nothing/**"}, "this input matches nothing"),
+            ({"temp_location": "gs://no-such-bucket-here/temp"}, "the bucket of --temp_location must exist"),
+        ),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -6,6 +6,7 @@ from keras import ops
 
 from model.config import FRAME_SIZE
 from model.folding import Centre, fold
+from tests.support.marks import slow
 from tests.support.networks import make_lite, make_published
 
 
@@ -28,7 +29,7 @@ def test_the_frame_model_computes_the_networks_taps(lite, frames):
     assert bias.shape == (taps.shape[-1],)
 
 
-@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-4), ("bfloat16", 3e-2)])
+@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-4), *slow(("bfloat16", 3e-2))])
 def test_norms_as_convolutions_compute_the_same(frames, policy, tolerance):
     network = make_published("2020")
     expected, got = (

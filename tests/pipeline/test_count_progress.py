@@ -6,13 +6,14 @@ import re
 import pytest
 
 from pipeline.count_progress import show_videos
+from tests.support.marks import slow
 from tests.support.terminals import run_at_terminal
 from tests.support.videos import draw_video
 
 COUNT = "import sys; from pipeline.main import main; from tests.support.scorers import FAKE_COUNTER as c; "
 
 
-@pytest.mark.parametrize("num_videos", [1, 3])
+@pytest.mark.parametrize("num_videos", [*slow(1), 3])
 def test_results_go_to_the_file_and_progress_to_the_terminal(tmp_path, num_videos):
     for number in range(num_videos):
         draw_video(tmp_path / f"squats[red]{number}.mp4", 100)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.extras import EXTRAS, explain_missing
+from tests.support.marks import slow
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,10 +68,12 @@ def test_help_needs_no_extra(command):
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        ("pyarrow", ["tables", "--output", "duckdb:counts.duckdb"]),
-        ("duckdb", ["run", "--input", "*.mp4", "--output", "duckdb:counts.duckdb"]),
-        ("apache_beam", ["count", "gs://gym/squats.mp4"]),
         ("google", ["count", "gs://gym/squats.mp4"]),
+        *slow(
+            ("pyarrow", ["tables", "--output", "duckdb:counts.duckdb"]),
+            ("duckdb", ["run", "--input", "*.mp4", "--output", "duckdb:counts.duckdb"]),
+            ("apache_beam", ["count", "gs://gym/squats.mp4"]),
+        ),
     ],
 )
 def test_a_command_without_its_extra_says_what_to_install(missing, words):

@@ -224,6 +224,7 @@ class TestSelect:
         assert not [name for name in cloud.tables() if name.startswith("staging_")]
 
 
+@pytest.mark.slow
 class TestRunsSideBySide:
     """Two runs whose MERGEs overlap leave one row per video, that of the later run."""
 

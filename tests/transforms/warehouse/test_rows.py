@@ -129,11 +129,11 @@ class TestCountRow:
             repetition_frames=np.array([3.0]),
             count=1.5,
         )
-        video_count = with_facts(dataclasses.replace(video_count, times_sec=np.array([0.0, 1.0, 4.0, 5.0])), duration_sec=7.0)
+        video_count = with_facts(dataclasses.replace(video_count, times_sec=np.array([0.0, 1.0, 2.5, 3.5])), duration_sec=5.0)
         row = count_row(video_count, make_provenance())
-        assert row["segments"] == [{"start_sec": 1.0, "end_sec": 7.0, "count": 1.5}]
-        assert row["repetition_times_sec"].tolist() == [5.0]
-        assert row["mean_period_sec"] == pytest.approx((7.0 - 1.0) / 1.5)
+        assert row["segments"] == [{"start_sec": 1.0, "end_sec": 5.0, "count": 1.5}]
+        assert row["repetition_times_sec"].tolist() == [3.5]
+        assert row["mean_period_sec"] == pytest.approx((5.0 - 1.0) / 1.5)
 
     def test_a_video_without_repetition_has_no_period_and_no_rate(self):
         row = stored(
