@@ -230,7 +230,7 @@ def check_any_matches(
                 return not is_wider
         except (OSError, ValueError) as error:
             message = f"{textwrap.shorten(str(error), 300)} Received: {pattern!r}"
-            if is_machine_fault(error) and not _is_login(error.__cause__):
+            if is_machine_fault(error) and not _lacks_login(error.__cause__):
                 raise MachineFaultError(message) from error
             raise NoMatchError(message) from error
     if account.lost:
@@ -246,7 +246,7 @@ def check_any_matches(
     raise NoMatchError(f"this input matches nothing{when}; use a file, a directory or DIR/**.mp4. Received: {template!r}")
 
 
-def _is_login(error: BaseException | None) -> bool:
+def _lacks_login(error: BaseException | None) -> bool:
     """Returns whether Cloud Storage's client has no valid credentials, which whoever starts the run can mend."""
     return type(error).__module__.startswith("google.auth.") or type(error).__name__ == "Unauthorized"
 

@@ -57,14 +57,13 @@ def create_file(path: str) -> None:
         created = os.path.join(folder, "created.duckdb")
         with duckdb.connect() as connection:
             connection.execute(f"ATTACH {_literal(created)} AS created (STORAGE_VERSION '{STORAGE_VERSION}')")
-        with contextlib.suppress(FileExistsError):  # another process has been faster
-            try:
-                os.link(created, path)
-            except FileExistsError:
-                raise
-            except OSError:  # the file system has no links
-                with open(created, "rb") as content, open(path, "xb") as file:
-                    shutil.copyfileobj(content, file)
+        try:
+            os.link(created, path)
+        except FileExistsError:  # another process has been faster
+            return
+        except OSError:  # the file system has no links
+            with contextlib.suppress(FileExistsError), open(created, "rb") as content, open(path, "xb") as file:
+                shutil.copyfileobj(content, file)
 
 
 def open_file(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
