@@ -194,6 +194,7 @@ while (($#)); do
   esac
   shift
 done
+if "$help" && [[ -z "$verb" ]]; then usage && exit 0; fi
 [[ -n "$file" || ! -f "$here/.env" ]] || file="$here/.env"
 [[ -z "$file" ]] || read_settings "$file"
 repcount="${REPCOUNT:-$here/.venv/bin/repcount}"

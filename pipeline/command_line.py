@@ -12,6 +12,9 @@ from model.errors import UserError
 
 _OPTION = re.compile(r"--[\w-]+")
 
+_MOST_DIGITS = 18
+"""Digits of the largest whole number that every table and library holds."""
+
 
 class UsageError(UserError, ValueError):
     """Invalid command-line value."""
@@ -108,7 +111,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def natural_number(text: str, least: int = 0) -> int:
-    """Parses a whole number of at least 0, or `least`, for argparse."""
+    """Parses a whole number of at least 0, or `least`, and of at most 18 digits, for argparse."""
+    if len(text) > _MOST_DIGITS and text.isascii() and text.isdigit():
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number of at most {_MOST_DIGITS} digits. Received: {text[:_MOST_DIGITS]}…"
+        )
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}. Received: {text!r}")
     return int(text)

@@ -236,6 +236,11 @@ def test_the_example_has_every_setting():
     assert names == documented
 
 
+def test_help_needs_no_settings(tmp_path):
+    (tmp_path / ".env").write_text("no setting\n")
+    assert run("--env", str(tmp_path / ".env"), "--help").stdout == run("--help").stdout
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -70,13 +70,15 @@ def open_file(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     """Opens a DuckDB file.
 
     Raises:
-      WarehouseError: The file is of another kind. DuckDB would read a CSV file as a table.
+      WarehouseError: The file is empty or of another kind. DuckDB would read a CSV file as a table.
       duckdb.Error: DuckDB cannot open it.
       OSError: It is missing, or may not be read.
     """
     with open(path, "rb") as file:
         head = file.read(_MAGIC_OFFSET + len(_MAGIC))
-    if head and not head.endswith(_MAGIC):
+    if not head:
+        raise WarehouseError(f"the database must be a DuckDB file; delete this empty one, or choose another. Received: {path}")
+    if not head.endswith(_MAGIC):
         raise WarehouseError(f"the database must be a DuckDB file. Received: {path}")
     return duckdb.connect(path, read_only=read_only)
 

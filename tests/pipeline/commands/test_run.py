@@ -367,6 +367,10 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
             ["--input", "videos", "--output", "duckdb:c.duckdb", "--limit", "0"],
             "--limit: must be a whole number of at least 1. Received: '0'",
         ),
+        (
+            ["--input", "videos", "--output", "duckdb:c.duckdb", "--limit", "9" * 5000],
+            f"--limit: must be a whole number of at most 18 digits. Received: {'9' * 18}…. See",
+        ),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--slices", "0"], "--slices must be at least 1"),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--sample", "2"], "sample must be above 0 and at most 1"),
         (

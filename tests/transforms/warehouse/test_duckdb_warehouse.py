@@ -52,7 +52,7 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("counts.duckdb", b"", "not a valid DuckDB database file!"),
+            ("counts.duckdb", b"", "must be a DuckDB file; delete this empty one, or choose another"),
             ("counts.duckdb", b"no,database\n" * 9, "must be a DuckDB file"),
             ("counts.csv", b"no,database\n" * 9, "must be a DuckDB file"),
         ],
