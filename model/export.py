@@ -6,12 +6,9 @@ with their options as constants.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from model.graph_counting import count_repetitions, rounded_count
 from model.graph_scoring import GraphScorer, in_batches
 from model.logits import chunk_frames
 from model.network import RepNet
+from model.replacing import replacing
 
 _RESIZED_FRAMES = 8
 """Frames that are resized together: 50 MB of 1080p."""
@@ -129,7 +127,8 @@ def save(counter: tf.Module, folder: Path, metadata: Mapping[str, Any]) -> None:
       OSError: The disk is full or refuses.
     """
     check_folder(folder)
-    with _replacing(folder) as partial:
+    with replacing(folder) as partial:
+        partial.mkdir()  # TensorFlow's own error for this would be no OSError
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         try:
             tf.saved_model.save(counter, str(partial), signatures=counter.count, options=options)
@@ -138,18 +137,3 @@ def save(counter: tf.Module, folder: Path, metadata: Mapping[str, Any]) -> None:
         path = partial / METADATA_PATH
         path.parent.mkdir()
         path.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """Yields a new folder, which gets the name `folder` after the body and is deleted if the body fails."""
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{os.getpid()}.{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir()  # TensorFlow's own error for this would be no OSError
-        yield partial
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import safetensors
 
 from model import storage
 from model.config import RepNetConfig
+from model.replacing import replacing
 from model.storage import WeightsError
 
 SUFFIX = ".safetensors"
@@ -92,16 +92,12 @@ def write(path: Path, config: RepNetConfig, arrays: Mapping[str, np.ndarray], me
         raise WeightsError(f"the name of a weights file must end with {SUFFIX}. Received: {str(path)!r}")
     sha256 = model_sha256(config, arrays)
     described = json.dumps({**metadata, "config": dataclasses.asdict(config), "sha256": sha256})
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(save(dict(arrays), {_METADATA_KEY: described}))
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            partial.write_bytes(save(dict(arrays), {_METADATA_KEY: described}))
     except OSError as error:
         reason = "the disk is full" if error.errno in storage.DISK_FULL else " ".join(str(error).split())
         raise WeightsError(f"cannot write the weights: {reason}. Received: {str(path)!r}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return sha256
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pipeline.output_files import replacing
+from model.replacing import replacing
 from pipeline.results_table import printable
 from transforms.annotation.process import AnnotatorProcess
 from transforms.annotation.timeline import Timeline

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.output_files import replacing
+from model.replacing import replacing
 from pipeline.results_table import printable
 from transforms.records import VideoCount
 

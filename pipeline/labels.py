@@ -12,8 +12,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from model.replacing import replacing
 from pipeline.command_line import UsageError
-from pipeline.output_files import replacing
 
 MAX_TRUE_COUNT = 1_000_000
 """Largest plausible true count. A larger number is a time or an identifier in the wrong column."""

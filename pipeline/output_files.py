@@ -1,8 +1,7 @@
-"""Files of results, one per video: names derived from the video's, which may be hostile, and complete files only."""
+"""Files of results, one per video: names derived from the video's, which may be hostile, and checks before work begins."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import os
@@ -12,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.replacing import replacing
 from pipeline.command_line import UsageError
 from transforms.objects import is_local
 
@@ -95,22 +95,6 @@ def _safe(name: str) -> str:
     name = "".join(character if character.isprintable() and character not in _UNWANTED else "_" for character in name)
     name = name.strip(" .") or "video"
     return name.encode("utf-8")[:_MAX_NAME_BYTES].decode("utf-8", "ignore").strip(" .")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields the path of a new file, which replaces `path` after the body. If the body fails, `path` stays as it was.
-
-    Missing folders are created.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".repcount-{os.getpid()}.{path.name}")  # `matching` takes it for no video
-    partial.unlink(missing_ok=True)
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,9 +10,11 @@ import json
 import os
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import apache_beam as beam
 
+from model.replacing import replacing
 from transforms.records import ChunkScores, Failure, SelectionTotals, VideoRef
 
 _TOTALS_SUFFIX = ".totals"
@@ -123,10 +125,8 @@ def read_totals(path: str) -> SelectionTotals | None:
 
 def write_totals(totals: SelectionTotals, path: str) -> SelectionTotals:
     """Writes the totals beside the file of `MarkProgress`, at once and whole; returns them."""
-    unfinished = f"{path}{_TOTALS_SUFFIX}.unfinished"
-    with open(unfinished, "w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(totals), file)
-    os.replace(unfinished, path + _TOTALS_SUFFIX)
+    with replacing(Path(path + _TOTALS_SUFFIX)) as partial:
+        partial.write_text(json.dumps(dataclasses.asdict(totals)), encoding="utf-8")
     return totals
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import safetensors
 from safetensors.numpy import save
+
+from model.replacing import replacing
 
 _CHECKPOINT = "checkpoint.safetensors"
 _LOG = "log.csv"
@@ -62,12 +63,8 @@ def write(folder: Path, progress: Progress, values: Mapping[str, np.ndarray]) ->
       OSError: The disk is full or refuses.
     """
     arrays = {name: np.array(value, order="C") for name, value in values.items()}
-    partial = folder / f".{os.getpid()}.{_CHECKPOINT}"
-    try:
+    with replacing(folder / _CHECKPOINT) as partial:
         partial.write_bytes(save(arrays, {_METADATA_KEY: json.dumps(dataclasses.asdict(progress))}))
-        os.replace(partial, folder / _CHECKPOINT)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read(folder: Path) -> tuple[Progress, dict[str, np.ndarray]] | None:

@@ -9,7 +9,6 @@ import concurrent.futures
 import dataclasses
 import functools
 import multiprocessing
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from model import weights_file
 from model.config import WINDOW_FRAMES, RepNetConfig
 from model.precision import Precision, best_precision
 from model.presets import load_weights
+from model.replacing import replacing
 from model.tensorflow_import import import_tensorflow
 from model.training import processes, views
 from model.training.clips import STROKES_WEIGHT
@@ -194,9 +194,5 @@ def _write(folder: Path, showing: Showing, weights: Path, strides: tuple[int, ..
     video = draw_video(showing.seed)
     embeddings = _scorer(weights, strides).embed_windows(video.frames[:: showing.repeats], showing.repeats)
     arrays: dict[str, Any] = {f"e{stride}": of_stride.astype(np.float16) for stride, of_stride in embeddings.items()}
-    partial = folder / f".{os.getpid()}.npz"
-    try:
+    with replacing(_path(folder, showing)) as partial:
         np.savez(partial, kind=video.kind, active=video.timing.active, period=np.float32(video.timing.period_frames), **arrays)
-        os.replace(partial, _path(folder, showing))
-    finally:
-        partial.unlink(missing_ok=True)

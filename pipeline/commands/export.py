@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.replacing import replacing
 from pipeline.command_line import UsageError
 from pipeline.commands.tables import add_output
 from pipeline.dates import parse_days
@@ -65,7 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Writes the rows and returns the exit code; raises UsageError, WarehouseError or OSError."""
     from pipeline.export_formats import to_csv, to_jsonl, write_parquet  # imports PyArrow, for which --help need not wait
-    from pipeline.output_files import check_file, check_no_tables, replacing
+    from pipeline.output_files import check_file, check_no_tables
 
     _check_view(args)
     if args.format == "parquet" and args.to is None:

@@ -1,13 +1,12 @@
 """Files per video have names of their own that every system takes, and are written completely or not at all."""
 
-import contextlib
 import os
 from pathlib import Path
 
 import pytest
 
 from pipeline.command_line import UsageError
-from pipeline.output_files import check_file, check_folder, check_no_input, derive_names, replacing, write_text
+from pipeline.output_files import check_file, check_folder, check_no_input, derive_names, write_text
 from tests.support.samples import HOSTILE_NAMES
 
 
@@ -45,23 +44,6 @@ def test_hostile_names_stay_in_the_folder(tmp_path, name):
     assert derived.isprintable()
     assert not derived.startswith(".")
     assert len(os.fsencode(derived)) <= 200
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "squats.srt"
-    path.write_text("old")
-    with contextlib.suppress(KeyboardInterrupt), replacing(path) as partial:
-        partial.write_text("half")
-        raise KeyboardInterrupt
-    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("squats.srt", "old")]
-
-
-def test_a_link_is_replaced_and_not_followed(tmp_path):
-    other = tmp_path / "other"
-    other.write_text("precious")
-    (tmp_path / "squats.srt").symlink_to(other)
-    write_text(tmp_path / "squats.srt", "1")
-    assert (other.read_text(), (tmp_path / "squats.srt").read_text()) == ("precious", "1")
 
 
 def test_missing_folders_are_created_by_the_first_file(tmp_path):
