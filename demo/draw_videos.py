@@ -229,7 +229,7 @@ def _frames(clip: Clip) -> list[np.ndarray]:
     canvas_size = [(side + 2 * _MARGIN_PIXELS) * _OVERSAMPLING for side in (height, width)]
     floor_row = (clip.floor_share * height + _MARGIN_PIXELS) * _OVERSAMPLING
     camera = Camera(clip.metre_share * height * _OVERSAMPLING, floor_row, canvas_size[1] / 2)
-    empty = np.zeros((*canvas_size, 3), np.uint8)
+    empty: np.ndarray = np.zeros((*canvas_size, 3), np.uint8)
     clip.scene(empty, int(floor_row - 0.13 * canvas_size[0]), rng)
     empty = cv2.GaussianBlur(empty, (0, 0), 2.6)  # out of focus
 

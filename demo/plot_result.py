@@ -17,8 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from model.errors import WeightsError
 from model.frame_counts import rounded_count
-from model.presets import WeightsError
 from pipeline.command_line import UsageError
 from pipeline.counter import count_video, load_counter
 from pipeline.options import add_model_options

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from model import storage
+from model.errors import WeightsError, one_line
 from model.network import RepNet
 
 _GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -30,7 +31,7 @@ _LAYER_BY_POSITION = re.compile(r"layer-(\d+)")
 _NAMES_SHOWN = 5
 
 
-class CheckpointError(storage.WeightsError):
+class CheckpointError(WeightsError):
     """A checkpoint cannot be read, or does not fit the network."""
 
 
@@ -96,7 +97,7 @@ def _one_line_errors(shown: str) -> Iterator[None]:
     try:
         yield
     except (tf.errors.OpError, DecodeError, OSError, LookupError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(getattr(error, "message", error)).split())
+        reason = one_line(getattr(error, "message", error))
         raise CheckpointError(f"the checkpoint is incomplete or corrupt: {reason}. Received: {shown!r}") from error
 
 

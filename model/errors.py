@@ -1,4 +1,4 @@
-"""The base class of errors that a user can fix."""
+"""Errors that a user can fix."""
 
 from __future__ import annotations
 
@@ -9,3 +9,12 @@ class UserError(Exception):
     Its message is one line: what is wrong, what would be right, and what was received. A command prints it and ends with exit
     code 2.
     """
+
+
+class WeightsError(UserError, ValueError):
+    """A model name is unknown, or its weights are missing, damaged, of another network or cannot be written."""
+
+
+def one_line(error: object) -> str:
+    """Returns the message of an error, or another text, in one line."""
+    return " ".join(str(error).split())

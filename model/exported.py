@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model.storage import WeightsError
+from model.errors import WeightsError
 
 METADATA_PATH = Path("assets.extra", "repcount.json")
 """Where the metadata is in an exported model's folder; TensorFlow leaves `assets.extra` to others."""

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from model import presets, storage, tensorflow_import, weights_file
+from model.errors import WeightsError, one_line
 from model.presets import Preset, RemoteFile
 
 URL_VARIABLE = "REPCOUNT_CHECKPOINT_URL"
@@ -36,7 +37,7 @@ _TIMEOUT_SEC = (10, 60)  # to connect, and between two reads
 _WAIT = tenacity.wait_exponential_jitter(initial=1, max=30, jitter=1)
 
 
-class FetchError(storage.WeightsError):
+class FetchError(WeightsError):
     """A published checkpoint cannot be fetched. No weights file was written."""
 
 
@@ -74,7 +75,7 @@ def fetch(
     Raises:
       FetchError: The preset has no files, the server refuses or serves other files, or the disk is full. The next call
         keeps the files that are complete.
-      storage.WeightsError: The files are not of the preset's network, or the weights cannot be written.
+      WeightsError: The files are not of the preset's network, or the weights cannot be written.
     """
     if not preset.files:
         raise FetchError(f"only published models are fetched; this one comes with the program. Received: {preset.name!r}")
@@ -121,7 +122,7 @@ def _is_current(preset: Preset, path: Path) -> bool:
     """Returns whether there is an undamaged weights file that was made from the preset's files."""
     try:
         metadata, _ = weights_file.read(path)
-    except storage.WeightsError:
+    except WeightsError:
         return False
     made_from: dict[str, str] = metadata.get("source", {}).get("files", {})
     return _hashes(preset).items() <= made_from.items()  # former versions also fetched a file without variables
@@ -241,4 +242,4 @@ def _describe(error: BaseException | None) -> str:
         return f"HTTP {error.response.status_code} {error.response.reason}"
     # The cause of a broken connection, such as an unknown host, is several layers down.
     cause = getattr(error.args[0], "reason", error) if error and error.args else error
-    return " ".join(str(cause).split())
+    return one_line(cause)

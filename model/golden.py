@@ -27,6 +27,7 @@ import numpy as np
 from model.config import FRAME_SIZE, WINDOW_FRAMES
 from model.counting import Counted, count_repetitions, notebook_score, position_scores
 from model.counting_options import CountingOptions, StrideRule
+from model.errors import one_line
 from model.logits import StrideLogits, window_frames
 from model.presets import LoadedModel
 from model.scoring import Scorer
@@ -83,7 +84,7 @@ def compare(model: LoadedModel, path: Path) -> list[Difference]:
         with file:
             arrays = dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise GoldenError(f"cannot read the golden file: {reason}. Received: {str(path)!r}") from error
     if "clips" in arrays:
         compare_kind = _compare_network

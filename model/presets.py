@@ -12,8 +12,8 @@ import numpy as np
 
 from model import config, storage, tensorflow_import, weights_file
 from model.counting_options import CountingOptions, StrideRule
+from model.errors import WeightsError
 from model.precision import ActivationRanges
-from model.storage import WeightsError
 
 if TYPE_CHECKING:
     from model.network import RepNet
@@ -219,6 +219,7 @@ def load_model(name_or_path: str, cache_dir: Path | None = None) -> LoadedModel:
 
     Raises:
       WeightsError: There is no such model, or its weights are missing, damaged or of another network.
+      StorageError: It is on Cloud Storage, which cannot be read.
     """
     if name_or_path in PRESETS:
         return _load_preset(PRESETS[name_or_path], cache_dir)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.errors import UserError
+from model.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket, Client
@@ -37,11 +37,7 @@ _CLIENT_VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "
 _CLIENT_LOCK = threading.Lock()
 
 
-class WeightsError(UserError, ValueError):
-    """A model name is unknown, or its weights are missing, damaged, of another network or cannot be written."""
-
-
-class StorageError(WeightsError):
+class StorageError(UserError, ValueError):
     """Cloud Storage cannot be read or written, or a URI is not valid."""
 
 
@@ -200,4 +196,4 @@ def _one_line_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (GoogleAPIError, GoogleAuthError, OSError) as error:
-        raise StorageError(f"Cloud Storage refused: {' '.join(str(error).split())}. Received: {uri!r}") from error
+        raise StorageError(f"Cloud Storage refused: {one_line(error)}. Received: {uri!r}") from error

@@ -21,8 +21,8 @@ import safetensors
 
 from model import storage
 from model.config import RepNetConfig
+from model.errors import WeightsError, one_line
 from model.replacing import replacing
-from model.storage import WeightsError
 
 SUFFIX = ".safetensors"
 
@@ -96,7 +96,7 @@ def write(path: Path, config: RepNetConfig, arrays: Mapping[str, np.ndarray], me
         with replacing(path) as partial:
             partial.write_bytes(save(dict(arrays), {_METADATA_KEY: described}))
     except OSError as error:
-        reason = "the disk is full" if error.errno in storage.DISK_FULL else " ".join(str(error).split())
+        reason = "the disk is full" if error.errno in storage.DISK_FULL else one_line(error)
         raise WeightsError(f"cannot write the weights: {reason}. Received: {str(path)!r}") from error
     return sha256
 
@@ -141,7 +141,7 @@ def _open(path: Path) -> Iterator[safetensors.safe_open]:
         with safetensors.safe_open(path, framework="numpy") as file:
             yield file
     except safetensors.SafetensorError as error:
-        raise WeightsError(f"the weights are damaged: {' '.join(str(error).split())}. Received: {str(path)!r}") from error
+        raise WeightsError(f"the weights are damaged: {one_line(error)}. Received: {str(path)!r}") from error
     except OSError as error:
         raise _cannot_read(path, error) from error
 
@@ -197,4 +197,4 @@ def _as_object(content: object) -> dict[str, Any]:
 
 
 def _cannot_read(path: Path, error: Exception) -> WeightsError:
-    return WeightsError(f"cannot read the weights: {' '.join(str(error).split())}. Received: {str(path)!r}")
+    return WeightsError(f"cannot read the weights: {one_line(error)}. Received: {str(path)!r}")

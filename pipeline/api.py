@@ -64,6 +64,7 @@ def count_video(video: str | os.PathLike[str], model: str = DEFAULT_PRESET, **op
       MachineFaultError: This machine or the store has failed, not the video.
       UsageError: An option is invalid.
       WeightsError: The model is unknown or cannot be loaded.
+      StorageError: The model is on Cloud Storage, which cannot be read.
       TypeError: There is no such option.
     """
     uri = absolute(os.fspath(video))

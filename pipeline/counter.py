@@ -50,6 +50,7 @@ def load_counter(args: argparse.Namespace) -> Counter:
     Raises:
       UsageError: An option is invalid, or this machine lacks what it asks for.
       WeightsError: The model cannot be loaded.
+      StorageError: It is on Cloud Storage, which cannot be read.
     """
     check_sandbox(args)
     check_decoder(args)

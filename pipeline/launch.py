@@ -10,6 +10,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING
 
+from model.errors import one_line
 from model.precision import Precision
 from pipeline.command_line import UsageError
 from pipeline.machines import GPU_KINDS, cores_of
@@ -309,7 +310,7 @@ def check_none_is_active(options: PipelineOptions, prefix: str) -> None:
         )
         active = next((job for job in client.list_jobs(request, timeout=_TIMEOUT_SEC) if job.name.startswith(prefix)), None)
     except (GoogleAuthError, GoogleAPIError, requests.RequestException) as error:
-        raise UsageError(f"cannot list active Dataflow jobs: {' '.join(str(error).split())[:300]}") from error
+        raise UsageError(f"cannot list active Dataflow jobs: {one_line(error)[:300]}") from error
     if active:
         raise UsageError(
             f"job {active.name} is {active.current_state.name}. Wait for it, cancel it, or omit --unless_active: runs may "

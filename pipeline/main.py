@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model.errors import UserError
+from model.errors import UserError, one_line
 from pipeline.command_line import CommandParser, nearest
 from pipeline.commands import ALIASES, COMMANDS
 from pipeline.extras import explain_missing
@@ -182,7 +182,7 @@ def _check_temporary_folder() -> None:
 def _one_line(error: Exception) -> str:
     from pipeline.results_table import printable
 
-    return printable(" ".join(str(error).split()))
+    return printable(one_line(error))
 
 
 if __name__ == "__main__":

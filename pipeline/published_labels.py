@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from model.errors import one_line
 from pipeline.command_line import UsageError
 from pipeline.labels import Label, check_part, parse_count, parse_sec, quote, read_rows
 from pipeline.mat_file import MatFileError, read_struct
@@ -176,7 +177,7 @@ def _read_quva(path: str) -> Iterator[tuple[Label, ...]]:
         try:
             ends = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
         except (ValueError, EOFError, MemoryError, TypeError, RecursionError, tokenize.TokenError) as error:
-            raise UsageError(f"{name}: must be a NumPy file of numbers: {' '.join(str(error).split())}") from error
+            raise UsageError(f"{name}: must be a NumPy file of numbers: {one_line(error)}") from error
         yield (Label(_stem(name), float(len(_check_frames(ends, name)))),)
 
 

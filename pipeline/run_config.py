@@ -112,6 +112,7 @@ def make_config(
       UsageError: An option is invalid.
       NoMatchError: An input matches no video.
       WeightsError: The model cannot be loaded.
+      StorageError: It is on Cloud Storage, which cannot be read.
       WarehouseError: The tables cannot be written to.
     """
     warehouse = make_warehouse(args.output, options.view_as(GoogleCloudOptions).temp_location)

@@ -23,6 +23,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from model.errors import one_line
 from model.storage import SCHEME, open_bucket, split_uri
 from transforms.left_out import LeftOut, Reason
 from transforms.local_files import compile_pattern, find_file, scan_files, utc_time
@@ -289,7 +290,7 @@ def _as_beam_errors(uri: str, *passed: type[Exception]) -> Iterator[None]:
     except passed:
         raise
     except (GoogleAPIError, GoogleAuthError) as error:
-        why = " ".join(str(error).split())
+        why = one_line(error)
         hint = "--billing_project must name a project that pays. " if "requester pays" in why else ""
         raise BeamIOError(f"{hint}Cloud Storage refused: {why}", {uri: error}) from error
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from model.errors import WeightsError
 from model.logits import StrideLogits
 from model.precision import Precision
-from model.storage import WeightsError
 from model.tensorflow_import import import_tensorflow
 from transforms.failure_codes import FailureCode, Stage, describe_error
 from transforms.machine_faults import is_machine_fault, machine_fault
@@ -69,6 +69,7 @@ class ModelConfig:
 
         Raises:
           WeightsError: the model is unknown, or its weights are missing, damaged or have another hash.
+          StorageError: they are on Cloud Storage, which cannot be read.
           ValueError: the precision or a stride is not supported.
           NoGpuError: a GPU is required and TensorFlow finds none.
         """

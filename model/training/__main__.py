@@ -18,8 +18,8 @@ import typing
 from pathlib import Path
 
 from model.config import LITE, RepNetConfig
+from model.errors import WeightsError, one_line
 from model.presets import PRESETS
-from model.storage import WeightsError
 from model.training.settings import TrainingSettings
 
 _NETWORK_FIELDS = ("similarity", "similarity_rows", "layout_channels", "similarity_channels")
@@ -82,7 +82,7 @@ def main() -> None:
             config = dataclasses.replace(LITE, **{name: args.pop(name) for name in _NETWORK_FIELDS})
             train(TrainingSettings(**args), folder, config, workers=workers)
     except (ValueError, OSError, RuntimeError, WeightsError) as error:
-        parser.exit(2, f"{parser.prog}: {' '.join(str(error).split())}\n")
+        parser.exit(2, f"{parser.prog}: {one_line(error)}\n")
 
 
 if __name__ == "__main__":

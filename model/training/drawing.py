@@ -47,7 +47,7 @@ def draw_background(rng: np.random.Generator, size: int, pictures: Sequence[np.n
       pictures: Photographs of which some textures are parts, see `photographs.load`; none by default.
     """
     natural = len(pictures) > 0 and rng.random() < photographs.SHARE
-    image = (photographs.crop(rng, pictures, size) if natural else _texture(rng, size)).astype(np.uint8)
+    image: np.ndarray = (photographs.crop(rng, pictures, size) if natural else _texture(rng, size)).astype(np.uint8)
     kind = rng.random()
     if kind < 0.2:
         image[:] = draw_colour(rng)

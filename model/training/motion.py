@@ -240,7 +240,7 @@ def draw_idling(rng: np.random.Generator, num_frames: int, fidgets: bool = True)
 
 def blend_weights(rng: np.random.Generator, active: np.ndarray) -> np.ndarray:
     """Returns the weight of the wave, (num_frames,) float32: 1 within repetitions, else 0, mostly with soft edges."""
-    weights = active.astype(np.float32)
+    weights: np.ndarray = active.astype(np.float32)
     if rng.random() < 0.7:
         weights = cv2.GaussianBlur(weights.reshape(1, -1), (7, 1), 0, borderType=cv2.BORDER_REPLICATE).ravel()
     return weights

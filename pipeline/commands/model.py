@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model import exported, presets, storage, tensorflow_import, weights_file
+from model.errors import WeightsError
 from model.precision import Precision
-from model.presets import PRESETS, WeightsError
+from model.presets import PRESETS
 from pipeline.command_line import UsageError
 from pipeline.options import add_export_options, effective_options, make_counting, make_model
 from pipeline.progress_display import show_status

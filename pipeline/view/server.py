@@ -29,7 +29,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from model.errors import UserError
+from model.errors import UserError, one_line
 from pipeline.labels import LabelFile
 from pipeline.results_table import printable
 from pipeline.view.videos import ORDERS, ListedVideo, VideoList, find_video, path_below
@@ -344,4 +344,4 @@ def _finite(value: Any) -> Any:
 
 async def _explain(request: Request, error: Exception) -> Response:
     """Answers with what is wrong, in one line that the page shows."""
-    return JSONResponse({"error": printable(" ".join(str(error).split()))}, 409)
+    return JSONResponse({"error": printable(one_line(error))}, 409)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from model.errors import one_line
 from pipeline.command_line import UsageError
 from transforms.objects import find_object, is_local, stored_name
 from transforms.records import VideoRef
@@ -189,7 +190,7 @@ def find_video(video: ListedVideo, billing_project: str | None) -> tuple[VideoRe
     try:
         found = find_object(stored_name(video.video_uri), billing_project)
     except Exception as error:  # of any file system and its client; the page shows it, and the numbers all the same
-        return None, f"The video cannot be read: {' '.join(str(error).split())}"
+        return None, f"The video cannot be read: {one_line(error)}"
     if found is None:
         where = "on this machine" if is_local(video.video_uri) else "there"
         return None, f"The video is no longer {where}. Its curve and numbers are those that were counted."

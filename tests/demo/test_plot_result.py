@@ -5,7 +5,7 @@ import pytest
 
 from demo import plot_result
 from model.counting_options import CountingOptions
-from model.presets import WeightsError
+from model.errors import WeightsError
 from pipeline.counter import Counter
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video, number_of, numbered

@@ -12,12 +12,12 @@ import tensorflow as tf
 from model import export, exported
 from model.counting import count_repetitions
 from model.counting_options import CountingOptions, StrideRule
+from model.errors import WeightsError
 from model.frame_counts import rounded_count
 from model.golden import golden_clip
 from model.logits import slow_repeats
 from model.presets import PRESETS, load_model
 from model.scoring import Scorer
-from model.storage import WeightsError
 from tests.reference.synthetic_clip import synthetic_clip
 
 REFERENCE = Path(__file__).parents[1] / "reference"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from model import exported
-from model.storage import WeightsError
+from model.errors import WeightsError
 
 
 @pytest.fixture

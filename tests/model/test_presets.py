@@ -13,9 +13,10 @@ from model import checkpoint, presets, storage, weights_file
 from model.calibration import quantized_layers
 from model.config import REPNET_2020, REPNET_2025
 from model.counting_options import CountingOptions
+from model.errors import WeightsError
 from model.network import RepNet
 from model.precision import ActivationRanges
-from model.presets import PRESETS, RemoteFile, WeightsError
+from model.presets import PRESETS, RemoteFile
 from tests.support import checkpoints
 from tests.support.checkpoints import TINY_PRESET
 
@@ -292,9 +293,9 @@ def test_an_unknown_model_is_answered_with_the_names_and_kinds_of_paths(name):
 )
 def test_a_model_that_is_not_there_is_refused_before_tensorflow_is_imported(name, tmp_path):
     code = (
-        "import sys; from model import presets\n"
+        "import sys; from model import errors, presets\n"
         "try: presets.load_model(sys.argv[1])\n"
-        "except presets.WeightsError: sys.exit('tensorflow' in sys.modules)"
+        "except errors.UserError: sys.exit('tensorflow' in sys.modules)"
     )
     environment = os.environ | {"REPCOUNT_CACHE": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code, name], check=True, env=environment, cwd=REPOSITORY)

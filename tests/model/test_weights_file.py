@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 from model import storage, weights_file
-from model.storage import WeightsError
+from model.errors import WeightsError
 from tests.support import checkpoints
 from tests.support.checkpoints import TINY
 

@@ -2,7 +2,8 @@
 
 import sys
 
-from model.presets import PRESETS, LoadedModel, WeightsError
+from model.errors import WeightsError
+from model.presets import PRESETS, LoadedModel
 from pipeline.main import main
 from tests.support.scorers import FakeScorer
 from transforms.inference import RepNetModelHandler

@@ -7,8 +7,8 @@ import weakref
 import pytest
 import tensorflow as tf
 
+from model.errors import WeightsError
 from model.precision import Precision
-from model.storage import WeightsError
 from tests.support.scorers import POISON, SumScorer, sum_chunk
 from transforms.failure_codes import FailureCode, Stage
 from transforms.machine_faults import MachineFaultError

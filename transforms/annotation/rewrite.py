@@ -149,7 +149,7 @@ class _Writer:
             packet.stream = self._sound_out
             self._container.mux(packet)
 
-    def _shift(self, packet: Packet) -> None:
+    def _shift(self, packet: Packet[AudioStream]) -> None:
         """Moves a packet from the time of its container to that of the output."""
         ticks = round((self._lead_sec - self._start_sec) / float(packet.time_base))
         packet.pts = None if packet.pts is None else packet.pts + ticks

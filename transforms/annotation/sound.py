@@ -88,7 +88,7 @@ class Sound:
         self.left_out = codecs[0] if codecs and not fits else ""
         packets = read_packets(container, [streams[0]]) if fits else iter(())
         self._packets = (packet for packet in packets if packet is not None and packet.size)  # None is damage
-        self._waiting: Packet | None = None
+        self._waiting: Packet[AudioStream] | None = None
         self._last_ticks: int | None = None
 
     @property
@@ -98,7 +98,7 @@ class Sound:
             return None
         return float(self.stream.start_time * self.stream.time_base)
 
-    def until(self, container_sec: float) -> Iterator[Packet]:
+    def until(self, container_sec: float) -> Iterator[Packet[AudioStream]]:
         """Yields the next packets that start before a time in the container, in order; packets without times are left out."""
         while (packet := self._waiting or next(self._packets, None)) is not None:
             self._waiting = None

@@ -10,7 +10,7 @@ import contextlib
 import datetime
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar, cast
 
 import av
 from av.container import InputContainer
@@ -51,6 +51,8 @@ _CREATION_TAG = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ?(?:Z|([+-])(\d\d):?(\d\d))?", re.ASCII
 )
 """Time of recording as FFmpeg writes it, for example 2026-01-31T12:00:00.000000Z; UTC if it has no zone."""
+
+_StreamT = TypeVar("_StreamT", bound=Stream)
 
 _HEAD_BYTES = 12
 """Bytes that identify a sound format."""
@@ -213,12 +215,12 @@ def open_streams(
         yield container, next(stream for stream in container.streams.video if stream.index == number)
 
 
-def read_packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet | None]:
+def read_packets(container: InputContainer, streams: Sequence[_StreamT]) -> Iterator[Packet[_StreamT] | None]:
     """Yields the packets of streams, and None for damage; the last packet of each stream is empty and flushes its decoder."""
     num_failed = 0
     while num_failed < MAX_FAILED_READS:
         try:
-            for packet in container.demux(streams):
+            for packet in cast("Iterator[Packet[_StreamT]]", container.demux(streams)):
                 num_failed = 0
                 yield packet
             return

@@ -125,7 +125,7 @@ class NvdecStream:
         """How to turn the frames upright."""
         return orientation_of(self._first) if self._first else Orientation()
 
-    def decode(self, packet: Packet | None) -> list[VideoFrame]:
+    def decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         """Returns the frames that a packet completes, in the order of display; an empty one completes the last ones.
 
         Raises:
@@ -144,13 +144,13 @@ class NvdecStream:
             raise NvdecRefusedError(NvdecUse.FAILED)
         return shown
 
-    def _note(self, packet: Packet) -> None:
+    def _note(self, packet: Packet[VideoStream]) -> None:
         """Notes the frame to expect; raises NvdecRefusedError if it has no time, or one before that of the first packet."""
         if packet.pts is None or (self._context and packet.pts < self._first_ticks):
             raise NvdecRefusedError(NvdecUse.IRREGULAR)
         heapq.heappush(self._upcoming, (packet.pts, packet.duration or 0, packet.is_discard))
 
-    def _context_for(self, packet: Packet) -> VideoCodecContext:
+    def _context_for(self, packet: Packet[VideoStream]) -> VideoCodecContext:
         """Returns the decoder, which is opened with the first packet."""
         if self._context is None:
             self._first_ticks = cast(int, packet.pts)
@@ -181,11 +181,11 @@ class NvdecStream:
         return not is_hidden
 
 
-def _shown(packet: Packet) -> Packet:
+def _shown(packet: Packet[VideoStream]) -> Packet[VideoStream]:
     """Returns a packet without the container's wish to hide its frame, which FFmpeg would apply to another frame of NVDEC."""
     if not packet.is_discard:
         return packet
-    copy = Packet(bytes(packet))
+    copy = cast("Packet[VideoStream]", Packet(bytes(packet)))
     copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
     return copy
 

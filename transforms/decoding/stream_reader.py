@@ -110,7 +110,7 @@ class StreamReader:
             yield from ((repeat_sec, self._last) for repeat_sec in repeats_sec)
             yield from ((skipped_sec, None) for skipped_sec in skipped.before(math.inf))
 
-    def _packets(self) -> Iterator[tuple[Packet | None, bool]]:
+    def _packets(self) -> Iterator[tuple[Packet[VideoStream] | None, bool]]:
         """Yields the packets, and whether sampling will leave out the frame of each; see `mark_unwanted`."""
         packets = read_packets(self._container, [self._stream])
         all_are_kept = float(self._stream.guessed_rate or 0) <= self._options.max_fps
@@ -118,7 +118,7 @@ class StreamReader:
             return ((packet, False) for packet in packets)
         return mark_unwanted(packets, self._options.max_fps)
 
-    def _decode(self, packet: Packet | None, is_unwanted: bool) -> list[VideoFrame]:
+    def _decode(self, packet: Packet[VideoStream] | None, is_unwanted: bool) -> list[VideoFrame]:
         """Returns the frames that a packet completes; notes damage, such as the missing packet None.
 
         Raises:
@@ -141,7 +141,7 @@ class StreamReader:
             raise ThreadsLostFramesError
         return frames
 
-    def _time_sec(self, shown: VideoFrame | Packet) -> float | None:
+    def _time_sec(self, shown: VideoFrame | Packet[VideoStream]) -> float | None:
         """Returns the time in seconds at which the container shows a frame or packet; None if it does not say.
 
         AVI stores no display times, and those that FFmpeg invents for it go back and forth.

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from model.errors import one_line
 from transforms.decoding.channel import InvalidMessageError
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError, Samples
@@ -30,7 +31,7 @@ def to_error(message: dict[str, Any]) -> DecodeError:
         code = FailureCode(message["code"])
     except (ValueError, TypeError) as error:
         raise InvalidMessageError("an unknown failure code") from error
-    words = " ".join(str(message.get("message")).split())[:_MAX_MESSAGE_CHARS]
+    words = one_line(message.get("message"))[:_MAX_MESSAGE_CHARS]
     return DecodeError(code, "".join(char if char.isprintable() else "�" for char in words))
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import tenacity
 
+from model.errors import one_line
 from transforms.warehouse.base import STAGING_KEPT_SEC, WarehouseError
 from transforms.warehouse.bigquery_tables import to_field
 from transforms.warehouse.parquet import StagedFile
@@ -218,7 +219,7 @@ def one_line_errors(what: str) -> Iterator[None]:
         raise WarehouseError(f"{what}: no credentials found; run `gcloud auth application-default login`") from error
     except (GoogleAPIError, GoogleAuthError, requests.exceptions.RequestException) as error:
         text = getattr(error, "message", "") or str(error)
-        raise WarehouseError(f"{what}: {' '.join(str(text).split())}") from error
+        raise WarehouseError(f"{what}: {one_line(text)}") from error
 
 
 def _to_parameters(values: Mapping[str, Any]) -> list[Any]:

@@ -11,8 +11,9 @@ import pytest
 from model import presets, weights_file
 from model.calibration import quantized_layers
 from model.config import LITE
+from model.errors import WeightsError
 from model.network import RepNet
-from model.presets import PRESETS, WeightsError
+from model.presets import PRESETS
 from model.training import photographs
 from model.training import train as training
 from model.training.checkpoints import Progress

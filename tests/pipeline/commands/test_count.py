@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from model.presets import WeightsError
+from model.errors import WeightsError
 from pipeline.counter import count_video
 from pipeline.main import main
 from tests.support.scorers import FAKE_COUNTER

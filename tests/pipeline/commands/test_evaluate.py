@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model.counting_options import CountingOptions
-from model.presets import WeightsError
+from model.errors import WeightsError
 from pipeline import evaluation_report
 from pipeline.counter import Counter
 from pipeline.main import main

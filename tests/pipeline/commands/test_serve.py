@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.presets import WeightsError
+from model.errors import WeightsError
 from pipeline.count_formats import Outcome
 from pipeline.main import main
 from tests.support.samples import make_video_count
