@@ -49,29 +49,32 @@ class CompiledScorer(Scorer):
         self._network = network
         self._variable_model, _ = fold(network, self.precision.value)  # XLA takes weights as arguments, not as constants
         whole = chunk_frames(self.strides)
-        self._rooms = {size: self._room(size) for size in sorted({self._padded(whole // _SHORT), self._padded(whole)})}
+        self._num_windows = {
+            size: self._count_windows(size) for size in sorted({self._padded(whole // _SHORT), self._padded(whole)})
+        }
         self._compiled = tf.function(self._score_chunk, jit_compile=True, autograph=False)
         self._is_given_up = False
 
     def warm_up(self) -> None:
         """Scores black frames of each length, so that compilation and tuning at first use are done."""
-        for size in self._rooms:
+        for size in self._num_windows:
             self.score(np.zeros((size, FRAME_SIZE, FRAME_SIZE, 3), np.uint8))
 
     def _padded(self, num_frames: int) -> int:
         """Returns a number of frames rounded up to whole batches."""
         return -(-num_frames // self._batch_frames) * self._batch_frames
 
-    def _room(self, num_frames: int) -> int:
+    def _count_windows(self, num_frames: int) -> int:
         """Returns the number of windows that the function for so many frames computes: whole batches, one window frozen."""
         num_windows = 1 + sum(len(window_frames(num_frames, stride, overlap=self._overlaps(stride))) for stride in self.strides)
         return -(-num_windows // _WINDOWS) * _WINDOWS
 
     def _score_shown_windows(self, frames: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        size = next((size for size, room in self._rooms.items() if len(frames) <= size and len(shown) <= room), None)
+        fitting = (size for size, windows in self._num_windows.items() if len(frames) <= size and len(shown) <= windows)
+        size = next(fitting, None)
         if size is None or frames.dtype != np.uint8 or self._is_given_up:
             return super()._score_shown_windows(frames, shown)
-        padding = np.zeros((self._rooms[size] - len(shown), WINDOW_FRAMES), np.int32)
+        padding = np.zeros((self._num_windows[size] - len(shown), WINDOW_FRAMES), np.int32)
         try:
             logits = self._compiled(tf.constant(_pad(frames, size)), tf.constant(np.concatenate([shown, padding])))
             period, periodicity = (part.numpy()[: len(shown)] for part in logits)

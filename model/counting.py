@@ -55,8 +55,7 @@ class Counted:
       certainty: Probability, 0..1, that `count` is within one of the true number. None if no frame is periodic, or the options
         have no coefficients for it; see `model.certainty`.
       stride: Stride in shown frames with the best score. It counted the video, unless all strides voted.
-      period_frames: Mean frames per repetition over the frames that count; inf if the count is 0.
-      notebook_period_frames: The notebook's `pred_period` in frames: n divided by the count, and so above `period_frames` if
+      notebook_period_frames: The notebook's `pred_period` in frames: n divided by the count, and so longer than a repetition if
         only a part of the video is periodic. With `constant_speed`, the one period. Ignores `video_threshold`; inf if nothing
         counts even then.
       stride_scores: Mean periodicity score, 0..1, by stride, according to `stride_rule`.
@@ -78,7 +77,6 @@ class Counted:
     confidence: float
     certainty: float | None
     stride: int
-    period_frames: float
     notebook_period_frames: float
     stride_scores: dict[int, float]
     per_frame_count: np.ndarray
@@ -186,7 +184,6 @@ def count_evidence(evidence: Evidence, options: CountingOptions) -> Counted:
         confidence=chosen.confidence,
         certainty=certain,
         stride=best,
-        period_frames=int(chosen.is_periodic.sum()) / count if count else math.inf,
         notebook_period_frames=chosen.notebook_period_frames,
         stride_scores=stride_scores,
         per_frame_count=chosen.per_frame_count,

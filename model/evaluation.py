@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from model.frame_counts import SUM_TOLERANCE
+
 BASELINE_COUNT = 5.0
 """The answer of a counter that ignores the video."""
 
@@ -36,8 +38,6 @@ _BLOCK_DRAWS = 1_000_000  # draws held in memory at once
 
 _FAILED_ERROR = -1.0
 """Relative error of a failed clip: the same as if nothing had been counted."""
-
-_SUM_TOLERANCE = 1e-9  # a count is a sum over frames: 30 times 1/6 is slightly more than 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +198,7 @@ def is_within_one(counts: np.ndarray, true_counts: np.ndarray) -> np.ndarray:
       counts: Counts, (n,) float64, not rounded. NaN for a failed clip, which is never within one.
       true_counts: True counts, (n,) float64, at least 0.
     """
-    return np.abs(counts - true_counts) <= 1 + _SUM_TOLERANCE
+    return np.abs(counts - true_counts) <= 1 + SUM_TOLERANCE
 
 
 def relative_errors(counts: np.ndarray, true_counts: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ AMBIGUOUS_COUNT_DIFFERENCE = 1.0
 """Repetitions by which two equally good answers may differ before the video counts as ambiguous."""
 
 SUM_TOLERANCE = 1e-9
+"""Most that a sum over frames may be off: 30 times 1/6 is slightly more than 5."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

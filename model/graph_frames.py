@@ -1,7 +1,7 @@
 """From frames and their times to what the network takes, inside a TensorFlow graph; the exported model needs it.
 
-The rules are those of `transforms.decoding`: the sampler of `clock`, the sizes of `pixels`, and `model.logits.slow_repeats`.
-Tests compare them.
+The rules are those of `model.frame_times`, of `model.logits.slow_repeats`, and of `transforms.decoding`: the sampler of `clock`
+and the sizes of `pixels`. Tests compare them.
 """
 
 from __future__ import annotations
@@ -9,23 +9,12 @@ from __future__ import annotations
 import tensorflow as tf
 
 from model.config import FRAME_SIZE
+from model.frame_times import STEPS_BESIDE
 from model.logits import MOST_REPEATS, SHOWN_FPS
-
-RATE_TOLERANCE = 1.05
-"""Share of `max_fps` up to which every frame is kept."""
-
-EARLY_SHARE = 0.25
-"""Share of a step by which a frame may be early."""
-
-DEFAULT_STEP_SEC = 1 / 30
-"""Seconds that a frame lasts where the times do not say."""
+from model.sampling import DEFAULT_FPS, EARLY_SHARE, RATE_TOLERANCE
 
 RESIZED_SPEC = tf.TensorSpec((None, FRAME_SIZE, FRAME_SIZE, 3), tf.float32)
 """Shape and dtype of what `resize` returns."""
-
-
-_STEPS_BESIDE = 15
-"""Steps before and after a step whose median, with its own length, is the usual one, as in `transforms.frame_times`."""
 
 
 def check_input(frames: tf.Tensor, times_sec: tf.Tensor) -> list[tf.Operation]:
@@ -71,7 +60,7 @@ def _usual_step(times_sec: tf.Tensor, is_finite: tf.Tensor) -> tf.Tensor:
     """Returns the median of the steps that ascend, () float64; of an even number, the lower of the two in the middle."""
     steps_sec = times_sec[1:] - times_sec[:-1]
     ascents_sec = tf.sort(tf.boolean_mask(steps_sec, (steps_sec > 0) & is_finite[1:] & is_finite[:-1]))
-    default_sec = tf.constant([DEFAULT_STEP_SEC], tf.float64)
+    default_sec = tf.constant([1 / DEFAULT_FPS], tf.float64)
     return tf.concat([ascents_sec, default_sec], axis=0)[tf.maximum(tf.size(ascents_sec) - 1, 0) // 2]
 
 
@@ -157,7 +146,7 @@ def frame_edges(times_sec: tf.Tensor, all_times_sec: tf.Tensor) -> tf.Tensor:
     """
     last_sec, num_steps = all_times_sec[-1], tf.size(all_times_sec) - 1
     mean_sec = last_sec / tf.cast(tf.maximum(num_steps, 1), tf.float64)
-    end_sec = last_sec + tf.where(num_steps > 0, mean_sec, tf.constant(DEFAULT_STEP_SEC, tf.float64))
+    end_sec = last_sec + tf.where(num_steps > 0, mean_sec, tf.constant(1 / DEFAULT_FPS, tf.float64))
     return tf.concat([times_sec, end_sec[None]], axis=0)
 
 
@@ -185,9 +174,9 @@ def frame_lengths(edges_sec: tf.Tensor, is_periodic: tf.Tensor, periods_frames: 
         longest = tf.maximum(one, tf.maximum(tf.gather(periods, before), tf.gather(periods, after)))
         # Hardly any, so few medians are needed.
         long = tf.cast(tf.where(steps_sec > longest * tf.reduce_min(steps_sec))[:, 0], tf.int32)
-        beside = tf.range(-_STEPS_BESIDE, _STEPS_BESIDE + 1)
+        beside = tf.range(-STEPS_BESIDE, STEPS_BESIDE + 1)
         around = tf.clip_by_value(long[:, None] + beside, 0, tf.size(steps_sec) - 1)
-        usual_sec = tf.sort(tf.gather(steps_sec, around))[:, _STEPS_BESIDE]
+        usual_sec = tf.sort(tf.gather(steps_sec, around))[:, STEPS_BESIDE]
         steps, most = tf.gather(steps_sec, long), tf.gather(longest, long)
         return tf.tensor_scatter_nd_update(steps_sec, long[:, None], tf.where(steps > most * usual_sec, usual_sec, steps))
 

@@ -196,18 +196,18 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "repcount"
 
 
-def weights_path(preset: Preset, cache_dir: Path | None = None) -> Path:
+def weights_path(preset: Preset) -> Path:
     """Returns where the weights of a preset are, or will be once fetched.
 
     A file of the previous format, NAME.weights.h5, is used if there is no newer one.
     """
-    folder = (cache_dir or default_cache_dir()) if preset.files else _SHIPPED_WEIGHTS
+    folder = default_cache_dir() if preset.files else _SHIPPED_WEIGHTS
     path, old = (folder / f"{preset.name}{suffix}" for suffix in (weights_file.SUFFIX, weights_file.OLD_SUFFIX))
     is_old = not path.is_file() and old.is_file() and weights_file.sidecar_path(old).is_file()
     return old if is_old else path
 
 
-def load_model(name_or_path: str, cache_dir: Path | None = None) -> LoadedModel:
+def load_model(name_or_path: str) -> LoadedModel:
     """Loads a model by name or from a file.
 
     TensorFlow, which takes seconds to import, is imported only once the files are found.
@@ -215,14 +215,13 @@ def load_model(name_or_path: str, cache_dir: Path | None = None) -> LoadedModel:
     Args:
       name_or_path: A preset's name; or a path, local or `gs://`, of a `.safetensors` file or of the prefix of a published
         TensorFlow 2 checkpoint. The shape of `pos_encoding` tells which published network a checkpoint is of.
-      cache_dir: Folder of fetched presets. Default: `default_cache_dir()`.
 
     Raises:
       WeightsError: There is no such model, or its weights are missing, damaged or of another network.
       StorageError: It is on Cloud Storage, which cannot be read.
     """
     if name_or_path in PRESETS:
-        return _load_preset(PRESETS[name_or_path], cache_dir)
+        return _load_preset(PRESETS[name_or_path])
     if weights_file.is_weights_file(name_or_path):
         if not storage.is_remote(name_or_path):
             return load_weights(Path(name_or_path))
@@ -325,9 +324,9 @@ def network_arrays(network: RepNet) -> dict[str, np.ndarray]:
     return {name: np.asarray(variable, np.float32) for name, variable in network.variables_by_name().items()}
 
 
-def _load_preset(preset: Preset, cache_dir: Path | None) -> LoadedModel:
+def _load_preset(preset: Preset) -> LoadedModel:
     """Loads the weights of a preset; its strides and counting options are those in `PRESETS`."""
-    path = weights_path(preset, cache_dir)
+    path = weights_path(preset)
     if preset.files and not path.is_file():
         raise WeightsError(
             f"the weights of {preset.name} are not on this machine: run `repcount model fetch {preset.name}`. "

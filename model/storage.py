@@ -11,6 +11,7 @@ import errno
 import functools
 import hashlib
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from google.cloud.storage import Bucket, Client
 
 SCHEME = "gs://"
+
+FOLDER_URI = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/.*)?")
+"""URI of a bucket or of a folder in it, see Google's rules for names of buckets."""
+
+PROJECT_ID = re.compile(r"(?:[a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
+"""ID of a Google Cloud project, after its domain in old ones."""
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers for a full disk, an exhausted quota and a file-size limit."""

@@ -121,6 +121,6 @@ def natural_number(text: str, least: int = 0) -> int:
     return int(text)
 
 
-def positive_number(text: str) -> int:
+def positive_whole_number(text: str) -> int:
     """Parses a whole number of at least 1, for argparse."""
     return natural_number(text, least=1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from model.errors import one_line
 from model.precision import Precision
+from model.storage import FOLDER_URI, PROJECT_ID
 from pipeline.command_line import UsageError
 from pipeline.machines import GPU_KINDS, cores_of
 
@@ -55,11 +56,11 @@ _ARM_MACHINES = re.compile(r"(t2a|c4a|n4a)-")
 _TIMEOUT_SEC = 60
 
 _VALID_VALUES = {
-    "project": (r"[a-z][a-z0-9.:-]*[a-z0-9]", "a project ID, not a project's name or number"),
+    "project": (PROJECT_ID.pattern, "a project ID, not a project's name or number"),
     "region": (r"[a-z]+-[a-z]+[0-9]+", "a region such as europe-west4, not a zone"),
     "job_name": (r"[a-z]([-a-z0-9]*[a-z0-9])?", "lower-case letters, digits and hyphens, and start with a letter"),
-    "temp_location": (r"gs://[a-z0-9][a-z0-9._-]+(/.*)?", "gs://BUCKET/FOLDER"),
-    "staging_location": (r"gs://[a-z0-9][a-z0-9._-]+(/.*)?", "gs://BUCKET/FOLDER"),
+    "temp_location": (FOLDER_URI.pattern, "gs://BUCKET/FOLDER"),
+    "staging_location": (FOLDER_URI.pattern, "gs://BUCKET/FOLDER"),
     "max_num_workers": (r"[1-9][0-9]*", "a whole number of at least 1"),
     "sdk_container_image": (r"[a-z0-9][a-zA-Z0-9._/:@-]+", "an image name with its tag"),
 }

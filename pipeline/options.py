@@ -16,7 +16,7 @@ from model.counting_options import CountingOptions, StrideRule
 from model.logits import chunk_frames
 from model.precision import PRECISIONS, Precision, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
-from pipeline.command_line import UsageError, natural_number
+from pipeline.command_line import UsageError, natural_number, positive_whole_number
 from pipeline.launch import GPU_BATCH_FRAMES
 from transforms.decoding import sandbox
 from transforms.decoding.gpus import CONTROL_DEVICE, has_nvidia_gpu
@@ -26,8 +26,6 @@ from transforms.scoring import ModelConfig
 
 if TYPE_CHECKING:
     from transforms.warehouse.base import Warehouse
-
-_PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]*[a-z0-9]")
 
 _SUFFIX = re.compile(r"\.?[^./,\s][^/,\s]*")
 
@@ -65,6 +63,11 @@ def add_listing_options(group: argparse._ArgumentGroup) -> None:
         help="count every file that the inputs match, whatever its suffix; trash and companions such as ._x.mov stay left out. "
         "Default: off",
     )
+    add_billing_project(group)
+
+
+def add_billing_project(group: argparse._ActionsContainer) -> None:
+    """Adds `--billing_project`."""
     group.add_argument(
         "--billing_project",
         type=_project,
@@ -99,7 +102,7 @@ def _suffixes(text: str) -> tuple[str, ...]:
 
 
 def _project(text: str) -> str:
-    if not _PROJECT.fullmatch(text):
+    if not storage.PROJECT_ID.fullmatch(text) and not text.isdigit():  # Cloud Storage takes a project's number, too
         raise argparse.ArgumentTypeError(f"must be the ID of a project, such as my-project. Received: {text!r}")
     return text
 
@@ -121,13 +124,17 @@ def _add_network_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--batch_frames",
-        type=natural_number,
+        type=positive_whole_number,
         metavar="FRAMES",
         help="batch size of the network in frames; halved when memory runs out. Default: "
         f"{ModelConfig.batch_frames}, or {GPU_BATCH_FRAMES} with --gpu",
     )
     group.add_argument(  # the former name of --batch_frames
-        "--frames_at_once", dest="batch_frames", type=natural_number, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        "--frames_at_once",
+        dest="batch_frames",
+        type=positive_whole_number,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
     )
     group.add_argument(
         "--require_gpu", action="store_true", help="fail if there is no GPU to score with. Default: off, or on with --gpu"
@@ -294,8 +301,6 @@ def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
             f"--strides must have a least common multiple of at most {MAX_CHUNK_FRAMES // WINDOW_FRAMES}, since a chunk "
             f"holds that many windows. Received: {','.join(map(str, strides))}"
         )
-    if args.batch_frames is not None and args.batch_frames < 1:
-        raise UsageError(f"--batch_frames must be at least 1. Received: {args.batch_frames}")
     return ModelConfig(
         name=_full_name(args.model),
         sha256=loaded.sha256,

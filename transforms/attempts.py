@@ -130,7 +130,7 @@ class Attempts:
             yield
             return
         attempt = 1 + max(map(self.deaths, group))
-        with _ROOM.alone() if attempt > 1 else _ROOM.together():
+        with _IN_FLIGHT.exclusive() if attempt > 1 else _IN_FLIGHT.shared():
             note = self._write(attempt, [self._hash(video) for video in group])
             try:
                 yield
@@ -196,37 +196,37 @@ class Attempts:
             _LOGGER.debug("The note %s could not be deleted: %s", note.name, error)
 
 
-class _Room:
-    """Lets any number of threads in together, or a single one alone. Who waits to be alone is not overtaken."""
+class _SharedLock:
+    """A lock that any number of threads share, or a single one has alone. Who waits to be alone is not overtaken."""
 
     def __init__(self) -> None:
-        self._door = threading.Lock()
-        self._inside = 0
+        self._gate = threading.Lock()
+        self._num_sharing = 0
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Waits while a thread is alone inside, or waits to be."""
-        with self._door, self._changed:
-            self._inside += 1
+    def shared(self) -> Iterator[None]:
+        """Waits while a thread has the lock alone, or waits to."""
+        with self._gate, self._changed:
+            self._num_sharing += 1
         try:
             yield
         finally:
             with self._changed:
-                self._inside -= 1
+                self._num_sharing -= 1
                 self._changed.notify_all()
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Waits until all others have left, and keeps the door closed."""
-        with self._door:
+    def exclusive(self) -> Iterator[None]:
+        """Waits until no other thread has the lock, and lets none in."""
+        with self._gate:
             with self._changed:
-                self._changed.wait_for(lambda: self._inside == 0)
+                self._changed.wait_for(lambda: self._num_sharing == 0)
             yield
 
 
-_ROOM = _Room()
-"""What the threads of this process have in flight."""
+_IN_FLIGHT = _SharedLock()
+"""Held by the threads of this process that have videos in flight."""
 
 
 def _list_local(folder: str) -> list[str]:

@@ -70,9 +70,9 @@ class ObjectTooLargeError(OSError):
     """The object has more bytes than the caller allows."""
 
 
-def list_objects(pattern: str, limit: int | None = None, billing_project: str | None = None) -> Iterator[VideoRef]:
+def list_objects(pattern: str) -> Iterator[VideoRef]:
     """Yields every object that a pattern matches, whether or not it is a video. Leaves out what `scan_objects` explains."""
-    return (found for found in scan_objects(pattern, limit, billing_project) if isinstance(found, VideoRef))
+    return (found for found in scan_objects(pattern) if isinstance(found, VideoRef))
 
 
 def scan_objects(pattern: str, limit: int | None = None, billing_project: str | None = None) -> Iterator[VideoRef | LeftOut]:

@@ -11,10 +11,10 @@ import numpy as np
 
 from model.counting import Counted
 from model.frame_counts import rounded_count
+from model.frame_times import frame_lengths, periods_sec, split_at_pauses, times_at
 from model.logits import StrideLogits
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode, Stage
-from transforms.frame_times import frame_lengths, periods_sec, split_at_pauses, times_at
 
 METRICS_NAMESPACE = "repcount"
 """Namespace of all Beam metrics of the pipeline."""

@@ -32,11 +32,6 @@ _pictures: Sequence[np.ndarray]
 """In a drawing process: the photographs."""
 
 
-def available_cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def draw_groups(
     numbers: Iterable[int], settings: TrainingSettings, pictures: Sequence[np.ndarray], workers: int
 ) -> Generator[Batch]:

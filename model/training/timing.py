@@ -16,6 +16,12 @@ import itertools
 import cv2
 import numpy as np
 
+_SHORTEST_FRAMES, _LONGEST_FRAMES = 2.7, 64.0
+"""Mean periods of clips. Few are above half of the longest."""
+
+_SHORTEST_IN_SETS_FRAMES, _LONGEST_IN_SETS_FRAMES = 10.0, 60.0
+"""Mean periods where a video has several sets."""
+
 _LEAST_CYCLES = 1.75
 """Cycles that a set has at least; a shorter one looks like a single movement."""
 
@@ -70,7 +76,7 @@ def smooth_noise(
     return cv2.resize(knots, (channels, num_frames), interpolation=interpolation).reshape(num_frames, channels)
 
 
-def draw_timing(rng: np.random.Generator, num_frames: int, shortest: float = 2.7, longest: float = 64.0) -> Timing:
+def draw_timing(rng: np.random.Generator, num_frames: int) -> Timing:
     """Returns the timing of a clip: one set or two with drifting speed, perhaps starting late or ending early, or no set."""
     active = np.ones(num_frames, bool)
     kind = rng.random()
@@ -89,8 +95,8 @@ def draw_timing(rng: np.random.Generator, num_frames: int, shortest: float = 2.7
         gap = int(rng.integers(2, 14))
         at = int(rng.integers(num_frames // 4, num_frames * 3 // 4 - gap))
         active[at : at + gap] = False
-    longest = longest if rng.random() < 0.15 else 32.0
-    base = np.full(num_frames, np.exp(rng.uniform(np.log(shortest), np.log(longest))))
+    longest_frames = _LONGEST_FRAMES if rng.random() < 0.15 else _LONGEST_FRAMES / 2
+    base = np.full(num_frames, np.exp(rng.uniform(np.log(_SHORTEST_FRAMES), np.log(longest_frames))))
     if 0.6 <= kind < 0.72:
         base[:] = np.minimum(base, 16.0)
         base[at + gap // 2 :] *= np.exp(rng.uniform(-0.7, 0.7))
@@ -122,15 +128,15 @@ def draw_set(
     return _timing(rng, np.full(num_frames, base), active, jitter_share, rests)
 
 
-def draw_sets(rng: np.random.Generator, num_frames: int, number: int, shortest: float = 10.0, longest: float = 60.0) -> Timing:
+def draw_sets(rng: np.random.Generator, num_frames: int, number: int) -> Timing:
     """Returns the timing of several sets, each with its own speed and three repetitions or more, and short transitions."""
     shares = np.cumsum(rng.dirichlet(np.full(number, 8.0)))
     bounds = np.concatenate([[0], np.round(shares * num_frames)]).astype(int)
     base, active = np.ones(num_frames), np.zeros(num_frames, bool)
     for start, end in itertools.pairwise(bounds):
         gap = int(rng.integers(4, 40))
-        slowest = float(np.clip((end - start - gap) / 3.2, shortest, longest))
-        base[start:end] = np.exp(rng.uniform(np.log(max(shortest, slowest / 3)), np.log(slowest)))
+        slowest = float(np.clip((end - start - gap) / 3.2, _SHORTEST_IN_SETS_FRAMES, _LONGEST_IN_SETS_FRAMES))
+        base[start:end] = np.exp(rng.uniform(np.log(max(_SHORTEST_IN_SETS_FRAMES, slowest / 3)), np.log(slowest)))
         active[start + gap // 2 : end - (gap - gap // 2)] = True
     return _timing(rng, base, active, jitter_share=0.3, rests=rng.random() < 0.8)
 

@@ -25,13 +25,14 @@ from keras import ops
 from model import weights_file
 from model.calibration import measure_ranges
 from model.config import LITE, RepNetConfig
+from model.cores import num_cores
 from model.network import RepNet, Tensor
 from model.presets import PRESETS, save_weights
 from model.training import backends, checkpoints, photographs
 from model.training.checkpoints import Progress
 from model.training.encoded_videos import encode_videos, read_video, showings
 from model.training.learner import Learner, frame_policy
-from model.training.processes import available_cores, draw_groups
+from model.training.processes import draw_groups
 from model.training.replay import Group, Plan, assemble, keep
 from model.training.settings import TrainingSettings
 from model.training.videos import calibration_frames
@@ -171,7 +172,7 @@ def train(
         taken = learner.start_from(weights_file.read(Path(settings.initial_weights))[1])
         print(f"{taken} of {len(learner.network.variables_by_name())} variables are those of the initial weights", flush=True)
     if done.share < 1:
-        _record_machine(settings, folder, workers := workers or available_cores())
+        _record_machine(settings, folder, workers := workers or num_cores())
         if isinstance(learner, VideoLearner):
             steps = _video_steps(learner, settings, folder, done.step, workers)
         else:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from model.presets import DEFAULT_PRESET, PRESETS
-from pipeline.command_line import UsageError
+from pipeline.command_line import UsageError, positive_whole_number
 from pipeline.machines import CORE_DECODE_FPS, GPU_KINDS, GPU_PEAK_SHARE, core_score_fps, cores_of
 from pipeline.results_table import print_table
 
@@ -160,7 +160,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         ("hours", _positive, 6.0, "hours that the run may take"),
         (
             "cores",
-            _positive_whole,
+            positive_whole_number,
             None,
             "cores of a machine with a GPU that also decodes. Default: those of the GPU's usual machine",
         ),
@@ -232,9 +232,3 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a positive number. Received: {text!r}")
     return value
-
-
-def _positive_whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1. Received: {text!r}")
-    return int(text)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from model.presets import LoadedModel, load_model
-from pipeline.command_line import natural_number, positive_number
+from pipeline.command_line import natural_number, positive_whole_number
+from pipeline.commands.tables import TABLES_HELP
 from pipeline.dates import parse_days, parse_time
 from pipeline.launch import add_launch_options, check_none_is_active, make_launch, set_up_workers
 from pipeline.options import add_listing_options, add_model_options, label_regex
@@ -158,7 +159,7 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument(
         "--limit",
-        type=positive_number,
+        type=positive_whole_number,
         metavar="VIDEOS",
         help="most videos to count, oldest uploads first; with --mode=all or --requeue, each run takes the same "
         "ones. Default: no limit",
@@ -172,8 +173,7 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="TABLES",
-        help="a DuckDB file, duckdb:PATH or PATH.duckdb, created if it is missing; or bigquery:PROJECT.DATASET, which also "
-        "needs --temp_location gs://BUCKET/FOLDER",
+        help=f"{TABLES_HELP}. A missing file is created; BigQuery also needs --temp_location gs://BUCKET/FOLDER",
     )
     tables.add_argument(
         "--max_failure_ratio",

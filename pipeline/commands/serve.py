@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.command_line import natural_number
+from pipeline.commands.tables import TABLES_HELP
 from pipeline.counter import Counter, load_counter
-from pipeline.options import add_model_options, label_regex, make_warehouse
+from pipeline.options import add_billing_project, add_model_options, label_regex, make_warehouse
 
 if TYPE_CHECKING:
     from pipeline.serve.store import AnswerStore
@@ -92,12 +93,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="DIR",
         help="another folder or gs:// prefix that may be read; may be repeated. Default: only --base",
     )
-    videos.add_argument("--billing_project", metavar="PROJECT", help="project that pays for reading a requester-pays bucket")
+    add_billing_project(videos)
     tables = parser.add_argument_group("tables")
     tables.add_argument(
         "--output",
         metavar="TABLES",
-        help="duckdb:PATH or bigquery:PROJECT.DATASET, the tables to look answers up in and to store new ones in, as runs do; "
+        help=f"{TABLES_HELP}; the tables to look answers up in and to store new ones in, as runs do; "
         "BigQuery needs --temp_location. Default: none, so every request is counted",
     )
     tables.add_argument("--temp_location", metavar="gs://…", help="Cloud Storage folder that BigQuery loads rows from")

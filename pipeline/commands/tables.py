@@ -8,6 +8,9 @@ from pipeline.command_line import natural_number
 from pipeline.options import make_warehouse
 from pipeline.results_table import printable
 
+TABLES_HELP = "a DuckDB file, duckdb:PATH or PATH.duckdb; or bigquery:PROJECT.DATASET"
+"""How tables are named on the command line."""
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Adds `tables` to the commands."""
@@ -47,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Adds `--output`, which names the tables."""
-    parser.add_argument("--output", required=True, metavar="TABLES", help="duckdb:PATH or bigquery:PROJECT.DATASET")
+    parser.add_argument("--output", required=True, metavar="TABLES", help=TABLES_HELP)
 
 
 def run(args: argparse.Namespace) -> int:

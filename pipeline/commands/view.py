@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.command_line import UsageError, natural_number
 from pipeline.commands.tables import add_output
 from pipeline.labels import LabelFile
-from pipeline.options import make_warehouse
+from pipeline.options import add_billing_project, make_warehouse
 from pipeline.output_files import check_file
 from pipeline.results_table import printable
 
@@ -55,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="port on 127.0.0.1; 0 for any free one. Default: %(default)s",
     )
     parser.add_argument("--no_browser", action="store_true", help="do not open a browser; print the address only")
-    parser.add_argument("--billing_project", metavar="PROJECT", help="project that pays for reading a requester-pays bucket")
+    add_billing_project(parser)
     parser.set_defaults(run=run)
     return parser
 

@@ -124,11 +124,6 @@ class CountingService:
         return self._is_draining
 
     @property
-    def counter(self) -> Counter | None:
-        """The model with its options; None until it is warm."""
-        return self._counter
-
-    @property
     def keeper(self) -> AnswerKeeper | None:
         """The tables that answers are in; None if there are none, or they are not open yet."""
         return self._keeper

@@ -73,7 +73,6 @@ def test_steady_repetitions_are_counted():
     counted = count_one_stride([10] * 100, [0.9] * 100)
 
     assert counted.count == pytest.approx(10)
-    assert counted.period_frames == pytest.approx(10)
     assert counted.notebook_period_frames == pytest.approx(10)
     assert counted.confidence == pytest.approx(0.9)
     assert rounded(counted.segments) == [(0, 100, 10)]
@@ -105,7 +104,6 @@ def test_period_is_that_of_the_periodic_part_and_the_notebooks_that_of_the_whole
     counted = count_one_stride([10] * 100, [0.9] * 50 + [0.4] * 50)
 
     assert counted.count == pytest.approx(5)
-    assert counted.period_frames == pytest.approx(10)
     assert counted.notebook_period_frames == pytest.approx(20)
 
 
@@ -241,7 +239,6 @@ class TestConstantSpeed:
 
         assert counted.count == pytest.approx(100 / 10)
         assert counted.confidence == pytest.approx(0.6, abs=1e-6)
-        assert counted.period_frames == pytest.approx(10)
         assert counted.notebook_period_frames == pytest.approx(10)
         np.testing.assert_array_equal(counted.period_frames_curve, 10)
 

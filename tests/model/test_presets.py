@@ -117,14 +117,15 @@ def test_weights_of_the_previous_format_load(tiny_network, tiny_weights, tmp_pat
         assert_same(tiny_network, loaded.network)
 
 
-def test_a_preset_fetched_in_the_previous_format_is_found_until_there_is_a_newer_file(tmp_path):
+def test_a_preset_fetched_in_the_previous_format_is_found_until_there_is_a_newer_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPCOUNT_CACHE", str(tmp_path))
     preset = PRESETS["repnet-2020"]
     for name in ("repnet-2020.weights.h5", "repnet-2020.json"):
-        assert presets.weights_path(preset, tmp_path).name == "repnet-2020.safetensors"
+        assert presets.weights_path(preset).name == "repnet-2020.safetensors"
         (tmp_path / name).touch()
-    assert presets.weights_path(preset, tmp_path).name == "repnet-2020.weights.h5"
+    assert presets.weights_path(preset).name == "repnet-2020.weights.h5"
     (tmp_path / "repnet-2020.safetensors").touch()
-    assert presets.weights_path(preset, tmp_path).name == "repnet-2020.safetensors"
+    assert presets.weights_path(preset).name == "repnet-2020.safetensors"
 
 
 def change_metadata(path, **changes):
@@ -213,15 +214,17 @@ def test_a_fetched_preset_is_loaded_from_the_cache(tiny_network, tiny_weights, p
     assert_same(tiny_network, loaded.network)
 
 
-def test_a_preset_that_was_not_fetched_names_the_command(published, tmp_path):
+def test_a_preset_that_was_not_fetched_names_the_command(published, tmp_path, monkeypatch):
+    monkeypatch.setenv("REPCOUNT_CACHE", str(tmp_path / "empty"))
     with pytest.raises(WeightsError, match="run `repcount model fetch tiny`"):
-        presets.load_model("tiny", cache_dir=tmp_path / "empty")
+        presets.load_model("tiny")
 
 
 def test_a_preset_s_weights_are_of_its_network(tiny_weights, published, monkeypatch):
     monkeypatch.setattr(presets, "PRESETS", {"tiny": dataclasses.replace(published, config=REPNET_2020)})
+    monkeypatch.setenv("REPCOUNT_CACHE", str(tiny_weights.parent))
     with pytest.raises(WeightsError, match="must be of the network of tiny"):
-        presets.load_model("tiny", cache_dir=tiny_weights.parent)
+        presets.load_model("tiny")
 
 
 def test_strides_and_counting_of_a_preset_loaded_by_name_are_its_own(tiny_weights, monkeypatch):

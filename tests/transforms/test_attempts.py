@@ -199,7 +199,7 @@ def test_nothing_else_is_in_flight_in_the_process_while_a_suspect_is_tried(tmp_p
             order.append(f"{video.uri[-5]} ends")
 
     threads = [threading.Thread(target=work_on, args=(video,)) for video in (B, A, C)]
-    for thread, has_come in zip(threads, (lambda: order, attempts._ROOM._door.locked, lambda: True), strict=True):
+    for thread, has_come in zip(threads, (lambda: order, attempts._IN_FLIGHT._gate.locked, lambda: True), strict=True):
         thread.start()
         while not has_come():
             time.sleep(0.01)

@@ -199,7 +199,7 @@ def test_a_pattern_on_cloud_storage_matches_the_objects_below_it(bucket, pattern
 
 def test_cloud_storage_is_asked_only_for_the_fields_and_pages_that_are_needed(bucket):
     bucket.page_objects = 2
-    assert [video.uri for video in list_objects("gs://gym/d**", limit=2)] == ["gs://gym/day/b.mp4"]
+    assert [video.uri for video in scan_objects("gs://gym/d**", limit=2)] == ["gs://gym/day/b.mp4"]
     (query,) = bucket.queries
     assert query["prefix"] == "d"
     assert query["fields"] == "items(name,generation,size,timeCreated),nextPageToken"
@@ -218,7 +218,7 @@ def test_a_video_costs_three_requests_and_its_bucket_none(bucket):
 @pytest.mark.parametrize("pattern", ["gs://gym/a*", "gs://gym/a.mp4"])
 def test_requests_to_a_bucket_whose_requester_pays_name_who_pays(bucket, pattern):
     bucket.requester_pays = True
-    (video,) = list_objects(pattern, billing_project="payer")
+    (video,) = scan_objects(pattern, billing_project="payer")
     check_readable(video, "payer")
     file = io.BytesIO()
     download(video, file, max_bytes=5, billing_project="payer")

@@ -1,8 +1,7 @@
 """The annotator process: `python -m transforms.annotation.child SOCKET BYTES`. It works in the decoder's sandbox.
 
-It gets an open video and what to draw, and no file to write: it sends what it writes over its socket. Besides the messages of
-`transforms.decoding.channel`, it understands `{"options": …, "annotate": true}` with the video and a timeline as files. It
-sends:
+It gets an open video and what to draw, and no file to write: it sends what it writes over its socket. It understands
+`{"options": …}` with the video and a timeline as files. It sends:
 
 - `{"at": …, "content": …}`, bytes as base64 and their position in the output;
 - `{"left_out": …}` when the output is complete, with the codec of a sound that was left out, or "".

@@ -24,6 +24,8 @@ _MAX_CODEC_CHARS = 32
 class AnnotatorProcess(DecoderProcess):
     """A child process that annotates one video at a time, started with the first one. Not safe for use by several threads."""
 
+    _noun = "annotator"
+
     def __init__(self, module: str = "transforms.annotation.child") -> None:
         """Creates an annotator without starting it.
 
@@ -57,8 +59,7 @@ class AnnotatorProcess(DecoderProcess):
             with tempfile.TemporaryFile(prefix="repcount-") as described:
                 described.write(timeline.to_bytes())
                 described.seek(0)
-                request = {"options": options_to_send(options), "annotate": True}
-                channel.send(request, (file.fileno(), described.fileno()))
+                channel.send({"options": options_to_send(options)}, (file.fileno(), described.fileno()))
             watchdog = self._watchdog(options)
             size_bytes = 0
             while True:
@@ -74,7 +75,7 @@ class AnnotatorProcess(DecoderProcess):
                 watchdog.waited_sec += time.monotonic() - started_sec  # a child could have parts written without an end
         except InvalidMessageError as error:
             is_idle = False
-            raise DecodeError(FailureCode.DECODER_CRASHED, f"the decoder answered this file with {error}") from error
+            raise DecodeError(FailureCode.DECODER_CRASHED, f"the {self._noun} answered this file with {error}") from error
         except ChannelClosedError as error:
             raise self._explain_end() from error
         finally:

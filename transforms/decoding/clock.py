@@ -6,8 +6,7 @@ import collections
 import math
 import statistics
 
-_DEFAULT_FPS = 30.0
-"""Frames per second if neither the frame times nor the header say."""
+from model.sampling import DEFAULT_FPS, EARLY_SHARE, RATE_TOLERANCE
 
 _PLAUSIBLE_FPS = (1.0, 500.0)
 """Range of believable frame rates in a header. Beyond it is a clock's resolution: WebM from browsers claims 1000 fps."""
@@ -43,7 +42,7 @@ class PresentationClock:
         """
         slowest, fastest = _PLAUSIBLE_FPS
         self._is_plausible = slowest <= nominal_fps <= fastest
-        self._nominal_step_sec = 1 / (nominal_fps if self._is_plausible else _DEFAULT_FPS)
+        self._nominal_step_sec = 1 / (nominal_fps if self._is_plausible else DEFAULT_FPS)
         self._declared_step_sec = 1 / nominal_fps if 0 < nominal_fps < slowest else self._nominal_step_sec
         self._recent_steps_sec: collections.deque[float] = collections.deque(maxlen=self._REMEMBERED_STEPS)
         self._restart_sec = restart_sec
@@ -113,16 +112,13 @@ class FrameSampler:
     of a video of up to 31.5 fps, and every second frame at 60 fps.
     """
 
-    _TOLERANCE = 1.05
-    _EARLY_SHARE = 0.25
-
     def __init__(self, max_fps: float) -> None:
-        self._step_sec = 1 / (max_fps * self._TOLERANCE)
+        self._step_sec = 1 / (max_fps * RATE_TOLERANCE)
         self._due_sec = 0.0
 
     def keeps(self, time_sec: float) -> bool:
         """Returns whether to keep the next frame, given its time in seconds."""
-        if time_sec < self._due_sec - self._EARLY_SHARE * self._step_sec:
+        if time_sec < self._due_sec - EARLY_SHARE * self._step_sec:
             return False
         self._due_sec = max(self._due_sec, time_sec) + self._step_sec
         return True

@@ -72,7 +72,7 @@ def mark_unwanted(packets: Iterable[_Packet | None], max_fps: float) -> Iterator
     time_base = 0.0
     for packet in packets:
         waiting.append(packet)
-        ticks = _shown_ticks(packet)
+        ticks = shown_ticks(packet)
         if packet is not None and ticks is not None:
             time_base = time_base or float(packet.time_base)
             num_bytes += packet.size
@@ -81,7 +81,7 @@ def mark_unwanted(packets: Iterable[_Packet | None], max_fps: float) -> Iterator
             decide(time_base)
         while waiting:
             head = waiting[0]
-            ticks = _shown_ticks(head)
+            ticks = shown_ticks(head)
             if head is not None and ticks is not None:
                 if ticks not in unwanted:
                     if len(waiting) <= _WAITING_PACKETS and num_bytes <= _WAITING_BYTES:
@@ -93,28 +93,70 @@ def mark_unwanted(packets: Iterable[_Packet | None], max_fps: float) -> Iterator
     while upcoming:
         decide(time_base)
     for packet in waiting:
-        ticks = _shown_ticks(packet)
+        ticks = shown_ticks(packet)
         yield packet, ticks is not None and unwanted.pop(ticks, False)
 
 
-def _shown_ticks(packet: TimedPacket | None) -> int | None:
+def shown_ticks(packet: TimedPacket | None) -> int | None:
     """Returns when the frame of a packet is shown; None if it is not shown, or the packet does not say."""
     return packet.pts if packet is not None and packet.size and not packet.is_discard else None
 
 
-class SkippedFrames:
-    """Times of frames that the decoder was told to skip, until frames shown after them appear."""
+class UnsafeSkippingError(Exception):
+    """Packets do not tell which frames of a stream may be skipped, or the decoder has lost others with them."""
+
+
+class ExpectedFrames:
+    """Checks that all frames which may not be skipped come out of the decoder, each at its time, and gives the times of others.
+
+    All times are in ticks of the stream.
+    """
 
     def __init__(self) -> None:
-        self._times_sec: list[float] = []
+        self._upcoming: list[int] = []  # a heap
+        self._is_unwanted: dict[int, bool] = {}
+        self._last: int | None = None
 
-    def add(self, time_sec: float) -> None:
-        """Notes that the frame at a time may be skipped."""
-        heapq.heappush(self._times_sec, time_sec)
+    def add(self, ticks: int, is_unwanted: bool) -> None:
+        """Notes a packet before it is decoded.
 
-    def before(self, time_sec: float) -> Iterator[float]:
-        """Yields the times of skipped frames before a time, in order. The frame at that time was decoded nevertheless."""
-        while self._times_sec and self._times_sec[0] <= time_sec:
-            skipped_sec = heapq.heappop(self._times_sec)
-            if skipped_sec < time_sec:
-                yield skipped_sec
+        Args:
+          ticks: When its frame is shown.
+          is_unwanted: Whether the decoder may skip that frame.
+
+        Raises:
+          UnsafeSkippingError: A frame at that time has been there, or a later one has been shown. So the container's clock
+            starts over, or its times are not those of frames.
+        """
+        if ticks in self._is_unwanted or (self._last is not None and ticks <= self._last):
+            raise UnsafeSkippingError
+        self._is_unwanted[ticks] = is_unwanted
+        heapq.heappush(self._upcoming, ticks)
+
+    def show(self, ticks: int | None) -> list[int]:
+        """Returns the times of the frames that were skipped before one that the decoder shows, in order.
+
+        Raises:
+          UnsafeSkippingError: The frame comes from no packet, or one that was not to be skipped has not come. Nor may any be
+            missing before the first one, from which sampling counts.
+        """
+        if ticks not in self._is_unwanted:
+            raise UnsafeSkippingError
+        skipped = []
+        while self._upcoming[0] != ticks:
+            if self._last is None:
+                raise UnsafeSkippingError
+            skipped.append(self._skip())
+        del self._is_unwanted[heapq.heappop(self._upcoming)]
+        self._last = ticks
+        return skipped
+
+    def end(self) -> list[int]:
+        """Returns the times of the frames that were skipped after the last one; raises UnsafeSkippingError as `show` does."""
+        return [self._skip() for _ in range(len(self._upcoming))]
+
+    def _skip(self) -> int:
+        ticks = heapq.heappop(self._upcoming)
+        if not self._is_unwanted.pop(ticks):
+            raise UnsafeSkippingError
+        return ticks

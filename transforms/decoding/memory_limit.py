@@ -6,6 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from model.cores import num_cores
+
 MEMORY_SHARE = 0.5
 """Share of the machine's memory for all decoders together; the model and the frames that wait for it need the rest."""
 
@@ -23,11 +25,6 @@ def default_memory_bytes() -> int:
     """Returns the memory limit of one decoder in bytes: an equal share for each core, since each core works on one video."""
     share = int(MEMORY_SHARE * machine_memory_bytes()) // num_cores()
     return max(MIN_BYTES, min(share, MAX_BYTES))
-
-
-def num_cores() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine_memory_bytes() -> int:

@@ -70,6 +70,8 @@ _KEPT_VARIABLES = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 class DecoderProcess:
     """A child process that decodes one video at a time, started with the first one. Not safe for use by several threads."""
 
+    _noun = "decoder"
+
     def __init__(self, module: str = "transforms.decoding.child") -> None:
         """Creates a decoder without starting it.
 
@@ -145,7 +147,7 @@ class DecoderProcess:
                 memory.lend(1, {"more": True})
         except InvalidMessageError as error:
             is_idle = False
-            raise DecodeError(FailureCode.DECODER_CRASHED, f"the decoder answered this file with {error}") from error
+            raise DecodeError(FailureCode.DECODER_CRASHED, f"the {self._noun} answered this file with {error}") from error
         except ChannelClosedError as error:
             if is_new or not is_silent:
                 raise self._explain_end() from error
@@ -175,7 +177,7 @@ class DecoderProcess:
             return validation.to_header(message)
         except InvalidMessageError as error:
             is_idle = False
-            raise DecodeError(FailureCode.DECODER_CRASHED, f"the decoder answered this file with {error}") from error
+            raise DecodeError(FailureCode.DECODER_CRASHED, f"the {self._noun} answered this file with {error}") from error
         except ChannelClosedError as error:
             raise self._explain_end() from error
         finally:
@@ -264,13 +266,15 @@ class DecoderProcess:
         try:
             status = self._process.wait(_END_SEC) if self._process else 0
         except subprocess.TimeoutExpired:
-            return DecodeError(FailureCode.DECODER_CRASHED, "the decoder closed its connection and did not end")
+            return DecodeError(FailureCode.DECODER_CRASHED, f"the {self._noun} closed its connection and did not end")
         if status == -signal.SIGKILL:
-            return DecodeError(FailureCode.DECODE_OUT_OF_MEMORY, "the system killed the decoder, most likely for its memory")
+            return DecodeError(
+                FailureCode.DECODE_OUT_OF_MEMORY, f"the system killed the {self._noun}, most likely for its memory"
+            )
         if status == -signal.SIGXCPU:
-            return DecodeError(FailureCode.DECODE_TIMEOUT, "the decoder took more processor time than any video may")
+            return DecodeError(FailureCode.DECODE_TIMEOUT, f"the {self._noun} took more processor time than any video may")
         how = signal_name(-status) if status < 0 else f"exit code {status}"
-        return DecodeError(FailureCode.DECODER_CRASHED, f"the decoder crashed on this file ({how})")
+        return DecodeError(FailureCode.DECODER_CRASHED, f"the {self._noun} crashed on this file ({how})")
 
 
 class _LentMemory:

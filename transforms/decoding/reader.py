@@ -33,6 +33,7 @@ from transforms.decoding.container_reader import (
     open_streams,
     tagged_end_sec,
 )
+from transforms.decoding.frame_skipping import UnsafeSkippingError
 from transforms.decoding.joined_files import has_second_file
 from transforms.decoding.nvdec import Gpu, NvdecRefusedError
 from transforms.decoding.options import DecodingOptions
@@ -121,7 +122,7 @@ def read_video(
       progress: Called as decoding goes on; see `Progress`.
       gpu: Where to decode, if `options.wants_gpu`, or why there is no GPU. What it refuses, the processor decodes from the
         start, except that samples that were yielded before are not yielded again. A damaged video starts again like that, with
-        one thread.
+        one thread, and one of which no frames can be skipped after all, decoded exactly.
 
     Yields:
       Samples of `options.chunk_frames` frames; the last ones may be fewer and carry the facts.
@@ -149,6 +150,8 @@ def read_video(
                 use, chip = refusal.use, None
             except ThreadsLostFramesError:
                 options = dataclasses.replace(options, decoder_threads=1)
+            except UnsafeSkippingError:
+                options = dataclasses.replace(options, exact=True)
 
 
 def _read_samples(
@@ -159,7 +162,7 @@ def _read_samples(
     gpu: Gpu | None = None,
     after_sec: float = -math.inf,
 ) -> Iterator[Samples]:
-    """Yields samples as `read_video` does, of frames after a time; raises NvdecRefusedError or ThreadsLostFramesError."""
+    """Yields samples as `read_video` does, of frames after a time; raises what `StreamReader.frames` does."""
     return _read_best(
         file,
         options,
@@ -345,6 +348,8 @@ class _Reading:
             if not self._clock.num_frames and frame is not None:  # the first one never is skipped
                 self._orientation = self._decoders[-1].orientation(frame)
             time_sec = self._clock.present(container_sec)
+            if self._clock.has_restarted and self._decoders[-1].may_skip:
+                raise UnsafeSkippingError  # which frames are wanted was decided without the jump
             self._check_length(time_sec)
             number = self._clock.num_frames - 1
             if time_sec >= self._options.end_sec or number == self._options.end_frame:
@@ -390,6 +395,7 @@ class _Reading:
         yield from self._frames_of(self._container, self._stream)
         for container, stream in self._later_streams:
             self._num_streams += 1
+            self._options = dataclasses.replace(self._options, exact=True)  # sampling goes on where the stream before it ended
             yield from self._frames_of(container, stream)
 
     def _frames_of(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[float | None, VideoFrame | None]]:

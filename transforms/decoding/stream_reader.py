@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import math
 from collections.abc import Callable, Iterator
 
 from av.container import InputContainer
@@ -13,10 +12,11 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from transforms.decoding.container_reader import read_packets
-from transforms.decoding.frame_skipping import SkippedFrames, mark_unwanted
+from transforms.decoding.frame_skipping import ExpectedFrames, UnsafeSkippingError, mark_unwanted, shown_ticks
 from transforms.decoding.nvdec import Gpu, NvdecRefusedError, NvdecStream
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.pixels import Orientation, orientation_of
+from transforms.decoding.temporal_layers import TemporalLayers
 from transforms.decoding.video_facts import NvdecUse
 
 
@@ -31,7 +31,11 @@ class StreamReader:
     Others of that kind are decoded without H.264's and HEVC's deblocking filter. Frames that others refer to are always decoded
     exactly: an error in one would spread to all that follow, up to the next keyframe. NVDEC decodes all frames exactly.
 
+    Packets may not tell what is needed for that: some containers give them other times than their frames have, and a clock may
+    start over. Then skipping is unsafe, and the caller must decode the stream again, exactly.
+
     Attributes:
+      may_skip: Whether frames may be skipped.
       is_damaged: Whether a packet was missing or did not decode, or FFmpeg guessed parts of a frame.
       last_frame_sec: Seconds for which the container shows the last frame so far; 0 if it does not say.
     """
@@ -42,13 +46,19 @@ class StreamReader:
         """Prepares decoding, on a GPU if there is one; raises NvdecRefusedError if that does not decode such streams."""
         stream.thread_type = "AUTO"
         stream.thread_count = options.decoder_threads if gpu is None else 1
-        if not options.exact:
-            stream.codec_context.options = {"skip_loop_filter": "noref"}
         self._container = container
         self._stream = stream
         self._options = options
         self._time_base = stream.time_base  # asking for it anew, for each frame, takes longer
         self._is_avi = container.format.name == "avi"
+        self._layers = TemporalLayers(stream.codec_context.extradata) if stream.codec.canonical_name == "hevc" else None
+        if not options.exact and (self._layers is None or self._layers.number == 1):
+            stream.codec_context.options = {"skip_loop_filter": "noref"}
+        self.may_skip = (
+            not (options.exact or self._is_avi or gpu)
+            and (self._layers is None or self._layers.number > 0)
+            and float(stream.guessed_rate or 0) > options.max_fps
+        )
         self._nvdec: NvdecStream | None = None
         if gpu is not None:
             if self._is_avi:
@@ -84,48 +94,48 @@ class StreamReader:
         Raises:
           NvdecRefusedError: NVDEC does not decode the stream, or no longer.
           ThreadsLostFramesError: The stream may be damaged, and more than one thread decodes it.
+          UnsafeSkippingError: Frames may be skipped, but which ones cannot be told, or the stream is damaged.
         """
         repeats_sec: collections.deque[float] = collections.deque()
-        skipped = SkippedFrames()
+        expected = ExpectedFrames() if self.may_skip else None
         for packet, is_unwanted in self._packets():
             progress()
             packet_sec = None if packet is None else self._time_sec(packet)
             if packet is not None and not packet.size and packet_sec is not None:
                 repeats_sec.append(packet_sec)
                 continue
-            if is_unwanted and packet_sec is not None:
-                skipped.add(packet_sec)  # before it is decoded: if other frames refer to it, its frame may come at once
+            if expected is not None and (ticks := shown_ticks(packet)) is not None:
+                expected.add(ticks, is_unwanted)
             shown = self._last
             for frame in self._decode(packet, is_unwanted):
                 time_sec = self._time_sec(frame)
                 while shown is not None and repeats_sec and (time_sec is None or repeats_sec[0] < time_sec):
                     yield repeats_sec.popleft(), shown
-                if time_sec is not None:
-                    for skipped_sec in skipped.before(time_sec):
-                        if shown is not None:
-                            yield skipped_sec, None
+                if expected is not None:
+                    yield from ((self._seconds(ticks), None) for ticks in expected.show(frame.pts))
                 yield time_sec, frame
                 self._last = shown = frame
         if self._last is not None:
             yield from ((repeat_sec, self._last) for repeat_sec in repeats_sec)
-            yield from ((skipped_sec, None) for skipped_sec in skipped.before(math.inf))
+        if expected is not None:
+            yield from ((self._seconds(ticks), None) for ticks in expected.end())
 
     def _packets(self) -> Iterator[tuple[Packet[VideoStream] | None, bool]]:
         """Yields the packets, and whether sampling will leave out the frame of each; see `mark_unwanted`."""
         packets = read_packets(self._container, [self._stream])
-        all_are_kept = float(self._stream.guessed_rate or 0) <= self._options.max_fps
-        if self._options.exact or self._is_avi or all_are_kept or self._nvdec:
-            return ((packet, False) for packet in packets)
-        return mark_unwanted(packets, self._options.max_fps)
+        return mark_unwanted(packets, self._options.max_fps) if self.may_skip else ((packet, False) for packet in packets)
 
     def _decode(self, packet: Packet[VideoStream] | None, is_unwanted: bool) -> list[VideoFrame]:
         """Returns the frames that a packet completes; notes damage, such as the missing packet None.
 
         Raises:
           ThreadsLostFramesError: There may be damage, and more than one thread decodes.
+          UnsafeSkippingError: There is damage, and frames may be skipped.
         """
         if self._nvdec:
             return self._nvdec.decode(packet)
+        if is_unwanted and packet is not None and self._layers is not None and self._layers.number > 1:
+            is_unwanted = self._layers.is_highest(bytes(packet))
         if is_unwanted != self._skips:
             self._skips = is_unwanted
             self._stream.codec_context.skip_frame = "NONREF" if is_unwanted else "DEFAULT"
@@ -139,6 +149,8 @@ class StreamReader:
         self.is_damaged |= packet is None or any(frame.is_corrupt for frame in frames)  # FFmpeg guessed parts of those
         if (self.is_damaged or may_be_damaged) and self._options.decoder_threads > 1:
             raise ThreadsLostFramesError
+        if self.is_damaged and self.may_skip:
+            raise UnsafeSkippingError
         return frames
 
     def _time_sec(self, shown: VideoFrame | Packet[VideoStream]) -> float | None:
@@ -147,5 +159,9 @@ class StreamReader:
         AVI stores no display times, and those that FFmpeg invents for it go back and forth.
         """
         first, second = (shown.dts, shown.pts) if self._is_avi else (shown.pts, shown.dts)
-        ticks, unit = second if first is None else first, self._time_base
-        return None if ticks is None or not unit else ticks * unit.numerator / unit.denominator
+        ticks = second if first is None else first
+        return None if ticks is None or not self._time_base else self._seconds(ticks)
+
+    def _seconds(self, ticks: int) -> float:
+        unit = self._time_base
+        return ticks * unit.numerator / unit.denominator if unit else 0.0

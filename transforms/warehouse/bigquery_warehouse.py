@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from model.storage import SCHEME
+from model.storage import FOLDER_URI, PROJECT_ID, SCHEME
 from transforms.coders import VideoRefCoder
 from transforms.records import Selection, SelectionTotals, VideoRef
 from transforms.warehouse import sql
@@ -45,9 +45,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from google.cloud import bigquery
 
-_PROJECT = re.compile(r"(?:[a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
-_FOLDER = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/.*)?")
 
 MAX_PARTITIONS = 4000
 """Maximum number of partitions that one job may change, by BigQuery's quotas."""
@@ -77,12 +75,12 @@ class BigQueryWarehouse(Warehouse):
     def parse(cls, place: str, temp_location: str | None) -> BigQueryWarehouse:
         """Returns the warehouse in PROJECT.DATASET; raises ValueError if either has invalid characters, or lacks a folder."""
         project, _, dataset = place.rpartition(".")
-        if not _PROJECT.fullmatch(project) or not _DATASET.fullmatch(dataset):
+        if not PROJECT_ID.fullmatch(project) or not _DATASET.fullmatch(dataset):
             raise ValueError(
                 "output must be bigquery:PROJECT.DATASET, with a project id and a data set of letters, digits and '_'. "
                 f"Received: {place!r}"
             )
-        if temp_location is None or (temp_location and not _FOLDER.fullmatch(temp_location)):
+        if temp_location is None or (temp_location and not FOLDER_URI.fullmatch(temp_location)):
             raise ValueError(
                 "BigQuery loads rows from Cloud Storage: --temp_location must be a folder of a bucket in its region, "
                 f"{SCHEME}BUCKET/FOLDER. Received: {temp_location!r}"

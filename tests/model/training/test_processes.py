@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from model.training.clips import draw_batch
-from model.training.processes import available_cores, draw_groups
+from model.training.processes import draw_groups
 from tests.support.training import SETTINGS
 
 FIRST_SEED = 30_000_000
@@ -76,7 +76,3 @@ def test_drawing_processes_end_with_a_parent_that_is_killed(tmp_path):
         parent.wait()
     while any(os.path.exists(f"/proc/{child}") for child in children):
         time.sleep(0.05)
-
-
-def test_there_is_a_core_to_draw_with():
-    assert 1 <= available_cores() <= os.cpu_count()

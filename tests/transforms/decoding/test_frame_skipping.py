@@ -1,12 +1,11 @@
 """Frames that sampling leaves out are known before they are decoded, whatever the order of packets."""
 
-import math
 from types import SimpleNamespace
 
 import pytest
 
 from transforms.decoding.clock import FrameSampler
-from transforms.decoding.frame_skipping import SkippedFrames, mark_unwanted
+from transforms.decoding.frame_skipping import ExpectedFrames, UnsafeSkippingError, mark_unwanted
 
 
 def packet(pts, size=100, is_discard=False):
@@ -71,9 +70,48 @@ def test_a_stream_without_packets_has_none():
     assert list(mark_unwanted([], 30.0)) == []
 
 
+def expected(*packets):
+    """Returns the frames expected of packets: their times, and whether each is unwanted."""
+    frames = ExpectedFrames()
+    for ticks, is_unwanted in packets:
+        frames.add(ticks, is_unwanted)
+    return frames
+
+
 def test_skipped_frames_come_before_the_next_one_and_those_decoded_nevertheless_do_not():
-    skipped = SkippedFrames()
-    for time_sec in (0.3, 0.1, 0.2, 0.4):
-        skipped.add(time_sec)
-    assert list(skipped.before(0.3)) == [0.1, 0.2]
-    assert list(skipped.before(math.inf)) == [0.4]
+    frames = expected((1, False), (5, True), (3, True), (4, True), (8, True))
+    assert frames.show(1) == []
+    assert frames.show(5) == [3, 4]
+    assert frames.end() == [8]
+
+
+@pytest.mark.parametrize("ticks", [3, 2, 1])
+def test_a_packet_whose_frame_would_come_twice_or_too_late_is_refused(ticks):
+    frames = expected((1, False), (3, False), (5, False))
+    assert frames.show(1) == frames.show(3) == []
+    with pytest.raises(UnsafeSkippingError):
+        frames.add(ticks, is_unwanted=True)
+    with pytest.raises(UnsafeSkippingError):
+        frames.add(5, is_unwanted=True)
+
+
+@pytest.mark.parametrize("ticks", [None, 2, 0])
+def test_a_frame_that_comes_from_no_packet_is_refused(ticks):
+    with pytest.raises(UnsafeSkippingError):
+        expected((1, False), (3, False)).show(ticks)
+
+
+def test_a_frame_that_was_not_to_be_skipped_is_missed():
+    frames = expected((1, False), (2, True), (3, False), (4, False))
+    assert frames.show(1) == []
+    with pytest.raises(UnsafeSkippingError):
+        frames.show(4)
+    frames = expected((1, False), (2, True), (3, False))
+    assert frames.show(1) == []
+    with pytest.raises(UnsafeSkippingError):
+        frames.end()
+
+
+def test_no_frame_is_missing_before_the_first():
+    with pytest.raises(UnsafeSkippingError):
+        expected((1, True), (2, False)).show(2)

@@ -1,6 +1,7 @@
 """Work that no kept frame needs is saved, and nothing else changes."""
 
 import itertools
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -14,14 +15,28 @@ from transforms.decoding.stream_reader import StreamReader
 CODECS = {"libx264": {"bf": "3"}, "libx265": {"x265-params": "bframes=4:log-level=error"}, "mpeg4": {"bf": "1"}}
 
 
-def encode(path, num_frames=240, fps=60, codec="libx264", options=None, size=(320, 240)):
+def encode(
+    path,
+    num_frames=240,
+    fps=60,
+    codec="libx264",
+    options=None,
+    size=(320, 240),
+    first_frame=0,
+    repeats_time=lambda index: False,
+):
     """Encodes a moving square with B-frames, which no other frame refers to."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps, options=CODECS[codec] if options is None else options)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for index in range(num_frames):
             image = moving_square(index, period_frames=40, size=size)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = first_frame + index, Fraction(1, fps)
+            for packet in stream.encode(frame):
+                if repeats_time(index):
+                    packet.pts = packet.dts = packet.pts - round(1 / fps / packet.time_base)
+                container.mux(packet)
         container.mux(stream.encode(None))
     return path
 
@@ -65,6 +80,89 @@ def test_each_frame_of_a_stream_in_which_all_refer_to_each_other_comes_once(tmp_
     found, _ = decode(path, max_fps=max_fps, decoder_threads=decoder_threads)
     np.testing.assert_allclose([time_sec for time_sec, _ in found], np.arange(60) / 60, atol=1e-3)
     assert codec != "libx264" or all(is_decoded for _, is_decoded in found)
+
+
+def times_in_the_order_of_decoding(folder):
+    """A WMV file, whose packets have times of their own."""
+    return encode(folder / "a.wmv")
+
+
+def joined(folder):
+    """Two recordings, one appended to the other: the clock starts over."""
+    first, second = (encode(folder / name, number) for name, number in (("a.ts", 90), ("b.ts", 150)))
+    (folder / "c.ts").write_bytes(first.read_bytes() + second.read_bytes())
+    return folder / "c.ts"
+
+
+def joined_with_a_jump(folder):
+    """Two recordings of the same session, an hour apart."""
+    first = encode(folder / "a.ts", 90)
+    second = encode(folder / "b.ts", 150, first_frame=3600 * 60)
+    (folder / "c.ts").write_bytes(first.read_bytes() + second.read_bytes())
+    return folder / "c.ts"
+
+
+def cut_within_a_group(folder):
+    """A recording whose first frames do not decode, since what they refer to is not there."""
+    data = encode(folder / "a.ts", options={"bf": "3", "g": "60"}, size=(640, 480)).read_bytes()
+    start = len(data) * 3 // 10 // 188 * 188
+    (folder / "b.ts").write_bytes(data[: 3 * 188] + data[start:])
+    return folder / "b.ts"
+
+
+def repeated_times(folder):
+    """Every tenth frame has the time of the one before."""
+    return encode(folder / "a.mkv", options={"bf": "0"}, repeats_time=lambda index: index % 10 == 9)
+
+
+UNSAFE = (times_in_the_order_of_decoding, joined, joined_with_a_jump, cut_within_a_group, repeated_times)
+
+
+@pytest.mark.parametrize("decoder_threads", [1, 2])
+@pytest.mark.parametrize("max_fps", [7.0, 30.0])
+@pytest.mark.parametrize("make", UNSAFE)
+def test_frames_are_the_same_where_packets_do_not_tell_which_ones_to_skip(tmp_path, make, max_fps, decoder_threads):
+    path = make(tmp_path)
+    frames, times_sec, facts = read_whole(path, max_fps=max_fps, decoder_threads=decoder_threads)
+    exact_frames, exact_times_sec, exact_facts = read_whole(path, max_fps=max_fps, exact=True)
+    assert facts == exact_facts
+    np.testing.assert_array_equal(times_sec, exact_times_sec)
+    assert np.abs(frames.astype(int) - exact_frames).mean() < 0.5
+
+
+@pytest.mark.parametrize("decoder_threads", [1, 2])
+@pytest.mark.parametrize("max_fps", [7.0, 15.0, 30.0])
+def test_hevc_frames_that_only_higher_temporal_layers_refer_to_are_decoded(tmp_path, max_fps, decoder_threads):
+    parameters = {"x265-params": "temporal-layers=3:bframes=3:b-adapt=0:b-pyramid=1:log-level=error"}
+    path = encode(tmp_path / "a.mp4", codec="libx265", options=parameters)
+    changed = mark_as_not_referred_to_in_their_layer(path.read_bytes())
+    path.write_bytes(changed)
+    frames, times_sec, facts = read_whole(path, max_fps=max_fps, decoder_threads=decoder_threads)
+    exact_frames, exact_times_sec, exact_facts = read_whole(path, max_fps=max_fps, exact=True)
+    assert facts == exact_facts
+    np.testing.assert_array_equal(times_sec, exact_times_sec)
+    assert np.abs(frames.astype(int) - exact_frames).mean() < 0.1
+    decoded = sum(is_decoded for _, is_decoded in decode(path, max_fps=max_fps)[0])
+    assert len(frames) <= decoded < 0.9 * facts.decoded_frames
+
+
+def mark_as_not_referred_to_in_their_layer(data):
+    """Returns an MP4 file with pictures of the middle one of three temporal layers marked so: TSA_R becomes TSA_N.
+
+    Nothing in that layer refers to them; pictures of the highest layer do. See ITU-T H.265, table 7-1.
+    """
+    changed = bytearray(data)
+    at = data.index(b"mdat") + 4
+    end = at - 8 + int.from_bytes(data[at - 8 : at - 4], "big")
+    number = 0
+    while at < end:
+        kind, layer = data[at + 4] >> 1 & 63, (data[at + 5] & 7) - 1
+        if (kind, layer) == (3, 1):
+            changed[at + 4] = data[at + 4] & 0x81 | 2 << 1
+            number += 1
+        at += 4 + int.from_bytes(data[at : at + 4], "big")
+    assert number
+    return bytes(changed)
 
 
 def test_no_frame_is_skipped_if_all_are_kept_or_decoding_is_exact(tmp_path):

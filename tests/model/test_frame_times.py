@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model.frame_counts import Segment, find_repetitions, find_segments
+from model.frame_times import frame_lengths, split_at_pauses
 from tests.support.samples import make_video_count
-from transforms.frame_times import frame_lengths, split_at_pauses
 
 PERIOD, FPS = 10, 20.0
 

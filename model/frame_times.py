@@ -8,7 +8,7 @@ import numpy as np
 
 from model.frame_counts import Segment
 
-_STEPS_BESIDE = 15
+STEPS_BESIDE = 15
 """Steps before and after a step whose median, with its own length, is the usual one."""
 
 
@@ -33,7 +33,7 @@ def frame_lengths(edges_sec: np.ndarray, is_periodic: np.ndarray, periods_frames
     after = np.minimum(np.searchsorted(counting, frames + 1), len(counting) - 1)
     longest = np.maximum(1.0, np.maximum(periods_frames[counting[before]], periods_frames[counting[after]]))
     long = np.flatnonzero(steps_sec > longest * steps_sec.min())  # hardly any, so few medians are needed
-    around = np.clip(long[:, None] + np.arange(-_STEPS_BESIDE, _STEPS_BESIDE + 1), 0, len(steps_sec) - 1)
+    around = np.clip(long[:, None] + np.arange(-STEPS_BESIDE, STEPS_BESIDE + 1), 0, len(steps_sec) - 1)
     usual_sec = np.median(steps_sec[around], axis=1)
     lengths_sec = steps_sec.copy()
     lengths_sec[long] = np.where(steps_sec[long] > longest[long] * usual_sec, usual_sec, steps_sec[long])
