@@ -27,6 +27,7 @@ from model.frame_counts import (
     find_repetitions,
     find_segments,
     is_at_period_limit,
+    total_count,
 )
 from model.logits import StrideLogits, middle_shown
 
@@ -178,9 +179,8 @@ def count_evidence(evidence: Evidence, options: CountingOptions) -> Counted:
             second = _count_at_stride(evidence, others[0], options)
             difference = float(second.per_frame_count.sum() - chosen.per_frame_count.sum())
             ambiguous = abs(difference) > AMBIGUOUS_COUNT_DIFFERENCE
-    count = float(chosen.per_frame_count.sum())
     return Counted(
-        count=count,
+        count=total_count(chosen.per_frame_count),
         confidence=chosen.confidence,
         certainty=certain,
         stride=best,

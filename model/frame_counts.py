@@ -10,8 +10,9 @@ import numpy as np
 AMBIGUOUS_COUNT_DIFFERENCE = 1.0
 """Repetitions by which two equally good answers may differ before the video counts as ambiguous."""
 
-SUM_TOLERANCE = 1e-9
-"""Most that a sum over frames may be off: 30 times 1/6 is slightly more than 5."""
+SUM_DECIMALS = 9
+SUM_TOLERANCE = 10.0**-SUM_DECIMALS
+"""Most that a sum over frames may be off: 30 times 1/6 is slightly more than 5, and 15 times 1/6 slightly less than 2.5."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,20 +75,24 @@ def find_segments(is_periodic: np.ndarray, per_frame_count: np.ndarray, period_f
     )
 
 
+def total_count(per_frame_count: np.ndarray) -> float:
+    """Returns the sum of what frames add, (n,) float64, without the error of summing: a half is a half, and is rounded up."""
+    return round(float(np.sum(per_frame_count)), SUM_DECIMALS)
+
+
 def rounded_count(count: float) -> int:
     """Returns a count, 0 or more, rounded to the nearest whole number, halves up, as SQL's ROUND does."""
     return math.floor(count + 0.5)
 
 
 def find_repetitions(per_frame_count: np.ndarray) -> np.ndarray:
-    """Returns the fractional frames, (rounded_count(sum),) float64, at which the running count reaches 1, 2, 3 … .
+    """Returns the fractional frames, (rounded_count(total_count),) float64, at which the running count reaches 1, 2, 3 … .
 
     A frame's count accrues evenly from i to i + 1. Twelve times 1/12 is one repetition, whatever the rounding of the sum. If
     the sum is rounded up, the last repetition is complete where counting ends.
     """
     running = np.cumsum(per_frame_count)
-    count = float(np.sum(per_frame_count))
-    whole = np.minimum(np.arange(1, rounded_count(count) + 1), running[-1])
+    whole = np.minimum(np.arange(1, rounded_count(total_count(per_frame_count)) + 1), running[-1])
     frames = np.searchsorted(running, whole - SUM_TOLERANCE)
     missing = running[frames] - whole
     return frames + np.clip(1.0 - missing / per_frame_count[frames], 0.0, 1.0)

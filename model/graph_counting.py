@@ -16,7 +16,7 @@ from model import graph_voting
 from model.config import WINDOW_FRAMES
 from model.counting import MEDIAN_WIDTH, MIN_PERIOD
 from model.counting_options import CountingOptions, StrideRule
-from model.frame_counts import SUM_TOLERANCE
+from model.frame_counts import SUM_DECIMALS, SUM_TOLERANCE
 from model.graph_curves import GraphFrameCounts, GraphLogits, first_argmax, middle_shown, periodic_probability, score_threshold
 
 
@@ -93,7 +93,7 @@ def count_repetitions(
         chosen = GraphFrameCounts(*tf.switch_case(best, branches))
         certainty = tf.constant(math.nan, tf.float64)
     return GraphCounted(
-        count=tf.reduce_sum(chosen.per_frame_count),
+        count=_total_count(chosen.per_frame_count),
         confidence=chosen.confidence,
         certainty=certainty,
         stride=tf.constant(list(logits), tf.int32)[best],
@@ -108,6 +108,12 @@ def count_repetitions(
 def rounded_count(count: tf.Tensor) -> tf.Tensor:
     """Returns a count, () float64, rounded to the nearest whole number, () int32, halves up."""
     return tf.cast(tf.floor(count + 0.5), tf.int32)
+
+
+def _total_count(per_frame_count: tf.Tensor) -> tf.Tensor:
+    """Returns the sum of what frames add, () float64, without the error of summing."""
+    scale = 10.0**SUM_DECIMALS
+    return tf.round(tf.reduce_sum(per_frame_count) * scale) / scale
 
 
 def _position_scores(logits: GraphLogits, period_offset: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -201,7 +207,7 @@ def _constant_period(
 def _find_repetitions(per_frame_count: tf.Tensor) -> tf.Tensor:
     """Returns the fractional frames, (rounded count,) float64, at which the running count reaches 1, 2, 3 … ."""
     running = tf.cumsum(per_frame_count)
-    whole = tf.cast(tf.range(1, rounded_count(tf.reduce_sum(per_frame_count)) + 1), tf.float64)
+    whole = tf.cast(tf.range(1, rounded_count(_total_count(per_frame_count)) + 1), tf.float64)
     whole = tf.minimum(whole, running[-1])
     frames = tf.searchsorted(running, whole - SUM_TOLERANCE)
     missing = tf.gather(running, frames) - whole

@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.storage import DISK_FULL
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -16,7 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Missing folders above are created. A folder replaces only an empty one, and a link is replaced rather than followed.
 
     Raises:
-      OSError: The disk is full or refuses.
+      OSError: The disk is full or refuses. It names `path` if the disk is full.
     """
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,6 +27,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno in DISK_FULL and not error.filename:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         _remove(partial)
 

@@ -14,13 +14,17 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-from typing import Any
+import threading
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
 
 from model.presets import DEFAULT_PRESET
 from pipeline import counter
 from pipeline.command_line import CommandParser, UsageError
 from pipeline.counted_video import CountedVideo, describe
-from pipeline.options import add_model_options
+from pipeline.options import add_billing_project, add_model_options
 from transforms.failure_codes import FailureCode, Stage
 from transforms.machine_faults import is_machine_fault, machine_fault
 from transforms.objects import absolute, find_object
@@ -29,6 +33,12 @@ from transforms.records import Failure, TimeSegment
 __all__ = ["CountError", "CountedVideo", "TimeSegment", "count_video"]
 
 _CACHED_MODELS = 2
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Held while a video is counted: the model and the decoder are for one thread at a time."""
+
+_FORKED_FROM: dict[str, int] = {}
+"""`pid` is the process that counted first. TensorFlow's threads do not live on in a fork of it."""
 
 
 class CountError(Exception):
@@ -40,60 +50,99 @@ class CountError(Exception):
     """
 
     def __init__(self, message: str, stage: Stage, code: FailureCode) -> None:
-        super().__init__(message)
+        super().__init__(message, stage, code)  # all of them, so that it can be pickled
         self.stage = stage
         self.code = code
 
+    def __str__(self) -> str:
+        return str(self.args[0])
 
-def count_video(video: str | os.PathLike[str], model: str = DEFAULT_PRESET, **options: Any) -> CountedVideo:
+
+def count_video(video: str | os.PathLike[str], model: str | os.PathLike[str] = DEFAULT_PRESET, **options: Any) -> CountedVideo:
     """Counts the repetitions in a video.
 
-    The first call loads the model, which takes seconds. Later calls with the same model and options use it again. For one
-    thread at a time.
+    The first call loads the model, which takes seconds. Later calls with the same model and options use it again. Threads take
+    turns. To count several videos at a time, use processes, started with the method "spawn" or "forkserver".
 
     Args:
       video: Path of a local file, or `gs://` URI.
       model: Name of a preset, or path of a checkpoint, as for `repcount count --model`.
-      **options: Options of `repcount count` for the model, decoding and counting by their names, such as `max_fps=15.0` or
-        `strides=(1, 2)`, and `billing_project`.
+      **options: Options of `repcount count` for the model, decoding and counting by their names, such as `max_fps=15.0`,
+        `strides=(1, 2)` or `exact_decoding=True`, and `billing_project`. None is the default.
 
     Raises:
       FileNotFoundError: There is no such file.
       OSError: The system or the store does not let it be read.
       CountError: The video could not be counted; its `code` says why.
       MachineFaultError: This machine or the store has failed, not the video.
-      UsageError: An option is invalid.
+      UsageError: An option is invalid, or this process is a fork of one that has counted.
       WeightsError: The model is unknown or cannot be loaded.
       StorageError: The model is on Cloud Storage, which cannot be read.
       TypeError: There is no such option.
     """
+    arguments = _parse_options(model, options)
     uri = absolute(os.fspath(video))
     try:
-        found = find_object(uri, options.get("billing_project"))
+        found = find_object(uri, arguments.billing_project)
     except OSError as error:
         if is_machine_fault(error):
             raise machine_fault(f"looking for {uri!r}", error) from error
         raise
     if found is None:
         raise FileNotFoundError(f"the video must be a file. Received: {uri!r}")
-    names = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    loaded = _load_counter(model, tuple(sorted(names.items())))
-    result = counter.count_video(found, loaded)
+    if os.getpid() != _FORKED_FROM.setdefault("pid", os.getpid()):
+        raise UsageError(
+            'a fork of a process that has counted cannot count: start processes with the method "spawn" or "forkserver". '
+            f"Received: process {os.getpid()}, forked from {_FORKED_FROM['pid']}"
+        )
+    with _ONE_AT_A_TIME:
+        loaded = _load_counter(tuple(sorted(vars(arguments).items())))
+        result = counter.count_video(found, loaded)
     if isinstance(result, Failure):
         raise CountError(result.message, result.stage, result.code)
     return describe(result, loaded)
 
 
-@functools.lru_cache(maxsize=_CACHED_MODELS)
-def _load_counter(model: str, options: tuple[tuple[str, Any], ...]) -> counter.Counter:
-    parser = CommandParser(prog="count_video")
+class _OptionParser(CommandParser):
+    """Parses options as the command line does, and raises UsageError instead of ending the program."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def _parse_options(model: str | os.PathLike[str], options: Mapping[str, Any]) -> argparse.Namespace:
+    """Returns the model and the options as on the command line; raises UsageError, or TypeError if one is unknown."""
+    parser = _OptionParser(prog="count_video", add_help=False)
     add_model_options(parser)
-    known = {**vars(parser.parse_args([])), "billing_project": None}
-    del known["prog"]
-    for name, _ in options:
+    add_billing_project(parser)
+    known = {
+        name.removeprefix("--"): action
+        for action in parser._actions
+        for name in action.option_strings
+        if action.dest not in ("model", "verbose", "quiet")
+    }
+    known["exact"] = known["exact_decoding"]  # its former name
+    words, switched_off = [f"--model={os.fspath(model)}"], []
+    for name, value in options.items():
         if name not in known:
             raise TypeError(f"count_video has no option {name!r}; it has {', '.join(sorted(known))}")
-    try:
-        return counter.load_counter(argparse.Namespace(**{**known, "model": model, **dict(options)}))
-    except TypeError as error:
-        raise UsageError(f"an option has a value of the wrong type: {error}. Received: {dict(options)}") from error
+        option = known[name].option_strings[0]
+        if known[name].nargs == 0 and value is not None:
+            if not isinstance(value, bool | np.bool_):
+                raise UsageError(f"{name} must be True or False. Received: {value!r}")
+            if value:
+                words.append(option)
+            else:
+                switched_off.append(known[name].dest)
+        elif value is not None:
+            items = value if isinstance(value, list | tuple | np.ndarray) else (value,)
+            words.append(f"{option}={','.join(str(item) for item in items)}")
+    arguments = parser.parse_args(words)
+    for name in switched_off:
+        setattr(arguments, name, False)
+    return arguments
+
+
+@functools.lru_cache(maxsize=_CACHED_MODELS)
+def _load_counter(arguments: tuple[tuple[str, Any], ...]) -> counter.Counter:
+    return counter.load_counter(argparse.Namespace(**dict(arguments)))

@@ -180,7 +180,6 @@ def _add_decoding_options(group: argparse._ArgumentGroup) -> None:
     _add_frame_rates(group)
     group.add_argument(
         "--exact_decoding",
-        dest="exact",
         action="store_true",
         help="decode every frame as its codec's standard says, even if --max_fps drops it, and resize colours in two steps. It "
         "takes up to half as long again; counts of real clips changed by less than 0.01. Default: off",
@@ -285,7 +284,8 @@ def make_decoding(args: argparse.Namespace, strides: Sequence[int], loaded: Load
             chunk_frames=chunk_frames(strides),
             require_sandbox=args.require_sandbox,
             billing_project=getattr(args, "billing_project", None),  # not for commands that read local files only
-            **{name: getattr(args, name) for name in ("max_fps", "exact", "decoder", *limits)},
+            exact=args.exact_decoding,
+            **{name: getattr(args, name) for name in ("max_fps", "decoder", *limits)},
         )
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from model.replacing import replacing
 from pipeline.command_line import UsageError
+from transforms.matching import VIDEO_SUFFIXES
 from transforms.objects import is_local
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def check_file(option: str, path: Path) -> None:
     """Raises UsageError unless an option's file may be written."""
     if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
         raise UsageError(f"{option} must be a file, not a folder, a device or a pipe. Received: {str(path)!r}")
+    if path.suffix.lower() in VIDEO_SUFFIXES:  # most likely one of the videos, which would be lost
+        raise UsageError(f"{option} must not have the name of a video. Received: {str(path)!r}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(f"{option} must be a file in an existing, writable folder. Received: {str(path)!r}")
 

@@ -90,7 +90,8 @@ EXPLANATIONS = {
     FailureCode.TOO_LONG: Explanation(
         Stage.DECODE,
         "The video is longer than `--max_sec`, or has more frames than `--max_frames`. The message says which. "
-        "Where the clock of the file jumps by more than 5 minutes, the jump does not count as time.",
+        "Where the clock of the file jumps by more than 5 minutes, or 10 seconds in MPEG-TS and MPEG-PS, the jump does not "
+        "count as time.",
         "Cut the video, or raise the limit in a run of its own with `--requeue TOO_LONG`.",
     ),
     FailureCode.READ_ERROR: Explanation(

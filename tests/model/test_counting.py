@@ -94,7 +94,7 @@ def test_frames_that_were_shown_several_times_count_once(rule):
     counted = count_repetitions(shown, 120, 1, options, repeats=3)
 
     assert counted.count == pytest.approx(10, abs=0.1)
-    assert counted.period_frames == pytest.approx(12, abs=0.1)
+    assert counted.is_periodic.sum() / counted.count == pytest.approx(12, abs=0.1)
     assert counted.per_frame_count.shape == counted.periodicity.shape == counted.period_frames_curve.shape == (120,)
     assert counted.segments[0].end_frame == 120
     assert counted.repetition_frames[0] == pytest.approx(12, abs=0.2)
@@ -111,7 +111,6 @@ def test_without_a_count_there_is_no_period():
     counted = count_one_stride([10] * 100, [0.4] * 100)
 
     assert counted.count == 0
-    assert counted.period_frames == math.inf
     assert counted.notebook_period_frames == math.inf
     assert counted.segments == ()
     assert counted.repetition_frames.shape == (0,)
@@ -124,7 +123,6 @@ def test_below_the_video_threshold_nothing_counts_and_no_frame_is_periodic():
     assert counted.count == 0
     assert not counted.is_periodic.any()
     assert counted.confidence == pytest.approx(0.6)
-    assert counted.period_frames == math.inf
     assert counted.notebook_period_frames == pytest.approx(10)
 
 
@@ -134,6 +132,15 @@ def test_periods_below_three_positions_do_not_count():
     np.testing.assert_array_equal(counted.periodicity[:50], 0)
     np.testing.assert_array_equal(counted.period_frames_curve[:50], math.inf)
     assert counted.count == pytest.approx(50 / 3)
+
+
+@pytest.mark.parametrize("period", range(4, 32, 2))
+@pytest.mark.parametrize("repetitions", [2, 5, 11])
+def test_halves_are_rounded_up_whatever_the_error_of_the_sum(period, repetitions):
+    num_frames = repetitions * period + period // 2
+    counted = count_one_stride([period] * num_frames, [0.9] * num_frames)
+    assert counted.count == repetitions + 0.5
+    assert len(counted.repetition_frames) == rounded_count(counted.count) == repetitions + 1
 
 
 def test_one_frame_is_a_video():
@@ -153,7 +160,7 @@ def test_fully_periodic_counts_every_frame_with_a_period():
 def test_period_offset_says_what_class_zero_stands_for(offset, expected_period):
     logits = logits_of_positions(np.full(64, 9), np.full(64, 0.9))
 
-    assert count_repetitions({1: logits}, 64, offset, PLAIN).period_frames == pytest.approx(expected_period)
+    assert count_repetitions({1: logits}, 64, offset, PLAIN).count == pytest.approx(64 / expected_period)
 
 
 class TestPositionScores:
@@ -269,7 +276,6 @@ class TestConstantSpeed:
         counted = count_repetitions({1: logits}, 64, 0, self.OPTIONS)
 
         assert counted.count == 0
-        assert counted.period_frames == math.inf
         assert not counted.is_periodic.any()
 
 

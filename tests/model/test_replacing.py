@@ -1,6 +1,9 @@
 """A file or folder is written completely or not at all."""
 
 import contextlib
+import re
+
+import pytest
 
 from model.replacing import replacing
 
@@ -30,6 +33,17 @@ def test_a_file_in_a_new_folder_and_a_folder_are_written(tmp_path):
         (partial / "graph").write_text("2")
     written = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
     assert written == {"new/squats.srt": "1", "model/graph": "2"}
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+    with pytest.raises(OSError, match=re.escape(f"[Errno 28] No space left on device: '{tmp_path}/squats.srt'")):
+        write_to_a_full_disk(tmp_path / "squats.srt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_to_a_full_disk(path):
+    with replacing(path), open("/dev/full", "wb", buffering=0) as full:
+        full.write(b"1")
 
 
 def test_a_link_is_replaced_and_not_followed(tmp_path):

@@ -281,7 +281,6 @@ class TestVote:
         counted = self.count(np.full(360, 24), scores)
         assert counted.count == pytest.approx(10, rel=0.03)
         assert [(s.start_frame, s.end_frame) for s in counted.segments] == [(60, 300)]
-        assert counted.period_frames == pytest.approx(24, rel=0.03)
         assert counted.confidence > 0.8
 
     def test_a_video_without_repetitions_counts_nothing_and_is_sure_of_nothing(self):

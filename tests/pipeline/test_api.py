@@ -1,7 +1,10 @@
 """`count_video` counts from Python, says why a video cannot be counted, and needs neither Beam nor BigQuery."""
 
+import concurrent.futures
 import dataclasses
 import json
+import os
+import pickle
 import re
 import subprocess
 import sys
@@ -13,6 +16,7 @@ import pytest
 from google.api_core.exceptions import ServiceUnavailable
 
 from demo.draw_videos import CLIPS, draw_clip
+from model.errors import UserError
 from pipeline import api
 from pipeline.command_line import UsageError
 from pipeline.main import main
@@ -111,13 +115,59 @@ def test_mistakes_have_errors_of_their_own(tmp_path, squats):
         api.count_video(squats, max_fps=0.0)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_fps": True}, "--max_fps: invalid float value: 'True'"),
+        ({"overlap_from": -1}, "--overlap_from: must be a whole number of at least 0. Received: '-1'"),
+        ({"overlap_from": 2.5}, "--overlap_from: must be a whole number of at least 0. Received: '2.5'"),
+        ({"precision": "float8"}, "--precision: must be one of auto, float32, .*Received: 'float8'"),
+        ({"exact_decoding": 1}, "exact_decoding must be True or False. Received: 1"),
+        ({"strides": (0, 1)}, "--strides must be different whole numbers of at least 1"),
+        ({"billing_project": "My Project"}, "must be the ID of a project"),
+        ({"model": Path("nowhere/ckpt-1")}, "a model is one of"),
+    ],
+)
+def test_options_are_checked_like_those_of_the_command_line(squats, options, message):
+    with pytest.raises(UserError, match=message):
+        api.count_video(squats, **options)
+
+
+def test_options_may_be_numbers_and_arrays_of_numpy_and_have_the_names_of_the_command_line():
+    given = {"max_fps": np.float32(15), "max_frames": np.int64(100), "strides": np.array([1, 2]), "exact_decoding": np.True_}
+    plain = {"max_fps": 15.0, "max_frames": 100, "strides": [1, 2], "exact": True, "model": Path("lite"), "max_sec": None}
+    arguments = api._parse_options("lite", given)
+    assert vars(arguments) == vars(api._parse_options(plain.pop("model"), plain))
+    assert (arguments.max_fps, arguments.max_frames, arguments.strides) == (15.0, 100, (1, 2))
+    assert arguments.exact_decoding is True
+    assert api._parse_options("lite", {"constant_speed": False}).constant_speed is False
+
+
+def test_an_error_of_a_video_can_be_sent_to_another_process():
+    error = pickle.loads(pickle.dumps(api.CountError("the file is empty", Stage.DECODE, FailureCode.EMPTY_FILE)))
+    assert (str(error), error.stage, error.code) == ("the file is empty", Stage.DECODE, FailureCode.EMPTY_FILE)
+
+
+def test_threads_take_turns(counted, squats):
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        counts = list(threads.map(lambda _: api.count_video(squats).count, range(8)))
+    assert counts == [counted.count] * 8
+
+
+def test_a_fork_of_a_process_that_has_counted_is_refused(counted, squats, monkeypatch):
+    monkeypatch.setitem(api._FORKED_FROM, "pid", os.getpid() + 1)
+    with pytest.raises(UsageError, match='start processes with the method "spawn" or "forkserver"'):
+        api.count_video(squats)
+
+
 def test_the_project_that_pays_is_asked_for_the_video(monkeypatch):
     asked = []
     monkeypatch.setattr(api, "find_object", lambda uri, project: asked.append((uri, project)))
     with pytest.raises(FileNotFoundError):
-        api.count_video("gs://gym/squats.mp4", billing_project="payer")
-    assert asked == [("gs://gym/squats.mp4", "payer")]
-    assert api._load_counter("lite", (("billing_project", "payer"),)).decoding.billing_project == "payer"
+        api.count_video("gs://gym/squats.mp4", billing_project="payer-project")
+    assert asked == [("gs://gym/squats.mp4", "payer-project")]
+    arguments = api._parse_options("lite", {"billing_project": "payer-project"})
+    assert api._load_counter(tuple(sorted(vars(arguments).items()))).decoding.billing_project == "payer-project"
 
 
 def test_a_store_that_fails_is_no_fault_of_the_video(monkeypatch):

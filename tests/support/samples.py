@@ -70,7 +70,6 @@ def make_video_count(
         "confidence": 0.5,
         "certainty": 0.9,
         "stride": 2,
-        "period_frames": float(period),
         "notebook_period_frames": num_frames / count if count else np.inf,
         "stride_scores": {2: 0.5, 1: 0.25},
         "per_frame_count": per_frame_count,

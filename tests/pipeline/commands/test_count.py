@@ -285,7 +285,7 @@ def test_the_billing_project_pays_for_listing_and_reading(count, tmp_path, cloud
             FAKE_COUNTER, decoding=dataclasses.replace(FAKE_COUNTER.decoding, billing_project=args.billing_project)
         )
 
-    assert count("--billing_project", "payer", "gs://gym/**", load_counter=load) == 0
+    assert count("--billing_project", "payer-project", "gs://gym/**", load_counter=load) == 0
     assert count("gs://gym/**", load_counter=load) == 2
 
 

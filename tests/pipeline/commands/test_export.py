@@ -85,7 +85,12 @@ def test_only_rows_of_a_run_or_of_days_are_written(output, capsys):
         (["--format", "parquet"], "--format parquet needs --to FILE"),
         (["--to", "none/rows.csv"], "--to must be a file in an existing, writable folder. Received: 'none/rows.csv'"),
         (["--to", "."], "--to must be a file, not a folder, a device or a pipe. Received: '.'"),
-        (["--to", "counts.duckdb"], "--to must be another file than the tables. Received: 'counts.duckdb'"),
+        (
+            ["--to", "rows.xlsx"],
+            "--to must end with .csv, .jsonl, .parquet, or --format say what to write. Received: 'rows.xlsx'",
+        ),
+        (["--to", "squats.mp4", "--format", "csv"], "--to must not have the name of a video. Received: 'squats.mp4'"),
+        (["--to", "counts.duckdb", "--format", "csv"], "--to must be another file than the tables. Received: 'counts.duckdb'"),
         (["--view", "runs", "--date", "7d"], "--date needs a table or view with the column upload_date. Received: 'runs'"),
         (["--view", "daily_summary", "--run", "x"], "--run needs a table or view with the column run_id. Received: 'daily_"),
         (["--run", "' OR TRUE --"], 'with 2 runs, of which the latest are second, first, not "\' OR TRUE --"'),

@@ -328,9 +328,9 @@ def test_the_billing_project_pays_for_listing_and_reading(repcount, videos, clou
     arguments = ("--input", "gs://gym/**", "--output", "duckdb:c.duckdb")
     assert repcount(*arguments) == 2
     assert "--billing_project must name a project that pays" in capsys.readouterr().err
-    assert repcount(*arguments, "--billing_project", "payer", "--dry_run") == 0
+    assert repcount(*arguments, "--billing_project", "payer-project", "--dry_run") == 0
     assert "(from 2 of 4 headers, 2 more could not be read)" in capsys.readouterr().out
-    assert repcount(*arguments, "--billing_project", "payer") == 0
+    assert repcount(*arguments, "--billing_project", "payer-project") == 0
     assert rows("c.duckdb", "SELECT counted, failed FROM runs") == [(2, 3)]
     assert "bucket" not in cloud_storage.requests
 

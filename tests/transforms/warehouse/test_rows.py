@@ -140,7 +140,6 @@ class TestCountRow:
             count_row(
                 make_video_count(
                     count=0.0,
-                    period_frames=np.inf,
                     is_periodic=np.zeros(100, bool),
                     per_frame_count=np.zeros(100),
                     segments=(),
