@@ -66,7 +66,7 @@ read_settings() {
   [[ -r "$1" && ! -d "$1" ]] || fail "--env must be a readable file. Received: $1"
   while IFS= read -r line || [[ -n "$line" ]]; do
     number=$((number + 1))
-    line="${line%$'\r'}"
+    line="${line%$'\r'}" line="${line#$'\xef\xbb\xbf'}"
     [[ "$line" =~ ^[[:space:]]*(#|$) ]] && continue
     [[ "$line" =~ ^([A-Z_]+)=(.*)$ ]] || fail "$1, line $number: must be NAME=VALUE. Received: $line"
     name="${BASH_REMATCH[1]}" value="${BASH_REMATCH[2]}"
@@ -101,6 +101,7 @@ count() {
   local job_name="$1" max_hours="$2"
   shift 2
   require PROJECT REGION BUCKET INPUT OUTPUT ${GPU:+IMAGE MAX_WORKERS}
+  [[ "$BUCKET" != */* ]] || fail "BUCKET must be the name of a bucket, without gs:// and without a folder. Received: $BUCKET"
   local command=(
     "$repcount" run
     --input "$INPUT"
@@ -159,7 +160,7 @@ cost() {
       model=""
       ;;
   esac
-  start "$repcount" cost ${model:+--model "$model"} ${GPU:+--gpu "$GPU"} "$@"
+  start "$repcount" cost ${model:+--model "$model"} ${GPU:+--gpu "$GPU"} ${MACHINE_TYPE:+--worker_machine_type "$MACHINE_TYPE"} "$@"
 }
 
 template() {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 import google.auth
 import requests
+import tenacity
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 
@@ -28,6 +30,9 @@ PORT = 8080
 _POLL_SEC = 10.0
 
 _REQUEST_SEC = 60
+
+_ATTEMPTS = 6
+"""Times that a question is asked before an answer such as 503 counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +119,8 @@ def deploy(
     """
 
     def ask(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        response = session.request(method, f"{base_url}/{path}", json=body, timeout=_REQUEST_SEC)
+        request = functools.partial(session.request, method, f"{base_url}/{path}", json=body, timeout=_REQUEST_SEC)
+        response = again(request) if method == "GET" else request()
         if not response.ok:
             raise DeploymentError(f"{path}: HTTP status {response.status_code}: {response.text.strip()}")
         answer: dict[str, Any] = response.json()
@@ -130,13 +136,27 @@ def deploy(
         response: dict[str, Any] = operation["response"]
         return response
 
+    again = tenacity.Retrying(  # a request that changes nothing may be repeated
+        retry=tenacity.retry_if_exception_type(requests.ConnectionError)
+        | tenacity.retry_if_exception_type(requests.Timeout)
+        | tenacity.retry_if_result(lambda response: response.status_code == 429 or response.status_code >= 500),
+        wait=tenacity.wait_exponential(multiplier=1, max=_POLL_SEC),
+        stop=tenacity.stop_after_attempt(_ATTEMPTS),
+        retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        sleep=sleep,
+    )
     parent = f"projects/{deployment.project}/locations/{deployment.region}"
     model = carry_out(f"{parent}/models:upload", deployment.model())["model"]
     print(f"model: {model}", flush=True)
     endpoint = carry_out(f"{parent}/endpoints", deployment.endpoint())["name"]
     print(f"endpoint: {endpoint}; deploying takes 10 to 20 minutes", flush=True)
-    carry_out(f"{endpoint}:deployModel", deployment.deployed_model(model))
-    return ask("GET", endpoint)
+    try:
+        carry_out(f"{endpoint}:deployModel", deployment.deployed_model(model))
+        return ask("GET", endpoint)
+    except (DeploymentError, requests.RequestException) as error:
+        raise DeploymentError(
+            f"{error}. The deployment may go on and cost money: see {endpoint} in the console before you deploy again"
+        ) from error
 
 
 def parse_args(argv: list[str]) -> tuple[Deployment, bool]:

@@ -6,6 +6,7 @@ Functions import Beam and Google's clients when they are called, so that `repcou
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import re
 from typing import TYPE_CHECKING
@@ -53,6 +54,9 @@ GPU_BATCH_FRAMES = 256
 _ARM_MACHINES = re.compile(r"(t2a|c4a|n4a)-")
 """Machine types with ARM processors, where TensorFlow has no convolutions of 8-bit numbers."""
 
+_LEAST_HOURS = 0.1
+"""Hours below which a job would end before its workers have started."""
+
 _TIMEOUT_SEC = 60
 
 _VALID_VALUES = {
@@ -62,9 +66,15 @@ _VALID_VALUES = {
     "temp_location": (FOLDER_URI.pattern, "gs://BUCKET/FOLDER"),
     "staging_location": (FOLDER_URI.pattern, "gs://BUCKET/FOLDER"),
     "max_num_workers": (r"[1-9][0-9]*", "a whole number of at least 1"),
+    "machine_type": (r"[a-z][a-z0-9]*(-[a-z0-9]+)+", "a machine type such as n2-standard-4"),
+    "service_account_email": (r"[^@\s]+@[^@\s]+", "an e-mail address"),
+    "subnetwork": (r"(https://\S+/)?regions/[a-z0-9-]+/subnetworks/\S+", "regions/REGION/subnetworks/NAME or its URL"),
     "sdk_container_image": (r"[a-z0-9][a-zA-Z0-9._/:@-]+", "an image name with its tag"),
 }
 """Beam options of a Dataflow job: a regular expression that a value must match, and what to say if it does not."""
+
+_SPELLINGS = {"machine_type": "worker_machine_type"}
+"""Options of Beam by the names of their values, where these differ."""
 
 _LABEL = r"[a-z][a-z0-9_-]{0,62}(=[a-z0-9_-]{0,63})?"
 
@@ -148,8 +158,8 @@ def make_launch(args: argparse.Namespace, options: PipelineOptions) -> LaunchCon
             raise UsageError(f"{name} needs --runner={DATAFLOW_RUNNER}. Received: --runner={runner}")
     if launch.placement == SPLIT and not launch.gpu_type:
         raise UsageError("--placement=split needs --gpu, the type of GPU to score with. Received: no --gpu")
-    if launch.max_hours is not None and not 0 < launch.max_hours < float("inf"):
-        raise UsageError(f"--max_hours must be a positive number. Received: {launch.max_hours}")
+    if launch.max_hours is not None and not _LEAST_HOURS <= launch.max_hours < float("inf"):
+        raise UsageError(f"--max_hours must be a number of at least {_LEAST_HOURS}. Received: {launch.max_hours}")
     if runner == DATAFLOW_RUNNER:
         _check_beam_options(options, launch)
     return launch
@@ -167,7 +177,7 @@ def _check_beam_options(options: PipelineOptions, launch: LaunchConfig) -> None:
         raise UsageError(f"--runner={DATAFLOW_RUNNER} needs --region, such as europe-west4. Received: no --region")
     for name, (pattern, meaning) in _VALID_VALUES.items():
         if given[name] is not None and not re.fullmatch(pattern, str(given[name])):
-            raise UsageError(f"--{name} must be {meaning}. Received: {given[name]}")
+            raise UsageError(f"--{_SPELLINGS.get(name, name)} must be {meaning}. Received: {given[name]}")
     machine_type = options.view_as(WorkerOptions).machine_type
     if launch.gpu_type and launch.placement == FUSED and machine_type:
         kind = GPU_KINDS[launch.gpu_type]
@@ -177,13 +187,24 @@ def _check_beam_options(options: PipelineOptions, launch: LaunchConfig) -> None:
                 f"Received: {machine_type}"
             )
     for label in given["labels"] or []:
-        if not re.fullmatch(_LABEL, label):
+        if not all(re.fullmatch(_LABEL, pair) for pair in _label_pairs(label)):
             raise UsageError(
                 f"--labels must be KEY=VALUE, of up to 63 lower-case letters, digits, - and _ each. Received: {label}"
             )
     for option in options.view_as(GoogleCloudOptions).dataflow_service_options or []:
         if option.startswith(_ACCELERATOR_OPTION):
             raise UsageError(f"--dataflow_service_options cannot set GPUs: use --gpu and --placement. Received: {option}")
+
+
+def _label_pairs(label: str) -> list[str]:
+    """Returns the labels in a value of `--labels`: one KEY=VALUE, or several as JSON, which launchers of templates send."""
+    if "{" not in label:
+        return [label]
+    try:
+        pairs = ast.literal_eval(label)  # as Beam does
+    except (ValueError, SyntaxError):
+        return [label]
+    return [f"{key}={value}" for key, value in pairs.items()] if isinstance(pairs, dict) else [label]
 
 
 def check_workers_decoder(decoder: str, launch: LaunchConfig) -> None:

@@ -46,14 +46,14 @@ def check_file(option: str, path: Path) -> None:
     """Raises UsageError unless an option's file may be written."""
     if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
         raise UsageError(f"{option} must be a file, not a folder, a device or a pipe. Received: {str(path)!r}")
-    if path.suffix.lower() in VIDEO_SUFFIXES:  # most likely one of the videos, which would be lost
-        raise UsageError(f"{option} must not have the name of a video. Received: {str(path)!r}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(f"{option} must be a file in an existing, writable folder. Received: {str(path)!r}")
 
 
-def check_no_tables(option: str, path: Path, warehouse: Warehouse) -> None:
-    """Raises UsageError if an option's file is the one of the tables."""
+def check_no_tables_or_video(option: str, path: Path, warehouse: Warehouse) -> None:
+    """Raises UsageError if an option's file is the one of the tables, or has the name of a video, which would be lost."""
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        raise UsageError(f"{option} must not have the name of a video. Received: {str(path)!r}")
     if warehouse.is_local and path.resolve() == Path(warehouse.name).resolve():
         raise UsageError(f"{option} must be another file than the tables. Received: {str(path)!r}")
 

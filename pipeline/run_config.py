@@ -115,8 +115,9 @@ def make_config(
       StorageError: It is on Cloud Storage, which cannot be read.
       WarehouseError: The tables cannot be written to.
     """
-    warehouse = make_warehouse(args.output, options.view_as(GoogleCloudOptions).temp_location)
-    source = make_source(args, warehouse.name if warehouse.is_local else "")
+    temp_location = options.view_as(GoogleCloudOptions).temp_location or ""
+    warehouse = make_warehouse(args.output, temp_location or None)
+    source = make_source(args, *((warehouse.name, "") if warehouse.is_local else ("", temp_location.rstrip("/"))))
     failure_limit = make_failure_limit(args)
     slices = _make_slices(args.slices, launch)
     if is_local_run(options):
@@ -184,18 +185,19 @@ def is_local_run(options: PipelineOptions) -> bool:
     return options.view_as(StandardOptions).runner in LOCAL_RUNNERS
 
 
-def make_source(args: argparse.Namespace, tables: str = "") -> SourceConfig:
+def make_source(args: argparse.Namespace, tables: str = "", temp_location: str = "") -> SourceConfig:
     """Returns which videos to count; raises UsageError.
 
     Args:
       args: Parsed options of `repcount run`.
       tables: See `ListingFilter`.
+      temp_location: See `ListingFilter`.
     """
     try:
         return SourceConfig(
             patterns=tuple(with_dates(args.input, args.dates)),
             suffixes=make_suffixes(args),
-            listing_filter=ListingFilter(args.updated_after, args.updated_before, args.sample, tables),
+            listing_filter=ListingFilter(args.updated_after, args.updated_before, args.sample, tables, temp_location),
             selection=Selection(args.mode == "new", args.requeue, args.limit),
             billing_project=args.billing_project,
             label_regex=args.label_regex or "",

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 from google.auth.exceptions import DefaultCredentialsError
 
@@ -227,9 +228,7 @@ class FakeVertex:
         self.requests.append((method, path, json))
         return self
 
-    @property
-    def ok(self):
-        return True
+    ok, status_code = True, 200
 
     def json(self):
         method, path, _ = self.requests[-1]
@@ -257,6 +256,40 @@ def test_the_model_is_uploaded_and_deployed_to_a_new_endpoint():
     ]
     assert len(slept) == 6
     assert endpoint["dedicatedEndpointDns"].endswith("prediction.vertexai.goog")
+
+
+def test_vertex_ai_is_asked_again_if_it_does_not_answer():
+    class Busy(FakeVertex):
+        status_code = 200
+
+        def request(self, method, url, json=None, timeout=None):
+            super().request(method, url, json, timeout)
+            self.status_code = 503 if method == "GET" and len(self.requests) % 2 == 0 else 200
+            if method == "GET" and len(self.requests) == 3:
+                raise requests.ConnectionError("reset")
+            return self
+
+        @property
+        def ok(self):
+            return self.status_code == 200
+
+    deployment, _ = vertex.parse_args(DEPLOYMENT)
+    endpoint = vertex.deploy(deployment, Busy(), "https://api/v1", sleep=lambda _: None)
+    assert endpoint["dedicatedEndpointDns"].endswith("prediction.vertexai.goog")
+
+
+def test_a_deployment_that_may_go_on_is_told():
+    class Lost(FakeVertex):
+        status_code, text, ok = 503, "try later", True
+
+        def request(self, method, url, json=None, timeout=None):
+            super().request(method, url, json, timeout)
+            self.ok = "deployModel" not in url
+            return self
+
+    deployment, _ = vertex.parse_args(DEPLOYMENT)
+    with pytest.raises(vertex.DeploymentError, match=r"503: try later\. The deployment may go on and cost money: see proj"):
+        vertex.deploy(deployment, Lost(), "https://api/v1", sleep=lambda _: None)
 
 
 def test_what_vertex_ai_cannot_carry_out_is_told_in_its_words():

@@ -153,6 +153,16 @@ def test_the_template_is_written_to_the_bucket():
     assert Path(value_of("--metadata-file", command)).exists()
 
 
+def test_cost_uses_the_machine_of_the_settings():
+    words = dry_run("cost", GPU="nvidia-l4", MACHINE_TYPE="g2-standard-32")
+    assert words[1:] == ["cost", "--gpu", "nvidia-l4", "--worker_machine_type", "g2-standard-32"]
+
+
+@pytest.mark.parametrize("bucket", ["gs://gym-temp", "gym-temp/", "gym-temp/folder"])
+def test_a_bucket_is_a_name(bucket):
+    assert "BUCKET must be the name of a bucket" in refusal("nightly", **{**REQUIRED, "BUCKET": bucket})
+
+
 def test_cost_uses_the_gpu_of_the_settings():
     assert dry_run("cost", "--", "--videos", "5", GPU="nvidia-l4")[1:] == ["cost", "--gpu", "nvidia-l4", "--videos", "5"]
 
@@ -248,6 +258,7 @@ def test_help_needs_no_settings(tmp_path):
         ("rm -rf x", "line 1: must be NAME=VALUE"),
         ("PROJEKT=x", "line 1: unknown setting; --help lists them. Received: PROJEKT"),
         ("PATH=/x", "line 1: unknown setting; --help lists them. Received: PATH"),
+        ("\ufeffPROJEKT=x", "line 1: unknown setting; --help lists them. Received: PROJEKT"),
     ],
 )
 def test_an_invalid_line_of_the_settings_is_named(tmp_path, line, said):
@@ -286,14 +297,14 @@ def test_a_setting_that_gpus_need_is_named(name):
     [
         ({"PROJECT": "My Project"}, "--project must be a project ID"),
         ({"REGION": "europe-west4-a"}, "--region must be a region such as europe-west4"),
-        ({"BUCKET": "gs://gym-temp"}, "--temp_location must be gs://BUCKET/FOLDER"),
+        ({"BUCKET": "gym_temp!"}, "--temp_location must be gs://BUCKET/FOLDER"),
         ({"INPUT": "/my/videos"}, "--input must be on gs://"),
         ({"OUTPUT": "duckdb:counts.duckdb"}, "with a DuckDB file, which workers on other machines cannot reach"),
         ({"OUTPUT": "gym-project.counts"}, "output must be duckdb:PATH or bigquery:PROJECT.DATASET"),
         ({"JOB_NAME": "Nightly_Run"}, "--job_name must be lower-case letters"),
         ({"MAX_WORKERS": "many"}, "invalid int value: 'many'"),
         ({"MAX_WORKERS": "0"}, "--max_num_workers must be a whole number of at least 1"),
-        ({"MAX_HOURS": "0"}, "--max_hours must be a positive number"),
+        ({"MAX_HOURS": "0"}, "--max_hours must be a number of at least 0.1"),
         ({**GPU, "GPU": "l4"}, "argument --gpu"),
         ({**GPU, "PLACEMENT": "both"}, "argument --placement"),
         ({"MODEL": "repnet-2020"}, "--model must be on gs://"),

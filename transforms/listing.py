@@ -84,19 +84,22 @@ class _ListFn(beam.DoFn):
           MachineFaultError: The pattern cannot be listed, or the files cannot be written.
         """
         pattern = os.fsdecode(element)
-        with machine_faults(f"list {pattern!r}"):
-            yield from self._list(pattern)
-
-    def _list(self, pattern: str) -> Iterator[StagedFile]:
         writer = TableWriter(self._folder, LISTING)
         try:
             for videos in batched(self._wanted(pattern), ROW_GROUP_ROWS):
-                writer.write(listing_batch(videos))
-            yield from writer.close()
+                with machine_faults(f"write the listing to {self._folder}"):
+                    writer.write(listing_batch(videos))
+            with machine_faults(f"write the listing to {self._folder}"):
+                files = writer.close()
+            yield from files
         finally:
             writer.discard()
 
     def _wanted(self, pattern: str) -> Iterator[VideoRef]:
+        with machine_faults(f"list {pattern!r}"):
+            yield from self._listed(pattern)
+
+    def _listed(self, pattern: str) -> Iterator[VideoRef]:
         lost = 0
         for found in match_objects(pattern, self._suffixes, billing_project=self._billing_project):
             if isinstance(found, VideoRef):

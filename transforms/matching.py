@@ -65,6 +65,9 @@ VIDEO_SUFFIXES = (
 )
 """Lower-case suffixes by which an object that a wildcard matched counts as a video: those of the formats that are decoded."""
 
+STAGING_FOLDERS = ("repcount-staging", "repcount-attempts")
+"""Folders of `--temp_location` in which runs stage rows and note which videos are in flight."""
+
 ALL_SUFFIXES = ("",)
 """Suffixes that every name has."""
 
@@ -103,12 +106,14 @@ class ListingFilter:
       sample: Share of the videos to list, above 0 and at most 1. The choice depends on names alone: it is the same every time,
         and a larger sample contains a smaller one.
       tables: Path of the local file of the tables, which is no video, nor is what a run stores beside it; "" for none.
+      temp_location: Folder on Cloud Storage in which runs stage rows, which are no videos either; "" for none.
     """
 
     updated_after: datetime.datetime | None = None
     updated_before: datetime.datetime | None = None
     sample: float = 1.0
     tables: str = ""
+    temp_location: str = ""
 
     def __post_init__(self) -> None:
         """Raises ValueError if the sample is outside 0..1 or the two times leave nothing between them."""
@@ -123,6 +128,8 @@ class ListingFilter:
             rest = video.uri.removeprefix(self.tables)
             if rest in ("", ".wal") or rest.startswith((".attempts/", ".staging-")):
                 return False
+        if self.temp_location and video.uri.startswith(tuple(f"{self.temp_location}/{name}/" for name in STAGING_FOLDERS)):
+            return False
         if self.updated_after is not None and video.updated < self.updated_after:
             return False
         if self.updated_before is not None and video.updated >= self.updated_before:

@@ -241,8 +241,10 @@ def _list_remote(pattern: str, limit: int | None, billing_project: str | None) -
     is_bucket = pattern.startswith(SCHEME)
     match = functools.partial(_match_blobs, billing_project=billing_project) if is_bucket else _match_remote
     if glob.has_magic(pattern):
-        return match(pattern, limit)
-    names_object = re.fullmatch(r"[^:/]+://[^/]+/.*[^/]", pattern)
+        # As on this machine, an existing name is taken as it is, such as "Squats [id].mp4". Names rarely have a *.
+        named = find_object(pattern, billing_project) if is_bucket and "*" not in pattern else None
+        return match(pattern, limit) if named is None else iter([named])
+    names_object = re.fullmatch(r"[^:/]+://[^/]+/.*[^/]", pattern, re.DOTALL)
     exact = list(match(pattern, limit)) if names_object else []
     return iter(exact) if exact else match(f"{pattern.rstrip('/')}/**", limit)
 
@@ -328,6 +330,7 @@ def _copy_blob(video: VideoRef, file: BinaryIO, billing_project: str | None) -> 
     try:
         open_bucket(bucket_name, billing_project).blob(name, generation=video.generation).download_to_file(file)
     except NotFound as error:
+        check_listed(video, billing_project)  # says whether it was deleted or replaced
         raise ObjectGoneError(REPLACED) from error
 
 
@@ -350,6 +353,7 @@ def _read_blob_range(video: VideoRef, start: int, end: int, billing_project: str
             retry=DEFAULT_RETRY.with_timeout(_RANGE_SEC),
         )
     except NotFound as error:
+        check_listed(video, billing_project)  # says whether it was deleted or replaced
         raise ObjectGoneError(REPLACED) from error
     return content.getvalue()
 

@@ -119,13 +119,13 @@ class _WriteRowsFn(beam.DoFn):
     def process(self, outcome: VideoCount | Failure) -> None:
         """Writes the rows of one video."""
         for table, batch in to_batches(outcome, self._provenance):
-            with machine_faults("write rows to the staging folder"):
+            with machine_faults(f"write rows to {self._folder}"):
                 self._writers[table.name].write(batch)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Closes the files and yields them."""
         for writer in self._writers.values():
-            with machine_faults("write rows to the staging folder"):
+            with machine_faults(f"write rows to {self._folder}"):
                 files = writer.close()
             for file in files:
                 yield GlobalWindows.windowed_value_at_end_of_window(file)

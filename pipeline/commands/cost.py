@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 
 from rich import box
 from rich.console import Console
@@ -180,13 +181,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     ):
         shown = "" if default is None else f". Default: {default:,.12g}"
         parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=f"{text}{shown}")
+    parser.add_argument(
+        "--worker_machine_type",
+        metavar="TYPE",
+        help="machine type of workers with a GPU that also decode, such as g2-standard-32, in place of --cores. Default: none",
+    )
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the cost of each placement and returns the exit code; raises UsageError if a price is missing."""
+    """Prints the cost of each placement and returns the exit code; raises UsageError if a price or a machine is not known."""
     gpu = GPU_KINDS[args.gpu]
+    cores = args.cores
+    if args.worker_machine_type is not None:
+        if cores is not None:
+            raise UsageError(f"--worker_machine_type leaves no use for --cores. Received: --cores {cores}")
+        cores = cores_of(args.worker_machine_type)
+        if cores is None or not re.fullmatch(gpu.machine_types, args.worker_machine_type):
+            raise UsageError(
+                f"--worker_machine_type must be one that has one {args.gpu}, such as {gpu.machine_type}. "
+                f"Received: {args.worker_machine_type}"
+            )
     gpu_hour = args.gpu_hour or gpu.dollars_per_hour
     if gpu_hour is None:
         raise UsageError(f"--gpu_hour is required for this type of GPU: its price is not known. Received: --gpu {args.gpu}")
@@ -198,7 +214,7 @@ def run(args: argparse.Namespace) -> int:
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("", "core-hours", "GPU-hours", f"cores for {args.hours:g} h", "GPUs", "dollars", "video-hours a dollar"):
         table.add_column(column, justify="right")
-    for bill in bills(video_hours * 3600 * args.fps, args.cores or usual_cores, usual_cores, speeds, prices):
+    for bill in bills(video_hours * 3600 * args.fps, cores or usual_cores, usual_cores, speeds, prices):
         table.add_row(
             bill.name,
             f"{bill.core_hours:,.0f}",

@@ -66,7 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Writes the rows and returns the exit code; raises UsageError, WarehouseError or OSError."""
     from pipeline.export_formats import to_csv, to_jsonl, write_parquet  # imports PyArrow, for which --help need not wait
-    from pipeline.output_files import check_file, check_no_tables
+    from pipeline.output_files import check_file, check_no_tables_or_video
 
     _check_view(args)
     if args.format == "parquet" and args.to is None:
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     warehouse = make_warehouse(args.output, temp_location="")
     if args.to is not None:
         check_file("--to", args.to)
-        check_no_tables("--to", args.to, warehouse)
+        check_no_tables_or_video("--to", args.to, warehouse)
     query, parameters = _make_query(args, warehouse)
     with contextlib.closing(warehouse.read(query, parameters)) as batches:
         if file_format == "parquet":

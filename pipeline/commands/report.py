@@ -62,7 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the page and returns the exit code; raises UsageError or WarehouseError."""
-    from pipeline.output_files import check_file, check_no_tables, write_text
+    from pipeline.output_files import check_file, check_no_tables_or_video, write_text
     from pipeline.report.data import read_report  # imports Beam and Jinja, for which --help need not wait
     from pipeline.report.page import render
     from pipeline.report.thumbnails import make_thumbnails
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     warehouse = make_warehouse(args.output, temp_location="")
     check_file("--to", args.to)
-    check_no_tables("--to", args.to, warehouse)
+    check_no_tables_or_video("--to", args.to, warehouse)
     try:
         report = read_report(warehouse, run=args.run_id, dates=args.date, compare=args.compare)
     except WarehouseError as error:

@@ -24,7 +24,7 @@ from tests.google_cloud.dataflow import Dataflow
 from transforms.records import Slice
 from transforms.scoring import ModelConfig
 
-DATAFLOW = ["--runner", "DataflowRunner", "--project", "gym", "--region", "europe-west4"]
+DATAFLOW = ["--runner", "DataflowRunner", "--project", "gym-project", "--region", "europe-west4"]
 
 MODEL = ModelConfig("lite", "f" * 64, (1, 2), "bfloat16", 1)
 
@@ -168,6 +168,12 @@ def test_a_local_run_is_unchanged():
         ([], [*DATAFLOW, "--job_name", "Night_1"], "--job_name must be lower-case letters"),
         ([], [*DATAFLOW, "--temp_location", "gs://gs://b"], "--temp_location must be gs://BUCKET/FOLDER"),
         ([], [*DATAFLOW, "--staging_location", "/here"], "--staging_location must be gs://BUCKET/FOLDER"),
+        ([], [*DATAFLOW, "--temp_location", "gs://gym-temp//repcount"], "--temp_location must be gs://BUCKET/FOLDER"),
+        ([], [*DATAFLOW, "--subnetwork", "mine"], "--subnetwork must be regions/REGION/subnetworks/NAME"),
+        ([], [*DATAFLOW, "--service_account_email", "me"], "--service_account_email must be an e-mail address"),
+        ([], [*DATAFLOW, "--worker_machine_type", "large"], "--worker_machine_type must be a machine type"),
+        ([], [*DATAFLOW, "--labels", '{"Team": "gym"}'], "--labels must be KEY=VALUE"),
+        ([], [*DATAFLOW, "--labels", "{team"], "--labels must be KEY=VALUE"),
         ([], [*DATAFLOW, "--max_num_workers", "0"], "--max_num_workers must be a whole number of at least 1. Received: 0"),
         ([], [*DATAFLOW, "--sdk_container_image", "a b"], "--sdk_container_image must be an image name with its tag"),
         ([], [*DATAFLOW, "--dataflow_service_options", "worker_accelerator=type:nvidia-l4;count:1"], "Received: worker_accel"),
@@ -176,6 +182,12 @@ def test_a_local_run_is_unchanged():
 def test_an_invalid_option_is_refused(words, beam, said):
     with pytest.raises(UsageError, match=said.replace("(", r"\(")):
         launch(*words, beam=beam)
+
+
+def test_labels_may_be_json_as_launchers_of_templates_send_them():
+    label = '{"goog-dataflow-provided-template-type": "flex", "team": "gym"}'
+    _, options = launch(beam=[*DATAFLOW, "--labels", label])
+    assert label in options.get_all_options()["labels"]
 
 
 def test_a_region_is_needed_unless_beam_knows_one(monkeypatch):

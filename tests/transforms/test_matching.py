@@ -235,6 +235,13 @@ class TestFilter:
         for name in ("counts.duckdb.mp4", "other.duckdb", "a/counts.duckdb"):
             assert ListingFilter(tables=tables).takes(self.video(name))
 
+    def test_what_runs_stage_is_no_video(self):
+        taken = ListingFilter(temp_location="gs://gym/temp")
+        for name in ("repcount-staging/counts/1/listing/2.parquet", "repcount-attempts/project.counts/3"):
+            assert not taken.takes(self.video(f"temp/{name}"))
+            assert taken.takes(self.video(name))
+        assert taken.takes(self.video("temp/a.mp4"))
+
     def test_updated_after_is_inclusive_and_updated_before_exclusive(self):
         second = datetime.timedelta(seconds=1)
         assert ListingFilter(updated_after=self.TIME).takes(self.video())

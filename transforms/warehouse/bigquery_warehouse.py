@@ -19,6 +19,8 @@ import uuid
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import tenacity
+
 from model.storage import FOLDER_URI, PROJECT_ID, SCHEME
 from transforms.coders import VideoRefCoder
 from transforms.records import Selection, SelectionTotals, VideoRef
@@ -137,13 +139,22 @@ class BigQueryWarehouse(Warehouse):
 
     def prepare(self, options: TableOptions = UNCHANGED) -> None:
         """Creates the tables and views, or upgrades them, and deletes old staged files: see `Warehouse.prepare`."""
+        from google.api_core.exceptions import PreconditionFailed
+
         with one_line_errors(f"BigQuery refuses {self.name}"):
             client = self._client()
             location, is_missing = self._find_location(client, options)
             if is_missing:
                 create_dataset(client, self.name, location)
-            for change in find_changes(client, self.name, options):
-                change.apply()
+            elif options.location and options.location.casefold() != location.casefold():
+                _LOGGER.warning("The data set %s is in %s and stays there, not in %s.", self.name, location, options.location)
+            _warn_of_expiration(client.get_dataset(self.name))
+            for attempt in tenacity.Retrying(  # another run may have changed a table in the meantime
+                retry=tenacity.retry_if_exception_type(PreconditionFailed), stop=tenacity.stop_after_attempt(3), reraise=True
+            ):
+                with attempt:
+                    for change in find_changes(client, self.name, options):
+                        change.apply()
         if self.temp_location:
             self._staging.prepare()
 
@@ -303,6 +314,22 @@ class BigQueryWarehouse(Warehouse):
                 "the data set must exist; `repcount tables --output bigquery:PROJECT.DATASET --location EU` creates one. "
                 f"Received: {self.name}"
             ) from error
+
+
+def _warn_of_expiration(dataset: bigquery.Dataset) -> None:
+    """Logs if rows will vanish because of what the data set gives to new tables, since their videos are then counted again."""
+    for what, milliseconds in (
+        ("tables", dataset.default_table_expiration_ms),
+        ("partitions", dataset.default_partition_expiration_ms),
+    ):
+        if milliseconds:
+            _LOGGER.warning(
+                "The data set %s deletes new %s after %g days. Videos whose rows are deleted are counted again; see "
+                "docs/bigquery.md.",
+                dataset.dataset_id,
+                what,
+                round(milliseconds / 86_400_000, 2),
+            )
 
 
 @dataclasses.dataclass(frozen=True)

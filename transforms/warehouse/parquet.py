@@ -6,13 +6,16 @@ file a second time.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import uuid
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import requests
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.warehouse.schema import Table
@@ -71,14 +74,16 @@ class TableWriter:
         self._pending.append(batch)
         self._pending_bytes += batch.nbytes
         if self._pending_bytes >= ROW_GROUP_BYTES or len(self._pending) >= ROW_GROUP_ROWS:
-            self._write_row_group()
+            with _refusals():
+                self._write_row_group()
 
     def close(self) -> list[StagedFile]:
         """Writes the remaining rows and returns all files written."""
-        if self._pending:
-            self._write_row_group()
-        if self._open is not None:
-            self._close_file(self._open)
+        with _refusals():
+            if self._pending:
+                self._write_row_group()
+            if self._open is not None:
+                self._close_file(self._open)
         return self._files
 
     def discard(self) -> None:
@@ -110,3 +115,17 @@ class TableWriter:
         file.stream.close()
         self._files.append(StagedFile(self._table.name, file.path, file.num_rows, file.num_bytes))
         self._open = None
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turns the error of an upload that Cloud Storage refuses into that of any other request, which says why."""
+    try:
+        yield
+    except Exception as error:
+        response = getattr(error, "response", None)  # InvalidResponse of the client's uploads, which has no base of its own
+        if not isinstance(response, requests.Response):
+            raise
+        from google.api_core.exceptions import from_http_response
+
+        raise from_http_response(response) from error

@@ -15,7 +15,7 @@ from tests.support.samples import STARTED, make_failure, make_provenance, make_v
 from tests.support.warehouses import commit, contents, is_job, jobs, later_run, num_rows, read, stage, stage_listing
 from transforms.records import Selection, SelectionTotals
 from transforms.warehouse import bigquery_warehouse
-from transforms.warehouse.base import WarehouseError
+from transforms.warehouse.base import TableOptions, WarehouseError
 from transforms.warehouse.bigquery_jobs import Jobs
 from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
 
@@ -165,6 +165,26 @@ class TestLimits:
         assert deleted == {"video_counts": 0, "frame_curves": 0, "failures": 3}
         assert self.dates_of(cloud, "_delete_failures_") == [["2026-01-02", "2026-01-03"], ["2026-01-04"]]
         assert read(prepared, "video_uri", "failures") == [("gs://b/3",), ("gs://b/4",)]
+
+
+class TestPrepare:
+    def test_a_table_that_another_run_has_just_changed_is_looked_at_again(self, prepared, cloud):
+        table = prepared._client().get_table(f"{prepared.name}.failures")
+        table.description = "changed by hand"
+        prepared._client().update_table(table, ["description"])
+        cloud.bigquery.fail(lambda request: request.method == "PATCH", status=412, reason="conditionNotMet")
+        prepared.prepare()
+        assert prepared.changes() == []
+
+    def test_it_is_told_if_rows_will_vanish_or_the_region_is_another(self, warehouse, cloud, caplog):
+        dataset = bigquery.Dataset(f"{cloud.project}.fleeting")
+        dataset.location = "EU"
+        dataset.default_partition_expiration_ms = 60 * 86_400_000
+        warehouse._client().create_dataset(dataset)
+        with caplog.at_level("WARNING"):
+            BigQueryWarehouse(cloud.project, "fleeting", "").prepare(TableOptions(location="US"))
+        assert re.search(r"fleeting is in EU and stays there, not in US", caplog.text)
+        assert re.search(r"deletes new partitions after 60 days\. Videos whose rows are deleted are counted again", caplog.text)
 
 
 class TestDeleteVideos:

@@ -2,6 +2,7 @@
 
 import pyarrow.parquet as pq
 import pytest
+from google.api_core.exceptions import Forbidden
 
 from tests.support.samples import make_failure, make_provenance, make_video_count
 from transforms.warehouse import parquet
@@ -24,6 +25,12 @@ def test_a_file_has_the_schema_of_its_table_and_all_rows(tmp_path):
     read = pq.read_table(file.path)
     assert read.schema.equals(FAILURES.arrow_schema)
     assert read["video_uri"].to_pylist() == ["gs://b/0", "gs://b/1", "gs://b/2"]
+
+
+def test_an_upload_that_is_refused_says_why(cloud):
+    cloud.storage.fail(lambda request: request.method in ("POST", "PUT"), status=403, reason="forbidden", times=9)
+    with pytest.raises(Forbidden, match="as the test wishes"):
+        write(f"{cloud.temp_location}/rows", FAILURES, [failure_row(make_failure(), make_provenance())])
 
 
 def test_without_a_row_there_is_no_file(tmp_path):
