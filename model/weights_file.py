@@ -65,7 +65,10 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return _read_old(path)
     with _open(path) as file:
         metadata = _parse(file.metadata(), path)
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        try:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        except (AttributeError, TypeError) as error:  # a type of numbers that NumPy does not have
+            raise WeightsError(f"the weights must be numbers of NumPy's types: {error}. Received: {str(path)!r}") from error
     found = model_sha256(read_config(metadata, path), arrays)
     _check_hash(metadata, found, path)
     return metadata, arrays
@@ -129,7 +132,7 @@ def metadata_errors(path: Path) -> Iterator[None]:
     """Turns errors about missing or impossible metadata of the weights file at `path` into a one-line WeightsError."""
     try:
         yield
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         reason = " ".join(f"{type(error).__name__} {error}".split())
         raise WeightsError(f"the weights' metadata are invalid ({reason}). Received: {str(path)!r}") from error
 
@@ -137,6 +140,8 @@ def metadata_errors(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[safetensors.safe_open]:
     """Yields an open safetensors file; turns the library's errors into WeightsError with a one-line message."""
+    if path.is_dir():
+        raise WeightsError(f"weights must be a file, not a folder. Received: {str(path)!r}")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             yield file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
 from model.errors import UserError
@@ -28,7 +28,12 @@ class CommandParser(argparse.ArgumentParser):
     - A misspelled option or command gets a suggestion.
     - Every parser has `-v` and `-q`, so that they work before and after the command.
     - The parsed arguments have `prog`, such as "repcount model fetch", for messages.
+
+    Attributes:
+      quoting_options: Options whose value is other options, in one argument.
     """
+
+    quoting_options: Collection[str] = ()
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
         """Takes what ArgumentParser takes, and `examples`: command lines to show at the end of the help."""
@@ -47,7 +52,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parses arguments after spelling their options as they were added."""
-        words = use_known_spelling(args or [], self._option_string_actions)
+        words = use_known_spelling(_join(args or [], self.quoting_options), self._option_string_actions)
         options = [name for word in words if (name := word.partition("=")[0]).startswith("--")]
         self._unknown_options = [name for name in options if name not in self._option_string_actions]
         return super().parse_known_args(words, namespace)
@@ -90,6 +95,17 @@ class _ExamplesFormatter(argparse.HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
+
+
+def _join(words: Sequence[str], names: Collection[str]) -> list[str]:
+    """Returns words with these options and their values joined by "=": argparse takes no value that begins with "--"."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in names and word.startswith("--"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def use_known_spelling(words: Sequence[str], known: Iterable[str]) -> list[str]:

@@ -72,7 +72,7 @@ def read_labels(path: str, *, may_be_empty: bool = False) -> list[Label]:
     """
     first_places: dict[tuple[str, float, float], str] = {}
     labels: list[Label] = []
-    for place, row in read_rows(path, ("file", "count"), may_be_empty=may_be_empty):
+    for place, row in read_rows(path, ("file", "count"), ("start_sec", "end_sec"), may_be_empty=may_be_empty):
         file = _parse_file(row.get("file", ""), place)
         start_sec = parse_sec(row.get("start_sec", ""), place, "start_sec", default=0.0)
         end_sec = parse_sec(row.get("end_sec", ""), place, "end_sec", default=math.inf)
@@ -85,12 +85,15 @@ def read_labels(path: str, *, may_be_empty: bool = False) -> list[Label]:
     return labels
 
 
-def read_rows(path: str, columns: Sequence[str], *, may_be_empty: bool = False) -> Iterator[tuple[str, dict[str, str]]]:
+def read_rows(
+    path: str, columns: Sequence[str], optional: Sequence[str] = (), *, may_be_empty: bool = False
+) -> Iterator[tuple[str, dict[str, str]]]:
     """Reads a CSV file line by line.
 
     Args:
       path: CSV file in UTF-8 whose first line names the columns.
       columns: Columns that it must have, each once.
+      optional: Columns that it may have, each once.
       may_be_empty: Whether no line may follow the first.
 
     Yields:
@@ -110,6 +113,10 @@ def read_rows(path: str, columns: Sequence[str], *, may_be_empty: bool = False) 
                 raise UsageError(
                     f"the first line of the labels must name the columns {', '.join(first)} and {last}, each once, with commas "
                     f"between them. Received: {quote(','.join(headings))}"
+                )
+            if twice := [name for name in optional if headings.count(name) > 1]:
+                raise UsageError(
+                    f"the first line of the labels must name the column {twice[0]} once. Received: {quote(','.join(headings))}"
                 )
             for cells in rows:
                 if not any(cell.strip() for cell in cells):

@@ -79,8 +79,12 @@ def main() -> None:
             print(export(folder, args["weights"], args["preset"], args["initial_share"]))
         else:
             workers = args.pop("workers")
+            if workers is not None and workers < 1:
+                raise ValueError(f"workers must be at least 1. Received: {workers}")
             config = dataclasses.replace(LITE, **{name: args.pop(name) for name in _NETWORK_FIELDS})
             train(TrainingSettings(**args), folder, config, workers=workers)
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: interrupted; the same command goes on from the last checkpoint\n")
     except (ValueError, OSError, RuntimeError, WeightsError) as error:
         parser.exit(2, f"{parser.prog}: {one_line(error)}\n")
 

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import safetensors
@@ -61,8 +62,12 @@ def write(folder: Path, progress: Progress, values: Mapping[str, np.ndarray]) ->
 
     Raises:
       OSError: The disk is full or refuses.
+      RuntimeError: A value is not finite. The checkpoint before stays.
     """
     arrays = {name: np.array(value, order="C") for name, value in values.items()}
+    broken = [name for name, value in arrays.items() if value.dtype.kind == "f" and not np.isfinite(value).all()]
+    if broken:
+        raise RuntimeError(f"weights are no longer finite; lower learning_rate. Received: {broken[0]} at step {progress.step}")
     with replacing(folder / _CHECKPOINT) as partial:
         partial.write_bytes(save(arrays, {_METADATA_KEY: json.dumps(dataclasses.asdict(progress))}))
 
@@ -95,7 +100,7 @@ def read(folder: Path) -> tuple[Progress, dict[str, np.ndarray]] | None:
 def append_log(folder: Path, progress: Progress) -> None:
     """Adds a line to a run's log, with the fields of `Progress` as columns."""
     line = dataclasses.asdict(progress)
-    is_new = not (folder / _LOG).exists()
+    is_new = not (folder / _LOG).exists() or not (folder / _LOG).stat().st_size  # as a full disk leaves it
     with (folder / _LOG).open("a", newline="") as file:
         writer = csv.DictWriter(file, list(line))
         if is_new:
@@ -104,10 +109,32 @@ def append_log(folder: Path, progress: Progress) -> None:
 
 
 def cut_log(folder: Path, step: int) -> None:
-    """Removes the lines after a step, which a resumed run writes anew."""
+    """Removes the lines after a step, which a resumed run writes anew, and those that a full disk has cut short."""
     if not (folder / _LOG).exists():
         return
     with (folder / _LOG).open(newline="") as file:
-        header, *lines = file.readlines()
-    kept = [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) <= step]
-    (folder / _LOG).write_text("".join([header, *kept]), newline="")
+        lines = file.readlines()
+    kept = [
+        line
+        for number, line in enumerate(lines)
+        if line.endswith("\n") and (number == 0 or ((first := line.split(",", 1)[0]).isdecimal() and int(first) <= step))
+    ]
+    with replacing(folder / _LOG) as partial:
+        partial.write_text("".join(kept), newline="")
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes a JSON object, completely or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Returns the JSON object in a file; raises ValueError that names the file if it is damaged."""
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"the record of the run is damaged ({error}): choose another folder. Received: {str(path)!r}"
+        ) from error
+    return cast("dict[str, Any]", record)

@@ -98,11 +98,13 @@ class TrainingSettings:
     def _check_ranges(self) -> None:
         """Raises ValueError if a number is out of its range."""
         for name in ("steps", "batch_size", "group_clips", "views_per_clip", "views_per_showing", "replay"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"{name} must be at least 1. Received: {getattr(self, name)}")
-        for name in ("minutes", "weight_decay", "periodicity_weight", "path_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative. Received: {getattr(self, name)}")
+            if not 1 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 1, and finite. Received: {getattr(self, name)}")
+        for name in ("minutes", "weight_decay", "periodicity_weight", "path_weight", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 0, and finite. Received: {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be above 0, and finite. Received: {self.learning_rate}")
         for name in ("warmup", "average_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1. Received: {getattr(self, name)}")

@@ -161,7 +161,7 @@ def train(
     found = checkpoints.read(folder)
     if settings.initial_weights and (not found or (settings.videos and found[0].share < 1)):  # they may encode more videos
         _record_initial(settings, folder)
-    (folder / "settings.json").write_text(_describe(settings, config) + "\n")
+    checkpoints.write_record(folder / "settings.json", _describe(settings, config))
 
     learner = make_learner(settings, config)
     done = Progress()
@@ -255,20 +255,24 @@ def _continue(
 def _check_record(settings: TrainingSettings, folder: Path, config: RepNetConfig) -> None:
     """Raises ValueError if the folder has a run with other settings."""
     record = folder / "settings.json"
-    if record.exists() and json.loads(record.read_text()) != json.loads(_describe(settings, config)):
+    if record.exists() and checkpoints.read_record(record) != _describe(settings, config):
         raise ValueError(f"{folder} has a run with other settings: choose another folder. Received: {settings}")
 
 
-def _describe(settings: TrainingSettings, config: RepNetConfig) -> str:
-    return json.dumps({"settings": dataclasses.asdict(settings), "network": dataclasses.asdict(config)}, indent=2)
+def _describe(settings: TrainingSettings, config: RepNetConfig) -> dict[str, Any]:
+    """Returns the settings as they are read from JSON."""
+    described: dict[str, Any] = json.loads(
+        json.dumps({"settings": dataclasses.asdict(settings), "network": dataclasses.asdict(config)})
+    )
+    return described
 
 
 def _record_initial(settings: TrainingSettings, folder: Path) -> None:
     """Writes which weights a run starts from; raises ValueError if it already began from others of the same name."""
     initial, known = folder / "initial.json", describe_initial(settings)
-    if initial.exists() and json.loads(initial.read_text()) != known:
+    if initial.exists() and checkpoints.read_record(initial) != known:
         raise ValueError(f"{folder} has a run from other weights: choose another folder. Received: {known['file']}")
-    initial.write_text(json.dumps(known, indent=2) + "\n")
+    checkpoints.write_record(initial, known)
 
 
 def _record_machine(settings: TrainingSettings, folder: Path, workers: int) -> None:
@@ -279,7 +283,7 @@ def _record_machine(settings: TrainingSettings, folder: Path, workers: int) -> N
         "frame_policy": frame_policy(settings),
         "drawing_processes": workers,
     }
-    (folder / "machine.json").write_text(json.dumps(machine, indent=2) + "\n")
+    checkpoints.write_record(folder / "machine.json", machine)
 
 
 def export(folder: Path, path: Path, preset: str = "lite", initial_share: float = 0.0) -> str:
@@ -303,7 +307,7 @@ def export(folder: Path, path: Path, preset: str = "lite", initial_share: float 
     """
     if not 0 <= initial_share <= 1:
         raise ValueError(f"initial_share must be 0 to 1. Received: {initial_share}")
-    record = json.loads((folder / "settings.json").read_text())
+    record = checkpoints.read_record(folder / "settings.json")
     found = checkpoints.read(folder)
     if not found:
         raise ValueError(f"the run must have a checkpoint; the first comes after two minutes. Received: {str(folder)!r}")
@@ -316,9 +320,9 @@ def export(folder: Path, path: Path, preset: str = "lite", initial_share: float 
         _mix_in_initial(network, settings, folder, initial_share)
     training = {
         "settings": {name: value for name, value in record["settings"].items() if name != "initial_weights"},
-        "initial": json.loads(initial.read_text()) if initial.exists() else None,
+        "initial": checkpoints.read_record(initial) if initial.exists() else None,
         "initial_share": initial_share,
-        "machine": json.loads((folder / "machine.json").read_text()),
+        "machine": checkpoints.read_record(folder / "machine.json"),
         "steps_done": progress.step,
         "clips_drawn": progress.clips_drawn,
         "minutes": round(progress.seconds / 60, 1),
@@ -334,7 +338,7 @@ def _mix_in_initial(network: RepNet, settings: TrainingSettings, folder: Path, s
     initial = folder / "initial.json"
     if not initial.exists():
         raise ValueError(f"initial_share is for runs that started from weights. Received: {str(folder)!r}, which did not")
-    if json.loads(initial.read_text()) != describe_initial(settings):
+    if checkpoints.read_record(initial) != describe_initial(settings):
         raise ValueError(f"the run started from other weights of this name. Received: {settings.initial_weights!r}")
     arrays = weights_file.read(Path(settings.initial_weights))[1]
     variables = network.variables_by_name()

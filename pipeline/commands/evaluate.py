@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from model.evaluation import measure
 from pipeline import evaluation_plot
@@ -59,6 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "folder of .npy files. Default: %(default)s",
     )
     parser.add_argument("--videos", required=True, metavar="DIR", help="folder of the videos, on this machine")
+    cast("CommandParser", parser).quoting_options = ("--compare",)
     parser.add_argument(
         "--compare",
         metavar="'MODEL [OPTION …]'",

@@ -159,6 +159,22 @@ def test_a_file_of_another_program_is_refused(path, metadata):
         weights_file.read(path)
 
 
+def test_metadata_nested_too_deep_and_numbers_of_other_types_are_refused(path):
+    path.write_bytes(safetensors.numpy.save(ARRAYS, {"repcount": "[" * 200_000}))
+    with pytest.raises(WeightsError, match="the weights' metadata are invalid"):
+        weights_file.read(path)
+    header = b'{"__metadata__":{"repcount":"{}"},"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"0")
+    with pytest.raises(WeightsError, match=r"must be numbers of NumPy's types: .*Received: "):
+        weights_file.read(path)
+
+
+def test_a_folder_is_no_weights_file(tmp_path):
+    (tmp_path / "a.safetensors").mkdir()
+    with pytest.raises(WeightsError, match="must be a file, not a folder"):
+        weights_file.read(tmp_path / "a.safetensors")
+
+
 def test_a_changed_configuration_is_damage(path):
     metadata = weights_file.read_metadata(path)
     metadata["config"]["temperature"] = 10.0

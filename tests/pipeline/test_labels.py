@@ -52,6 +52,10 @@ def test_a_label_may_be_of_a_part_of_a_video(write):
             "file,true\nsquats.mp4,5\n",
             "must name the columns file and count, each once, with commas between them. Received: 'fil",
         ),
+        (
+            "file,start_sec,start_sec,count\nsquats.mp4,1,2,5\n",
+            "must name the column start_sec once. Received: 'file,start_",
+        ),
         ("file,count,count\nsquats.mp4,5,6\n", "each once, with commas between them. Received: 'file,count,count'"),
         ("file,count\n", "at least one line below the column names. Received: '"),
         (

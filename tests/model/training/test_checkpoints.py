@@ -1,5 +1,7 @@
 """A checkpoint is read as it was written, and is whole or not there; the log ends where a run resumes."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,30 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, mon
             checkpoints.write(tmp_path, Progress(8), VALUES)
     assert checkpoints.read(tmp_path)[0] == PROGRESS
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+
+
+def test_weights_that_are_not_finite_leave_the_checkpoint_before(tmp_path):
+    checkpoints.write(tmp_path, PROGRESS, VALUES)
+    with pytest.raises(RuntimeError, match=r"no longer finite; lower learning_rate\. Received: a at step 8"):
+        checkpoints.write(tmp_path, Progress(8), VALUES | {"a": np.array([1, np.nan], np.float32)})
+    assert checkpoints.read(tmp_path)[0] == PROGRESS
+
+
+@pytest.mark.parametrize("content", ["", "step,share\n7,0.5\n\n8,0", "step,share\n7,0.5\nstep\n"])
+def test_a_log_that_a_full_disk_has_cut_short_goes_on(tmp_path, content):
+    (tmp_path / "log.csv").write_text(content)
+    checkpoints.cut_log(tmp_path, 10)
+    checkpoints.append_log(tmp_path, Progress(9))
+    with (tmp_path / "log.csv").open(newline="") as file:
+        assert [line["step"] for line in csv.DictReader(file)] == (["7", "9"] if content else ["9"])
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    checkpoints.write_record(tmp_path / "settings.json", {"a": 1})
+    assert checkpoints.read_record(tmp_path / "settings.json") == {"a": 1}
+    (tmp_path / "settings.json").write_text("")
+    with pytest.raises(ValueError, match=r"record of the run is damaged .*: choose another folder\. R.*settings\.json"):
+        checkpoints.read_record(tmp_path / "settings.json")
 
 
 def test_a_checkpoint_of_another_version_is_not_called_damaged(tmp_path):

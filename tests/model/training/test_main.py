@@ -18,7 +18,8 @@ TRAIN = ("train", "{folder}", "--no-photographs")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "{folder}", "--steps", "0"], "steps must be at least 1. Received: 0"),
+        (["train", "{folder}", "--workers", "0"], "workers must be at least 1. Received: 0"),
+        (["train", "{folder}", "--steps", "0"], "steps must be at least 1, and finite. Received: 0"),
         ([*TRAIN, "--initial_weights", "{folder}/none.safetensors"], "cannot read the weights: No such file"),
         ([*TRAIN, "--initial_weights", "{folder}/none.weights.h5"], "weights are two files"),
         (["train", "{folder}", "--similarity", "relative"], "layout_channels needs similarity 'kernels'"),

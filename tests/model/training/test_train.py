@@ -120,7 +120,7 @@ def test_a_run_that_diverges_ends_with_an_error_and_keeps_what_it_had(drawn, eag
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "step", diverging_step)
         settings = dataclasses.replace(SETTINGS, steps=3)
-        (tmp_path / "settings.json").write_text(training._describe(settings, TINY))
+        training.checkpoints.write_record(tmp_path / "settings.json", training._describe(settings, TINY))
         with pytest.raises(RuntimeError, match=r"the loss must be finite: lower learning_rate\. Received: \[nan, .* at step 2"):
             train(settings, tmp_path, TINY, workers=1, checkpoint_sec=1e9)
     progress, values = training.checkpoints.read(tmp_path)

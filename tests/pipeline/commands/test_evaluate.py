@@ -114,7 +114,7 @@ def test_json_has_the_measures_the_baseline_and_every_clip(evaluate, capsys):
         "num_clips": 3,
         "obo": pytest.approx(2 / 3),
         "num_mae_clips": 2,
-        "mae": pytest.approx((0.0 + 4 / 7) / 2),  # 3.5, a little less by rounding of the sum, becomes 3
+        "mae": pytest.approx((0.0 + 3 / 7) / 2),  # 3.5 becomes 4
     }
     assert (baseline["obo"], baseline["zero_share"]) == (pytest.approx(1 / 3), 0.0)
     assert [clip["file"] for clip in clips] == ["sets/lunges.mp4", "squats.mp4", "still.mp4"]
@@ -139,7 +139,7 @@ def test_the_tables_show_every_clip_and_the_measures(evaluate, capsys):
     printed = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
     assert printed[:4] == [
         ["file", "true", "count", "exact", "error", "confidence", "stride", "remark"],
-        ["sets/lunges.mp4", "7.5", "3", "3.5", "-4.0", "1.00", "1"],
+        ["sets/lunges.mp4", "7.5", "4", "3.5", "-4.0", "1.00", "1"],
         ["squats.mp4", "5", "5", "5.0", "+0.0", "1.00", "1"],
         ["still.mp4", "0", "0", "0.0", "+0.0", "0.01", "1", "NOT_PERIODIC"],
     ]
@@ -295,7 +295,9 @@ def test_results_are_printed_even_if_the_picture_cannot_be_written(evaluate, cap
     assert evaluate("file,count\nsquats.mp4,5\n", "--plot", plot) == 1
     captured = capsys.readouterr()
     assert "always 5" in captured.out
-    assert captured.err.splitlines()[-1] == "repcount evaluate: cannot write the picture: [Errno 28] No space left on device"
+    *_, line = captured.err.splitlines()
+    assert line.startswith("repcount evaluate: cannot write the picture: [Errno 28] No space left on device: '")
+    assert line.endswith("report.png'")
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".png"]
 
 
@@ -344,7 +346,7 @@ def test_another_model_is_compared_clip_by_clip(evaluate, capsys, loaded):
     assert printed[:4] == [
         ["file", "true", "count", "exact", "error", "confidence", "stride", "other", "change", "remark"],
         ["squats.mp4", "10", "5", "5.0", "-5.0", "1.00", "1", "10.0", "-5.0"],
-        ["sets/lunges.mp4", "3.5", "3", "3.5", "+0.0", "1.00", "1", "7.0", "+3.5"],
+        ["sets/lunges.mp4", "3.5", "4", "3.5", "+0.0", "1.00", "1", "7.0", "+3.5"],
         ["still.mp4", "0", "0", "0.0", "+0.0", "0.01", "1", "0.0", "+0.0", "NOT_PERIODIC"],
     ]
     assert " ".join(printed[5]).startswith("single 66.7 % of 3 25.0 % over 2 ")
@@ -373,7 +375,8 @@ def test_the_compared_options_are_those_of_the_command_line_where_none_are_named
     assert (other.model, other.strides, other.max_fps, other.video_threshold) == ("double", (1,), 20.0, 0.3)
     loaded.clear()
     assert evaluate("file,count\nsquats.mp4,5\n", "--compare=--peak_share=0.3") == 0
-    assert [(args.model, args.peak_share) for args in loaded] == [("lite", None), ("lite", 0.3)]
+    assert evaluate("file,count\nsquats.mp4,5\n", "--compare", "--peak_share=0.3") == 0
+    assert [(args.model, args.peak_share) for args in loaded] == [("lite", None), ("lite", 0.3)] * 2
 
 
 @pytest.mark.parametrize(
@@ -419,7 +422,7 @@ def test_a_public_set_is_shown_beside_what_papers_report(evaluate, capsys):
         "fake 50.0 % of 2 33.3 % over 2 -33.3 % 0 of 2 –",
         "95 % interval 0.0 to 100.0 % 16.7 to 50.0 %",
         "always 5 50.0 % of 2 22.6 % over 2 -22.6 % 0 of 2 –",
-        "fake, rounded 50.0 % of 2 36.9 % over 2",
+        "fake, rounded 50.0 % of 2 29.8 % over 2",
         "TransRAC (CVPR 2022) 29.1 % 44.3 %",
         "RepNet, by TransRAC's authors 1.3 % 99.5 %",
         "95 % intervals: 10,000 bootstrap resamples of the clips, seed 0",
