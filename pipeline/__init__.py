@@ -1,1 +1,1 @@
-"""How a run is put together and started: command line, options, launch checks, summary and exit code."""
+"""What users start: the command line and its commands, from `run` and `count` to `serve` and `view`, and the Python API."""

@@ -84,6 +84,8 @@ def count_video(video: str | os.PathLike[str], model: str | os.PathLike[str] = D
     uri = absolute(os.fspath(video))
     try:
         found = find_object(uri, arguments.billing_project)
+    except ValueError as error:
+        raise UsageError(f"{error} Received: {uri!r}") from error
     except OSError as error:
         if is_machine_fault(error):
             raise machine_fault(f"looking for {uri!r}", error) from error

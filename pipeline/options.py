@@ -373,7 +373,7 @@ def make_warehouse(output: str, temp_location: str | None) -> Warehouse:
       output: Value of `--output`.
       temp_location: `gs://` folder that BigQuery loads rows from. "" if no rows will be written.
     """
-    from transforms.warehouse.open import open_warehouse  # BigQuery's client takes a second to import
+    from transforms.warehouse.open import open_warehouse  # imports Beam, DuckDB and Google's clients, which takes seconds
 
     try:
         return open_warehouse(output, temp_location)

@@ -30,7 +30,7 @@ from transforms.local_files import compile_pattern, find_file, scan_files, utc_t
 from transforms.records import VideoRef
 
 if TYPE_CHECKING:
-    from apache_beam.io.filesystem import FileMetadata
+    from apache_beam.io.filesystem import FileMetadata, FileSystem
     from google.cloud.storage import Blob
 
 COPY_BUFFER_BYTES = 8 << 20
@@ -103,6 +103,7 @@ def find_object(uri: str, billing_project: str | None = None) -> VideoRef | None
       billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
 
     Raises:
+      ValueError: no file system has this scheme.
       OSError: the system does not say whether there is such a local file.
       BeamIOError: a remote file system does not answer.
     """
@@ -113,9 +114,7 @@ def find_object(uri: str, billing_project: str | None = None) -> VideoRef | None
         with _as_beam_errors(uri):
             blob = open_bucket(bucket_name, billing_project).get_blob(name)
         return _from_blob(blob) if blob else None
-    from apache_beam.io.filesystems import FileSystems
-
-    file_system = FileSystems.get_filesystem(uri)
+    file_system = _file_system(uri)
     return _from_metadata(file_system.metadata(uri)) if file_system.exists(uri) else None
 
 
@@ -274,10 +273,19 @@ def _match_blobs(pattern: str, limit: int | None, billing_project: str | None) -
 
 
 def _match(pattern: str, limit: int | None) -> list[FileMetadata]:
+    (result,) = _file_system(pattern).match([pattern], [limit])
+    return result.metadata_list
+
+
+def _file_system(uri: str) -> FileSystem:
+    """Returns Beam's file system for a URI that is not on Cloud Storage."""
     from apache_beam.io.filesystems import FileSystems
 
-    (result,) = FileSystems.match([pattern], [limit])
-    return result.metadata_list
+    try:
+        return FileSystems.get_filesystem(uri)
+    except ValueError as error:
+        scheme = uri.partition("://")[0]
+        raise ValueError(f"a video is a local path or a gs:// URI; download what is on {scheme}:// first.") from error
 
 
 @contextlib.contextmanager

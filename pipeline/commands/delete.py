@@ -38,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Deletes rows and returns the exit code; raises UsageError or WarehouseError."""
-    from transforms.objects import absolute  # imports Beam, for which --help need not wait
-    from transforms.warehouse.rows import valid_text
+    from transforms.objects import absolute
+    from transforms.warehouse.rows import valid_text  # imports Beam, for which --help need not wait
 
     if not args.uri and args.before is None:
         raise UsageError("specify --uri or --before. Received: neither")

@@ -112,4 +112,4 @@ class Connections:
 
 def _host_name(host: str) -> str:
     """Returns the name or address in the header Host, without its port."""
-    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0].lower().rstrip(".")

@@ -107,6 +107,10 @@ def test_a_video_that_cannot_be_counted_raises_its_code(tmp_path):
 def test_mistakes_have_errors_of_their_own(tmp_path, squats):
     with pytest.raises(FileNotFoundError, match=r"must be a file\. Received: .*missing\.mp4"):
         api.count_video(tmp_path / "missing.mp4")
+    with pytest.raises(
+        UsageError, match=r"is a local path or a gs:// URI; download what is on http:// first\. Received: 'http://x"
+    ):
+        api.count_video("http://x/y.mp4")
     with pytest.raises(TypeError, match=r"no option 'max_pfs'; it has .*max_fps"):
         api.count_video(squats, max_pfs=15)
     with pytest.raises(TypeError, match="no option 'prog'"):

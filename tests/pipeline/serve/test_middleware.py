@@ -70,7 +70,7 @@ def test_another_host_name_is_refused_on_loopback_without_a_token(served, host):
     assert (status, body["error"]["code"]) == (403, "FORBIDDEN")
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "127.0.0.1:1"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "LOCALHOST", "localhost.", "[::1]", "127.0.0.1:1"])
 def test_this_machine_has_several_names(served, host):
     assert served.raw("/health", {"Host": host})[0] == 200
 
