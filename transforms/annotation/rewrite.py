@@ -117,7 +117,7 @@ class _Writer:
         if not ENCODERS[name]:
             encoder.bit_rate = round(_BITS_PER_PIXEL * stream.width * stream.height * fps)
         if first.aspect > 0:
-            on_its_side = first.orientation.degrees in (90, 270)
+            on_its_side = first.orientation.is_sideways
             aspect = 1 / first.aspect if on_its_side else first.aspect
             encoder.sample_aspect_ratio = fractions.Fraction(aspect).limit_denominator(1000)
         self._frames.tag(encoder)

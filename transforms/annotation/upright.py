@@ -7,15 +7,15 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from transforms.annotation.panel import Colours
-from transforms.decoding.pixels import Orientation, is_full_range, luma_weights, turn
+from transforms.decoding.pixels import FULL_RANGE, LIMITED_RANGE, Orientation, is_full_range, luma_weights, turn
 
 PIXELS = "yuv420p"
 """FFmpeg's name of the pixel format that every player decodes."""
 
 _SAME_PLANES = (PIXELS, "yuvj420p")
 
-_BT_709, _LIMITED, _FULL = 1, 1, 2
-"""FFmpeg's numbers of a colour space and of two ranges of brightness."""
+_BT_709 = 1
+"""FFmpeg's number of the colour space of HD video."""
 
 _WHITES = {16: 0.58, 18: 0.75}
 """Share of the greatest brightness that ordinary white has, by transfer characteristic: PQ and HLG, as in ITU-R BT.2408."""
@@ -38,17 +38,17 @@ class UprightFrames:
         """
         self._orientation = orientation
         self._stored = max(2, first.width // 2 * 2), max(2, first.height // 2 * 2)
-        self.size = self._stored[::-1] if orientation.degrees in (90, 270) else self._stored
+        self.size = self._stored[::-1] if orientation.is_sideways else self._stored
         self._is_rgb = first.format.is_rgb or first.format.has_palette
         self._tags = {
             "colorspace": _BT_709 if self._is_rgb else first.colorspace,
-            "color_range": _FULL if is_full_range(first) and not self._is_rgb else _LIMITED,
+            "color_range": FULL_RANGE if is_full_range(first) and not self._is_rgb else LIMITED_RANGE,
             "color_primaries": first.color_primaries,
             "color_trc": first.color_trc,
         }
         self.colours = Colours(
             *luma_weights(self._tags["colorspace"]),
-            is_full_range=self._tags["color_range"] == _FULL,
+            is_full_range=self._tags["color_range"] == FULL_RANGE,
             white=_WHITES.get(first.color_trc, 1.0),
         )
 
@@ -77,7 +77,7 @@ class UprightFrames:
         """Returns a new frame of the right size and format, as stored; the colours stay the same."""
         width, height = self._stored
         if self._is_rgb:
-            return frame.reformat(width, height, PIXELS, dst_colorspace=_BT_709, dst_color_range=_LIMITED, threads=1)
+            return frame.reformat(width, height, PIXELS, dst_colorspace=_BT_709, dst_color_range=LIMITED_RANGE, threads=1)
         color_range = self._tags["color_range"]
         return frame.reformat(width, height, PIXELS, src_color_range=color_range, dst_color_range=color_range, threads=1)
 

@@ -27,9 +27,10 @@ import numpy as np
 
 from transforms.decoding import sandbox
 from transforms.decoding.channel import Channel, ChannelClosedError, map_memory
+from transforms.decoding.container_reader import load_ffmpeg
 from transforms.decoding.nvdec import Gpu, NvdecRefusedError, load_driver
 from transforms.decoding.options import DecodingOptions
-from transforms.decoding.reader import Allocate, Progress, allocate_arrays, load_ffmpeg, read_header, read_video
+from transforms.decoding.reader import Allocate, Progress, allocate_arrays, read_header, read_video
 from transforms.decoding.samples import DecodeError, Samples
 from transforms.decoding.video_facts import NvdecUse, VideoHeader
 from transforms.failure_codes import FailureCode, describe_error

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import importlib
+import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, TypeVar, cast
@@ -61,6 +63,13 @@ _READ_BYTES = 1 << 20
 """Bytes that FFmpeg requests from a file at a time."""
 
 _SOUND_ONLY = "the file has sound, and no video in it"
+
+
+def load_ffmpeg() -> None:
+    """Imports all of PyAV, which imports parts of itself only when a file needs them. A sandbox would refuse that."""
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if module.name.rpartition(".")[2] != "__main__":
+            importlib.import_module(module.name)
 
 
 def open_container(file: BinaryIO, opened: contextlib.ExitStack) -> InputContainer:

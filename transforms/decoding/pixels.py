@@ -60,6 +60,11 @@ class Orientation:
     degrees: int = 0
     is_mirrored: bool = False
 
+    @property
+    def is_sideways(self) -> bool:
+        """Whether the width of the upright frame is the height of the stored one."""
+        return self.degrees in (90, 270)
+
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """Returns the orientation in a frame's display matrix; a matrix that is not a multiple of 90 degrees is ignored.

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import math
-import pkgutil
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, TypeVar
 
@@ -92,13 +90,6 @@ class Picture:
 def allocate_arrays(num_frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns uninitialised arrays for frames and times in this process's memory; see `Allocate`."""
     return np.empty((num_frames, FRAME_SIZE, FRAME_SIZE, 3), np.uint8), np.empty(num_frames)
-
-
-def load_ffmpeg() -> None:
-    """Imports all of PyAV, which imports parts of itself only when a file needs them. A sandbox would refuse that."""
-    for module in pkgutil.walk_packages(av.__path__, "av."):
-        if module.name.rpartition(".")[2] != "__main__":
-            importlib.import_module(module.name)
 
 
 def read_video(
@@ -365,10 +356,9 @@ class _Reading:
 
     def facts(self) -> VideoFacts:
         """Returns what the whole pass has shown."""
-        is_on_its_side = self._orientation.degrees in (90, 270)
         return VideoFacts(
-            width=self._height if is_on_its_side else self._width,
-            height=self._width if is_on_its_side else self._height,
+            width=self._height if self._orientation.is_sideways else self._width,
+            height=self._width if self._orientation.is_sideways else self._height,
             codec=self._stream.codec.canonical_name,
             rotation_degrees=self._orientation.degrees,
             fps=1 / self._clock.mean_step_sec,
