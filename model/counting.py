@@ -29,7 +29,7 @@ from model.frame_counts import (
     is_at_period_limit,
     total_count,
 )
-from model.logits import StrideLogits, middle_shown
+from model.logits import StrideLogits, middle_shown, sigmoid, softmax
 
 MIN_PERIOD = 3
 """Shortest period that counts, in positions; the network answers shorter ones for still scenes."""
@@ -226,9 +226,7 @@ def position_scores(period: np.ndarray, periodicity: np.ndarray, period_offset: 
     periods = period.argmax(axis=1) + period_offset
     below_peak = np.subtract(period, period.max(axis=1, keepdims=True), dtype=np.float64)
     confidence = np.where(periods < MIN_PERIOD, 0.0, 1.0 / np.exp(below_peak, out=below_peak).sum(axis=1))
-    # log-sigmoid, since exp(-x) overflows for a very sure "no".
-    periodic = np.exp(-np.logaddexp(0.0, -periodicity.astype(np.float64)))
-    return periods, np.sqrt(periodic * confidence).astype(np.float32)
+    return periods, np.sqrt(sigmoid(periodicity) * confidence).astype(np.float32)
 
 
 def real_frames_score(scores: np.ndarray, stride: int, num_frames: int) -> float:
@@ -334,10 +332,7 @@ def _constant_period(
     frames = np.bincount(position_of, weights=is_periodic)
     if not frames.any():
         return math.inf, 0.0
-    likelihood = period_logits[: len(frames)].astype(np.float64)
-    likelihood = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
-    likelihood /= likelihood.sum(axis=1, keepdims=True)
-    mean = frames @ likelihood / frames.sum()
+    mean = frames @ softmax(period_logits[: len(frames)]) / frames.sum()
     best = int(mean.argmax())
     return float(best + period_offset) or math.inf, float(mean[best])
 

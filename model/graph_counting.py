@@ -195,8 +195,8 @@ def _constant_period(
     """Returns the likeliest one period in positions, () float64, and its mean probability, () float64."""
     frames = tf.math.unsorted_segment_sum(tf.cast(is_periodic, tf.float64), position_of, tf.shape(period_logits)[0])
     num_periodic = tf.reduce_sum(frames)
-    likelihood = tf.nn.softmax(tf.cast(period_logits, tf.float64), axis=1)
-    mean = tf.linalg.matvec(likelihood, frames, transpose_a=True) / tf.maximum(num_periodic, 1.0)
+    probabilities = tf.nn.softmax(tf.cast(period_logits, tf.float64), axis=1)
+    mean = tf.linalg.matvec(probabilities, frames, transpose_a=True) / tf.maximum(num_periodic, 1.0)
     best = first_argmax(mean)
     period = tf.cast(best + period_offset, tf.float64)
     has_period = (num_periodic > 0) & (period > 0)

@@ -103,9 +103,9 @@ def add_votes(logits: Mapping[int, GraphLogits], period_offset: int) -> GraphVot
     for stride, of_stride in logits.items():
         shares = voting.class_shares(octaves, positions[can_see], stride)
         weights = voting.stride_weights(octaves, stride)
-        likelihood = tf.nn.softmax(tf.cast(of_stride.period, tf.float64), axis=1)
+        probabilities = tf.nn.softmax(tf.cast(of_stride.period, tf.float64), axis=1)
         periodic = periodic_probability(of_stride.periodicity)
-        weighted = tf.matmul(likelihood[:, int(can_see.argmax()) :] * periodic[:, None], tf.constant(shares, tf.float64))
+        weighted = tf.matmul(probabilities[:, int(can_see.argmax()) :] * periodic[:, None], tf.constant(shares, tf.float64))
         votes += tf.cast(tf.minimum(weighted, 1.0) * weights, tf.float32)
         total_weight += np.minimum(shares.sum(axis=0), 1.0) * weights
     divisor = np.maximum(total_weight, min(voting.LEAST_WEIGHT, len(logits)))

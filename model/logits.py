@@ -115,3 +115,16 @@ def slow_repeats(times_sec: np.ndarray, below_fps: float) -> int:
         return 1
     fps = 1.0 / float(np.median(np.diff(times_sec)))
     return min(max(round(SHOWN_FPS / fps), 1), MOST_REPEATS) if fps < below_fps else 1
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns the probability of each class, (n, num_classes) float64, from logits of that shape."""
+    probabilities = logits.astype(np.float64)
+    probabilities = np.exp(probabilities - probabilities.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Returns probabilities, float64, from logits of any shape. By their logarithm: exp(−x) overflows for a very sure "no"."""
+    return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))

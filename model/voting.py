@@ -19,7 +19,7 @@ import numpy as np
 
 from model.counting_options import CountingOptions
 from model.frame_counts import FrameCounts
-from model.logits import StrideLogits, middle_shown
+from model.logits import StrideLogits, middle_shown, sigmoid, softmax
 
 SHORTEST_POSITIONS = 3
 """Shortest period, in positions, at which a stride votes."""
@@ -160,11 +160,8 @@ def collect_votes(
     for stride, of_stride in logits.items():
         shares, weights = class_shares(bins, positions[can_see], stride), stride_weights(bins, stride)
         shown, position_of = np.unique(steps // stride, return_inverse=True)
-        likelihood = of_stride.period[shown].astype(np.float64)
-        likelihood = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
-        likelihood /= likelihood.sum(axis=1, keepdims=True)
-        periodic = np.exp(-np.logaddexp(0.0, -of_stride.periodicity[shown].astype(np.float64)))
-        weighted = _multiply(likelihood[:, can_see] * periodic[:, None], shares)
+        probabilities, periodic = softmax(of_stride.period[shown]), sigmoid(of_stride.periodicity[shown])
+        weighted = _multiply(probabilities[:, can_see] * periodic[:, None], shares)
         votes += (np.minimum(weighted, 1.0) * weights).astype(np.float32)[position_of]
         total_weight += np.minimum(shares.sum(axis=0), 1.0) * weights
     least = min(LEAST_WEIGHT, len(logits))

@@ -10,13 +10,13 @@ from typing import BinaryIO
 import numpy as np
 
 from model.replacing import replacing
-from pipeline.results_table import printable
 from transforms.annotation.process import AnnotatorProcess
 from transforms.annotation.timeline import Timeline
 from transforms.decoding.local_copy import check_unchanged, open_video
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError
 from transforms.records import VideoCount
+from transforms.text import printable
 
 SUFFIXES = (".mp4",)
 """Suffixes of an annotated video."""

@@ -14,9 +14,9 @@ import numpy as np
 
 from pipeline.counted_video import CountedVideo, describe
 from pipeline.counter import Counter
-from pipeline.results_table import printable
 from pipeline.subtitles import repetition_cues, to_srt, to_vtt
 from transforms.records import Failure, VideoCount
+from transforms.text import printable
 
 TEXT_FORMATS = ("json", "csv", "srt", "vtt")
 """Formats of `--format` besides the table. Each is the suffix of its files, too."""

@@ -7,15 +7,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline import count_annotation, count_plot, evaluation_plot
+from pipeline import count_annotation, count_plot, plotting
 from pipeline.command_line import UsageError
 from pipeline.count_formats import SUBTITLE_FORMATS, TEXT_FORMATS, Outcome, to_text
 from pipeline.counted_video import describe
 from pipeline.kept_frames import KeptFrames
 from pipeline.output_files import check_file, check_folder, check_no_input, derive_names, write_text
-from pipeline.results_table import is_terminal, print_line, print_results, printable
+from pipeline.results_table import is_terminal, print_line, print_results
 from transforms.objects import is_local
 from transforms.records import FrameChunk, VideoCount, VideoRef, VideoResult
+from transforms.text import printable
 
 
 class Output:
@@ -111,7 +112,7 @@ class DrawPlots(Output):
         if isinstance(outcome.result, VideoCount):
             similarity = outcome.counter.scorer.similarity(self._kept.frames)
             figure = count_plot.plot(describe(outcome.result, outcome.counter), self._kept, similarity)
-            evaluation_plot.save(figure, self._paths[outcome.result.video.uri])
+            plotting.save(figure, self._paths[outcome.result.video.uri])
 
 
 class AnnotateVideos(Output):
@@ -147,7 +148,7 @@ def add_output_options(group: argparse._ArgumentGroup) -> None:
         "--plot",
         metavar="FILE",
         help="draw the video's frames, count, periodicity and similarity, and the score of each stride, into this file. Its "
-        f"suffix decides the format: {', '.join(evaluation_plot.SUFFIXES)}. With --output_dir, a suffix alone, such as png",
+        f"suffix decides the format: {', '.join(plotting.SUFFIXES)}. With --output_dir, a suffix alone, such as png",
     )
     group.add_argument(
         "--annotate",
@@ -177,7 +178,7 @@ def check_output_options(args: argparse.Namespace) -> None:
     if args.annotate is not None:
         _suffix("--annotate", args.annotate, count_annotation.SUFFIXES)
     if args.plot is not None:
-        _suffix("--plot", args.plot, evaluation_plot.SUFFIXES)
+        _suffix("--plot", args.plot, plotting.SUFFIXES)
         import matplotlib  # noqa: F401  # Fails here, before anything is counted, where the extra `plot` is not installed.
 
 
@@ -199,7 +200,7 @@ def make_outputs(args: argparse.Namespace, videos: Sequence[VideoRef]) -> list[O
     if args.format in TEXT_FORMATS and args.output_dir is not None:
         outputs.append(WriteTexts(args.format, args.curve, derive_paths(args.output_dir, f".{args.format}", uris)))
     if args.plot is not None:
-        outputs.append(DrawPlots(choose_paths("--plot", args.plot, evaluation_plot.SUFFIXES, args.output_dir, uris)))
+        outputs.append(DrawPlots(choose_paths("--plot", args.plot, plotting.SUFFIXES, args.output_dir, uris)))
     if args.annotate is not None:
         paths = choose_paths("--annotate", args.annotate, count_annotation.SUFFIXES, args.output_dir, uris)
         outputs.append(AnnotateVideos(paths))

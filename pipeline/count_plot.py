@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.counted_video import CountedVideo
-from pipeline.evaluation_plot import COUNT_COLOUR, MAX_POINTS, PERIODICITY_COLOUR, QUIET, short_name
 from pipeline.kept_frames import KeptFrames
+from pipeline.plotting import COUNT_COLOUR, PERIODICITY_COLOUR, QUIET, short_name, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,7 +113,7 @@ def _plot_count(axes: Axes, counted: CountedVideo, end_sec: float) -> None:
     """Plots the running count, with a mark and, where there is room, a number at each repetition."""
     from matplotlib.ticker import MaxNLocator
 
-    shown = _shown(len(counted.times_sec))
+    shown = thinned(len(counted.times_sec))
     ends_sec = np.append(counted.times_sec[1:], end_sec)  # a frame's count is complete when it ends
     running = np.append(0.0, counted.curve[shown])
     axes.plot(np.append(counted.times_sec[0], ends_sec[shown]), running, color=COUNT_COLOUR, linewidth=1.5)
@@ -134,7 +134,7 @@ def _plot_count(axes: Axes, counted: CountedVideo, end_sec: float) -> None:
 
 def _plot_periodicity(axes: Axes, counted: CountedVideo, end_sec: float) -> None:
     """Plots the periodicity of each frame above the shaded segments, with the count and rate of each where there is room."""
-    shown = _shown(len(counted.times_sec))
+    shown = thinned(len(counted.times_sec))
     edges_sec = np.append(counted.times_sec[shown], end_sec)
     scores = counted.periodicity[shown]
     heights = np.append(scores, scores[-1])
@@ -179,11 +179,6 @@ def _plot_strides(axes: Axes, counted: CountedVideo) -> None:
     axes.set_yticks([0, 0.5, 1])
     axes.set_xlabel("stride in frames")
     axes.set_ylabel("score")
-
-
-def _shown(num_frames: int) -> np.ndarray:
-    """Returns which frames of a curve to draw, (m,) int64."""
-    return np.linspace(0, num_frames - 1, min(num_frames, MAX_POINTS)).round().astype(int)
 
 
 def _labelled(times_sec: np.ndarray, end_sec: float) -> slice:

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from pipeline.progress_display import is_shown, text_column
-from pipeline.results_table import printable
+from transforms.text import printable
 
 
 class VideoProgress:

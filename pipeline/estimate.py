@@ -20,7 +20,7 @@ from transforms.decoding.header_sample import read_headers
 from transforms.decoding.process import DecoderProcess
 from transforms.decoding.video_facts import VideoHeader
 from transforms.left_out import LeftOutAccount, left_out_line
-from transforms.matching import batched, match_objects
+from transforms.matching import batched, match_videos
 from transforms.records import SelectionTotals, VideoRef
 from transforms.warehouse.base import Pace, selection_totals
 from transforms.warehouse.parquet import TableWriter
@@ -236,8 +236,4 @@ def _listed(source: SourceConfig, account: LeftOutAccount) -> Iterator[VideoRef]
 
 
 def _list(source: SourceConfig, pattern: str, account: LeftOutAccount) -> Iterator[VideoRef]:
-    for found in match_objects(pattern, source.suffixes, billing_project=source.billing_project):
-        if not isinstance(found, VideoRef):
-            account.add(found)
-        elif source.listing_filter.takes(found):
-            yield found
+    return filter(source.listing_filter.takes, match_videos(pattern, source.suffixes, account, source.billing_project))

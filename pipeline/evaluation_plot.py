@@ -6,40 +6,29 @@ Matplotlib is imported only when something is drawn. In file names `$` is an ord
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.replacing import replacing
-from pipeline.results_table import printable
+from pipeline.plotting import COUNT_COLOUR, PERIODICITY_COLOUR, QUIET, WORST_COLOUR, short_name, thinned
 from transforms.records import VideoCount
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".svg", ".pdf")
-"""File suffixes of the supported formats, in lower case."""
-
 MAX_CURVES = 12
 """Largest number of clips whose curves and names fit the picture."""
-
-MAX_POINTS = 2000
-"""Points of a curve: more than the picture has pixels, but few enough for Agg to fill the area below."""
-
-COUNT_COLOUR, PERIODICITY_COLOUR, WORST_COLOUR, QUIET = "#1f6feb", "#f0883e", "#cf222e", "#57606a"
 
 _CURVES_A_COLUMN = 6
 _COUNTS_SIZE, _CURVE_SIZE = (7.0, 6.4), (5.6, 1.75)  # inches
 _TICKS = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 10_000, 100_000, 1_000_000)
-_EVEN_UP_TO = (
-    3  # repetitions: the scale is linear up to about here and logarithmic above, so that both few and many are legible
-)
+_EVEN_UP_TO = 3
+"""Repetitions up to about which a scale is linear. Above, it is logarithmic, so that both few and many are legible."""
+
 _LABEL_STEP = 0.04  # as a share of the height of the axes
-_MAX_NAME_CHARS, _MAX_TITLE_CHARS = 40, 70
+_MAX_TITLE_CHARS = 70
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,8 +56,7 @@ class ClipCurves:
 
 def take_curves(file: str, true_count: float, result: VideoCount) -> ClipCurves:
     """Returns the curves of a counted video. They are copies, so that the video's arrays can be freed."""
-    num_frames = len(result.times_sec)
-    shown = np.linspace(0, num_frames - 1, min(num_frames, MAX_POINTS)).round().astype(int)
+    shown = thinned(len(result.times_sec))
     return ClipCurves(
         file=file,
         true_count=true_count,
@@ -107,13 +95,6 @@ def plot(title: str, counts: Sequence[float | None], true_counts: Sequence[float
             if number % num_rows == num_rows - 1 or number == len(worst) - 1:
                 axes.set_xlabel("seconds")
     return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes the figure in the format of the path's suffix, completely or not at all; raises OSError if that fails."""
-    with replacing(path) as partial, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+")  # characters that the font lacks are shown as boxes
-        figure.savefig(partial, format=path.suffix[1:].lower())
 
 
 def _plot_counts(axes: Axes, counts: Sequence[float | None], true_counts: Sequence[float], worst: Sequence[ClipCurves]) -> None:
@@ -188,9 +169,3 @@ def _plot_curves(axes: Axes, curves: ClipCurves) -> None:
     running.axhline(curves.true_count, color=QUIET, linestyle="--", linewidth=1)
     running.set_ylim(0, 1.15 * max(curves.count, curves.true_count, 1))
     running.set_ylabel("count so far", color=COUNT_COLOUR)
-
-
-def short_name(text: str, max_chars: int = _MAX_NAME_CHARS) -> str:
-    """Returns text shortened at its start, since files of a folder differ at the end."""
-    text = printable(text)
-    return text if len(text) <= max_chars else f"…{text[1 - max_chars :]}"

@@ -26,7 +26,6 @@ from pipeline.local_workers import WorkerLostError, end_workers, give_large_bloc
 from pipeline.progress_display import show_progress, show_status, tell
 from pipeline.progress_figures import WholeRun
 from pipeline.provenance import new_provenance, slice_run_id
-from pipeline.results_table import printable
 from pipeline.run_config import RunConfig, is_local_run
 from pipeline.slices import Plan, make_plan
 from transforms.failure_codes import describe_error
@@ -36,6 +35,7 @@ from transforms.machine_faults import MachineFaultError
 from transforms.progress import read_totals
 from transforms.records import METRICS_NAMESPACE, Slice
 from transforms.staging import LostVideosError
+from transforms.text import printable
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.name_labels import NameLabels, local_folders
 from transforms.warehouse.parquet import StagedFile

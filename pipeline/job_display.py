@@ -23,9 +23,9 @@ from rich.text import Text
 from pipeline.launch import DATAFLOW_RUNNER
 from pipeline.progress_display import LINE_SEC, is_shown, logs_above_display, tell
 from pipeline.progress_figures import Figures, Pace, WholeRun, flow, progress_line
-from pipeline.results_table import printable
 from transforms.failure_codes import describe_error
 from transforms.records import METRICS_NAMESPACE
+from transforms.text import printable
 
 T = TypeVar("T")
 

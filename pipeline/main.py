@@ -180,7 +180,7 @@ def _check_temporary_folder() -> None:
 
 
 def _one_line(error: Exception) -> str:
-    from pipeline.results_table import printable
+    from transforms.text import printable
 
     return printable(one_line(error))
 

@@ -16,7 +16,7 @@ from rich.table import Column
 from rich.text import Text
 
 from pipeline.progress_figures import Figures, Pace, WholeRun, flow, progress_line
-from pipeline.results_table import printable
+from transforms.text import printable
 
 if TYPE_CHECKING:
     from transforms.records import SelectionTotals

@@ -12,6 +12,7 @@ from rich.measure import Measurement
 from rich.text import Text
 
 from transforms.records import VideoResult
+from transforms.text import printable
 
 _NUMBERS = frozenset({"count", "exact", "confidence", "seconds", "took"})
 """Headings of columns of numbers, which are aligned to the right."""
@@ -138,15 +139,6 @@ def _short_names(uris: Sequence[str]) -> list[str]:
     levels = zip(*(name[:-1] for name in names), strict=False)
     shared = sum(1 for _ in itertools.takewhile(lambda folders: len(set(folders)) == 1, levels))
     return ["/".join(name[shared:]) for name in names]
-
-
-def printable(text: str) -> str:
-    """Returns text that is safe to print. A file name may contain line breaks or terminal commands.
-
-    Bytes that are not UTF-8 are escaped as in the tables, see `transforms.warehouse.rows.valid_text`.
-    """
-    valid = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in valid)
 
 
 def _whole(value: int | None) -> str:

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Mapping
 
 from pipeline.execute import Outcome
-from pipeline.results_table import print_results, printable
+from pipeline.results_table import print_results
 from transforms.failure_limit import FailureLimit, TooManyFailuresError
 from transforms.left_out import left_out_line, lost_objects
 from transforms.staging import LostVideosError, check_balance
+from transforms.text import printable
 from transforms.warehouse.base import Warehouse, WarehouseError
 from transforms.warehouse.rows import RunTotals
 

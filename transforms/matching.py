@@ -169,6 +169,17 @@ def match_objects(
     return (judge(found) for found in scan_objects(pattern, limit, billing_project))
 
 
+def match_videos(
+    pattern: str, suffixes: Sequence[str], account: LeftOutAccount, billing_project: str | None = None
+) -> Iterator[VideoRef]:
+    """Yields the videos that a pattern matches, as `match_objects` does, and adds other matches to an account."""
+    for found in match_objects(pattern, suffixes, billing_project=billing_project):
+        if isinstance(found, VideoRef):
+            yield found
+        else:
+            account.add(found)
+
+
 def _judge(pattern: str, suffixes: tuple[str, ...]) -> Callable[[VideoRef | LeftOut], VideoRef | LeftOut]:
     """Returns the function that leaves out a match by its name."""
     exact = absolute(pattern)

@@ -230,7 +230,7 @@ def absolute(pattern: str) -> str:
 
 
 def stored_name(uri: str) -> str:
-    """Returns the name of a video from its URI in the tables, which escape bytes that are not UTF-8; see `rows.valid_text`."""
+    """Returns the name of a video from its URI in the tables, which escape bytes that are not UTF-8; see `text.valid_text`."""
     if not is_local(uri) or os.path.lexists(uri):
         return uri
     return _ESCAPED_BYTE.sub(lambda escaped: chr(int(escaped[1], 16)), uri)

@@ -24,10 +24,10 @@ def period_loss(period: Tensor, logits: Tensor, weight: Tensor, period_offset: i
     place = ops.clip(period - period_offset, 0.0, float(last))
     lower = ops.minimum(ops.floor(place), float(last - 1))
     upper_share = ops.round(place - lower) if whole_periods else place - lower
-    likelihoods = ops.log_softmax(logits, axis=-1)
+    log_probabilities = ops.log_softmax(logits, axis=-1)
     index = ops.cast(lower, "int32")
-    lower_log = ops.take_along_axis(likelihoods, index[..., None], axis=-1)[..., 0]
-    upper_log = ops.take_along_axis(likelihoods, index[..., None] + 1, axis=-1)[..., 0]
+    lower_log = ops.take_along_axis(log_probabilities, index[..., None], axis=-1)[..., 0]
+    upper_log = ops.take_along_axis(log_probabilities, index[..., None] + 1, axis=-1)[..., 0]
     repeats = ops.cast(period > 0, logits.dtype)
     losses = -((1.0 - upper_share) * lower_log + upper_share * upper_log) * repeats
     return ops.sum(losses * weight) / (ops.sum(repeats) + 1.0)

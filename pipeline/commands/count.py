@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
 from pipeline.count_formats import Outcome
 from pipeline.count_outputs import add_output_options, check_output_options, make_outputs
@@ -14,8 +14,8 @@ from pipeline.counter import Counter, count_video, load_counter
 from pipeline.options import add_listing_options, add_model_options, make_suffixes
 from pipeline.progress_display import announce
 from transforms.left_out import LeftOutAccount, left_out_line
-from transforms.matching import check_matches, match_objects
-from transforms.records import Failure, FrameChunk, VideoRef
+from transforms.matching import check_matches, match_videos
+from transforms.records import Failure, FrameChunk
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     account = LeftOutAccount()
     videos = list(
         dict.fromkeys(
-            video for pattern in args.videos for video in sorted(_match(pattern, suffixes, args.billing_project, account))
+            video for pattern in args.videos for video in sorted(match_videos(pattern, suffixes, account, args.billing_project))
         )
     )
     if account.numbers and not getattr(args, "quiet", False):
@@ -87,11 +87,3 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
         for output in outputs:
             output.close()
     return 0 if is_good and all(output.is_complete for output in outputs) else 1
-
-
-def _match(pattern: str, suffixes: Sequence[str], billing_project: str | None, account: LeftOutAccount) -> Iterator[VideoRef]:
-    for found in match_objects(pattern, suffixes, billing_project=billing_project):
-        if isinstance(found, VideoRef):
-            yield found
-        else:
-            account.add(found)

@@ -8,6 +8,8 @@ from pipeline.command_line import UsageError
 from pipeline.commands.tables import add_output
 from pipeline.dates import parse_day
 from pipeline.options import make_warehouse
+from transforms.objects import absolute
+from transforms.text import valid_text
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -38,9 +40,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Deletes rows and returns the exit code; raises UsageError or WarehouseError."""
-    from transforms.objects import absolute
-    from transforms.warehouse.rows import valid_text  # imports Beam, for which --help need not wait
-
     if not args.uri and args.before is None:
         raise UsageError("specify --uri or --before. Received: neither")
     warehouse = make_warehouse(args.output, temp_location="")

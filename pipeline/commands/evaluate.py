@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from model.evaluation import measure
-from pipeline import evaluation_plot
+from pipeline import evaluation_plot, plotting
 from pipeline.command_line import CommandParser, UsageError, natural_number
 from pipeline.counter import Counter, load_counter
 from pipeline.evaluated_clips import count_labelled, count_unlabelled, find_labelled
@@ -22,7 +22,7 @@ from pipeline.options import add_model_options
 from pipeline.output_files import check_file
 from pipeline.progress_display import announce
 from pipeline.published_labels import PUBLISHED_SETS, read_published
-from pipeline.results_table import printable
+from transforms.text import printable
 
 _CSV = "csv"
 """Format of labels that `read_labels` reads."""
@@ -73,7 +73,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         metavar="FILE",
         help="write a picture of all counts and of the worst videos' curves to this file, which ends with "
-        f"{', '.join(evaluation_plot.SUFFIXES)}. Default: no picture",
+        f"{', '.join(plotting.SUFFIXES)}. Default: no picture",
     )
     parser.add_argument(
         "--worst",
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
         measures = measure(counts, true_counts)
         title = f"{counter.model.name}: OBO {percent(measures.obo)}, MAE {percent(measures.mae)}"
         try:
-            evaluation_plot.save(evaluation_plot.plot(title, counts, true_counts, worst), args.plot)
+            plotting.save(evaluation_plot.plot(title, counts, true_counts, worst), args.plot)
         except OSError as error:
             _warn(f"cannot write the picture: {error}")
             return 1
@@ -134,8 +134,8 @@ def check_plot(path: Path | None, num_worst: int) -> None:
         raise UsageError(f"--worst must be at most {evaluation_plot.MAX_CURVES}. Received: {num_worst}")
     if path is None:
         return
-    if path.suffix.lower() not in evaluation_plot.SUFFIXES:
-        raise UsageError(f"--plot must end with {', '.join(evaluation_plot.SUFFIXES)}. Received: {str(path)!r}")
+    if path.suffix.lower() not in plotting.SUFFIXES:
+        raise UsageError(f"--plot must end with {', '.join(plotting.SUFFIXES)}. Received: {str(path)!r}")
     check_file("--plot", path)
     import matplotlib  # noqa: F401  # Fails here, before anything is counted, where the extra `plot` is not installed.
 

@@ -16,9 +16,10 @@ from model.presets import PRESETS
 from pipeline.command_line import UsageError
 from pipeline.options import add_export_options, effective_options, make_counting, make_model
 from pipeline.progress_display import show_status
-from pipeline.results_table import print_table, printable, text_table
+from pipeline.results_table import print_table, text_table
 from transforms.decoding.options import DecodingOptions
 from transforms.scoring import ModelConfig
+from transforms.text import printable
 
 if TYPE_CHECKING:
     from model.network import RepNet

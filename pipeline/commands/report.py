@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.commands.tables import add_output
 from pipeline.dates import parse_days
 from pipeline.options import make_warehouse
-from pipeline.results_table import printable
+from transforms.text import printable
 
 if TYPE_CHECKING:
     from transforms.warehouse.base import Warehouse, WarehouseError

@@ -6,7 +6,7 @@ import argparse
 
 from pipeline.command_line import natural_number
 from pipeline.options import make_warehouse
-from pipeline.results_table import printable
+from transforms.text import printable
 
 TABLES_HELP = "a DuckDB file, duckdb:PATH or PATH.duckdb; or bigquery:PROJECT.DATASET"
 """How tables are named on the command line."""

@@ -15,7 +15,7 @@ from pipeline.commands.tables import add_output
 from pipeline.labels import LabelFile
 from pipeline.options import add_billing_project, make_warehouse
 from pipeline.output_files import check_file
-from pipeline.results_table import printable
+from transforms.text import printable
 
 _TOKEN_BYTES = 24
 

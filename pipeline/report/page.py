@@ -21,8 +21,8 @@ from markupsafe import Markup, escape
 from pipeline.report import charts
 from pipeline.report.content import Curve, Report, ReviewedVideo
 from pipeline.report.data import MAX_DIFFERENCE, UNSURE_CONFIDENCE
-from pipeline.results_table import printable
 from transforms.failure_codes import EXPLANATIONS
+from transforms.text import printable
 from transforms.warehouse.views import UNSURE_BELOW
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -15,12 +15,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 
-from pipeline.results_table import printable
 from pipeline.serve import count_routes, page, remote_functions, vertex
 from pipeline.serve.answers import error_response, json_response
 from pipeline.serve.config import ServeConfig
 from pipeline.serve.docs_page import docs_page
-from pipeline.serve.errors import InvalidRequestError, RequestError
+from pipeline.serve.errors import InvalidRequestError, RequestError, of_the_server
 from pipeline.serve.metrics import Metrics
 from pipeline.serve.metrics import make_router as make_metrics_router
 from pipeline.serve.middleware import Connections, Guard
@@ -29,6 +28,7 @@ from pipeline.serve.schemas import add_schemas, describe_responses
 from pipeline.serve.service import CountingService
 from pipeline.web import SafeHeaders
 from transforms.machine_faults import MachineFaultError
+from transforms.text import printable
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -127,6 +127,4 @@ def _as_request_error(error: Exception) -> RequestError:
         return InvalidRequestError(printable(f"{where}: {first['msg']}"))
     if isinstance(error, HTTPException):
         return RequestError(error.status_code, HTTPStatus(error.status_code).name, error.detail)
-    if isinstance(error, MachineFaultError):
-        return RequestError(500, "MACHINE_FAULT", "the machine or a store has failed, not the video; the log says more")
-    return RequestError(500, "INTERNAL", "the server has met an error; its log says more")
+    return of_the_server(error)

@@ -8,12 +8,12 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.results_table import printable
 from pipeline.serve.answers import Answer
 from pipeline.serve.config import ServeConfig
-from pipeline.serve.errors import DeadlineError, DrainingError, NotReadyError, RequestError, ServiceBusyError
+from pipeline.serve.errors import DeadlineError, DrainingError, NotReadyError, RequestError, ServiceBusyError, of_the_server
 from pipeline.serve.service import CountingService
 from transforms.machine_faults import MachineFaultError
+from transforms.text import printable
 
 BATCH_PLACES = 4
 """Most videos of one request that wait or are counted at the same time. Other requests keep their share of the queue."""
@@ -98,10 +98,10 @@ def _result(task: asyncio.Task[Answer] | None, config: ServeConfig) -> Answer | 
     error = DeadlineError(config.deadline_sec) if task is None else task.exception()
     if error is None and task is not None:
         return task.result()
-    if isinstance(error, MachineFaultError):
-        _LOGGER.error("%s", printable(str(error)))
-        return RequestError(500, "MACHINE_FAULT", "the machine or a store has failed, not the video; the log says more")
     if isinstance(error, RequestError):
         return error
-    _LOGGER.error("A video of a batch met an error of the program.", exc_info=error)
-    return RequestError(500, "INTERNAL", "the server has met an error; its log says more")
+    if isinstance(error, MachineFaultError):
+        _LOGGER.error("%s", printable(str(error)))
+    else:
+        _LOGGER.error("A video of a batch met an error of the program.", exc_info=error)
+    return of_the_server(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from transforms.machine_faults import MachineFaultError
+
 
 class RequestError(Exception):
     """A request that is answered with an error.
@@ -19,6 +21,13 @@ class RequestError(Exception):
         self.code = code
         self.message = message
         self.retry_after_sec = retry_after_sec
+
+
+def of_the_server(error: BaseException | None) -> RequestError:
+    """Returns the answer to a request that has met an error which is not its own; the log says more."""
+    if isinstance(error, MachineFaultError):
+        return RequestError(500, "MACHINE_FAULT", "the machine or a store has failed, not the video; the log says more")
+    return RequestError(500, "INTERNAL", "the server has met an error; its log says more")
 
 
 class InvalidRequestError(RequestError):

@@ -15,8 +15,9 @@ from pipeline.count_formats import CURVE_FIELDS, count_record, failure_record
 from pipeline.counted_video import CountedVideo
 from transforms.failure_codes import FailureCode
 from transforms.records import TimeSegment, VideoRef
+from transforms.text import valid_text
 from transforms.warehouse.base import Warehouse
-from transforms.warehouse.rows import Provenance, valid_text
+from transforms.warehouse.rows import Provenance
 
 COUNTED_ANEW = frozenset(
     (

@@ -18,7 +18,6 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from pipeline.results_table import printable
 from pipeline.serve.answers import Answer
 from pipeline.serve.config import ServeConfig
 from pipeline.serve.errors import InvalidRequestError, RequestError, ServiceBusyError
@@ -26,6 +25,7 @@ from pipeline.serve.service import CountingService
 from transforms.local_files import find_file
 from transforms.machine_faults import is_machine_fault, machine_fault
 from transforms.records import VideoRef
+from transforms.text import printable
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

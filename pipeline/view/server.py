@@ -31,11 +31,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model.errors import UserError, one_line
 from pipeline.labels import LabelFile
-from pipeline.results_table import printable
 from pipeline.view.videos import ORDERS, ListedVideo, VideoList, find_video, path_below
 from pipeline.web import SafeHeaders
 from transforms.objects import is_local, read_range
 from transforms.records import VideoRef
+from transforms.text import printable
 
 HOST = "127.0.0.1"
 """The server listens on this machine only."""

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline import evaluation_plot
+from pipeline import plotting
 from pipeline.count_plot import plot
 from pipeline.counted_video import describe
 from pipeline.kept_frames import KeptFrames
@@ -110,7 +110,7 @@ def test_frames_curves_and_matrix_are_aligned_in_time(num_frames, fps):
 def test_nothing_overlaps_and_nothing_is_cut(tmp_path, video):
     figure = draw(**video)
     assert overlaps(all_texts(figure)) == []
-    evaluation_plot.save(figure, tmp_path / "squats.png")
+    plotting.save(figure, tmp_path / "squats.png")
     height, width = cv2.imread(str(tmp_path / "squats.png")).shape[:2]
     assert (width, 1000 < height < 2000) == (1200, True)
 
@@ -130,7 +130,7 @@ def test_a_count_of_zero_says_so():
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_names_are_shown_as_they_are_in_every_format(tmp_path, name, suffix):
     figure = draw(f"/v/{name}", num_frames=30)
-    evaluation_plot.save(figure, tmp_path / f"squats{suffix}")
+    plotting.save(figure, tmp_path / f"squats{suffix}")
     title = figure.texts[0].get_text()
     assert title.isprintable()
     assert title.endswith(".mp4")

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline import evaluation_plot
+from pipeline import evaluation_plot, plotting
 from pipeline.evaluation_plot import ClipCurves
 
 
@@ -51,7 +51,7 @@ def test_curves_show_periodicity_the_running_count_and_the_true_count():
 def test_any_number_of_curves_gives_a_picture_of_reasonable_size(tmp_path, num_worst):
     path = tmp_path / "report.png"
     figure = evaluation_plot.plot("lite", [6.0] * 20, [8.0] * 20, [curves()] * num_worst)
-    evaluation_plot.save(figure, path)
+    plotting.save(figure, path)
     height, width = cv2.imread(str(path)).shape[:2]
     assert 500 < height < 1500
     assert 700 < width < 2500
@@ -61,21 +61,19 @@ def test_any_number_of_curves_gives_a_picture_of_reasonable_size(tmp_path, num_w
 
 
 def test_a_picture_is_drawn_even_if_all_clips_failed(tmp_path):
-    evaluation_plot.save(evaluation_plot.plot("lite", [None], [0.0], []), tmp_path / "report.png")
+    plotting.save(evaluation_plot.plot("lite", [None], [0.0], []), tmp_path / "report.png")
     assert cv2.imread(str(tmp_path / "report.png")) is not None
 
 
 def test_the_largest_true_count_fits(tmp_path):
-    evaluation_plot.save(
-        evaluation_plot.plot("lite", [0.0], [1e6], [curves(true_count=1e6, count=0.0)]), tmp_path / "report.png"
-    )
+    plotting.save(evaluation_plot.plot("lite", [0.0], [1e6], [curves(true_count=1e6, count=0.0)]), tmp_path / "report.png")
     assert cv2.imread(str(tmp_path / "report.png")) is not None
 
 
 @pytest.mark.parametrize(("suffix", "beginning"), [(".png", b"\x89PNG"), (".PDF", b"%PDF"), (".svg", b"<?xml")])
 def test_the_suffix_decides_the_format(tmp_path, suffix, beginning):
     path = tmp_path / f"report{suffix}"
-    evaluation_plot.save(evaluation_plot.plot("lite", [6.0], [8.0], []), path)
+    plotting.save(evaluation_plot.plot("lite", [6.0], [8.0], []), path)
     assert path.read_bytes().startswith(beginning)
 
 
@@ -83,7 +81,7 @@ def test_the_suffix_decides_the_format(tmp_path, suffix, beginning):
 @pytest.mark.parametrize("name", ["$\\frac{.mp4", "a\nb\x1b[2J.mp4", "\u65e5\u672c\udcff.mp4", "x" * 300 + ".mp4"])
 def test_names_are_shown_as_they_are_and_never_read_as_formulas(tmp_path, name):
     figure = evaluation_plot.plot(name, [6.0], [8.0], [curves(name)])
-    evaluation_plot.save(figure, tmp_path / "report.png")
+    plotting.save(figure, tmp_path / "report.png")
     (shown,) = texts(figure.axes[0])
     assert shown.isprintable()
     assert shown.endswith(".mp4")
@@ -101,7 +99,7 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
 
     monkeypatch.setattr(figure, "savefig", break_off)
     with pytest.raises(OSError, match="full"):
-        evaluation_plot.save(figure, path)
+        plotting.save(figure, path)
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("report.png", "an older one")]
 
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from pipeline.results_table import fit_columns, print_line, print_results, print_table, printable, results_table, text_table
+from pipeline.results_table import fit_columns, print_line, print_results, print_table, results_table, text_table
 from transforms.records import VideoResult
 
 
@@ -104,7 +104,3 @@ def test_in_a_file_a_table_is_as_wide_as_it_needs_to_be(capsys, monkeypatch):
 def test_folders_that_all_videos_share_are_left_out(uris, names):
     _, _, *rows = rendered([VideoResult(uri, 1.0, 0.5, 2.0) for uri in uris])
     assert [row.split()[0] for row in rows] == names
-
-
-def test_bytes_that_are_no_text_and_commands_are_replaced():
-    assert printable("caf\u00e9 \udcff\n\x1b[2J") == "café \\udcff\ufffd\ufffd[2J"

@@ -18,6 +18,7 @@ import pyarrow as pa
 from model.frame_counts import rounded_count
 from transforms.coders import VideoRefCoder
 from transforms.records import Failure, VideoCount, VideoRef, slice_hash
+from transforms.text import valid_text
 from transforms.warehouse.name_labels import NameLabels
 from transforms.warehouse.schema import FRAME_CURVES, LISTING, Column, ColumnType, Mode, Table
 
@@ -337,11 +338,6 @@ def _check_lengths(video_count: VideoCount) -> None:
 
 def _finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def valid_text(text: str) -> str:
-    """Returns text as valid UTF-8. Lone surrogates, from file names that are not UTF-8, are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _hash(text: str) -> str:

@@ -132,7 +132,7 @@ def test_a_picture_that_cannot_be_written_is_one_line(count, tmp_path, capsys, m
     def fill_disk(figure, path):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("pipeline.evaluation_plot.save", fill_disk)
+    monkeypatch.setattr("pipeline.plotting.save", fill_disk)
     assert count("--json", "--plot", tmp_path / "out.png", draw_video(tmp_path / "squats.mp4", 70)) == 1
     captured = capsys.readouterr()
     assert json.loads(captured.out)["status"] == "counted"

@@ -10,7 +10,7 @@ from pipeline.report.thumbnails import draw_strip, make_thumbnails
 from tests.support.videos import corner_marked, draw_video
 from transforms.decoding.process import DecoderProcess
 from transforms.objects import find_object
-from transforms.warehouse.rows import valid_text
+from transforms.text import valid_text
 
 
 def reviewed(path, **changes):
