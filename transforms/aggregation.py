@@ -58,16 +58,12 @@ def aggregate(video: VideoRef, items: Iterable[ChunkEvidence | Failure], options
 
 
 def find_flags(facts: VideoFacts, counted: Counted, repeats: int = 1) -> tuple[VideoFlag, ...]:
-    """Returns the flags of a count, in the order of `VideoFlag`; `repeats` says how often each frame was shown.
+    """Returns the flags of a count, in the order of `VideoFlag`; `docs/failure_codes.md` says what each means.
 
-    NOT_PERIODIC: The count is 0, because no frame is periodic or the confidence is below the video threshold.
-    TRUNCATED: Frames are missing at the end or at a damaged place. The count covers the frames that decoded.
-    TRAILING_DATA: Another file is appended to this one. The count leaves it out, wholly or in part, as players do.
-    TOO_SHORT: The video shows fewer frames than a window has, so the network saw the last frame repeated at every stride.
-    PERIOD_AT_LIMIT: The period is the longest that the chosen stride can measure. The true one may be longer.
-    AMBIGUOUS_STRIDE: Another stride scores as well and gives another count.
-    VARIABLE_FRAME_RATE: Frames are unevenly spaced, so a period in frames is not a fixed time.
-    ROTATED: The frames were rotated upright, as the file asks.
+    Args:
+      facts: Facts of the video.
+      counted: Its count.
+      repeats: Times that each frame was shown.
     """
     applies = {
         VideoFlag.NOT_PERIODIC: counted.count == 0,

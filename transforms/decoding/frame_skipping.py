@@ -45,7 +45,7 @@ def mark_unwanted(packets: Iterable[_Packet | None], max_fps: float) -> Iterator
     """Yields packets in their order, and whether `FrameSampler` would leave out the frame of each, so that it may be skipped.
 
     Damage, None, and packets without a time or without a frame to show go on as ones to decode. So do those that would wait
-    for too many others, or too many bytes.
+    for too many others, or too many bytes, and the last ones: a file that was cut off shows damage there.
 
     Args:
       packets: Packets of one stream, in the order of decoding.
@@ -58,26 +58,26 @@ def mark_unwanted(packets: Iterable[_Packet | None], max_fps: float) -> Iterator
     unwanted: dict[int, bool] = {}  # by time, until the packet has gone on
     gone: set[int] = set()  # times of packets that went on before their turn
     first_ticks: int | None = None
+    time_base: Fraction | None = None
 
-    def decide(time_base: float) -> None:
+    def decide(time_base: Fraction) -> None:
         nonlocal first_ticks
         ticks = heapq.heappop(upcoming)
         first_ticks = ticks if first_ticks is None else first_ticks
-        is_unwanted = not sampler.keeps((ticks - first_ticks) * time_base)
+        is_unwanted = not sampler.keeps(to_seconds(ticks, time_base) - to_seconds(first_ticks, time_base))
         if ticks in gone:
             gone.discard(ticks)
         else:
             unwanted[ticks] = is_unwanted
 
-    time_base = 0.0
     for packet in packets:
         waiting.append(packet)
         ticks = shown_ticks(packet)
         if packet is not None and ticks is not None:
-            time_base = time_base or float(packet.time_base)
+            time_base = time_base or packet.time_base
             num_bytes += packet.size
             heapq.heappush(upcoming, ticks)
-        if len(upcoming) > _REORDERED_FRAMES:
+        if time_base and len(upcoming) > _REORDERED_FRAMES:
             decide(time_base)
         while waiting:
             head = waiting[0]
@@ -90,11 +90,12 @@ def mark_unwanted(packets: Iterable[_Packet | None], max_fps: float) -> Iterator
                 num_bytes -= head.size
             waiting.popleft()
             yield head, ticks is not None and unwanted.pop(ticks, False)
-    while upcoming:
-        decide(time_base)
-    for packet in waiting:
-        ticks = shown_ticks(packet)
-        yield packet, ticks is not None and unwanted.pop(ticks, False)
+    yield from ((packet, False) for packet in waiting)
+
+
+def to_seconds(ticks: int, time_base: Fraction) -> float:
+    """Returns a time in seconds. Sampling must decide on the same number before and after decoding, to the last bit."""
+    return ticks * time_base.numerator / time_base.denominator
 
 
 def shown_ticks(packet: TimedPacket | None) -> int | None:
@@ -103,7 +104,15 @@ def shown_ticks(packet: TimedPacket | None) -> int | None:
 
 
 class UnsafeSkippingError(Exception):
-    """Packets do not tell which frames of a stream may be skipped, or the decoder has lost others with them."""
+    """Packets do not tell which frames of a stream may be skipped, or the decoder has lost others with them.
+
+    Attributes:
+      is_damaged: Whether the stream is or may be damaged.
+    """
+
+    def __init__(self, *, is_damaged: bool = False) -> None:
+        super().__init__()
+        self.is_damaged = is_damaged
 
 
 class ExpectedFrames:

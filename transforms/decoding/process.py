@@ -340,7 +340,8 @@ class _Watchdog:
                 continue
             quiet_since_sec = time.monotonic()
             if "presented_sec" in message:
-                self._presented_sec = validation.to_presented_sec(message, self._options)
+                # A video that is decoded again begins anew.
+                self._presented_sec = max(self._presented_sec, validation.to_presented_sec(message, self._options))
             self._check(0.0, quiet_since_sec - started_sec)
             if "presented_sec" not in message:
                 self.waited_sec += quiet_since_sec - started_sec

@@ -141,8 +141,9 @@ def read_video(
                 use, chip = refusal.use, None
             except ThreadsLostFramesError:
                 options = dataclasses.replace(options, decoder_threads=1)
-            except UnsafeSkippingError:
-                options = dataclasses.replace(options, exact=True)
+            except UnsafeSkippingError as error:
+                threads = 1 if error.is_damaged else options.decoder_threads
+                options = dataclasses.replace(options, exact=True, decoder="cpu", decoder_threads=threads)
 
 
 def _read_samples(
@@ -385,7 +386,8 @@ class _Reading:
         yield from self._frames_of(self._container, self._stream)
         for container, stream in self._later_streams:
             self._num_streams += 1
-            self._options = dataclasses.replace(self._options, exact=True)  # sampling goes on where the stream before it ended
+            # Sampling goes on where the stream before it ended.
+            self._options = dataclasses.replace(self._options, exact=True, decoder="cpu")
             yield from self._frames_of(container, stream)
 
     def _frames_of(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[float | None, VideoFrame | None]]:

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from transforms.decoding.container_reader import read_packets
-from transforms.decoding.frame_skipping import ExpectedFrames, UnsafeSkippingError, mark_unwanted, shown_ticks
+from transforms.decoding.frame_skipping import ExpectedFrames, UnsafeSkippingError, mark_unwanted, shown_ticks, to_seconds
 from transforms.decoding.nvdec import Gpu, NvdecRefusedError, NvdecStream
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.pixels import Orientation, orientation_of
@@ -56,6 +56,8 @@ class StreamReader:
             stream.codec_context.options = {"skip_loop_filter": "noref"}
         self.may_skip = (
             not (options.exact or self._is_avi or gpu)
+            and (options.start_sec, options.start_frame) == (0, 0)  # sampling begins with the part to read
+            and stream.codec.canonical_name != "vp8"  # some of its packets have no frame to show
             and (self._layers is None or self._layers.number > 0)
             and float(stream.guessed_rate or 0) > options.max_fps
         )
@@ -147,10 +149,11 @@ class StreamReader:
         except FFmpegError:
             packet, frames = None, []
         self.is_damaged |= packet is None or any(frame.is_corrupt for frame in frames)  # FFmpeg guessed parts of those
-        if (self.is_damaged or may_be_damaged) and self._options.decoder_threads > 1:
+        loses_frames = (self.is_damaged or may_be_damaged) and self._options.decoder_threads > 1
+        if self.may_skip and (self.is_damaged or loses_frames):
+            raise UnsafeSkippingError(is_damaged=True)
+        if loses_frames:
             raise ThreadsLostFramesError
-        if self.is_damaged and self.may_skip:
-            raise UnsafeSkippingError
         return frames
 
     def _time_sec(self, shown: VideoFrame | Packet[VideoStream]) -> float | None:
@@ -163,5 +166,4 @@ class StreamReader:
         return None if ticks is None or not self._time_base else self._seconds(ticks)
 
     def _seconds(self, ticks: int) -> float:
-        unit = self._time_base
-        return ticks * unit.numerator / unit.denominator if unit else 0.0
+        return to_seconds(ticks, self._time_base) if self._time_base else 0.0

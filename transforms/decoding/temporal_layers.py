@@ -38,9 +38,8 @@ class TemporalLayers:
         if len(data) >= _RECORD_BYTES and data[0] == 1:
             self._length_bytes = (data[21] & 3) + 1
             self.number = data[21] >> 3 & 7
-            return
-        for unit in self._units(data):
-            if _type(unit) == _VIDEO_PARAMETER_SET and len(unit) >= 4:
+        for unit in _parameter_sets(data) if self._length_bytes else self._units(data):
+            if not self.number and _type(unit) == _VIDEO_PARAMETER_SET and len(unit) >= 4:
                 self.number = (unit[3] >> 1 & 7) + 1
 
     def is_highest(self, packet: bytes) -> bool:
@@ -60,6 +59,19 @@ class TemporalLayers:
             begin = at + self._length_bytes
             yield data[begin : begin + 4]
             at = begin + int.from_bytes(data[at:begin], "big")
+
+
+def _parameter_sets(record: bytes) -> Iterator[bytes]:
+    """Yields the first bytes of each unit in a record, some of which, such as those of Android, do not state the layers."""
+    at = _RECORD_BYTES
+    for _ in range(record[_RECORD_BYTES - 1]):
+        number = int.from_bytes(record[at + 1 : at + 3], "big")
+        at += 3
+        for _ in range(number):
+            if at + 2 >= len(record):
+                return
+            yield record[at + 2 : at + 6]
+            at += 2 + int.from_bytes(record[at : at + 2], "big")
 
 
 def _type(unit: bytes) -> int:

@@ -453,3 +453,12 @@ def test_without_a_gpu_only_a_decoder_that_was_named_is_noted(monkeypatch, decod
     path = encode_h264(tmp_path / "a.mp4")
     check_all_frames(read(decoder, path, GPU_OPTIONS), NvdecUse.UNUSED)
     check_all_frames(read(decoder, path, dataclasses.replace(OPTIONS, decoder="nvdec")), NvdecUse.NO_GPU)
+
+
+def test_the_time_that_a_video_may_take_does_not_shrink_when_it_is_decoded_again():
+    replies = iter([{"presented_sec": 100.0}, {"presented_sec": 1.0}, {"done": True}])
+    connection = types.SimpleNamespace(settimeout=lambda seconds: None)
+    channel = types.SimpleNamespace(connection=connection, receive=lambda: (next(replies), []))
+    watchdog = decoder_process._Watchdog(os.getpid(), DecodingOptions(timeout_sec=1.0), 1 << 40)
+    watchdog.waited_sec = 1000.0
+    assert watchdog.wait(channel) == {"done": True}

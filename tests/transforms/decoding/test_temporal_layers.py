@@ -36,6 +36,22 @@ def test_a_stream_says_how_many_layers_it_has_and_each_picture_in_which_it_is(op
     assert sum(highest) == {1: 24, 3: 10}[layers]  # two of each four, except at the end
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_record_that_leaves_the_number_open_has_it_in_its_parameter_sets(opened, layers):
+    with opened(layers) as container:
+        record = bytearray(container.streams.video[0].codec_context.extradata)
+    if record[0] == 1:  # as in MP4 and Matroska
+        record[21] &= 0b11000111
+    assert TemporalLayers(bytes(record)).number == layers
+
+
+@pytest.mark.parametrize("length", range(23, 60))
+def test_a_record_that_breaks_off_is_read_as_far_as_it_goes(opened, length):
+    with opened(1) as container:
+        record = container.streams.video[0].codec_context.extradata
+    assert TemporalLayers(record[:21] + b"\x03" + record[22:length]).number in (0, 1)
+
+
 @pytest.mark.parametrize("description", [None, b"", b"\x01", b"\x01" * 22, bytes(23), b"\x00\x00\x01\x40\x01\x0c"])
 def test_a_stream_that_does_not_say_has_an_unknown_number(description):
     layers = TemporalLayers(description)
