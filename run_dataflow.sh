@@ -85,6 +85,10 @@ require() {
   ((${#missing[@]} == 0)) || fail "missing settings: ${missing[*]}. Set them in the environment or in .env; see --help"
 }
 
+check_bucket() {
+  [[ "$BUCKET" != */* ]] || fail "BUCKET must be the name of a bucket, without gs:// and without a folder. Received: $BUCKET"
+}
+
 # Replaces this script by a command, or prints the command.
 start() {
   if "$dry_run"; then
@@ -101,7 +105,7 @@ count() {
   local job_name="$1" max_hours="$2"
   shift 2
   require PROJECT REGION BUCKET INPUT OUTPUT ${GPU:+IMAGE MAX_WORKERS}
-  [[ "$BUCKET" != */* ]] || fail "BUCKET must be the name of a bucket, without gs:// and without a folder. Received: $BUCKET"
+  check_bucket
   local command=(
     "$repcount" run
     --input "$INPUT"
@@ -160,11 +164,15 @@ cost() {
       model=""
       ;;
   esac
-  start "$repcount" cost ${model:+--model "$model"} ${GPU:+--gpu "$GPU"} ${MACHINE_TYPE:+--worker_machine_type "$MACHINE_TYPE"} "$@"
+  local machine="${MACHINE_TYPE:-}"
+  # Only a worker that decodes and scores has this machine; options after -- ask for another one.
+  [[ -n "${GPU:-}" && "${PLACEMENT:-}" != split && ! " $*" =~ \ --(cores|gpu|worker_machine_type)[\ =] ]] || machine=""
+  start "$repcount" cost ${model:+--model "$model"} ${GPU:+--gpu "$GPU"} ${machine:+--worker_machine_type "$machine"} "$@"
 }
 
 template() {
   require PROJECT BUCKET IMAGE
+  check_bucket
   start "$gcloud" dataflow flex-template build "gs://$BUCKET/repcount/template.json" --project "$PROJECT" --image "$IMAGE" \
     --sdk-language PYTHON --metadata-file "$here/image/template_metadata.json" "$@"
 }

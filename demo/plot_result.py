@@ -17,9 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from model.errors import WeightsError
+from model.errors import UserError
 from model.frame_counts import rounded_count
-from pipeline.command_line import UsageError
 from pipeline.counter import count_video, load_counter
 from pipeline.options import add_model_options
 from transforms.objects import find_object
@@ -120,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         result = count_video(video, load_counter(args))
-    except (UsageError, WeightsError) as error:
+    except UserError as error:
         print(f"plot_result: {error}", file=sys.stderr)
         return 2
     if isinstance(result, Failure):

@@ -100,7 +100,15 @@ class Deployment:
 
 
 class DeploymentError(Exception):
-    """Vertex AI has refused a request, or could not carry it out."""
+    """Vertex AI has refused a request, or could not carry it out.
+
+    Attributes:
+      may_go_on: Whether Vertex AI may be carrying it out nevertheless.
+    """
+
+    def __init__(self, message: str, *, may_go_on: bool = False) -> None:
+        super().__init__(message)
+        self.may_go_on = may_go_on
 
 
 def deploy(
@@ -122,7 +130,10 @@ def deploy(
         request = functools.partial(session.request, method, f"{base_url}/{path}", json=body, timeout=_REQUEST_SEC)
         response = again(request) if method == "GET" else request()
         if not response.ok:
-            raise DeploymentError(f"{path}: HTTP status {response.status_code}: {response.text.strip()}")
+            raise DeploymentError(
+                f"{path}: HTTP status {response.status_code}: {response.text.strip()}",
+                may_go_on=response.status_code == 429 or response.status_code >= 500,
+            )
         answer: dict[str, Any] = response.json()
         return answer
 
@@ -154,9 +165,9 @@ def deploy(
         carry_out(f"{endpoint}:deployModel", deployment.deployed_model(model))
         return ask("GET", endpoint)
     except (DeploymentError, requests.RequestException) as error:
-        raise DeploymentError(
-            f"{error}. The deployment may go on and cost money: see {endpoint} in the console before you deploy again"
-        ) from error
+        may_go_on = not isinstance(error, DeploymentError) or error.may_go_on
+        what = "The deployment may go on and cost money" if may_go_on else "The model and an endpoint without it remain"
+        raise DeploymentError(f"{str(error).rstrip('.')}. {what}: see {endpoint} in the console") from error
 
 
 def parse_args(argv: list[str]) -> tuple[Deployment, bool]:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 SCHEME = "gs://"
 
-FOLDER_URI = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/[^/*]+)*/?")
+FOLDER_URI = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/[^/*\n\r]+)*/?")
 """URI of a bucket or of a folder in it, see Google's rules for names of buckets. BigQuery loads from no name with "//"."""
 
-PROJECT_ID = re.compile(r"(?:[a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
+PROJECT_ID = re.compile(r"(?:[a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 """ID of a Google Cloud project, after its domain in old ones."""
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

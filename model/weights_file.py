@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def metadata_errors(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[safetensors.safe_open]:
     """Yields an open safetensors file; turns the library's errors into WeightsError with a one-line message."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise WeightsError(f"weights must be a file, not a folder. Received: {str(path)!r}")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:

@@ -22,7 +22,7 @@ import numpy as np
 
 from model.presets import DEFAULT_PRESET
 from pipeline import counter
-from pipeline.command_line import CommandParser, UsageError
+from pipeline.command_line import CommandParser, UsageError, natural_number, positive_whole_number
 from pipeline.counted_video import CountedVideo, describe
 from pipeline.options import add_billing_project, add_model_options
 from transforms.failure_codes import FailureCode, Stage
@@ -137,7 +137,9 @@ def _parse_options(model: str | os.PathLike[str], options: Mapping[str, Any]) ->
             else:
                 switched_off.append(known[name].dest)
         elif value is not None:
-            items = value if isinstance(value, list | tuple | np.ndarray) else (value,)
+            items = value if isinstance(value, list | tuple | range | np.ndarray) else (value,)
+            if known[name].type in (natural_number, positive_whole_number):
+                items = [int(item) if isinstance(item, float) and item.is_integer() else item for item in items]  # such as 1e9
             words.append(f"{option}={','.join(str(item) for item in items)}")
     arguments = parser.parse_args(words)
     for name in switched_off:

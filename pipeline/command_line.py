@@ -101,7 +101,7 @@ def _join(words: Sequence[str], names: Collection[str]) -> list[str]:
     """Returns words with these options and their values joined by "=": argparse takes no value that begins with "--"."""
     joined: list[str] = []
     for word in words:
-        if joined and joined[-1] in names and word.startswith("--"):
+        if joined and joined[-1] in names and word.startswith("--") and word != "--":
             joined[-1] += f"={word}"
         else:
             joined.append(word)

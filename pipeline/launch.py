@@ -202,9 +202,11 @@ def _label_pairs(label: str) -> list[str]:
         return [label]
     try:
         pairs = ast.literal_eval(label)  # as Beam does
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return [label]
-    return [f"{key}={value}" for key, value in pairs.items()] if isinstance(pairs, dict) else [label]
+    if not isinstance(pairs, dict) or not all(isinstance(text, str) for pair in pairs.items() for text in pair):
+        return [label]
+    return [f"{key}={value}" for key, value in pairs.items()]
 
 
 def check_workers_decoder(decoder: str, launch: LaunchConfig) -> None:

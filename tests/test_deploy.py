@@ -278,9 +278,20 @@ def test_vertex_ai_is_asked_again_if_it_does_not_answer():
     assert endpoint["dedicatedEndpointDns"].endswith("prediction.vertexai.goog")
 
 
-def test_a_deployment_that_may_go_on_is_told():
+@pytest.mark.parametrize(
+    ("status", "text", "told"),
+    [
+        (503, "try later", r"503: try later\. The deployment may go on and cost money: see projects/1/"),
+        (400, "no such machine.", r"400: no such machine\. The model and an endpoint without it remain: see projects/1/"),
+    ],
+)
+def test_it_is_told_what_remains_of_a_deployment(status, text, told):
     class Lost(FakeVertex):
-        status_code, text, ok = 503, "try later", True
+        ok = True
+
+        def __init__(self):
+            super().__init__()
+            self.status_code, self.text = status, text
 
         def request(self, method, url, json=None, timeout=None):
             super().request(method, url, json, timeout)
@@ -288,7 +299,7 @@ def test_a_deployment_that_may_go_on_is_told():
             return self
 
     deployment, _ = vertex.parse_args(DEPLOYMENT)
-    with pytest.raises(vertex.DeploymentError, match=r"503: try later\. The deployment may go on and cost money: see proj"):
+    with pytest.raises(vertex.DeploymentError, match=told):
         vertex.deploy(deployment, Lost(), "https://api/v1", sleep=lambda _: None)
 
 

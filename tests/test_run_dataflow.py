@@ -158,9 +158,23 @@ def test_cost_uses_the_machine_of_the_settings():
     assert words[1:] == ["cost", "--gpu", "nvidia-l4", "--worker_machine_type", "g2-standard-32"]
 
 
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ([], {"GPU": ""}),
+        ([], {"GPU": "nvidia-l4", "PLACEMENT": "split"}),
+        (["--cores", "4"], {"GPU": "nvidia-l4"}),
+        (["--gpu=nvidia-tesla-t4", "--gpu_hour", "0.3"], {"GPU": "nvidia-l4"}),
+    ],
+)
+def test_cost_leaves_out_a_machine_that_scores_nothing_or_is_not_asked_for(options, settings):
+    assert "--worker_machine_type" not in dry_run("cost", "--", *options, MACHINE_TYPE="n2-standard-8", **settings)
+
+
 @pytest.mark.parametrize("bucket", ["gs://gym-temp", "gym-temp/", "gym-temp/folder"])
 def test_a_bucket_is_a_name(bucket):
-    assert "BUCKET must be the name of a bucket" in refusal("nightly", **{**REQUIRED, "BUCKET": bucket})
+    for command in ("nightly", "template"):
+        assert "BUCKET must be the name of a bucket" in refusal(command, **{**REQUIRED, **GPU, "BUCKET": bucket})
 
 
 def test_cost_uses_the_gpu_of_the_settings():

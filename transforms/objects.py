@@ -240,8 +240,9 @@ def _list_remote(pattern: str, limit: int | None, billing_project: str | None) -
     is_bucket = pattern.startswith(SCHEME)
     match = functools.partial(_match_blobs, billing_project=billing_project) if is_bucket else _match_remote
     if glob.has_magic(pattern):
-        # As on this machine, an existing name is taken as it is, such as "Squats [id].mp4". Names rarely have a *.
-        named = find_object(pattern, billing_project) if is_bucket and "*" not in pattern else None
+        # As on this machine, the name of an existing video is taken as it is, such as "Squats [id].mp4". Few names have a *.
+        may_be_a_name = is_bucket and "*" not in pattern and not pattern.endswith("/")
+        named = find_object(pattern, billing_project) if may_be_a_name else None
         return match(pattern, limit) if named is None else iter([named])
     names_object = re.fullmatch(r"[^:/]+://[^/]+/.*[^/]", pattern, re.DOTALL)
     exact = list(match(pattern, limit)) if names_object else []

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -137,4 +137,6 @@ def read_record(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"the record of the run is damaged ({error}): choose another folder. Received: {str(path)!r}"
         ) from error
-    return cast("dict[str, Any]", record)
+    if not isinstance(record, dict) or not record:
+        raise ValueError(f"the record of the run must be a JSON object: choose another folder. Received: {str(path)!r}")
+    return record

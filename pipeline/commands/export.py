@@ -44,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--format",
         choices=_FORMATS,
-        help="format of the rows. Default: what the name of the file ends with; csv if that is nothing",
+        help="format of the rows. Default: what the name of the file ends with; csv if it has no ending",
     )
     parser.add_argument(
         "--run", dest="run_id", metavar="RUN", help="only rows of this run, with all its slices. Default: of all runs"
@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--format parquet needs --to FILE")
     ending = args.to.suffix.lower().removeprefix(".") if args.to is not None else ""
     if args.format is None and ending not in ("", *_FORMATS):
-        endings = ", ".join(f".{name}" for name in _FORMATS)
-        raise UsageError(f"--to must end with {endings}, or --format say what to write. Received: {str(args.to)!r}")
+        endings = " or ".join(f".{name}" for name in _FORMATS)
+        raise UsageError(f"--to must end with {endings}, or needs --format. Received: {str(args.to)!r}")
     file_format = args.format or ending or "csv"
     warehouse = make_warehouse(args.output, temp_location="")
     if args.to is not None:

@@ -145,6 +145,8 @@ def test_options_may_be_numbers_and_arrays_of_numpy_and_have_the_names_of_the_co
     assert (arguments.max_fps, arguments.max_frames, arguments.strides) == (15.0, 100, (1, 2))
     assert arguments.exact_decoding is True
     assert api._parse_options("lite", {"constant_speed": False}).constant_speed is False
+    limits = api._parse_options("lite", {"max_bytes": 1e9, "strides": range(1, 3)})
+    assert (limits.max_bytes, limits.strides) == (1_000_000_000, (1, 2))
 
 
 def test_an_error_of_a_video_can_be_sent_to_another_process():

@@ -174,6 +174,8 @@ def test_a_local_run_is_unchanged():
         ([], [*DATAFLOW, "--worker_machine_type", "large"], "--worker_machine_type must be a machine type"),
         ([], [*DATAFLOW, "--labels", '{"Team": "gym"}'], "--labels must be KEY=VALUE"),
         ([], [*DATAFLOW, "--labels", "{team"], "--labels must be KEY=VALUE"),
+        ([], [*DATAFLOW, "--labels", "{[1]: 2}"], "--labels must be KEY=VALUE"),
+        ([], [*DATAFLOW, "--labels", '{"team": 5}'], "--labels must be KEY=VALUE"),
         ([], [*DATAFLOW, "--max_num_workers", "0"], "--max_num_workers must be a whole number of at least 1. Received: 0"),
         ([], [*DATAFLOW, "--sdk_container_image", "a b"], "--sdk_container_image must be an image name with its tag"),
         ([], [*DATAFLOW, "--dataflow_service_options", "worker_accelerator=type:nvidia-l4;count:1"], "Received: worker_accel"),

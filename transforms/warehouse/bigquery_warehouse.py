@@ -148,13 +148,13 @@ class BigQueryWarehouse(Warehouse):
                 create_dataset(client, self.name, location)
             elif options.location and options.location.casefold() != location.casefold():
                 _LOGGER.warning("The data set %s is in %s and stays there, not in %s.", self.name, location, options.location)
-            _warn_of_expiration(client.get_dataset(self.name))
             for attempt in tenacity.Retrying(  # another run may have changed a table in the meantime
                 retry=tenacity.retry_if_exception_type(PreconditionFailed), stop=tenacity.stop_after_attempt(3), reraise=True
             ):
                 with attempt:
                     for change in find_changes(client, self.name, options):
                         change.apply()
+            _warn_of_expiration(client, self.name)
         if self.temp_location:
             self._staging.prepare()
 
@@ -316,20 +316,20 @@ class BigQueryWarehouse(Warehouse):
             ) from error
 
 
-def _warn_of_expiration(dataset: bigquery.Dataset) -> None:
-    """Logs if rows will vanish because of what the data set gives to new tables, since their videos are then counted again."""
-    for what, milliseconds in (
-        ("tables", dataset.default_table_expiration_ms),
-        ("partitions", dataset.default_partition_expiration_ms),
-    ):
-        if milliseconds:
-            _LOGGER.warning(
-                "The data set %s deletes new %s after %g days. Videos whose rows are deleted are counted again; see "
-                "docs/bigquery.md.",
-                dataset.dataset_id,
-                what,
-                round(milliseconds / 86_400_000, 2),
-            )
+def _warn_of_expiration(client: bigquery.Client, dataset_id: str) -> None:
+    """Logs if tables or rows will vanish because of what the data set gives to new tables: their videos are counted again."""
+    default_ms = client.get_dataset(dataset_id).default_partition_expiration_ms
+    names = {table.name for table in TABLES}
+    again = "Videos whose rows are gone are counted again; see docs/bigquery.md."
+    for table in client.list_tables(dataset_id):
+        partitioning = table.time_partitioning
+        if table.table_id not in names:
+            continue
+        if table.expires:
+            _LOGGER.warning("The table %s is deleted on %s. %s", table.table_id, f"{table.expires:%Y-%m-%d}", again)
+        elif default_ms and partitioning and partitioning.expiration_ms == default_ms:
+            days = round(default_ms / 86_400_000, 2)
+            _LOGGER.warning("Rows of the table %s are deleted %g days after upload. %s", table.table_id, days, again)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -87,7 +87,7 @@ def test_only_rows_of_a_run_or_of_days_are_written(output, capsys):
         (["--to", "."], "--to must be a file, not a folder, a device or a pipe. Received: '.'"),
         (
             ["--to", "rows.xlsx"],
-            "--to must end with .csv, .jsonl, .parquet, or --format say what to write. Received: 'rows.xlsx'",
+            "--to must end with .csv or .jsonl or .parquet, or needs --format. Received: 'rows.xlsx'",
         ),
         (["--to", "squats.mp4", "--format", "csv"], "--to must not have the name of a video. Received: 'squats.mp4'"),
         (["--to", "counts.duckdb", "--format", "csv"], "--to must be another file than the tables. Received: 'counts.duckdb'"),

@@ -19,6 +19,8 @@ from transforms.warehouse.base import TableOptions, WarehouseError
 from transforms.warehouse.bigquery_jobs import Jobs
 from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
 
+DAY_MS = 86_400_000
+
 
 @pytest.fixture
 def warehouse(cloud):
@@ -176,15 +178,38 @@ class TestPrepare:
         prepared.prepare()
         assert prepared.changes() == []
 
-    def test_it_is_told_if_rows_will_vanish_or_the_region_is_another(self, warehouse, cloud, caplog):
-        dataset = bigquery.Dataset(f"{cloud.project}.fleeting")
+    def test_it_is_told_if_the_region_is_another(self, cloud, caplog):
+        dataset = bigquery.Dataset(f"{cloud.project}.elsewhere")
         dataset.location = "EU"
-        dataset.default_partition_expiration_ms = 60 * 86_400_000
+        warehouse = BigQueryWarehouse(cloud.project, "elsewhere", "")
         warehouse._client().create_dataset(dataset)
         with caplog.at_level("WARNING"):
-            BigQueryWarehouse(cloud.project, "fleeting", "").prepare(TableOptions(location="US"))
-        assert re.search(r"fleeting is in EU and stays there, not in US", caplog.text)
-        assert re.search(r"deletes new partitions after 60 days\. Videos whose rows are deleted are counted again", caplog.text)
+            warehouse.prepare(TableOptions(location="US"))
+        assert re.search(r"elsewhere is in EU and stays there, not in US", caplog.text)
+
+    def test_it_is_told_if_rows_will_vanish_because_of_the_data_set(self, prepared, cloud, caplog, monkeypatch):
+        with caplog.at_level("WARNING"):
+            prepared.prepare()
+        assert not caplog.text
+        client = prepared._client()
+        dataset = client.get_dataset(prepared.name)
+        tables = list(client.list_tables(prepared.name))
+        dataset.default_partition_expiration_ms = 60 * DAY_MS
+        for table in tables:
+            if table.table_id == "runs":
+                table._properties["expirationTime"] = str(1_800_000_000_000)
+            elif table.table_id == "failures":
+                table._properties["timePartitioning"]["expirationMs"] = str(60 * DAY_MS)
+            elif table.table_id == "video_counts":  # as `--partition_expiration_days 400` asks
+                table._properties["timePartitioning"]["expirationMs"] = str(400 * DAY_MS)
+        monkeypatch.setattr(bigquery.Client, "get_dataset", lambda self, name: dataset)
+        monkeypatch.setattr(bigquery.Client, "list_tables", lambda self, name: tables)
+        with caplog.at_level("WARNING"):
+            prepared.prepare()
+        assert sorted(record.getMessage().partition(". ")[0] for record in caplog.records) == [
+            "Rows of the table failures are deleted 60 days after upload",
+            "The table runs is deleted on 2027-01-15",
+        ]
 
 
 class TestDeleteVideos:
