@@ -199,9 +199,9 @@ class TestPrepare:
             if table.table_id == "runs":
                 table._properties["expirationTime"] = str(1_800_000_000_000)
             elif table.table_id == "failures":
-                table._properties["timePartitioning"]["expirationMs"] = str(60 * DAY_MS)
+                table._properties["timePartitioning"] = {"expirationMs": str(60 * DAY_MS)}
             elif table.table_id == "video_counts":  # as `--partition_expiration_days 400` asks
-                table._properties["timePartitioning"]["expirationMs"] = str(400 * DAY_MS)
+                table._properties["timePartitioning"] = {"expirationMs": str(400 * DAY_MS)}
         monkeypatch.setattr(bigquery.Client, "get_dataset", lambda self, name: dataset)
         monkeypatch.setattr(bigquery.Client, "list_tables", lambda self, name: tables)
         with caplog.at_level("WARNING"):
