@@ -137,6 +137,6 @@ def read_record(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"the record of the run is damaged ({error}): choose another folder. Received: {str(path)!r}"
         ) from error
-    if not isinstance(record, dict) or not record:
+    if not isinstance(record, dict):
         raise ValueError(f"the record of the run must be a JSON object: choose another folder. Received: {str(path)!r}")
     return record

@@ -311,6 +311,8 @@ def export(folder: Path, path: Path, preset: str = "lite", initial_share: float 
     found = checkpoints.read(folder)
     if not found:
         raise ValueError(f"the run must have a checkpoint; the first comes after two minutes. Received: {str(folder)!r}")
+    if not record.keys() >= {"settings", "network"}:
+        raise ValueError(f"settings.json must have the settings and the network of the run. Received: {str(folder)!r}")
     progress, values = found
     settings = TrainingSettings(**record["settings"])
     learner = make_learner(dataclasses.replace(settings, frame_policy="float32"), RepNetConfig.from_json(record["network"]))

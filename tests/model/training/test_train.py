@@ -194,6 +194,14 @@ def test_a_run_from_random_numbers_has_no_initial_weights_to_mix_in(tmp_path, mo
         export(tmp_path, tmp_path / "exported.safetensors", initial_share=0.5)
 
 
+def test_a_run_whose_settings_are_lost_is_not_exported(tmp_path):
+    checkpointed(tmp_path)
+    for content in ("{}", "[]"):
+        (tmp_path / "settings.json").write_text(content)
+        with pytest.raises(ValueError, match=r"(and the network of the run|a JSON object).* Received: "):
+            export(tmp_path, tmp_path / "exported.safetensors")
+
+
 def test_a_run_without_a_checkpoint_is_not_exported(tmp_path):
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(ValueError, match=r"the run must have a checkpoint; .* Received: "):
