@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TYPE_NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "RECORD": "STRUCT", "BOOLEAN": "BOOL"}
 """Legacy names of types, which the service still returns."""
 
-_DAY_MSEC = 24 * 3600 * 1000
+DAY_MSEC = 24 * 3600 * 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _set_options(table: Table, target: bigquery.Table, options: TableOptions) ->
     days = options.partition_expiration_days
     if table.partition_column and days is not None:
         partitioning = target.time_partitioning
-        msec = days * _DAY_MSEC or None
+        msec = days * DAY_MSEC or None
         if partitioning.expiration_ms != msec:
             partitioning.expiration_ms = msec
             target.time_partitioning = partitioning

@@ -36,7 +36,7 @@ from transforms.warehouse.base import (
 )
 from transforms.warehouse.bigquery_jobs import Jobs, one_line_errors
 from transforms.warehouse.bigquery_staging import StagingBucket
-from transforms.warehouse.bigquery_tables import create_dataset, find_changes
+from transforms.warehouse.bigquery_tables import DAY_MSEC, create_dataset, find_changes
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance, Row, RunTotals, run_row, to_record_batch
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, SELECTED, TABLES, VIDEO_COUNTS, Mode, Table
@@ -328,7 +328,7 @@ def _warn_of_expiration(client: bigquery.Client, dataset_id: str) -> None:
         if table.expires:
             _LOGGER.warning("The table %s is deleted on %s. %s", table.table_id, f"{table.expires:%Y-%m-%d}", again)
         elif default_ms and partitioning and partitioning.expiration_ms == default_ms:
-            days = round(default_ms / 86_400_000, 2)
+            days = round(default_ms / DAY_MSEC, 2)
             _LOGGER.warning("Rows of the table %s are deleted %g days after upload. %s", table.table_id, days, again)
 
 
