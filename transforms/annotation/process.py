@@ -10,8 +10,7 @@ import time
 from typing import Any, BinaryIO
 
 from transforms.annotation.timeline import Timeline
-from transforms.decoding import validation
-from transforms.decoding.channel import ChannelClosedError, InvalidMessageError
+from transforms.decoding.channel import InvalidMessageError
 from transforms.decoding.memory_limit import MAX_BYTES, MEMORY_SHARE, default_memory_bytes, machine_memory_bytes
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess, options_to_send
@@ -53,34 +52,19 @@ class AnnotatorProcess(DecoderProcess):
           OSError: This process has no descriptors or no memory left, or the output cannot be written.
         """
         options = dataclasses.replace(options, max_memory_bytes=options.max_memory_bytes or _memory_bytes(), decoder="cpu")
-        channel, is_idle = self._start(options), False
-        try:
+        with self._turn(options) as turn:
             file.seek(0)
             with tempfile.TemporaryFile(prefix="repcount-") as described:
                 described.write(timeline.to_bytes())
                 described.seek(0)
-                channel.send({"options": options_to_send(options)}, (file.fileno(), described.fileno()))
-            watchdog = self._watchdog(options)
+                turn.channel.send({"options": options_to_send(options)}, (file.fileno(), described.fileno()))
             size_bytes = 0
-            while True:
-                message = watchdog.wait(channel)
-                if "code" in message:
-                    is_idle = True
-                    raise validation.to_error(message)
-                if "left_out" in message:
-                    is_idle = True
-                    return _codec(message)
+            while "left_out" not in (message := turn.receive()):
                 started_sec = time.monotonic()
                 size_bytes = _write(message, size_bytes, options.max_bytes, output)
-                watchdog.waited_sec += time.monotonic() - started_sec  # a child could have parts written without an end
-        except InvalidMessageError as error:
-            is_idle = False
-            raise DecodeError(FailureCode.DECODER_CRASHED, f"the {self._noun} answered this file with {error}") from error
-        except ChannelClosedError as error:
-            raise self._explain_end() from error
-        finally:
-            if not is_idle:
-                self.close()
+                turn.watchdog.waited_sec += time.monotonic() - started_sec  # a child could have parts written without an end
+            turn.is_over = True
+            return _codec(message)
 
 
 def _memory_bytes() -> int:

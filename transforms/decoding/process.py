@@ -122,39 +122,28 @@ class DecoderProcess:
 
     def _read(self, file: BinaryIO, options: DecodingOptions) -> Iterator[Samples]:
         """Reads a video in one child."""
-        channel = self._start(options)
-        is_new, is_silent, is_idle = self._num_videos == 1, True, False
-        try:
+        with self._turn(options) as turn:
+            is_new, is_silent = self._num_videos == 1, True
             file.seek(0)
-            memory = _LentMemory(channel, options)
-            memory.lend(2, {"options": options_to_send(options)}, file.fileno())
-            watchdog = self._watchdog(options)
-            num_frames, last_sec = 0, -math.inf
-            while True:
-                message = watchdog.wait(channel)
-                is_silent = False
-                if "code" in message:
-                    is_idle = True
-                    raise validation.to_error(message)
-                samples = validation.to_samples(message, *memory.take_back(), options, last_sec)
-                is_idle = samples.facts is not None
-                num_frames, last_sec = num_frames + len(samples.frames), samples.times_sec[-1]
-                if num_frames > options.max_frames:
-                    raise InvalidMessageError("more frames than a video may have")
-                yield samples
-                if is_idle:
-                    return
-                memory.lend(1, {"more": True})
-        except InvalidMessageError as error:
-            is_idle = False
-            raise DecodeError(FailureCode.DECODER_CRASHED, f"the {self._noun} answered this file with {error}") from error
-        except ChannelClosedError as error:
-            if is_new or not is_silent:
-                raise self._explain_end() from error
-        finally:
-            # After a video that was not read to its end, the child is still busy with it.
-            if not is_idle or self._num_videos >= VIDEOS_PER_PROCESS:
-                self.close()
+            memory = _LentMemory(turn.channel, options)
+            try:
+                memory.lend(2, {"options": options_to_send(options)}, file.fileno())
+                num_frames, last_sec = 0, -math.inf
+                while not turn.is_over:
+                    message = turn.receive()
+                    is_silent = False
+                    samples = validation.to_samples(message, *memory.take_back(), options, last_sec)
+                    turn.is_over = samples.facts is not None
+                    num_frames, last_sec = num_frames + len(samples.frames), samples.times_sec[-1]
+                    if num_frames > options.max_frames:
+                        raise InvalidMessageError("more frames than a video may have")
+                    yield samples
+                    if not turn.is_over:
+                        memory.lend(1, {"more": True})
+                return
+            except ChannelClosedError:
+                if is_new or not is_silent:
+                    raise
         # The child may have been ending when it received this file. A new one shows whether the file is to blame.
         yield from self._read(file, options)
 
@@ -166,23 +155,12 @@ class DecoderProcess:
           DecoderStartError: No child starts on this machine.
           OSError: This process has no descriptors or no memory left.
         """
-        channel, is_idle = self._start(options), False
-        try:
+        with self._turn(options) as turn:
             file.seek(0)
-            channel.send({"options": options_to_send(options), "header_only": True}, (file.fileno(),))
-            message = self._watchdog(options).wait(channel)
-            is_idle = True
-            if "code" in message:
-                raise validation.to_error(message)
+            turn.channel.send({"options": options_to_send(options), "header_only": True}, (file.fileno(),))
+            message = turn.receive()
+            turn.is_over = True
             return validation.to_header(message)
-        except InvalidMessageError as error:
-            is_idle = False
-            raise DecodeError(FailureCode.DECODER_CRASHED, f"the {self._noun} answered this file with {error}") from error
-        except ChannelClosedError as error:
-            raise self._explain_end() from error
-        finally:
-            if not is_idle or self._num_videos >= VIDEOS_PER_PROCESS:
-                self.close()
 
     def close(self) -> None:
         """Kills the child, if there is one."""
@@ -194,6 +172,28 @@ class DecoderProcess:
             self._process.wait()
         self._process = self._channel = None
         self._num_videos = 0
+
+    @contextlib.contextmanager
+    def _turn(self, options: DecodingOptions) -> Iterator[_Turn]:
+        """Yields what one file needs of a child, which is closed afterwards unless it is ready for the next file.
+
+        Raises:
+          DecodeError: The body raised InvalidMessageError or ChannelClosedError.
+          DecoderStartError: No child starts on this machine.
+        """
+        channel = self._start(options)
+        turn = _Turn(channel, self._watchdog(options))
+        try:
+            yield turn
+        except InvalidMessageError as error:
+            turn.is_over = False
+            raise DecodeError(FailureCode.DECODER_CRASHED, f"the {self._noun} answered this file with {error}") from error
+        except ChannelClosedError as error:
+            raise self._explain_end() from error
+        finally:
+            # After a video that was not read to its end, the child is still busy with it.
+            if not turn.is_over or self._num_videos >= VIDEOS_PER_PROCESS:
+                self.close()
 
     def _start(self, options: DecodingOptions) -> Channel:
         """Returns the channel to the child; starts a child if there is none, or one that has ended or was started otherwise."""
@@ -275,6 +275,34 @@ class DecoderProcess:
             return DecodeError(FailureCode.DECODE_TIMEOUT, f"the {self._noun} took more processor time than any video may")
         how = signal_name(-status) if status < 0 else f"exit code {status}"
         return DecodeError(FailureCode.DECODER_CRASHED, f"the {self._noun} crashed on this file ({how})")
+
+
+@dataclasses.dataclass
+class _Turn:
+    """The exchange with a child about one file.
+
+    Attributes:
+      channel: The channel to the child.
+      watchdog: Enforces the limits.
+      is_over: Whether the child is done with the file.
+    """
+
+    channel: Channel
+    watchdog: _Watchdog
+    is_over: bool = False
+
+    def receive(self) -> dict[str, Any]:
+        """Returns the child's next message that is not only progress.
+
+        Raises:
+          DecodeError: The child reports that the video cannot be decoded; or as for `_Watchdog.wait`.
+          ChannelClosedError: The child has ended.
+        """
+        message = self.watchdog.wait(self.channel)
+        if "code" in message:
+            self.is_over = True
+            raise validation.to_error(message)
+        return message
 
 
 class _LentMemory:

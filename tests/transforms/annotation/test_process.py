@@ -10,6 +10,7 @@ from tests.support.videos import draw_video
 from transforms.annotation.process import AnnotatorProcess
 from transforms.annotation.rewrite import annotate
 from transforms.annotation.timeline import Timeline
+from transforms.decoding import process as decoder_process
 from transforms.decoding import sandbox
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError
@@ -55,6 +56,13 @@ def test_a_file_that_is_no_video_fails_and_the_next_one_is_annotated(annotator, 
     with open(draw_video(tmp_path / "b.mp4", 5), "rb") as file:
         annotator.annotate(file, NOTHING, OPTIONS, output)
     assert output.getvalue()
+
+
+def test_a_process_is_replaced_after_many_videos(annotator, tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder_process, "VIDEOS_PER_PROCESS", 1)
+    with open(draw_video(tmp_path / "a.mp4", 5), "rb") as file:
+        annotator.annotate(file, NOTHING, OPTIONS, io.BytesIO())
+    assert annotator.pid is None
 
 
 def attack(hostile, path, line, options=OPTIONS):
