@@ -17,6 +17,13 @@ FEATURES = ("1", "logit of the confidence", "log of the count", "spread of the p
 """What the coefficients multiply, see `features`."""
 
 _MOST_STEPS = 50
+
+LEAST_CONFIDENCE = 1e-3
+"""Confidences are taken to be at least this far from 0 and 1, where the logarithm of the odds is infinite."""
+
+MOST_LOGIT = 30.0
+"""Largest logarithm of the odds of a certainty, either way. Beyond it, a certainty is 0 or 1 to 13 digits."""
+
 _RIDGE = 1.0
 """Penalty on squared coefficients: it keeps them finite where a feature separates right from wrong."""
 
@@ -33,7 +40,7 @@ def features(chosen: FrameCounts, alternative_count: float) -> np.ndarray:
       periodic frames in octaves; and the logarithm of 1 plus the difference between the two counts.
     """
     count = float(chosen.per_frame_count.sum())
-    confidence = min(max(chosen.confidence, 1e-3), 1 - 1e-3)
+    confidence = min(max(chosen.confidence, LEAST_CONFIDENCE), 1 - LEAST_CONFIDENCE)
     octaves = np.log2(chosen.period_frames_curve[chosen.is_periodic])
     return np.array(
         [
@@ -48,7 +55,7 @@ def features(chosen: FrameCounts, alternative_count: float) -> np.ndarray:
 
 def probability(coefficients: Sequence[float], values: np.ndarray) -> float:
     """Returns the probability, 0..1, that the count with these features is within one of the true number."""
-    return float(1.0 / (1.0 + np.exp(-np.clip(np.dot(coefficients, values), -30.0, 30.0))))
+    return float(1.0 / (1.0 + np.exp(-np.clip(np.dot(coefficients, values), -MOST_LOGIT, MOST_LOGIT))))
 
 
 def fit(values: np.ndarray, is_right: np.ndarray) -> np.ndarray:
@@ -61,7 +68,7 @@ def fit(values: np.ndarray, is_right: np.ndarray) -> np.ndarray:
     coefficients = np.zeros(values.shape[1])
     penalty = _RIDGE * np.eye(values.shape[1])
     for _ in range(_MOST_STEPS):
-        expected = 1.0 / (1.0 + np.exp(-np.clip(values @ coefficients, -30.0, 30.0)))
+        expected = 1.0 / (1.0 + np.exp(-np.clip(values @ coefficients, -MOST_LOGIT, MOST_LOGIT)))
         gradient = values.T @ (is_right - expected) - penalty @ coefficients
         curvature = (values * (expected * (1 - expected))[:, None]).T @ values + penalty
         step = np.linalg.solve(curvature, gradient)

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from model import presets, storage, tensorflow_import, weights_file
 from model.errors import WeightsError, one_line
 from model.presets import Preset, RemoteFile
+from model.replacing import DISK_FULL
 
 URL_VARIABLE = "REPCOUNT_CHECKPOINT_URL"
 
@@ -213,7 +214,7 @@ def _download(file: RemoteFile, url: str, folder: Path, meter: _Meter, console: 
             reason = f"the download failed {_ATTEMPTS} times, at last with"
         raise FetchError(f"{reason} {_describe(error)}. Received: {url}") from error
     except OSError as error:
-        reason = "the disk is full" if error.errno in storage.DISK_FULL else f"cannot write to the disk ({error.strerror})"
+        reason = "the disk is full" if error.errno in DISK_FULL else f"cannot write to the disk ({error.strerror})"
         raise FetchError(f"{reason}; {file.name} has {file.size_bytes:,} bytes. Received: {str(folder)!r}") from error
     except ValueError as error:
         raise FetchError(

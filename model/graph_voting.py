@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from model import voting
+from model.certainty import LEAST_CONFIDENCE, MOST_LOGIT
 from model.counting_options import CountingOptions
 from model.graph_curves import GraphFrameCounts, GraphLogits, first_argmax, middle_shown, periodic_probability, score_threshold
 
@@ -209,7 +210,7 @@ def refine_periods(collected: GraphVotes, bins: tf.Tensor) -> tf.Tensor:
     offsets, last = np.arange(-voting.REFINED_BINS, voting.REFINED_BINS + 1, dtype=np.int32), len(collected.octaves) - 1
     around = tf.clip_by_value(bins[:, None] + offsets, 0, last)
     inside = np.abs(offsets) <= tf.minimum(bins, last - bins)[:, None]
-    votes = tf.gather(collected.votes, around, batch_dims=1) + np.float32(1e-9)
+    votes = tf.gather(collected.votes, around, batch_dims=1) + np.float32(voting.LEAST_VOTE)
     weights = tf.cast(tf.where(inside, votes, tf.zeros_like(votes)), tf.float64)
     octaves = tf.reduce_sum(weights * tf.gather(tf.constant(collected.octaves), around), axis=1)
     return tf.pow(tf.constant(2.0, tf.float64), octaves / tf.reduce_sum(weights, axis=1))
@@ -228,7 +229,7 @@ def _certainty(counts: GraphFrameCounts, alternative_count: tf.Tensor, options: 
     if not options.certainty:
         return nothing
     count = tf.reduce_sum(counts.per_frame_count)
-    confidence = tf.clip_by_value(counts.confidence, 1e-3, 1 - 1e-3)
+    confidence = tf.clip_by_value(counts.confidence, LEAST_CONFIDENCE, 1 - LEAST_CONFIDENCE)
     octaves = tf.math.log(counts.period_frames_curve) / math.log(2.0)
     spread = tf.sqrt(_mean_where(counts.is_periodic, tf.square(octaves - _mean_where(counts.is_periodic, octaves))))
     features = (
@@ -239,4 +240,4 @@ def _certainty(counts: GraphFrameCounts, alternative_count: tf.Tensor, options: 
         tf.math.log1p(tf.abs(alternative_count - count)),
     )
     logit = tf.reduce_sum(tf.stack(features) * tf.constant(options.certainty, tf.float64))
-    return tf.where(tf.reduce_any(counts.is_periodic), tf.sigmoid(tf.clip_by_value(logit, -30.0, 30.0)), nothing)
+    return tf.where(tf.reduce_any(counts.is_periodic), tf.sigmoid(tf.clip_by_value(logit, -MOST_LOGIT, MOST_LOGIT)), nothing)

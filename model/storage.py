@@ -7,7 +7,6 @@ which reads `GOOGLE_APPLICATION_CREDENTIALS` and `STORAGE_EMULATOR_HOST`.
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import hashlib
 import os
@@ -30,9 +29,6 @@ FOLDER_URI = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/[^/*\n\r]+)*/?")
 
 PROJECT_ID = re.compile(r"(?:[a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 """ID of a Google Cloud project, after its domain in old ones."""
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Error numbers for a full disk, an exhausted quota and a file-size limit."""
 
 _BLOCK_BYTES = 1 << 20
 

@@ -71,6 +71,9 @@ _BLOCK_STEPS = 256
 _BLOCK_ROWS = 16
 """Rows of a matrix that are multiplied together."""
 
+LEAST_VOTE = 1e-9
+"""Added to votes that weight a mean, so that bins without any vote have one."""
+
 REFINED_BINS = 2
 """Bins on either side of the most likely one that a period is averaged over."""
 
@@ -362,6 +365,6 @@ def refine_periods(votes: Votes, bins: np.ndarray) -> np.ndarray:
     offsets, last = np.arange(-REFINED_BINS, REFINED_BINS + 1), len(votes.periods) - 1
     around = np.clip(bins[:, None] + offsets, 0, last)
     inside = np.abs(offsets) <= np.minimum(bins, last - bins)[:, None]
-    weights = np.where(inside, np.take_along_axis(votes.votes, around, axis=1) + 1e-9, 0.0)
+    weights = np.where(inside, np.take_along_axis(votes.votes, around, axis=1) + LEAST_VOTE, 0.0)
     octaves = (weights * np.log2(votes.periods)[around]).sum(axis=1) / weights.sum(axis=1)
     return 2**octaves

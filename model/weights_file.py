@@ -23,7 +23,7 @@ import safetensors
 from model import storage
 from model.config import RepNetConfig
 from model.errors import WeightsError, one_line
-from model.replacing import replacing
+from model.replacing import DISK_FULL, replacing
 
 SUFFIX = ".safetensors"
 
@@ -100,7 +100,7 @@ def write(path: Path, config: RepNetConfig, arrays: Mapping[str, np.ndarray], me
         with replacing(path) as partial:
             partial.write_bytes(save(dict(arrays), {_METADATA_KEY: described}))
     except OSError as error:
-        reason = "the disk is full" if error.errno in storage.DISK_FULL else one_line(error)
+        reason = "the disk is full" if error.errno in DISK_FULL else one_line(error)
         raise WeightsError(f"cannot write the weights: {reason}. Received: {str(path)!r}") from error
     return sha256
 

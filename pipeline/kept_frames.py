@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from model.config import FRAME_SIZE
 from transforms.records import FrameChunk
 
 MOST_FRAMES = 384
@@ -39,7 +40,7 @@ class KeptFrames:
     @property
     def frames(self) -> np.ndarray:
         """(n, 112, 112, 3) uint8, RGB, 0..255, in the order of their times; n is 0 before the first chunk."""
-        return np.stack(self._frames) if self._frames else np.zeros((0, 112, 112, 3), np.uint8)
+        return np.stack(self._frames) if self._frames else np.zeros((0, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
 
     @property
     def times_sec(self) -> np.ndarray:

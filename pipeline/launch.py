@@ -16,6 +16,7 @@ from model.precision import Precision
 from model.storage import FOLDER_URI, PROJECT_ID
 from pipeline.command_line import UsageError
 from pipeline.machines import GPU_KINDS, cores_of
+from transforms.attempts import LONGEST_SEC
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -41,7 +42,7 @@ _RUNTIME_OPTION = "max_workflow_runtime_walltime_seconds"
 _DISK_GB = 100
 """Disk of a worker. Each of its threads may keep a copy of a video there."""
 
-_STUCK_MINUTES = 360
+_STUCK_MINUTES = round(LONGEST_SEC / 60)
 """Minutes on one video after which a worker is restarted. Long enough for a video of four hours. Decoding has its own deadline,
 a minute without a frame."""
 

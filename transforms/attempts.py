@@ -34,7 +34,7 @@ TRIAL_DEATHS = 2
 MAX_DEATHS = 3
 """Deaths after which a video is not tried again. Dataflow ends a job at the fourth."""
 
-_LONGEST_SEC = 6 * 3600.0
+LONGEST_SEC = 6 * 3600.0
 """Age in seconds of a note at which its worker is no longer at work on it; see `--element_processing_timeout_minutes`."""
 
 _KEPT_SEC = 30 * 24 * 3600.0
@@ -157,7 +157,7 @@ class Attempts:
             _LOGGER.warning("Notes in %s could not be deleted: %s", self._folder, error)
 
     def _deaths(self, note: _Note) -> int:
-        is_over = note.run_id == self._run_id or self._age_sec(note) > _LONGEST_SEC
+        is_over = note.run_id == self._run_id or self._age_sec(note) > LONGEST_SEC
         return note.attempt if is_over else min(note.attempt, TRIAL_DEATHS)
 
     def _age_sec(self, note: _Note) -> float:

@@ -18,6 +18,7 @@ from transforms.local_files import has_suffix
 from transforms.machine_faults import MachineFaultError, is_machine_fault
 from transforms.objects import absolute, check_readable, scan_objects
 from transforms.records import VideoRef
+from transforms.run_files import ATTEMPTS_FOLDER, ATTEMPTS_SUFFIX, STAGING_FOLDER, STAGING_SUFFIX
 
 VIDEO_SUFFIXES = (
     ".264",
@@ -64,9 +65,6 @@ VIDEO_SUFFIXES = (
     ".xvid",
 )
 """Lower-case suffixes by which an object that a wildcard matched counts as a video: those of the formats that are decoded."""
-
-STAGING_FOLDERS = ("repcount-staging", "repcount-attempts")
-"""Folders of `--temp_location` in which runs stage rows and note which videos are in flight."""
 
 ALL_SUFFIXES = ("",)
 """Suffixes that every name has."""
@@ -126,9 +124,10 @@ class ListingFilter:
         """Returns whether a video passes the filter."""
         if self.tables and video.uri.startswith(self.tables):
             rest = video.uri.removeprefix(self.tables)
-            if rest in ("", ".wal") or rest.startswith((".attempts/", ".staging-")):
+            if rest in ("", ".wal") or rest.startswith((f"{ATTEMPTS_SUFFIX}/", STAGING_SUFFIX)):
                 return False
-        if self.temp_location and video.uri.startswith(tuple(f"{self.temp_location}/{name}/" for name in STAGING_FOLDERS)):
+        folders = (f"{self.temp_location}/{STAGING_FOLDER}/", f"{self.temp_location}/{ATTEMPTS_FOLDER}/")
+        if self.temp_location and video.uri.startswith(folders):
             return False
         if self.updated_after is not None and video.updated < self.updated_after:
             return False

@@ -1,8 +1,6 @@
 """Jobs in BigQuery: queries, statements and loads, each run once in effect however often it is tried.
 
-Load jobs are started here rather than by Beam's `WriteToBigQuery`, for three reasons. They load the same Parquet files that
-DuckDB reads, so types, nested rows, NULL and empty lists are the same in both. Their ids are ours, so a retry finds the job
-that it started before. The loaded rows are counted before they are merged, so a loss is noticed.
+Load jobs are started here rather than by Beam's `WriteToBigQuery`, for the reasons that `docs/bigquery.md` lists.
 """
 
 from __future__ import annotations
@@ -184,7 +182,7 @@ class Jobs:
     def _query_config(self, parameters: Sequence[Any]) -> bigquery.QueryJobConfig:
         from google.cloud import bigquery
 
-        labels = {"application": "repcount"}
+        labels = {"app": "repcount"}
         if self.run_id:
             labels["run"] = _word(self.run_id).lower()[:63]
         return bigquery.QueryJobConfig(query_parameters=list(parameters), labels=labels)

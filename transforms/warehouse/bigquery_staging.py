@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from model.storage import SCHEME, split_uri, storage_client
+from transforms.run_files import STAGING_FOLDER
 from transforms.warehouse.base import STAGING_KEPT_SEC, WarehouseError
 from transforms.warehouse.bigquery_jobs import one_line_errors
 
@@ -92,7 +93,7 @@ class StagingBucket:
 
     @property
     def _root(self) -> str:
-        return f"{self.temp_location}/repcount-staging/{self.dataset}"
+        return f"{self.temp_location}/{STAGING_FOLDER}/{self.dataset}"
 
     def _storage(self) -> storage.Client:
         return storage_client(self.project)

@@ -24,6 +24,7 @@ import tenacity
 from model.storage import FOLDER_URI, PROJECT_ID, SCHEME
 from transforms.coders import VideoRefCoder
 from transforms.records import Selection, SelectionTotals, VideoRef
+from transforms.run_files import ATTEMPTS_FOLDER
 from transforms.warehouse import sql
 from transforms.warehouse.base import (
     UNCHANGED,
@@ -165,7 +166,7 @@ class BigQueryWarehouse(Warehouse):
     @property
     def attempts_folder(self) -> str:
         """Folder below `temp_location`, apart from staged files, which are deleted sooner."""
-        return f"{self.temp_location}/repcount-attempts/{self.name}"
+        return f"{self.temp_location}/{ATTEMPTS_FOLDER}/{self.name}"
 
     def select(
         self, provenance: Provenance, files: Collection[StagedFile], selection: Selection

@@ -10,9 +10,8 @@ import pathlib
 import shutil
 import time
 
+from transforms.run_files import STAGING_SUFFIX
 from transforms.warehouse.base import STAGING_KEPT_SEC
-
-_INFIX = ".staging-"
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -29,12 +28,12 @@ class StagingFolders:
 
     def folder(self, run_id: str) -> str:
         """Returns the folder for a run's staged files, PATH.staging-RUN."""
-        return f"{self.path}{_INFIX}{run_id}"
+        return f"{self.path}{STAGING_SUFFIX}{run_id}"
 
     def prepare(self) -> None:
         """Deletes the folders of killed runs, not written for `STAGING_KEPT_SEC`; logs what it cannot delete."""
         oldest_sec = time.time() - STAGING_KEPT_SEC
-        for path in map(pathlib.Path, glob.glob(f"{glob.escape(self.path)}{_INFIX}*")):
+        for path in map(pathlib.Path, glob.glob(f"{glob.escape(self.path)}{STAGING_SUFFIX}*")):
             try:
                 if path.is_symlink() or not path.is_dir():
                     continue

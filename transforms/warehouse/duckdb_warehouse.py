@@ -18,6 +18,7 @@ import tenacity
 
 from transforms.coders import VideoRefCoder
 from transforms.records import Selection, SelectionTotals, VideoRef
+from transforms.run_files import ATTEMPTS_SUFFIX
 from transforms.warehouse import sql
 from transforms.warehouse.base import (
     UNCHANGED,
@@ -165,7 +166,7 @@ class DuckDBWarehouse(Warehouse):
     @property
     def attempts_folder(self) -> str:
         """Folder beside the file, PATH.attempts."""
-        return f"{self.path}.attempts"
+        return f"{self.path}{ATTEMPTS_SUFFIX}"
 
     def select(
         self, provenance: Provenance, files: Collection[StagedFile], selection: Selection
