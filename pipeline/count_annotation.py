@@ -25,15 +25,14 @@ SUFFIXES = (".mp4",)
 class Annotator:
     """Annotates counted videos, one after the other."""
 
-    def __init__(self, paths: Mapping[str, Path], process: AnnotatorProcess | None = None) -> None:
+    def __init__(self, paths: Mapping[str, Path]) -> None:
         """Starts nothing yet.
 
         Args:
           paths: The file to write for each video, by its URI; one that exists is replaced.
-          process: Decodes and encodes; tests pass another one.
         """
         self._paths = paths
-        self._process = process or AnnotatorProcess()
+        self._process = AnnotatorProcess()
 
     def annotate(self, result: VideoCount, options: DecodingOptions) -> bool:
         """Writes the annotated video, completely or not at all.

@@ -6,7 +6,6 @@ Frames come from the sandboxed decoder and go nowhere but into these pictures.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import threading
 import time
@@ -50,24 +49,19 @@ _QUALITY = 70
 """Quality of the JPEG files, 0..100."""
 
 
-def make_thumbnails(
-    videos: Sequence[ReviewedVideo], options: DecodingOptions = _OPTIONS, decoder: DecoderProcess | None = None
-) -> dict[tuple[str, int], bytes]:
+def make_thumbnails(videos: Sequence[ReviewedVideo], decoder: DecoderProcess | None = None) -> dict[tuple[str, int], bytes]:
     """Returns a JPEG file with frames of each video that is still there and can be read, by URI and generation.
 
     A video that is gone, was replaced, or takes too long has none; a log line says why.
 
     Args:
       videos: Videos to look at.
-      options: How to decode them.
       decoder: Decoder to use; tests pass one that misbehaves. Default: one of its own.
     """
     pictures: dict[tuple[str, int], bytes] = {}
     until_sec = time.monotonic() + _ALL_SEC
     # A daemon, since a client that waits for a store cannot be interrupted, and the page does not wait for it.
-    work = threading.Thread(
-        target=_draw_all, args=(videos, options, decoder or DecoderProcess(), until_sec, pictures), daemon=True
-    )
+    work = threading.Thread(target=_draw_all, args=(videos, decoder or DecoderProcess(), until_sec, pictures), daemon=True)
     work.start()
     work.join(_ALL_SEC)
     if work.is_alive():
@@ -77,7 +71,6 @@ def make_thumbnails(
 
 def _draw_all(
     videos: Sequence[ReviewedVideo],
-    options: DecodingOptions,
     decoder: DecoderProcess,
     until_sec: float,
     pictures: dict[tuple[str, int], bytes],
@@ -86,7 +79,7 @@ def _draw_all(
     with contextlib.closing(decoder):
         for video in videos:
             try:
-                frames = _read_frames(video, options, decoder, until_sec)
+                frames = _read_frames(video, decoder, until_sec)
             except DecoderStartError as error:  # the next one would not start either, and takes long to show it
                 _LOGGER.warning("The page has no pictures: %s", error)
                 return
@@ -116,14 +109,13 @@ def draw_strip(frames: np.ndarray, width: int, height: int) -> bytes:
     return encoded.tobytes()
 
 
-def _read_frames(video: ReviewedVideo, options: DecodingOptions, decoder: DecoderProcess, until_sec: float) -> np.ndarray:
+def _read_frames(video: ReviewedVideo, decoder: DecoderProcess, until_sec: float) -> np.ndarray:
     """Returns (num_frames, 112, 112, 3) uint8, RGB, at least one; raises DecodeError."""
     listed = VideoRef(stored_name(video.uri), video.generation, video.size_bytes, video.updated)
-    if not is_local(video.uri):
-        options = dataclasses.replace(options, max_bytes=min(options.max_bytes, _MOST_REMOTE_BYTES))
+    max_bytes = _OPTIONS.max_bytes if is_local(video.uri) else min(_OPTIONS.max_bytes, _MOST_REMOTE_BYTES)
     frames = []
-    with open_video(listed, options.max_bytes, options.billing_project) as file:
-        for samples in decoder.read(file, options):
+    with open_video(listed, max_bytes) as file:
+        for samples in decoder.read(file, _OPTIONS):
             frames.append(samples.frames)
             if time.monotonic() > until_sec:
                 break
