@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping
 
-from transforms.warehouse.base import Pace
+from transforms.warehouse.base import EarlierRuns
 
 TYPICAL_BYTES_PER_SEC = 750_000
 """Bytes per second of a phone's video, 6 Mbit/s. Used where neither counted videos nor headers tell."""
@@ -71,7 +71,7 @@ class Basis:
 
 @dataclasses.dataclass(frozen=True)
 class SizeClass:
-    """Videos of unknown duration and similar size. Class n has 2**n to 2**(n + 1) - 1 bytes, as in `Pace`.
+    """Videos of unknown duration and similar size. Class n has 2**n to 2**(n + 1) - 1 bytes, as in `EarlierRuns`.
 
     Attributes:
       videos: Number of the videos.
@@ -83,23 +83,23 @@ class SizeClass:
 
 
 def size_class_of(size_bytes: int) -> int:
-    """Returns the class of a size, as in `Pace.bytes_per_sec`; that of one byte for an empty file."""
+    """Returns the class of a size, as in `EarlierRuns.bytes_per_sec`; that of one byte for an empty file."""
     return max(size_bytes, 1).bit_length() - 1
 
 
-def bytes_per_sec(pace: Pace, size_class: int) -> float:
+def bytes_per_sec(earlier: EarlierRuns, size_class: int) -> float:
     """Returns the mean bytes per second of counted videos of a similar size: of the nearest class that has any."""
-    if not pace.bytes_per_sec:
+    if not earlier.bytes_per_sec:
         return TYPICAL_BYTES_PER_SEC
-    return pace.bytes_per_sec[_nearest(pace.bytes_per_sec, size_class)]
+    return earlier.bytes_per_sec[_nearest(earlier.bytes_per_sec, size_class)]
 
 
-def is_known(pace: Pace, size_class: int) -> bool:
+def is_known(earlier: EarlierRuns, size_class: int) -> bool:
     """Returns whether enough videos of a similar size are counted to tell how long those of a class are."""
-    if not pace.bytes_per_sec:
+    if not earlier.bytes_per_sec:
         return False
-    nearest = _nearest(pace.bytes_per_sec, size_class)
-    return abs(nearest - size_class) <= _NEAR_CLASSES and pace.num_videos[nearest] >= _ENOUGH_COUNTED
+    nearest = _nearest(earlier.bytes_per_sec, size_class)
+    return abs(nearest - size_class) <= _NEAR_CLASSES and earlier.num_videos[nearest] >= _ENOUGH_COUNTED
 
 
 def choose_headers(videos: Mapping[int, int], total: int = MAX_HEADERS) -> dict[int, int]:
@@ -118,13 +118,13 @@ def choose_headers(videos: Mapping[int, int], total: int = MAX_HEADERS) -> dict[
 
 
 def estimate_durations(
-    classes: Mapping[int, SizeClass], pace: Pace, headers: Collection[tuple[int, float]], basis: Basis
+    classes: Mapping[int, SizeClass], earlier: EarlierRuns, headers: Collection[tuple[int, float]], basis: Basis
 ) -> tuple[float, Basis]:
     """Returns the estimated total duration in seconds of videos, and what it rests on.
 
     Args:
       classes: The videos, by size class.
-      pace: What the tables know of counted videos.
+      earlier: What the tables know of counted videos.
       headers: Size in bytes and declared duration in seconds of each header that was read.
       basis: What is known already; the result adds to it.
     """
@@ -132,16 +132,16 @@ def estimate_durations(
     video_sec, header_videos, assumed_videos = 0.0, 0, 0
     counted: set[int] = set()
     for size_class, found in classes.items():
-        if rates and not is_known(pace, size_class):
+        if rates and not is_known(earlier, size_class):
             video_sec += found.size_bytes * rates[_nearest(rates, size_class)]
             header_videos += found.videos
             continue
-        video_sec += found.size_bytes / bytes_per_sec(pace, size_class)
-        if pace.bytes_per_sec:
-            counted.add(_nearest(pace.bytes_per_sec, size_class))
+        video_sec += found.size_bytes / bytes_per_sec(earlier, size_class)
+        if earlier.bytes_per_sec:
+            counted.add(_nearest(earlier.bytes_per_sec, size_class))
         else:
             assumed_videos += found.videos
-    counted_videos = sum(pace.num_videos[size_class] for size_class in counted)
+    counted_videos = sum(earlier.num_videos[size_class] for size_class in counted)
     return video_sec, dataclasses.replace(
         basis,
         read_headers=len(headers),

@@ -22,7 +22,7 @@ from transforms.decoding.video_facts import VideoHeader
 from transforms.left_out import LeftOutAccount, left_out_line
 from transforms.matching import batched, match_videos
 from transforms.records import SelectionTotals, VideoRef
-from transforms.warehouse.base import Pace, selection_totals
+from transforms.warehouse.base import EarlierRuns, selection_totals
 from transforms.warehouse.parquet import TableWriter
 from transforms.warehouse.rows import Provenance, listing_batch
 from transforms.warehouse.schema import LISTING
@@ -115,17 +115,17 @@ def estimate(
       BeamIOError: An input cannot be listed.
     """
     account = LeftOutAccount()
-    pace = Pace({}, {}, 0.0, 0.0)
+    earlier = EarlierRuns({}, {}, 0.0, 0.0)
     with duckdb.connect() as database:
         database.execute(_TABLES)
         if config.warehouse.is_ready():
             totals = _select_new(database, config, provenance, account)
-            pace = config.warehouse.pace(provenance.model_key)
+            earlier = config.warehouse.earlier_runs(provenance.model_key)
         else:
             totals = _select_all(database, config.source, account)
         for lost in account.lost:
             _LOGGER.error("%s", lost)
-        return dataclasses.replace(_sum_up(database, config, totals, pace, make_decoder), left_out=account.numbers)
+        return dataclasses.replace(_sum_up(database, config, totals, earlier, make_decoder), left_out=account.numbers)
 
 
 def _select_new(
@@ -168,7 +168,7 @@ def _sum_up(
     database: duckdb.DuckDBPyConnection,
     config: RunConfig,
     totals: SelectionTotals,
-    pace: Pace,
+    earlier: EarlierRuns,
     make_decoder: Callable[[], DecoderProcess],
 ) -> Estimate:
     join = "to_do LEFT JOIN known USING (video_uri, video_generation)"
@@ -181,14 +181,16 @@ def _sum_up(
             f"SELECT size_class, COUNT(*), SUM(size_bytes) FROM ({_UNKNOWN}) GROUP BY size_class"
         ).fetchall()
     }
-    sample = _sample(database, {number: found.videos for number, found in classes.items() if not is_known(pace, number)})
+    sample = _sample(database, {number: found.videos for number, found in classes.items() if not is_known(earlier, number)})
     headers: Mapping[VideoRef, VideoHeader] = {}
     if sample:
         with announce(f"Reading the headers of {len(sample):,} videos …"):
             headers = read_headers(sample, config.decoding, make_decoder)
     # A run gives up a video at its longest duration.
     durations = [(video.size_bytes, min(header.duration_sec, config.decoding.max_sec)) for video, header in headers.items()]
-    unknown_sec, basis = estimate_durations(classes, pace, durations, Basis(known_videos, known_sec, tried_headers=len(sample)))
+    unknown_sec, basis = estimate_durations(
+        classes, earlier, durations, Basis(known_videos, known_sec, tried_headers=len(sample))
+    )
     return Estimate(
         videos=totals.selected,
         skipped=totals.skipped,
@@ -196,7 +198,7 @@ def _sum_up(
         size_bytes=int(size_bytes),
         video_sec=known_sec + unknown_sec,
         basis=basis,
-        pace=pace.run_video_sec / pace.run_wall_sec if pace.run_wall_sec else None,
+        pace=earlier.run_video_sec / earlier.run_wall_sec if earlier.run_wall_sec else None,
         typical_speed=WORKER_CORES * core_count_fps(config.model.name, has_gpu=config.model.require_gpu) / TYPICAL_FPS,
     )
 

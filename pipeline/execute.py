@@ -52,7 +52,7 @@ _MIN_JOB_SEC = 600.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a run ended.
 
     Attributes:
@@ -86,7 +86,7 @@ class Outcome:
 
 def execute(
     config: RunConfig, options: PipelineOptions, handler: RepNetModelHandler, max_hours: float | None = None
-) -> Outcome:
+) -> RunOutcome:
     """Creates or updates the tables, runs the pipeline to its end and reads what became of its videos.
 
     Args:
@@ -103,7 +103,7 @@ def execute(
     no_job_is_left = is_local_run(options)  # workers on other machines may outlive this program
     try:
         plan = _try_to_plan(config, options, provenance)
-        if isinstance(plan, Outcome):
+        if isinstance(plan, RunOutcome):
             outcome = plan
         elif not any(plan.num_videos):
             outcome = _record_idle_run(config, provenance, plan.listing)
@@ -151,14 +151,14 @@ def make_provenance(config: RunConfig) -> Provenance:
     return new_provenance(config.model, config.options_json, name_labels)
 
 
-def _try_to_plan(config: RunConfig, options: PipelineOptions, provenance: Provenance) -> Plan | Outcome:
+def _try_to_plan(config: RunConfig, options: PipelineOptions, provenance: Provenance) -> Plan | RunOutcome:
     """Returns the slices of a run, or its outcome if the videos cannot be listed or selected."""
     try:
         with show_status("Listing videos …"), interrupts_stay_interrupts():
             return make_plan(config, options, provenance)
     except Exception as error:  # a runner may raise anything; the log has the trace, people get a line
         logging.getLogger(__name__).debug("The videos could not be listed.", exc_info=True)
-        return Outcome(provenance.run_id, None, f"run {provenance.run_id} failed: {_reason(error)}")
+        return RunOutcome(provenance.run_id, None, f"run {provenance.run_id} failed: {_reason(error)}")
 
 
 def _run_slices(
@@ -168,7 +168,7 @@ def _run_slices(
     provenance: Provenance,
     plan: Plan,
     until_sec: float | None,
-) -> Iterator[Outcome]:
+) -> Iterator[RunOutcome]:
     """Runs one slice after another and yields their outcomes.
 
     A slice that fails does not stop the next one: the cause may be a video that kills its worker. Two in a row do, since the
@@ -205,7 +205,7 @@ def _run_slices(
 
 def _record_idle_run(
     config: RunConfig, provenance: Provenance, listing: Sequence[StagedFile], part: Slice | None = None
-) -> Outcome:
+) -> RunOutcome:
     """Commits the row of a run, or of one of its slices, without videos to count. It starts no job."""
     warehouse = config.warehouse
     selection = dataclasses.replace(config.source.selection, part=part, limit=None)
@@ -214,13 +214,13 @@ def _record_idle_run(
         now = datetime.datetime.now(datetime.UTC)
         totals = warehouse.commit(provenance, [], listed=found.skipped, skipped=found.skipped, run_ended=now)
     except WarehouseError as error:
-        return Outcome(provenance.run_id, None, f"run {provenance.run_id}: {error}")
+        return RunOutcome(provenance.run_id, None, f"run {provenance.run_id}: {error}")
     finally:
         warehouse.remove_staging(provenance.run_id)
-    return Outcome(provenance.run_id, totals, left=found.selected)
+    return RunOutcome(provenance.run_id, totals, left=found.selected)
 
 
-def _combine(provenance: Provenance, plan: Plan, outcomes: Sequence[Outcome]) -> Outcome:
+def _combine(provenance: Provenance, plan: Plan, outcomes: Sequence[RunOutcome]) -> RunOutcome:
     """Returns the outcome of a run from those of the slices that were started."""
     committed = [outcome.totals for outcome in outcomes if outcome.totals is not None]
     problems = [
@@ -238,7 +238,7 @@ def _combine(provenance: Provenance, plan: Plan, outcomes: Sequence[Outcome]) ->
         )
         problems.append(f"{missing} slices {known}, and the next run counts what is missing")
     stages = [outcome.stage_secs for outcome in outcomes]
-    return Outcome(
+    return RunOutcome(
         provenance.run_id,
         sum_totals(committed) if committed else None,
         "; ".join(problems),
@@ -261,7 +261,7 @@ def _run_to_end(
     provenance: Provenance,
     listing: Sequence[StagedFile],
     whole: WholeRun | None = None,
-) -> Outcome:
+) -> RunOutcome:
     """Runs one job to its end and reads what became of its videos; `whole` is the run that the job's slice is part of."""
     run_id, result, problem, worker_died = provenance.run_id, None, "", False
     with tempfile.TemporaryDirectory(prefix="repcount-") as folder:
@@ -285,8 +285,8 @@ def _run_to_end(
     try:
         totals = config.warehouse.run_totals(run_id)
     except WarehouseError as error:
-        return Outcome(run_id, None, problem, unreadable=str(error))
-    return Outcome(
+        return RunOutcome(run_id, None, problem, unreadable=str(error))
+    return RunOutcome(
         run_id,
         totals,
         problem,

@@ -85,9 +85,9 @@ def make_plan(config: RunConfig, options: PipelineOptions, provenance: Provenanc
         bytes_by_class[size_class_of(video.size_bytes)] += video.size_bytes
     total = config.slices
     if total is None:
-        pace = warehouse.pace(provenance.model_key)
-        video_sec = sum(size_bytes / bytes_per_sec(pace, number) for number, size_bytes in bytes_by_class.items())
-        earlier_speed = pace.run_video_sec / pace.run_wall_sec if pace.run_wall_sec else 0.0
+        earlier = warehouse.earlier_runs(provenance.model_key)
+        video_sec = sum(size_bytes / bytes_per_sec(earlier, number) for number, size_bytes in bytes_by_class.items())
+        earlier_speed = earlier.run_video_sec / earlier.run_wall_sec if earlier.run_wall_sec else 0.0
         # Short runs are slow, since most of their time goes into starting: the faster of the two is nearer the truth.
         total = choose_slices(video_sec, max(earlier_speed, typical_speed(options, config.model)))
     total = max(1, min(total, len(hashes)))

@@ -7,7 +7,7 @@ import itertools
 import sys
 from collections.abc import Mapping
 
-from pipeline.execute import Outcome
+from pipeline.execute import RunOutcome
 from pipeline.results_table import print_results
 from transforms.failure_limit import FailureLimit, TooManyFailuresError
 from transforms.left_out import left_out_line, lost_objects
@@ -17,7 +17,7 @@ from transforms.warehouse.base import Warehouse, WarehouseError
 from transforms.warehouse.rows import RunTotals
 
 
-def print_report(outcome: Outcome, warehouse: Warehouse, show: int) -> None:
+def print_report(outcome: RunOutcome, warehouse: Warehouse, show: int) -> None:
     """Prints the results of a run and its totals.
 
     Args:
@@ -71,7 +71,7 @@ def summary_line(run_id: str, totals: RunTotals, wall_sec: float, stage_secs: Ma
     )
 
 
-def exit_code(outcome: Outcome, failure_limit: FailureLimit) -> int:
+def exit_code(outcome: RunOutcome, failure_limit: FailureLimit) -> int:
     """Returns 0 if the run ended well, saw every match, lost no video and not too many failed; else says why, returns 1."""
     totals = outcome.totals
     if outcome.problem or totals is None:
@@ -94,7 +94,7 @@ def exit_code(outcome: Outcome, failure_limit: FailureLimit) -> int:
     return 0
 
 
-def _fate(outcome: Outcome) -> str:
+def _fate(outcome: RunOutcome) -> str:
     """Returns what became of the rows of a run that failed or whose totals are unknown, as the end of a sentence."""
     if outcome.totals:
         return ""

@@ -12,11 +12,11 @@ from pipeline.durations import (
     is_known,
     size_class_of,
 )
-from transforms.warehouse.base import Pace
+from transforms.warehouse.base import EarlierRuns
 
-NOTHING = Pace({}, {}, 0.0, 0.0)
+NOTHING = EarlierRuns({}, {}, 0.0, 0.0)
 
-KNOWN = Pace({10: 100.0, 14: 500.0}, {10: 230, 14: 3}, 0.0, 0.0)
+KNOWN = EarlierRuns({10: 100.0, 14: 500.0}, {10: 230, 14: 3}, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(("size_bytes", "size_class"), [(0, 0), (1, 0), (1023, 9), (1024, 10), (2047, 10), (2048, 11)])

@@ -13,7 +13,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import StateServicer
 
 from pipeline import execute
-from pipeline.execute import Outcome
+from pipeline.execute import RunOutcome
 from pipeline.graph import make_attempts
 from pipeline.local_workers import WorkerLostError
 from pipeline.run_config import make_pipeline_options
@@ -78,8 +78,8 @@ def jobs(monkeypatch):
             if isinstance(result, BaseException):
                 raise result
             if isinstance(result, str):
-                return Outcome(provenance.run_id, None, result)
-            return Outcome(provenance.run_id, result, stage_secs={"decode": 1.5}, left=2)
+                return RunOutcome(provenance.run_id, None, result)
+            return RunOutcome(provenance.run_id, result, stage_secs={"decode": 1.5}, left=2)
 
         @property
         def numbers(self):

@@ -11,7 +11,7 @@ from tests.support.samples import make_failure, make_provenance
 from tests.support.warehouses import commit, later_run
 from transforms.objects import list_objects
 from transforms.records import Selection, Slice, slice_hash, slice_number
-from transforms.warehouse.base import Pace
+from transforms.warehouse.base import EarlierRuns
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 OPTIONS = make_pipeline_options([])
@@ -62,8 +62,8 @@ def test_few_videos_are_one_slice(folder):
 
 
 def test_the_longer_the_videos_the_more_slices(folder, monkeypatch):
-    pace = Pace({9: 1000 / HOUR}, {9: 10}, run_video_sec=4 * HOUR, run_wall_sec=HOUR)
-    monkeypatch.setattr(DuckDBWarehouse, "pace", lambda self, model: pace)
+    earlier = EarlierRuns({9: 1000 / HOUR}, {9: 10}, run_video_sec=4 * HOUR, run_wall_sec=HOUR)
+    monkeypatch.setattr(DuckDBWarehouse, "earlier_runs", lambda self, model: earlier)
     monkeypatch.setattr("pipeline.slices.typical_speed", lambda options, model: 3.0)
     assert len(plan_run(make_config(folder)).slices) == 3  # 10 hours of video, of which 4 are counted an hour
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline.execute import Outcome
+from pipeline.execute import RunOutcome
 from pipeline.summary import exit_code, summary_line
 from transforms.failure_limit import FailureLimit
 from transforms.warehouse.rows import RunTotals
@@ -25,10 +25,10 @@ class TestExitCode:
     @pytest.mark.parametrize(
         ("outcome", "code", "said"),
         [
-            (Outcome("r1", TOTALS), 0, None),
-            (Outcome("r1", None, "run r1 failed: no disk"), 1, "failed: no disk; it is not in the table `runs`"),
-            (Outcome("r1", None, "run r1 failed", unreadable="busy"), 1, "failed; its rows may be committed, but .*: busy"),
-            (Outcome("r1", None, unreadable="busy"), 1, "ended; its rows are committed, but the tables cannot be read: busy"),
+            (RunOutcome("r1", TOTALS), 0, None),
+            (RunOutcome("r1", None, "run r1 failed: no disk"), 1, "failed: no disk; it is not in the table `runs`"),
+            (RunOutcome("r1", None, "run r1 failed", unreadable="busy"), 1, "failed; its rows may be committed, but .*: busy"),
+            (RunOutcome("r1", None, unreadable="busy"), 1, "ended; its rows are committed, but .* cannot be read: busy"),
         ],
     )
     def test_the_sentence_is_true_of_what_was_committed(self, outcome, code, said, capsys):

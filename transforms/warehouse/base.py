@@ -38,7 +38,7 @@ class WarehouseError(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Pace:
+class EarlierRuns:
     """Sizes of counted videos and speed of earlier runs, from which the next run is estimated.
 
     Attributes:
@@ -277,13 +277,13 @@ class Warehouse(abc.ABC):
         ((num_results,),) = self.query(sql.num_run_results(self.dialect), parameters)
         return int(num_results)
 
-    def pace(self, model: str) -> Pace:
+    def earlier_runs(self, model: str) -> EarlierRuns:
         """Returns the sizes of all counted videos, and the speed of earlier runs with a model."""
         classes = list(self.query(sql.bytes_per_sec(self.dialect), {}))
         rates = {int(size_class): rate for size_class, rate, _ in classes}
         num_videos = {int(size_class): int(number) for size_class, _, number in classes}
         ((video_sec, wall_sec),) = self.query(sql.run_times(self.dialect), {"model": model})
-        return Pace(rates, num_videos, video_sec, wall_sec)
+        return EarlierRuns(rates, num_videos, video_sec, wall_sec)
 
     def _read_run(self, run_id: str) -> tuple[RunTotals | None, list[datetime.date]]:
         """Returns a run's totals and the upload dates of its rows; None and no date if it is not in the tables."""

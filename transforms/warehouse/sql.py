@@ -294,7 +294,7 @@ def durations(dialect: Dialect, source: str, selection: Selection) -> str:
 
 
 def bytes_per_sec(dialect: Dialect) -> str:
-    """Returns the query for size class, mean bytes per second and number of the counted videos of each class: see `Pace`."""
+    """Returns the query for size class, mean bytes per second and number of counted videos of each class: see `EarlierRuns`."""
     return (
         f"SELECT CAST(FLOOR(LN(size_bytes) / LN(2)) AS INT64) AS size_class, SUM(size_bytes) / SUM(duration_sec), COUNT(*) "
         f"FROM {dialect.table(VIDEO_COUNTS)} AS counts WHERE duration_sec > 0 AND size_bytes > 0 GROUP BY size_class"
