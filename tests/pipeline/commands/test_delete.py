@@ -4,27 +4,9 @@ import datetime
 
 import pytest
 
-from pipeline.main import main
+from tests.support.commands import repcount
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
 from tests.support.warehouses import commit, later_run, num_rows
-from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-
-
-def repcount(*arguments):
-    try:
-        return main([*map(str, arguments)])
-    except SystemExit as stop:
-        return stop.code
-
-
-@pytest.fixture
-def warehouse(tmp_path):
-    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=60.0)
-
-
-@pytest.fixture
-def output(warehouse):
-    return ("--output", f"duckdb:{warehouse.path}")
 
 
 @pytest.fixture(autouse=True)

@@ -8,19 +8,12 @@ import duckdb
 import pyarrow.parquet
 import pytest
 
-from pipeline.main import main
+from tests.support.commands import repcount
 from tests.support.samples import make_failure, make_provenance, make_video_count
 from tests.support.warehouses import KINDS, commit, later_run, make_warehouse
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.schema import TABLES
 from transforms.warehouse.views import VIEWS
-
-
-def repcount(*arguments):
-    try:
-        return main(["export", *map(str, arguments)])
-    except SystemExit as stop:
-        return stop.code
 
 
 def fill(warehouse):
@@ -44,18 +37,18 @@ def output(tmp_path):
 
 
 def test_the_same_rows_come_in_every_format_from_either_database(any_output, tmp_path, capsys):
-    assert repcount("--output", any_output, "--view", "review_queue") == 0
+    assert repcount("export", "--output", any_output, "--view", "review_queue") == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
     assert [(row["priority"], row["video_uri"], row["reason"]) for row in rows] == [
         ("1", "gs://b/2", "UNCERTAIN"),
         ("2", "gs://b/1", "UNCERTAIN"),
         ("3", "gs://b/3", "NOT_A_VIDEO"),
     ]
-    assert repcount("--output", any_output, "--view", "review_queue", "--format", "jsonl") == 0
+    assert repcount("export", "--output", any_output, "--view", "review_queue", "--format", "jsonl") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["video_uri"] for line in lines] == [row["video_uri"] for row in rows]
     file = tmp_path / "queue.parquet"
-    assert repcount("--output", any_output, "--view", "review_queue", "--to", file) == 0
+    assert repcount("export", "--output", any_output, "--view", "review_queue", "--to", file) == 0
     table = pyarrow.parquet.read_table(file)
     assert [json.loads(json.dumps(row, default=str)) for row in table.to_pylist()] == lines
 
@@ -63,7 +56,8 @@ def test_the_same_rows_come_in_every_format_from_either_database(any_output, tmp
 def test_every_table_and_view_is_exported(output, tmp_path):
     for name in (item.name for item in (*TABLES, *VIEWS)):
         for file_format in ("csv", "jsonl", "parquet"):
-            assert repcount("--output", output, "--view", name, "--format", file_format, "--to", tmp_path / "rows") == 0
+            words = ("--view", name, "--format", file_format, "--to", tmp_path / "rows")
+            assert repcount("export", "--output", output, *words) == 0
             assert (tmp_path / "rows").stat().st_size > 0 or name == "model_comparison"
 
 
@@ -73,7 +67,7 @@ def test_only_rows_of_a_run_or_of_days_are_written(output, capsys):
         (("--date", "2026-01-01"), ["gs://b/1", "gs://b/2"]),
         (("--date", "2026-01-02..2026-01-03"), []),
     ):
-        assert repcount("--output", output, "--format", "jsonl", *words) == 0
+        assert repcount("export", "--output", output, "--format", "jsonl", *words) == 0
         assert sorted(json.loads(line)["video_uri"] for line in capsys.readouterr().out.splitlines()) == expected
 
 
@@ -101,7 +95,7 @@ def test_only_rows_of_a_run_or_of_days_are_written(output, capsys):
 def test_a_mistake_is_one_line_and_nothing_is_written(output, tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
     before = (tmp_path / "counts.duckdb").read_bytes()
-    assert repcount("--output", output, *words) == 2
+    assert repcount("export", "--output", output, *words) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     assert message in captured.err
@@ -114,6 +108,6 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(output, tmp_path):
     file.write_text("mine")
     with duckdb.connect(output.removeprefix("duckdb:")) as connection:
         connection.execute("CREATE OR REPLACE VIEW sets AS SELECT error('broken') AS a")
-    assert repcount("--output", output, "--view", "sets", "--to", file) == 2
+    assert repcount("export", "--output", output, "--view", "sets", "--to", file) == 2
     assert file.read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.duckdb", "rows.csv"]

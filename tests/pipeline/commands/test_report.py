@@ -8,20 +8,13 @@ import sys
 import duckdb
 import pytest
 
-from pipeline.main import main
+from tests.support.commands import repcount
 from tests.support.fake_run import run_fake
 from tests.support.reports import OTHER, fill
 from tests.support.runs import ROOT
 from tests.support.videos import draw_video
 from tests.support.warehouses import make_warehouse
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-
-
-def repcount(*arguments):
-    try:
-        return main([*map(str, arguments)])
-    except SystemExit as stop:
-        return stop.code
 
 
 @pytest.fixture

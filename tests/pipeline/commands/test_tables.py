@@ -3,32 +3,14 @@
 import duckdb
 import pytest
 
-from pipeline.main import main
-from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
+from tests.support.commands import repcount
 from transforms.warehouse.schema import TABLES
 from transforms.warehouse.views import VIEWS
-
-
-def repcount(*arguments):
-    try:
-        return main([*map(str, arguments)])
-    except SystemExit as stop:
-        return stop.code
 
 
 def query(warehouse, sql):
     with duckdb.connect(warehouse.path) as connection:
         return connection.execute(sql).fetchall()
-
-
-@pytest.fixture
-def warehouse(tmp_path):
-    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=60.0)
-
-
-@pytest.fixture
-def output(warehouse):
-    return ("--output", f"duckdb:{warehouse.path}")
 
 
 def test_a_dry_run_says_what_is_missing_and_makes_no_file(output, tmp_path, capsys):

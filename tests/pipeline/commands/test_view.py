@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from pipeline.commands.view import describe
-from pipeline.main import main
+from tests.support.commands import repcount
 from tests.support.runs import ROOT
 from tests.support.samples import make_provenance, make_video_count
 from tests.support.warehouses import commit
@@ -50,13 +50,6 @@ def start(output, tmp_path):
     for process in started:
         process.kill()
         process.communicate()
-
-
-def repcount(*arguments):
-    try:
-        return main([*map(str, arguments)])
-    except SystemExit as stop:
-        return stop.code
 
 
 def test_the_address_is_one_line_and_ctrl_c_ends_it_at_once_though_a_video_plays(start, tmp_path):
