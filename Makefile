@@ -57,6 +57,7 @@ help: ## List the targets
 	$(UV) install --python .venv --no-deps --no-build-isolation --editable .; \
 	echo $$DEVICE > $@
 
+# A target that is no file makes .venv anew.
 ifneq ($(DEVICE),$(installed))
 .venv/complete: anew
 endif

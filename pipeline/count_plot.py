@@ -167,7 +167,7 @@ def _show_similarity(axes: Axes, times_sec: np.ndarray, similarity: np.ndarray, 
 
 
 def _plot_strides(axes: Axes, counted: CountedVideo) -> None:
-    """Plots the score of each stride; the stride that counted has the colour of the count."""
+    """Plots the score of each stride; the best one has the colour of the count."""
     places = np.arange(len(counted.stride_scores))
     scores = list(counted.stride_scores.values())
     colours = [COUNT_COLOUR if stride == counted.stride else "#afb8c1" for stride in counted.stride_scores]

@@ -24,7 +24,8 @@ class CountedVideo:
       certainty: Probability, 0..1, that the count is within one of the true number. None if nothing repeats, or the model has
         no such estimate.
       flags: Names of the flags of the count, explained in `docs/failure_codes.md`.
-      stride: Frames from one position to the next at the stride that counted.
+      stride: Frames from one position to the next at the stride with the best score. It counted the video, unless all strides
+        voted, as in `lite`.
       stride_scores: Mean periodicity score, 0..1, by stride.
       mean_period_sec: Mean seconds per repetition over the frames that count. None if nothing repeats.
       mean_rate_hz: Mean repetitions per second over the frames that count. None if nothing repeats.

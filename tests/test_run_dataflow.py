@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.dates import parse_days
-from pipeline.main import main
+from tests.support.commands import repcount
 
 SCRIPT = Path(__file__).parent.parent / "run_dataflow.sh"
 REQUIRED = {
@@ -48,14 +48,6 @@ def refusal(*arguments, **environment):
     assert finished.stdout == ""
     (line,) = finished.stderr.splitlines()
     return line
-
-
-def repcount(*arguments):
-    """Returns the exit code of the program, which runs in this process."""
-    try:
-        return main(arguments)
-    except SystemExit as stop:
-        return stop.code
 
 
 def value_of(option, command):

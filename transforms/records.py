@@ -304,7 +304,8 @@ class VideoResult:
       flags: Names of the `VideoFlag`s of the count. Empty if the video failed.
       code: Name of the `FailureCode`. None if the video was counted.
       message: Reason of the failure, one line. None if the video was counted.
-      stride: Frames from one position to the next at the stride that counted. None if the video failed or it was not read.
+      stride: Frames from one position to the next at the stride with the best score; see `Counted`. None if the video failed or
+        it was not read.
       wall_sec: Seconds that decoding and counting took. None if they were not measured.
       certainty: Probability that the count is within one of the true number; see `Counted`.
     """

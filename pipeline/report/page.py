@@ -54,7 +54,7 @@ class Card:
 
 
 def make_environment() -> jinja2.Environment:
-    """Returns the environment of every page: it escapes all values and replaces what cannot be printed."""
+    """Returns the environment of both pages of the report: it escapes all values and replaces what cannot be printed."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,

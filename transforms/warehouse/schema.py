@@ -214,9 +214,9 @@ VIDEO_COUNTS = Table(
             ColumnType.STRING,
             "Notes on the count: NOT_PERIODIC (nothing repeats), TRUNCATED (frames are missing or made up, at the end or where "
             "the file is damaged; the count covers what decoded), TRAILING_DATA (another file is appended to this one, which "
-            "the count leaves out, wholly or in part), TOO_SHORT (fewer frames than the model's window of 64), PERIOD_AT_LIMIT "
-            "(the true period may be longer), AMBIGUOUS_STRIDE (another stride or period is as likely and gives another "
-            "count), VARIABLE_FRAME_RATE (frames are unevenly spaced), ROTATED (the video was turned upright).",
+            "the count leaves out, wholly or in part), TOO_SHORT (the model saw fewer frames than its window of 64 holds), "
+            "PERIOD_AT_LIMIT (the true period may be longer), AMBIGUOUS_STRIDE (another stride or period is as likely and "
+            "gives another count), VARIABLE_FRAME_RATE (frames are unevenly spaced), ROTATED (the video was turned upright).",
             Mode.REPEATED,
         ),
         Column(
