@@ -96,8 +96,8 @@ EXPLANATIONS = {
     ),
     FailureCode.READ_ERROR: Explanation(
         Stage.DECODE,
-        "The file cannot be read, or a frame cannot be converted, for example for lack of permission or on a "
-        "damaged disk. The message says why.",
+        "The file cannot be read, or a frame cannot be converted, for example for lack of permission on this file or on "
+        "a damaged disk. The message says why.",
         "Remove the cause, for example grant the permission, and use `--requeue READ_ERROR`.",
     ),
     FailureCode.GONE: Explanation(

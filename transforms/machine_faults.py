@@ -18,6 +18,7 @@ _ERRNOS = frozenset(
     for name in (
         "EAGAIN",  # no more processes
         "EDQUOT",
+        "EFBIG",  # a limit of the process or the file system on the size of files
         "EHOSTDOWN",
         "EHOSTUNREACH",
         "EIO",
@@ -52,7 +53,8 @@ _TYPES = {
         "UnavailableError",
         "UnknownError",
     ),
-    # Not ClientError: a 403 or 404 concerns one object. The clients raise these when their own retries are used up.
+    # Not ClientError: a 404 concerns one object, and a 403 may; see `transforms.bucket_refusals`. The clients raise these when
+    # their own retries are used up.
     "google": ("GoogleAuthError", "RetryError", "ServerError", "TooManyRequests", "Unauthorized"),
     "requests": ("ConnectionError", "Timeout", "ChunkedEncodingError"),
     "urllib3": ("HTTPError",),
@@ -67,20 +69,23 @@ class MachineFaultError(RuntimeError):
 
 def is_machine_fault(error: BaseException) -> bool:
     """Returns whether an error, or one that caused it, is a fault of the machine or of a service."""
+    return any(map(_is_fault, causes(error)))
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields an error and those that caused it, each once."""
     seen: list[BaseException] = []
     to_check: list[BaseException | None] = [error]
     while to_check:
         cause = to_check.pop()
         if cause is None or cause in seen:
             continue
-        if _is_fault(cause):
-            return True
+        yield cause
         seen.append(cause)
         to_check.append(cause.__cause__)
         details = getattr(cause, "exception_details", None)  # Beam's file systems put the errors of objects here
         if isinstance(details, dict):
             to_check += [detail for detail in details.values() if isinstance(detail, BaseException)]
-    return False
 
 
 def machine_fault(action: str, error: BaseException) -> MachineFaultError:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from model.errors import one_line
 from model.storage import SCHEME, open_bucket, split_uri
+from transforms.bucket_refusals import bucket_refusals
 from transforms.left_out import LeftOut, Reason
 from transforms.local_files import compile_pattern, find_file, scan_files, utc_time
 from transforms.records import VideoRef
@@ -51,6 +52,12 @@ _REMOTE = re.compile(r"\s*[a-zA-Z][-a-zA-Z0-9+.]*://")
 """Beam's rule for what is not a path on this machine."""
 
 _ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
+
+_LEAST_COPY_SEC = 120.0
+"""Seconds in which a copy that breaks off is continued, however small the object is."""
+
+_LEAST_COPY_RATE = 1 << 20
+"""Bytes per second that a copy may take before a break ends it."""
 
 _RANGE_SEC = 10.0
 """Seconds that Cloud Storage may take to answer when only a part of an object is read, all attempts together."""
@@ -155,17 +162,19 @@ def download(video: VideoRef, file: BinaryIO, max_bytes: int, billing_project: s
     Raises:
       ObjectGoneError: the object was deleted or replaced after it was listed, before or during the copy.
       ObjectTooLargeError: the object is larger than that. No byte beyond the limit was written.
+      MachineFaultError: Cloud Storage refuses the account or the project, not only this object.
       Exception: any other error of the store's client or of the local disk.
     """
     if video.size_bytes > max_bytes:
         raise ObjectTooLargeError(f"the file has {video.size_bytes:,} bytes, more than {max_bytes:,}")
-    check_listed(video, billing_project)
     bounded = cast(BinaryIO, _BoundedFile(file, min(max_bytes, _most_unpacked_bytes(video))))
-    if video.uri.startswith(SCHEME):
-        _copy_blob(video, bounded, billing_project)
-    else:
-        _copy_stream(video, bounded)
-    check_listed(video, billing_project)  # the copy may be of a version that replaced the listed one
+    with bucket_refusals(video.uri, billing_project):
+        check_listed(video, billing_project)
+        if video.uri.startswith(SCHEME):
+            _copy_blob(video, bounded, billing_project)
+        else:
+            _copy_stream(video, bounded)
+        check_listed(video, billing_project)  # the copy may be of a version that replaced the listed one
     file.seek(0)
 
 
@@ -331,13 +340,16 @@ def _most_unpacked_bytes(video: VideoRef) -> int:
 def _copy_blob(video: VideoRef, file: BinaryIO, billing_project: str | None) -> None:
     """Copies one generation of an object. The client unpacks an object that is stored compressed.
 
-    Cloud Storage's client is faster than Beam's file system (`benchmarks.reading`).
+    Cloud Storage's client is faster than Beam's file system (`benchmarks.reading`). It continues a copy that breaks off, where
+    it broke off, but only for two minutes from the start unless it is told otherwise. A large video takes longer.
     """
     from google.api_core.exceptions import NotFound
+    from google.cloud.storage.retry import DEFAULT_RETRY
 
     bucket_name, name = split_uri(video.uri)
+    blob = open_bucket(bucket_name, billing_project).blob(name, generation=video.generation)
     try:
-        open_bucket(bucket_name, billing_project).blob(name, generation=video.generation).download_to_file(file)
+        blob.download_to_file(file, retry=DEFAULT_RETRY.with_timeout(_LEAST_COPY_SEC + video.size_bytes / _LEAST_COPY_RATE))
     except NotFound as error:
         check_listed(video, billing_project)  # says whether it was deleted or replaced
         raise ObjectGoneError(REPLACED) from error

@@ -26,6 +26,8 @@ class CloudStorage:
       requests: What each read request so far asked for: "bucket", "list", "object" or "content".
       sent_bytes: Bytes of contents sent so far.
       requester_pays: Whether requests must name the project that pays for them.
+      refusals: Reasons of 403 by "bucket/name", with which objects and their contents are refused.
+      permissions: What the account may do in all buckets.
     """
 
     def __init__(self):
@@ -39,6 +41,8 @@ class CloudStorage:
         self.requests = []
         self.sent_bytes = 0
         self.requester_pays = False
+        self.refusals = {}
+        self.permissions = ["storage.objects.get", "storage.objects.list"]
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -94,6 +98,12 @@ class CloudStorage:
                 if cloud.requester_pays and not query.get("userProject"):
                     message = "Bucket is a requester pays bucket but no user project provided."
                     self.answer({"error": {"code": 400, "message": message}}, status=400)
+                elif url.path.endswith("/iam/testPermissions"):
+                    asked = urllib.parse.parse_qs(url.query)["permissions"]
+                    self.answer({"permissions": [name for name in asked if name in cloud.permissions]})
+                elif path in cloud.refusals:
+                    errors = [{"reason": cloud.refusals[path], "message": "as the test wishes"}]
+                    self.answer({"error": {"code": 403, "message": "as the test wishes", "errors": errors}}, status=403)
                 elif what == "bucket":
                     self.answer({"kind": "storage#bucket", "name": bucket})
                 elif what == "list":

@@ -35,7 +35,7 @@ FAULTS = [
     ),
     *(
         OSError(getattr(errno, name), "no more")
-        for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EIO", "EAGAIN", "EROFS", "ENOTCONN", "ESTALE")
+        for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EIO", "EAGAIN", "EROFS", "ENOTCONN", "ESTALE", "EFBIG")
     ),
     MemoryError(),
     ConnectionRefusedError(errno.ECONNREFUSED, "refused"),

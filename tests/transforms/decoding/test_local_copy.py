@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import tempfile
+import types
 from pathlib import Path
 
 import cv2
@@ -258,6 +259,22 @@ def test_a_download_that_breaks_off_is_continued(cloud, clip):
     video = look_up(cloud.upload("a.mp4", clip.read_bytes()))
     cloud.storage.fail(lambda request: "alt=media" in request.path, status=503, times=2)
     with open_video(video) as file:
+        assert file.read() == clip.read_bytes()
+
+
+def test_a_large_download_is_continued_however_late_it_breaks_off(cloud, clip, monkeypatch):
+    now = [0.0]
+    clock = types.SimpleNamespace(monotonic=lambda: now[0], sleep=lambda sec: None)
+    monkeypatch.setattr("google.api_core.retry.retry_unary.time", clock)
+    monkeypatch.setattr("google.api_core.retry.retry_base.time", clock)
+
+    def break_off_late(request):
+        now[0] += 600.0
+        return "alt=media" in request.path
+
+    video = look_up(cloud.upload("a.mp4", clip.read_bytes()))
+    cloud.storage.fail(break_off_late)
+    with open_video(dataclasses.replace(video, size_bytes=2 << 30), max_bytes=4 << 30) as file:
         assert file.read() == clip.read_bytes()
 
 
