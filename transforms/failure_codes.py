@@ -115,13 +115,13 @@ EXPLANATIONS = {
     FailureCode.DECODE_TIMEOUT: Explanation(
         Stage.DECODE,
         "No frame could be decoded for 60 s (`--timeout_sec`), or decoding took longer than that plus 20 s per "
-        "second of video.",
+        "second of video, or longer than six hours. Time for which the program itself was stopped does not count.",
         "Convert the file. If the machine or its disk was stuck, use `--requeue DECODE_TIMEOUT`.",
     ),
     FailureCode.DECODE_OUT_OF_MEMORY: Explanation(
         Stage.DECODE,
         "Decoding needed more memory than `--max_memory_bytes` (half of the machine's memory divided by its "
-        "cores, from 1 to 4 GiB).",
+        "cores, from 1 to 4 GiB), or the system killed two decoders that read the video.",
         "Convert the file to a smaller frame size, or raise the limit in a run of its own with `--requeue "
         "DECODE_OUT_OF_MEMORY`.",
     ),

@@ -170,6 +170,25 @@ def take_memory():
         time.sleep(0.005)
 
 
+def take_page_tables():
+    """Looks at one page in each two megabytes of address space, which takes no memory but page tables."""
+    while True:
+        space = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | 0x4000, prot=mmap.PROT_READ)  # without reserving memory
+        for position in range(0, 1 << 40, 2 << 20):
+            space[position]
+
+
+def take_threads():
+    while True:
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+
+
+def hold_the_interpreter():
+    """Sleeps with Python's lock held, so that no other thread runs, and without a limit on processor time."""
+    resource.setrlimit(resource.RLIMIT_CPU, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    ctypes.PyDLL(None).sleep(600)
+
+
 def read(file, options, allocate, progress):
     """Reads a video, unless the file starts with "ATTACK " and the name of an attack or a message."""
     attack_if_asked(file, lambda: allocate(options.chunk_frames))
@@ -190,6 +209,12 @@ def attack_if_asked(file, allocate):
             send(argument)
         elif name == b"take_memory":
             take_memory()
+        elif name == b"take_page_tables":
+            take_page_tables()
+        elif name == b"take_threads":
+            take_threads()
+        elif name == b"hold_the_interpreter":
+            hold_the_interpreter()
         elif name == b"trickle":
             trickle()
         elif name == b"chatter":

@@ -39,7 +39,8 @@ _PROGRESS_SEC = 0.5
 """Shortest time between two reports of progress."""
 
 _SPARE_CPU_SEC = 120
-"""Processor time beyond what the wall clock allows. Only a process whose parent was killed reaches this limit."""
+"""Processor time beyond what the wall clock allows. Only a process that outlives its parent reaches this limit, where
+the system does not kill it with its parent."""
 
 Reader = Callable[[BinaryIO, DecodingOptions, Allocate, Progress], Iterator[Samples]]
 """Reads an open file, as `read_video` does."""

@@ -30,7 +30,7 @@ class DecodingOptions:
       max_sec: Longest video to decode, in seconds, measured by its frame times.
       max_frames: Most frames that a video may have.
       max_pixels: Most pixels that a frame may have; the default is more than 8K.
-      timeout_sec: Seconds without a decoded frame after which a video fails. See `process.SECONDS_PER_VIDEO_SEC` for the limit
+      timeout_sec: Seconds without a decoded frame after which a video fails. See `watchdog.SECONDS_PER_VIDEO_SEC` for the limit
         on its total time.
       billing_project: Project that pays for reading from "requester pays" buckets. None for the bucket's own.
       max_memory_bytes: Most memory that the decoder process may use, in bytes. None: an equal share for each core of the

@@ -9,8 +9,10 @@ everything that it sends is checked (`validation`).
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import logging
 import math
 import os
@@ -19,9 +21,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -33,13 +33,11 @@ from transforms.decoding.memory_limit import default_memory_bytes
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError, DecoderStartError, Samples
 from transforms.decoding.video_facts import NvdecUse, VideoHeader
+from transforms.decoding.watchdog import Watchdog
 from transforms.failure_codes import FailureCode, signal_name
 from transforms.import_path import import_path
 
 _LOGGER = logging.getLogger(__name__)
-
-SECONDS_PER_VIDEO_SEC = 20.0
-"""Seconds that decoding may take per second of video, in addition to `DecodingOptions.timeout_sec`. 8K may take eight."""
 
 VIDEOS_PER_PROCESS = 500
 """Videos after which a process is replaced, in case it leaks memory."""
@@ -56,15 +54,16 @@ _START_SEC = 120.0
 _END_SEC = 5.0
 """Seconds that a child may take to end after it has closed its end of the socket."""
 
-_POLL_SEC = 0.1
-"""Seconds between two checks of the child's time and memory."""
-
 _SPARE_BYTES = 512 << 20
 """Memory that the system grants beyond the limit. This process then sees the limit exceeded before allocations fail, which
 FFmpeg reports as damage."""
 
 _KEPT_VARIABLES = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 """Environment variables that the child gets; none of them leads to credentials."""
+
+
+class _KilledError(DecodeError):
+    """The system has killed the child."""
 
 
 class DecoderProcess:
@@ -94,31 +93,36 @@ class DecoderProcess:
     def read(self, file: BinaryIO, options: DecodingOptions) -> Iterator[Samples]:
         """Reads a video as `reader.read_video` does; the child decodes the next samples while the caller works on these.
 
-        If a child ends, hangs or takes too much memory while the GPU decodes, the processor decodes the video. Both cut it into
-        the same chunks, so those that were yielded before are not yielded again.
+        If a child ends, hangs or takes too much memory while the GPU decodes, the processor decodes the video. If the system
+        kills a child, another one reads the video once more: the system frees memory for others by killing decoders first. Each
+        time the video is cut into the same chunks, so those that were yielded before are not yielded again.
 
         Raises:
           DecodeError: As for `read_video`, or DECODER_CRASHED, DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
           DecoderStartError: No child starts on this machine.
           OSError: This process has no descriptors or no memory left.
         """
-        num_given = 0
-        try:
-            for samples in self._read(file, options):
-                num_given += 1
-                yield samples
-            return
-        except DecoderStartError:
-            raise
-        except DecodeError as error:
-            if self._nvdec is not NvdecUse.USED or error.code not in _PROCESS_FAULTS:
+        num_given, is_repeated, nvdec = 0, False, None
+        while True:
+            try:
+                for number, samples in enumerate(self._read(file, options)):
+                    if number >= num_given:
+                        num_given += 1
+                        facts = dataclasses.replace(samples.facts, nvdec=nvdec) if samples.facts and nvdec else samples.facts
+                        yield dataclasses.replace(samples, facts=facts)
+                return
+            except DecoderStartError:
                 raise
-            _LOGGER.info("Decoding on the GPU failed, and the processor decodes the video: %s", error.message)
-        self._gpu_failures += 1
-        for number, samples in enumerate(self._read(file, dataclasses.replace(options, decoder="cpu"))):
-            if number >= num_given:
-                facts = samples.facts and dataclasses.replace(samples.facts, nvdec=NvdecUse.FAILED)
-                yield dataclasses.replace(samples, facts=facts)
+            except DecodeError as error:
+                if self._nvdec is NvdecUse.USED and error.code in _PROCESS_FAULTS:
+                    _LOGGER.info("Decoding on the GPU failed, and the processor decodes the video: %s", error.message)
+                    self._gpu_failures += 1
+                    options, nvdec = dataclasses.replace(options, decoder="cpu"), NvdecUse.FAILED
+                elif isinstance(error, _KilledError) and not is_repeated:
+                    _LOGGER.info("Another decoder reads the video once more, since %s", error.message)
+                    is_repeated = True
+                else:
+                    raise
 
     def _read(self, file: BinaryIO, options: DecodingOptions) -> Iterator[Samples]:
         """Reads a video in one child."""
@@ -231,14 +235,16 @@ class DecoderProcess:
         with theirs:
             os.set_inheritable(theirs.fileno(), True)
             max_memory_bytes = self._max_memory_bytes + _SPARE_BYTES
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module, str(theirs.fileno()), str(max_memory_bytes), self._nvdec.value],
-                cwd=os.sep,  # Python would import modules from the current folder, which may be full of uploads
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env=_environment(),
-                start_new_session=True,
+            self._process = _start_program(
+                lambda: subprocess.Popen(
+                    [sys.executable, "-m", self._module, str(theirs.fileno()), str(max_memory_bytes), self._nvdec.value],
+                    cwd=os.sep,  # Python would import modules from the current folder, which may be full of uploads
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env=_environment(),
+                    start_new_session=True,
+                )
             )
         self._channel = Channel(ours, takes_files=False)
         self._await_start(self._channel, require_sandbox)
@@ -258,8 +264,8 @@ class DecoderProcess:
             raise DecoderStartError("a sandbox is required, and this machine cannot filter the decoder's system calls")
         channel.connection.settimeout(None)
 
-    def _watchdog(self, options: DecodingOptions) -> _Watchdog:
-        return _Watchdog(self._process.pid if self._process else 0, options, self._max_memory_bytes)
+    def _watchdog(self, options: DecodingOptions) -> Watchdog:
+        return Watchdog(self._process.pid if self._process else 0, options, self._max_memory_bytes)
 
     def _explain_end(self) -> DecodeError:
         """Returns why the child has ended or cannot be reached."""
@@ -268,7 +274,7 @@ class DecoderProcess:
         except subprocess.TimeoutExpired:
             return DecodeError(FailureCode.DECODER_CRASHED, f"the {self._noun} closed its connection and did not end")
         if status == -signal.SIGKILL:
-            return DecodeError(
+            return _KilledError(
                 FailureCode.DECODE_OUT_OF_MEMORY, f"the system killed the {self._noun}, most likely for its memory"
             )
         if status == -signal.SIGXCPU:
@@ -288,14 +294,14 @@ class _Turn:
     """
 
     channel: Channel
-    watchdog: _Watchdog
+    watchdog: Watchdog
     is_over: bool = False
 
     def receive(self) -> dict[str, Any]:
         """Returns the child's next message that is not only progress.
 
         Raises:
-          DecodeError: The child reports that the video cannot be decoded; or as for `_Watchdog.wait`.
+          DecodeError: The child reports that the video cannot be decoded; or as for `Watchdog.wait`.
           ChannelClosedError: The child has ended.
         """
         message = self.watchdog.wait(self.channel)
@@ -334,78 +340,23 @@ class _LentMemory:
         return self._lent.popleft()
 
 
-class _Watchdog:
-    """Waits for messages of a child, and enforces the limits on its time and memory.
-
-    Attributes:
-      waited_sec: Seconds spent so far; whoever spends more on the child's behalf adds them.
-    """
-
-    def __init__(self, pid: int, options: DecodingOptions, max_memory_bytes: int) -> None:
-        self._pid = pid
-        self._max_memory_bytes = max_memory_bytes
-        self._options = options
-        self._presented_sec = 0.0
-        self.waited_sec = 0.0
-
-    def wait(self, channel: Channel) -> dict[str, Any]:
-        """Returns the child's next message that is not only progress.
-
-        Only time spent in this call counts: a child that has decoded in advance waits until its samples are taken.
-
-        Raises:
-          DecodeError: DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY.
-          ChannelClosedError: The child has ended.
-          InvalidMessageError: The child sent something that is no message.
-        """
-        quiet_since_sec = started_sec = time.monotonic()
-        channel.connection.settimeout(_POLL_SEC)
-        while True:
-            try:
-                message, _ = channel.receive()
-            except TimeoutError:
-                self._check(time.monotonic() - quiet_since_sec, time.monotonic() - started_sec)
-                continue
-            quiet_since_sec = time.monotonic()
-            if "presented_sec" in message:
-                # A video that is decoded again begins anew.
-                self._presented_sec = max(self._presented_sec, validation.to_presented_sec(message, self._options))
-            self._check(0.0, quiet_since_sec - started_sec)
-            if "presented_sec" not in message:
-                self.waited_sec += quiet_since_sec - started_sec
-                channel.connection.settimeout(None)
-                return message
-
-    def _check(self, quiet_sec: float, waiting_sec: float) -> None:
-        """Raises DecodeError DECODE_TIMEOUT or DECODE_OUT_OF_MEMORY if the child has exceeded a limit."""
-        options = self._options
-        if quiet_sec > options.timeout_sec:
-            raise DecodeError(FailureCode.DECODE_TIMEOUT, f"no frame could be decoded for {options.timeout_sec:g} s")
-        allowed_sec = options.timeout_sec + SECONDS_PER_VIDEO_SEC * self._presented_sec
-        if self.waited_sec + waiting_sec > allowed_sec:
-            raise DecodeError(
-                FailureCode.DECODE_TIMEOUT,
-                f"decoding took more than {allowed_sec:.0f} s for {self._presented_sec:.0f} s of video",
-            )
-        if _memory_bytes(self._pid) > self._max_memory_bytes:
-            raise DecodeError(
-                FailureCode.DECODE_OUT_OF_MEMORY,
-                f"decoding takes more than {self._max_memory_bytes >> 20:,} MiB of memory",
-            )
-
-
 def options_to_send(options: DecodingOptions) -> dict[str, Any]:
     """Returns the options that the child gets: without the project that pays, which is none of its business."""
     return dataclasses.asdict(dataclasses.replace(options, billing_project=None))
 
 
-def _memory_bytes(pid: int) -> int:
-    """Returns a process's memory in bytes, its own and shared, but not the code; 0 where the system does not report it."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) << 10 for line in status if line.startswith(("RssAnon:", "RssShmem:")))
+def _start_program(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """Calls `start` in a thread that lives as long as this process: the system kills a child with its parent's thread."""
+    return _starter().submit(start).result()
+
+
+@functools.cache
+def _starter() -> concurrent.futures.ThreadPoolExecutor:
+    """Returns the thread that starts all children of this process."""
+    return concurrent.futures.ThreadPoolExecutor(1, "decoder-starter")
+
+
+os.register_at_fork(after_in_child=_starter.cache_clear)  # a forked process has none of these threads
 
 
 def _environment() -> dict[str, str]:

@@ -30,6 +30,7 @@ import glob
 import os
 import platform
 import resource
+import signal
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +51,7 @@ _GPU_FILES = ("/proc/cpuinfo", "/proc/devices", "/proc/meminfo", "/proc/modules"
 
 _CAP_KILL, _CAP_SETGID, _CAP_SETUID = 5, 6, 7
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_NAME, _PR_GET_NAME = 15, 16
 _PR_SET_NO_NEW_PRIVS = 38
@@ -238,6 +240,9 @@ def enter(max_memory_bytes: int, gpu: GpuAccess | None = None) -> list[str]:
         return layers
     if _become_nobody():
         layers.append("uid")
+    # Whatever this process does, the system kills it with the thread that started it. A change of user would undo this.
+    if _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0:
+        layers.append("parent")
     hide_this_process()
     if _libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         layers.append("no_new_privs")

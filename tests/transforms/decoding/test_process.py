@@ -17,6 +17,7 @@ import pytest
 from tests.support import gpu_decoder_child
 from tests.support.videos import draw_video, encode_streams, number_of
 from transforms.decoding import process as decoder_process
+from transforms.decoding import watchdog
 from transforms.decoding.channel import make_memory
 from transforms.decoding.gpus import has_nvidia_gpu
 from transforms.decoding.options import DecodingOptions
@@ -250,6 +251,29 @@ def test_shared_memory_counts_towards_the_limit(hostile, clip, tmp_path):
     assert sum(len(samples.frames) for samples in read(hostile, clip, options)) == 80
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+@pytest.mark.parametrize(
+    ("name", "memory_bytes", "code"),
+    [
+        (b"take_page_tables", 300 << 20, FailureCode.DECODE_OUT_OF_MEMORY),
+        (b"take_threads", 4 << 30, FailureCode.DECODER_CRASHED),
+    ],
+)
+def test_page_tables_and_threads_are_limited(hostile, clip, tmp_path, name, memory_bytes, code):
+    options = dataclasses.replace(OPTIONS, max_memory_bytes=memory_bytes, timeout_sec=600.0)
+    assert attack(hostile, tmp_path, name, options=options).code is code
+    assert sum(len(samples.frames) for samples in read(hostile, clip, options)) == 80
+
+
+def test_a_video_whose_process_the_system_kills_is_read_once_more(decoder, clip):
+    with open(clip, "rb") as file:
+        samples = decoder.read(file, dataclasses.replace(OPTIONS, chunk_frames=20))
+        frames = [next(samples).frames]
+        os.kill(decoder.pid, signal.SIGKILL)
+        frames += [later.frames for later in samples]
+    assert [number_of(frame) for frame in np.concatenate(frames)] == list(range(80))
+
+
 def test_without_an_option_the_limit_follows_from_the_machine(hostile, tmp_path, monkeypatch):
     monkeypatch.setattr(decoder_process, "default_memory_bytes", lambda: 300 << 20)
     error = attack(hostile, tmp_path, b"take_memory")
@@ -282,7 +306,7 @@ def test_leaving_a_video_unfinished_ends_the_process(decoder, clip):
 
 def test_the_time_of_the_caller_does_not_count_towards_the_timeout(decoder, clip, monkeypatch):
     taken_sec = 0.0
-    monkeypatch.setattr(decoder_process, "time", types.SimpleNamespace(monotonic=lambda: time.monotonic() + taken_sec))
+    monkeypatch.setattr(watchdog, "time", types.SimpleNamespace(monotonic=lambda: time.monotonic() + taken_sec))
     with open(clip, "rb") as file:
         total = 0
         for samples in decoder.read(file, dataclasses.replace(OPTIONS, chunk_frames=20)):
@@ -301,14 +325,22 @@ def test_memory_for_frames_is_made_for_one_chunk_in_advance(decoder, tmp_path, m
     assert number == 6
 
 
-@pytest.mark.parametrize("fault", ["HANG", "SPIN"])
-def test_a_process_ends_with_its_parent(tmp_path, fault):
-    (tmp_path / "bad.mp4").write_text(f"{fault}\n")
+@pytest.mark.parametrize(
+    ("child", "content"),
+    [
+        ("faulty_decoder_child", "HANG\n"),
+        ("faulty_decoder_child", "SPIN\n"),
+        ("hostile_decoder_child", "ATTACK hold_the_interpreter\n"),
+    ],
+    ids=["hangs", "spins", "is taken over"],
+)
+def test_a_process_ends_with_its_parent(tmp_path, child, content):
+    (tmp_path / "bad.mp4").write_text(content)
     script = (
         "import sys\n"
         "from transforms.decoding.process import DecoderProcess\n"
         "from transforms.decoding.options import DecodingOptions\n"
-        "decoder = DecoderProcess('tests.support.faulty_decoder_child')\n"
+        f"decoder = DecoderProcess('tests.support.{child}')\n"
         "decoder._start(DecodingOptions()); print(decoder.pid, flush=True)\n"
         "list(decoder.read(open(sys.argv[1], 'rb'), DecodingOptions()))\n"
     )
@@ -453,12 +485,3 @@ def test_without_a_gpu_only_a_decoder_that_was_named_is_noted(monkeypatch, decod
     path = encode_h264(tmp_path / "a.mp4")
     check_all_frames(read(decoder, path, GPU_OPTIONS), NvdecUse.UNUSED)
     check_all_frames(read(decoder, path, dataclasses.replace(OPTIONS, decoder="nvdec")), NvdecUse.NO_GPU)
-
-
-def test_the_time_that_a_video_may_take_does_not_shrink_when_it_is_decoded_again():
-    replies = iter([{"presented_sec": 100.0}, {"presented_sec": 1.0}, {"done": True}])
-    connection = types.SimpleNamespace(settimeout=lambda seconds: None)
-    channel = types.SimpleNamespace(connection=connection, receive=lambda: (next(replies), []))
-    watchdog = decoder_process._Watchdog(os.getpid(), DecodingOptions(timeout_sec=1.0), 1 << 40)
-    watchdog.waited_sec = 1000.0
-    assert watchdog.wait(channel) == {"done": True}
