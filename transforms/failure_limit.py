@@ -33,7 +33,7 @@ class FailureLimit:
     def check(self, totals: RunTotals) -> None:
         """Raises TooManyFailuresError if too many videos failed."""
         finished = totals.counted + totals.failed
-        if finished > self.min_videos and totals.failed > self.max_ratio * finished:
+        if finished > self.min_videos and totals.failed / finished > self.max_ratio:
             raise TooManyFailuresError(
                 f"{totals.failed:,} of {finished:,} videos failed, more than the {self.max_ratio:.1%} that --max_failure_ratio "
                 "allows. All rows are committed; the view failures_by_code shows the causes"

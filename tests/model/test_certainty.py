@@ -1,5 +1,7 @@
 """The stated probability follows how often such counts are right."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,18 @@ def test_features_are_what_their_names_say():
     np.testing.assert_allclose(values, [1.0, 0.0, np.log(10), 0.0, np.log(3)], atol=1e-9)
     assert features(counts(spread=2.0), 7.5)[3] == pytest.approx(0.5)
     assert np.isfinite(features(counts(confidence=1.0), 10.0)).all()
+
+
+def test_features_leave_out_frames_that_do_not_count_and_are_finite_without_confidence():
+    moving, still = counts(), np.arange(200) >= 100
+    partly = dataclasses.replace(
+        moving,
+        per_frame_count=np.where(still, 0.0, moving.per_frame_count),
+        period_frames_curve=np.where(still, 70.0, moving.period_frames_curve),
+        is_periodic=~still,
+    )
+    np.testing.assert_allclose(features(partly, alternative_count=3.0), [1.0, 0.0, np.log(5), 0.0, np.log(3)], atol=1e-9)
+    assert np.isfinite(features(counts(confidence=0.0), 10.0)).all()
 
 
 def test_stated_probabilities_are_those_of_the_data():

@@ -98,6 +98,17 @@ def test_frames_that_were_shown_several_times_count_once(rule):
     assert counted.per_frame_count.shape == counted.periodicity.shape == counted.period_frames_curve.shape == (120,)
     assert counted.segments[0].end_frame == 120
     assert counted.repetition_frames[0] == pytest.approx(12, abs=0.2)
+    assert counted.notebook_period_frames == pytest.approx(12, abs=0.1)
+    assert (counted.ambiguous_stride, counted.at_period_limit) == (False, False)
+
+
+@pytest.mark.parametrize("rule", list(StrideRule))
+def test_frames_that_were_shown_several_times_have_a_shorter_longest_period(rule):
+    shown = {4: with_frozen(logits_of([128] * 1536, [0.9] * 1536, 4), 0.1)}
+    counted = count_repetitions(shown, 512, 1, dataclasses.replace(PLAIN, stride_rule=rule), repeats=3)
+
+    assert counted.count == pytest.approx(12, rel=0.01)
+    assert counted.at_period_limit
 
 
 def test_period_is_that_of_the_periodic_part_and_the_notebooks_that_of_the_whole_video():
@@ -124,6 +135,31 @@ def test_below_the_video_threshold_nothing_counts_and_no_frame_is_periodic():
     assert not counted.is_periodic.any()
     assert counted.confidence == pytest.approx(0.6)
     assert counted.notebook_period_frames == pytest.approx(10)
+
+
+@pytest.mark.parametrize("rule", list(StrideRule))
+def test_a_video_counts_at_the_video_threshold(rule):
+    logits = {1: with_frozen(logits_of([10] * 128, [0.6] * 128, 1), 0.6)}
+    options = dataclasses.replace(PLAIN, stride_rule=rule, frame_threshold=0.1)
+    confidence = count_repetitions(logits, 128, 1, options).confidence
+    at_threshold = dataclasses.replace(options, video_threshold=confidence)
+
+    assert count_repetitions(logits, 128, 1, at_threshold).count == pytest.approx(12.8, rel=0.01)
+
+
+def test_a_frame_is_periodic_above_the_frame_threshold():
+    threshold = float(count_one_stride([10] * 64, [0.6] * 64).periodicity[0])
+
+    assert count_one_stride([10] * 64, [0.6] * 64, options=dataclasses.replace(PLAIN, frame_threshold=threshold)).count == 0
+
+
+@pytest.mark.parametrize("rule", [StrideRule.REAL_FRAMES, StrideRule.VOTE])
+def test_the_score_of_a_stride_leaves_out_padding(rule):
+    logits = {stride: logits_of([12] * 100, [0.6] * 100, stride, padding_score=0.99) for stride in (1, 2)}
+
+    counted = count_repetitions(logits, 100, 1, dataclasses.replace(PLAIN, stride_rule=rule))
+
+    assert counted.stride_scores == pytest.approx({1: 0.6, 2: 0.6}, abs=1e-6)
 
 
 def test_periods_below_three_positions_do_not_count():

@@ -26,6 +26,12 @@ def test_options_out_of_range(field, value, message):
         CountingOptions(**{field: value})
 
 
+@pytest.mark.parametrize("field", ["video_threshold", "frame_threshold", "peak_share"])
+def test_0_and_1_are_within_the_range(field):
+    for value in (0, 1):
+        assert getattr(CountingOptions(**{field: value}), field) == value
+
+
 def test_options_survive_json():
     options = CountingOptions(stride_rule=StrideRule.NOTEBOOK, video_threshold=0.3)
 

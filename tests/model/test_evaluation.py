@@ -116,6 +116,11 @@ def test_two_counters_are_compared_clip_by_clip():
     assert compared.mae_interval[0] < compared.mae_difference < compared.mae_interval[1]
 
 
+def test_a_difference_that_one_decimal_place_hides_is_none_either_way():
+    compared = compare([10.0, 10.04], [10.04, 10.0], [10.0, 10.0])
+    assert (compared.num_better, compared.num_worse, compared.num_same) == (0, 0, 2)
+
+
 def test_a_paired_interval_ignores_how_much_the_clips_differ_from_each_other():
     true = np.arange(2.0, 62.0)
     counts = true * np.where(np.arange(60) % 2, 1.0, 1.5)

@@ -99,6 +99,24 @@ def test_where_nothing_repeats_steps_are_as_long_as_they_are():
     np.testing.assert_array_equal(frame_lengths(edges_sec[:2], np.ones(1, bool), np.ones(1)), [0.1])
 
 
+@pytest.mark.parametrize("slow_frame", [29, 30])
+def test_a_step_that_is_shorter_than_either_repetition_beside_it_is_no_pause(slow_frame):
+    edges_sec = np.arange(61) / FPS
+    edges_sec[30:] += 1.0
+    periods = np.where(np.arange(60) == slow_frame, 40.0, 10.0)  # frames: two seconds and half a second
+    np.testing.assert_array_equal(frame_lengths(edges_sec, np.ones(60, bool), periods), np.diff(edges_sec))
+    assert frame_lengths(edges_sec, np.ones(60, bool), np.full(60, 10.0))[29] == pytest.approx(1 / FPS)
+
+
+def test_parts_of_one_repetition_are_sets_and_what_follows_their_segment_is_not_in_them():
+    per_frame_count = np.full(12, 0.25)
+    is_pause = np.isin(np.arange(12), [3])
+    parts = split_at_pauses(Segment(0, 8, 2.0), is_pause, per_frame_count)
+    assert parts == [Segment(0, 4, 1.0), Segment(4, 8, 1.0)]
+    segment = Segment(0, 7, 1.75)
+    assert split_at_pauses(segment, is_pause, per_frame_count) == [segment]
+
+
 def test_a_segment_without_a_pause_stays_as_it_is():
     segment = Segment(2, 9, 1.25)
     assert split_at_pauses(segment, np.zeros(12, bool), np.full(12, 0.1)) == [segment]

@@ -73,6 +73,10 @@ def test_slow_videos_are_shown_at_about_30_frames_a_second(fps, expected):
     assert slow_repeats(np.arange(100) / fps, 20.0) == expected
 
 
+def test_a_video_at_the_limit_is_not_slow():
+    assert slow_repeats(np.arange(100) / 16, 16.0) == 1
+
+
 def test_one_long_pause_makes_no_video_slow_and_a_single_frame_none():
     times_sec = np.arange(100) / 30
     assert slow_repeats(np.append(times_sec, 60.0), 20.0) == 1

@@ -316,6 +316,17 @@ class TestVote:
         assert len(np.unique(counted.period_frames_curve)) == 1
         assert counted.count == pytest.approx(10, rel=0.03)
 
+    def test_the_one_speed_is_that_of_the_set_and_not_of_a_long_rest(self):
+        scores = np.where(np.arange(2880) < 240, 0.95, 0.35)
+        periods = np.where(np.arange(2880) < 240, 24, 60)
+        counted = self.count(periods, scores, constant_speed=True, frame_threshold=0.3)
+        assert counted.count == pytest.approx(10, rel=0.03)
+
+    def test_a_doubtful_rest_beside_a_set_must_reach_its_share_of_the_peak(self):
+        scores = np.where(np.arange(600) < 300, 0.95, 0.45)
+        assert self.count(np.full(600, 24), scores).segments[0].end_frame < 330
+        assert self.count(np.full(600, 24), scores, peak_share=0.1).segments[0].end_frame == 600
+
     def test_fully_periodic_rests_nowhere(self):
         assert self.count(np.full(240, 24), np.full(240, 0.1), fully_periodic=True, video_threshold=0).is_periodic.all()
 

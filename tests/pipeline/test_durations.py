@@ -35,6 +35,11 @@ def test_a_class_is_known_if_enough_videos_of_similar_size_are_counted(size_clas
     assert not is_known(NOTHING, size_class)
 
 
+@pytest.mark.parametrize(("counted", "known"), [(19, False), (20, True)])
+def test_twenty_counted_videos_are_enough(counted, known):
+    assert is_known(EarlierRuns({10: 100.0}, {10: counted}, 0.0, 0.0), 10) is known
+
+
 @pytest.mark.parametrize(
     ("videos", "chosen"),
     [

@@ -51,6 +51,11 @@ def test_a_formula_after_a_line_break_is_no_start_of_a_cell():
     assert list(csv.reader(io.StringIO("".join(to_csv([batch])), newline="")))[1] == ["a\n=1"]
 
 
+def test_a_list_that_is_null_is_an_empty_cell_in_csv():
+    batch = pa.RecordBatch.from_pylist([{"uri": "a", "flags": None}, {"uri": "b", "flags": []}], schema=SCHEMA)
+    assert "".join(to_csv([batch])).splitlines()[1:] == ['"a",,,,', '"b",,,"[]",']
+
+
 def test_json_lines_have_an_object_per_row():
     rows = [json.loads(line) for line in "".join(to_jsonl(BATCHES)).splitlines()]
     assert rows[0] == {**ROWS[0], "at": "2026-01-01T23:30:00+00:00"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.command_line import UsageError
-from pipeline.labels import Label, LabelFile, quote, read_labels
+from pipeline.labels import MAX_TRUE_COUNT, Label, LabelFile, quote, read_labels
 from tests.support.samples import HOSTILE_NAMES
 
 
@@ -198,6 +198,18 @@ def test_an_invalid_label_is_refused_and_nothing_is_written(labels, file, count,
     with pytest.raises(UsageError, match=re.escape(said)):
         labels.save(file, count)
     assert not Path(labels.path).exists()
+
+
+def test_the_count_of_a_part_is_not_that_of_its_video(write):
+    parts = LabelFile(write("file,count,start_sec,end_sec\na.mp4,5,,\na.mp4,2,1.5,\nb.mp4,3,,4\n"))
+    assert parts.counts() == {"a.mp4": 5.0}
+
+
+def test_the_largest_plausible_count_is_one(labels):
+    labels.save("a.mp4", MAX_TRUE_COUNT)
+    assert labels.counts() == {"a.mp4": MAX_TRUE_COUNT}
+    with pytest.raises(UsageError, match="from 0 to 1,000,000"):
+        labels.save("a.mp4", MAX_TRUE_COUNT + 1)
 
 
 def test_labels_that_cannot_be_read_are_never_overwritten(write):

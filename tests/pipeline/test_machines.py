@@ -77,3 +77,7 @@ def test_another_model_is_taken_to_be_as_slow_as_the_published_network():
 def test_a_core_that_decodes_and_scores_is_slower_than_either():
     one_frame_sec = 1 / core_count_fps("lite")
     assert one_frame_sec == pytest.approx(1 / CORE_DECODE_FPS + 1 / core_score_fps("lite"))
+
+
+def test_a_core_beside_a_gpu_only_decodes():
+    assert core_count_fps("repnet-2020", has_gpu=True) == CORE_DECODE_FPS

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 
+from pipeline import published_labels
 from pipeline.command_line import UsageError
 from pipeline.labels import Label
 from pipeline.published_labels import PUBLISHED_SETS, read_published
@@ -116,6 +117,10 @@ def test_ucfrep_counts_the_frames_from_the_first_bound_to_the_last(labels, video
         Label("UCF-101/HulaHoop/v_HulaHoop_g24_c01.avi", 3.0, start_frame=2, end_frame=92),
         Label("UCF-101/HulaHoop/v_HulaHoop_g24_c02.avi", 2.0, start_frame=0, end_frame=37),
     ]
+
+
+def test_a_frame_may_be_numbered_0():
+    assert published_labels._check_frames(np.array([0, 5]), "a.npy") == [0, 5]
 
 
 def test_quva_has_as_many_repetitions_as_ends(labels, videos):

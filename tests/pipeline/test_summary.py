@@ -1,5 +1,6 @@
 """The closing line adds up and says where the time went."""
 
+import dataclasses
 import re
 
 import pytest
@@ -26,6 +27,15 @@ class TestExitCode:
         ("outcome", "code", "said"),
         [
             (RunOutcome("r1", TOTALS), 0, None),
+            (RunOutcome("r1", TOTALS, "run r1 ended as CANCELLED"), 1, "^repcount run: run r1 ended as CANCELLED$"),
+            (RunOutcome("r1", dataclasses.replace(TOTALS, listed=2)), 1, "run r1 lost videos: listed 2, but counted 1"),
+            (RunOutcome("r1", TOTALS, left_out={"SUFFIX_txt": 5, "PLACEHOLDER": 1}), 0, None),
+            (
+                RunOutcome("r1", TOTALS, left_out={"UNREADABLE": 2, "UNREADABLE_FOLDER": 1}),
+                1,
+                "3 matched names cannot be looked",
+            ),
+            (RunOutcome("r1", RunTotals(21, 19, 2, 0, 64, 2.0)), 1, "2 of 21 videos failed, more than the 5.0%"),
             (RunOutcome("r1", None, "run r1 failed: no disk"), 1, "failed: no disk; it is not in the table `runs`"),
             (RunOutcome("r1", None, "run r1 failed", unreadable="busy"), 1, "failed; its rows may be committed, but .*: busy"),
             (RunOutcome("r1", None, unreadable="busy"), 1, "ended; its rows are committed, but .* cannot be read: busy"),

@@ -60,6 +60,11 @@ class TestAggregate:
         assert aggregated([late, early]) == early
         assert aggregated([early, late, early_too]) == early_too
 
+    def test_of_failures_that_differ_in_their_message_it_is_the_same_one_in_any_order(self):
+        one, other = (failure(Stage.DECODE, FailureCode.READ_ERROR, message=message) for message in "ab")
+
+        assert aggregated([one, other]) == aggregated([other, one]) == one
+
     @pytest.mark.parametrize(
         ("kept", "message"),
         [
@@ -150,6 +155,12 @@ class TestFlags:
     @pytest.mark.parametrize(("num_frames", "expected"), [(63, (VideoFlag.TOO_SHORT,)), (64, ())])
     def test_too_short_if_no_window_is_full(self, num_frames, expected):
         assert self.flags(chunk(num_frames=num_frames)) == expected
+
+    @pytest.mark.parametrize(("num_frames", "expected"), [(21, (VideoFlag.TOO_SHORT,)), (22, ())])
+    def test_too_short_depends_on_how_often_frames_were_shown(self, num_frames, expected):
+        shown = chunk(num_frames=3 * num_frames, facts=FACTS)
+        result = aggregated([dataclasses.replace(shown, times_sec=np.arange(num_frames) / 10, repeats=3)])
+        assert result.flags == expected
 
     def test_period_at_limit(self):
         assert VideoFlag.PERIOD_AT_LIMIT in self.flags(chunk(period=32))

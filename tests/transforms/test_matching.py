@@ -93,6 +93,7 @@ def test_the_unlisted_case_is_listed_but_for_what_has_no_suffix():
 
 COMPANIONS = [
     "._a.mp4",
+    "._two\nlines.mp4",
     ".DS_Store",
     "deep/Thumbs.db",
     "$IABC123.mp4",
@@ -241,6 +242,7 @@ class TestFilter:
             assert not taken.takes(self.video(f"temp/{name}"))
             assert taken.takes(self.video(name))
         assert taken.takes(self.video("temp/a.mp4"))
+        assert taken.takes(self.video("temp/repcount-staging-of-ann/a.mp4"))
 
     def test_updated_after_is_inclusive_and_updated_before_exclusive(self):
         second = datetime.timedelta(seconds=1)

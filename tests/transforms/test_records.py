@@ -1,10 +1,12 @@
 """Records say in one place what a video, a count or a failure is."""
 
+import dataclasses
+
 import pytest
 
 from tests.support.markdown import table_rows
 from tests.support.samples import make_failure, make_video, make_video_count
-from transforms.records import Slice, VideoFlag, VideoResult, slice_hash, slice_number
+from transforms.records import Slice, TimeSegment, VideoFlag, VideoResult, slice_hash, slice_number
 
 
 def test_a_video_is_readable_in_a_log():
@@ -47,3 +49,13 @@ def test_a_remark_is_the_failure_or_the_flags():
 
 def test_the_documentation_has_one_row_for_each_flag_in_the_same_order():
     assert list(table_rows("docs/failure_codes.md", "flag")) == [flag.value for flag in VideoFlag]
+
+
+def test_the_last_frame_does_not_end_before_it_appears_whatever_the_file_declares():
+    counted = make_video_count(num_frames=4)
+    counted = dataclasses.replace(counted, facts=dataclasses.replace(counted.facts, duration_sec=0.1))
+    assert counted.frame_edges_sec.tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.3])
+
+
+def test_the_rate_of_a_part_is_per_second_of_the_part():
+    assert (TimeSegment(10.0, 14.0, 2.0).rate_hz, TimeSegment(10.0, 14.0, 2.0).rate_per_minute) == (0.5, 30.0)

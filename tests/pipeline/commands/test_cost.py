@@ -79,6 +79,14 @@ def test_the_command_prints_three_placements_and_the_speeds_behind_them(capsys, 
         assert name in printed
 
 
+def test_the_command_prints_as_many_gpus_as_the_hours_ask_for_and_scores_on_the_usual_machine(capsys, monkeypatch):
+    speeds = ("--decode_fps", "100", "--gpu_score_fps", "400", "--core_score_fps", "10", "--cores", "2")
+    printed = cost(capsys, monkeypatch, "--videos", "48", "--minutes", "60", "--hours", "3", *speeds)
+    hours = 48 * HOUR * 30 / 400 / HOUR  # of GPUs, if each scores all the time
+    assert f"fused {4 * hours:.0f} {2 * hours:.1f} {4 * hours / 3:.0f} {2 * hours / 3:.1f} " in printed
+    assert f"split {4 * hours + 8 * hours:.0f} {hours:.1f} {12 * hours / 3:.0f} {hours / 3:.1f} " in printed
+
+
 def test_nvdec_is_printed_if_its_speed_is_given(capsys, monkeypatch):
     assert "NVDEC" not in cost(capsys, monkeypatch)
     assert "NVDEC" in cost(capsys, monkeypatch, "--gpu_decode_fps", "3000")

@@ -201,6 +201,24 @@ def test_a_model_without_certainty_is_reviewed_by_confidence(duckdb):
     assert (report.totals.mean_certainty, sum(report.certainty)) == (None, 0)
 
 
+def test_each_point_of_a_reduced_curve_has_the_count_of_its_time(duckdb):
+    counted = make_video_count(num_frames=960, certainty=0.1)
+    commit(duckdb, run("monday", 0), counted)
+    (curve,) = read_report(duckdb).curves.values()
+    assert len(curve.times_sec) == data.CURVE_POINTS
+    assert curve.times_sec == pytest.approx(counted.times_sec[3::4])
+    assert curve.counts == pytest.approx(np.cumsum(counted.counted.per_frame_count)[3::4])
+
+
+@pytest.mark.parametrize("num_days", [1, 7, 62, 63, 434, 435])
+def test_the_first_and_the_last_day_of_a_range_have_a_bar_and_all_days_are_in_one(num_days):
+    first = NEXT_DAY - datetime.timedelta(days=num_days - 1)
+    days = data._join_days(first, NEXT_DAY, {first: (1, 2, 3.0, 0.5)}, frozenset([first]))
+    assert (days[0].first, days[0].counted, days[0].failed, days[0].in_scope) == (first, 1, 2, True)
+    assert (days[-1].last, len(days) <= data._MAX_BARS) == (NEXT_DAY, True)
+    assert sum((day.last - day.first).days + 1 for day in days) == num_days
+
+
 def test_a_range_of_years_has_a_bar_for_several_days(duckdb):
     old = make_video_count("gs://b/old.mp4")
     old = dataclasses.replace(old, video=make_video("gs://b/old.mp4", updated=UPDATED - datetime.timedelta(days=4000)))

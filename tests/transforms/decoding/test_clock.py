@@ -75,7 +75,10 @@ def test_times_in_coding_order_increase_without_drift():
     np.testing.assert_allclose(times_sec, in_order_sec, atol=0.12)
 
 
-@pytest.mark.parametrize(("nominal_fps", "step_sec"), [(25, 1 / 25), (1000, 1 / 30), (0, 1 / 30), (float("nan"), 1 / 30)])
+@pytest.mark.parametrize(
+    ("nominal_fps", "step_sec"),
+    [(25, 1 / 25), (1, 1), (500, 1 / 500), (1000, 1 / 30), (0, 1 / 30), (float("nan"), 1 / 30)],
+)
 def test_an_implausible_rate_in_the_header_is_ignored(nominal_fps, step_sec):
     clock, times_sec = present_all([0.0, 0.0], nominal_fps)
     assert times_sec == [0.0, step_sec]
@@ -104,6 +107,12 @@ def test_a_pause_of_a_screen_recording_stays():
     clock, times_sec = present_all(container_sec)
     np.testing.assert_allclose(times_sec, container_sec)
     assert (clock.has_restarted, clock.is_variable) == (False, True)
+
+
+@pytest.mark.parametrize(("longest_sec", "is_variable"), [(0.05, False), (0.07, True)])
+def test_steps_that_differ_by_more_than_half_of_one_are_variable(longest_sec, is_variable):
+    clock, _ = present_all(np.append(np.arange(60) / 25, 59 / 25 + longest_sec))
+    assert clock.is_variable == is_variable
 
 
 @pytest.mark.parametrize("step_sec", [2.0, 30.0, 900.0])

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.decoding import read_whole
 from tests.support.videos import encode_streams, number_of
-from transforms.decoding.container_reader import captured_sec
+from transforms.decoding.container_reader import captured_sec, tagged_end_sec
 
 
 @pytest.mark.parametrize("default", [0, 1])
@@ -151,3 +151,10 @@ def test_metadata_that_is_no_time_of_recording_is_none(text):
 
 def test_a_stream_may_tell_what_its_file_does_not():
     assert declared("", "2026-01-31T12:34:56Z") == declared("garbage", "2026-01-31T12:34:56Z") > 0
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"), [("01:02:03.500000000", 3723.5), ("00:00:05", 5.0), ("", None), ("1:2:3", None), ("00:00:05 ", None)]
+)
+def test_the_end_of_a_matroska_stream_is_read_in_hours_minutes_and_seconds(tag, expected):
+    assert tagged_end_sec(types.SimpleNamespace(metadata={"DURATION": tag})) == expected

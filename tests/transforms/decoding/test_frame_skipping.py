@@ -26,8 +26,9 @@ def kept(times, max_fps):
 
 @pytest.mark.parametrize("step", [4, 10, 17, 33, 40])
 @pytest.mark.parametrize("max_fps", [10.0, 30.0])
-def test_what_is_left_is_what_sampling_keeps(step, max_fps):
-    times = list(range(70, 70 + 100 * step, step))
+@pytest.mark.parametrize("first", [70, 0, -40])
+def test_what_is_left_is_what_sampling_keeps(step, max_fps, first):
+    times = list(range(first, first + 100 * step, step))
     packets = reordered(times)
     marked = list(mark_unwanted(packets, max_fps))
     assert [given for given, _ in marked] == packets
@@ -68,6 +69,11 @@ def test_large_packets_do_not_wait():
 
     for number, _ in enumerate(mark_unwanted(packets(), 30.0)):
         assert len(sizes) - number <= 4
+
+
+def test_packets_that_have_gone_on_take_no_room():
+    marked = list(mark_unwanted([packet(time, size=1 << 19) for time in range(0, 4000, 10)], 30.0))
+    assert sum(is_unwanted for _, is_unwanted in marked[-100:-20]) > 40  # after 150 MB, of which 9 MB wait at a time
 
 
 def test_a_stream_without_packets_has_none():

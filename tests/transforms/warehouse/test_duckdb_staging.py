@@ -56,6 +56,17 @@ def test_preparing_deletes_old_folders_of_killed_runs(warehouse, tmp_path, caplo
     ]
 
 
+def test_old_folders_beside_a_file_with_brackets_in_its_name_are_deleted_and_those_of_others_are_not(tmp_path):
+    warehouse, other = (DuckDBWarehouse(str(tmp_path / name)) for name in ("counts[1].duckdb", "counts1.duckdb"))
+    folders = []
+    for owner in (warehouse, other):
+        stage(owner, make_provenance(), make_failure())
+        folders.append(pathlib.Path(owner.staging_folder("run-1")))
+        make_old(folders[-1])
+    warehouse.prepare()
+    assert [folder.exists() for folder in folders] == [False, True]
+
+
 def test_a_run_that_goes_on_keeps_its_files(warehouse):
     stage(warehouse, make_provenance(), make_failure())
     folder = pathlib.Path(warehouse.staging_folder("run-1"))

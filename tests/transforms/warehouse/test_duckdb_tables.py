@@ -199,8 +199,15 @@ class TestViews:
         sql = "SELECT video_generation, confidence FROM latest_video_counts WHERE video_uri = '/v/a.mp4'"
         assert query(filled, sql) == [(2, 0.2)]
         assert query(filled, "SELECT reason FROM review_queue WHERE video_uri = '/v/a.mp4'") == []
-        commit(filled, later_run("sixth", hours=2), make_failure("/v/a.mp4", 3, updated=older.updated))
+        commit(
+            filled, later_run("sixth", hours=2), make_failure("/v/a.mp4", 3, updated=older.updated - datetime.timedelta(days=1))
+        )
         assert query(filled, "SELECT reason FROM review_queue WHERE video_uri = '/v/a.mp4'") == [("NOT_A_VIDEO",)]
+
+    def test_failures_by_code_counts_a_video_once_whatever_its_versions(self, filled):
+        commit(filled, later_run("fourth"), make_failure("gs://b/2", 7))
+        sql = "SELECT videos FROM failures_by_code WHERE code = 'NOT_A_VIDEO'"
+        assert query(filled, sql) == [(2,)]
 
     def test_failures_by_code_counts_them(self, filled):
         assert query(filled, "SELECT stage, code, videos, example_uri FROM failures_by_code ORDER BY code") == [

@@ -135,6 +135,10 @@ class TestCountRow:
         assert row["repetition_times_sec"].tolist() == [3.5]
         assert row["mean_period_sec"] == pytest.approx((5.0 - 1.0) / 1.5)
 
+    def test_frames_that_were_scored_are_fewer_than_those_decoded(self):
+        row = count_row(with_facts(make_video_count(num_frames=100), decoded_frames=200), make_provenance())
+        assert (row["decoded_frames"], row["scored_frames"]) == (200, 100)
+
     def test_a_video_without_repetition_has_no_period_and_no_rate(self):
         row = stored(
             count_row(
@@ -255,6 +259,13 @@ def test_a_run_has_the_totals_of_its_videos():
     assert [row[name] for name in ("listed", "counted", "failed", "skipped", "scored_frames")] == [4, 2, 1, 1, 200]
     assert row["run_ended"] - row["run_started"] == datetime.timedelta(seconds=30)
     assert row["options_hash"] == make_provenance().options_hash
+
+
+def test_a_run_has_the_upload_dates_of_its_rows_in_order():
+    days = [datetime.date(2026, 1, day) for day in (3, 1, 2)]
+    row = stored(run_row(RunTotals(3, 3, 0, 0, 300, 30.0), make_provenance(), STARTED, days), RUNS)
+    assert (row["first_upload_date"], row["last_upload_date"]) == (days[1], days[0])
+    assert row["upload_dates"] == sorted(days)
 
 
 @pytest.mark.parametrize(("listed", "balanced"), [(4, True), (5, False), (3, False)])
