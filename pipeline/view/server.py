@@ -115,10 +115,10 @@ def make_app(viewer: Viewer, token: str) -> Starlette:
         Route("/", routes.page),
         Route("/static/{name}", routes.static),
         Route("/api/videos", routes.list_videos),
-        Route("/api/videos/{number:int}", routes.describe),
-        Route("/api/videos/{number:int}/label", routes.save_label, methods=["PUT"]),
-        Route("/api/videos/{number:int}/next", routes.find_next),
-        Route("/video/{number:int}", routes.play),
+        Route("/api/videos/{number}", routes.describe),
+        Route("/api/videos/{number}/label", routes.save_label, methods=["PUT"]),
+        Route("/api/videos/{number}/next", routes.find_next),
+        Route("/video/{number}", routes.play),
     ]
     return Starlette(
         routes=[Mount(f"/{token}", routes=pages)],
@@ -188,7 +188,7 @@ class _Routes:
     def list_videos(self, request: Request) -> Response:
         """A page of the list."""
         numbers = self._find(request)
-        offset = _whole_number(request.query_params.get("offset", "0"))
+        offset = _whole_number(request.query_params.get("offset", "0"), 400)
         videos = [self._viewer.videos[number] for number in numbers[offset : offset + PAGE_ROWS]]
         return _json({"total": len(numbers), "offset": offset, "videos": [self._summary(video) for video in videos]})
 
@@ -263,7 +263,7 @@ class _Routes:
 
     def _video(self, request: Request) -> ListedVideo:
         try:
-            return self._viewer.videos[request.path_params["number"]]
+            return self._viewer.videos[_whole_number(request.path_params["number"], 404)]
         except IndexError:
             raise HTTPException(404) from None
 
@@ -323,9 +323,10 @@ def _read(video: VideoRef, billing_project: str | None, start: int, end: int) ->
     return read_range(video, start, end, billing_project)
 
 
-def _whole_number(text: str) -> int:
+def _whole_number(text: str, status_if_invalid: int) -> int:
+    """Returns a number of up to 9 digits. Longer ones name nothing, and Python's `int` fails for those of over 4,300."""
     if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise HTTPException(400)
+        raise HTTPException(status_if_invalid)
     return int(text)
 
 

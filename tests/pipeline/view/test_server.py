@@ -139,7 +139,11 @@ def test_this_machine_has_two_names(served, host):
         "video/-1",
         "video/3",
         "video/99999999999999999999",
+        pytest.param("video/" + "9" * 5000, id="video/9…"),
         "api/videos/3",
+        "api/videos/%c2%b2",
+        pytest.param("api/videos/" + "9" * 5000, id="api/videos/9…"),
+        pytest.param(f"api/videos/{'9' * 5000}/next", id="api/videos/9…/next"),
         "secret.txt",
     ],
 )
