@@ -51,13 +51,14 @@ Exit code: that of the program that it starts; 2 for a missing setting or wrong 
 EOF
 }
 
-fail() {
-  printf 'run_dataflow.sh: %s\n' "$1" >&2
-  exit 2
+# Prints one line. A received value may contain line breaks or terminal commands.
+note() {
+  printf 'run_dataflow.sh: %s\n' "${1//[^[:print:]]/?}" >&2
 }
 
-note() {
-  printf 'run_dataflow.sh: %s\n' "$1" >&2
+fail() {
+  note "$1"
+  exit 2
 }
 
 # Sets variables from a file, unless the environment sets them. The file is never executed.

@@ -272,6 +272,21 @@ def test_an_invalid_line_of_the_settings_is_named(tmp_path, line, said):
     assert said in refusal("nightly", "--env", str(tmp_path / "settings"))
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_terminal_commands_in_a_received_value_are_not_printed(tmp_path, locale):
+    hostile = "\x1b[31mx\n\x9b2J"
+    (tmp_path / "settings").write_text(hostile)
+    for line in (
+        refusal("nightly", "--env", str(tmp_path / "settings"), LC_ALL=locale),
+        refusal("nightly", "--env", hostile, LC_ALL=locale),
+        refusal(hostile, LC_ALL=locale),
+        refusal("template", **{**REQUIRED, **GPU, "BUCKET": hostile + "/"}, LC_ALL=locale),
+        refusal("nightly", **REQUIRED, REPCOUNT=hostile, LC_ALL=locale),
+    ):
+        assert "Received: ?[31mx" in line
+        assert line.isprintable()
+
+
 def test_the_script_ends_with_the_exit_code_of_the_program(tmp_path):
     program = tmp_path / "repcount"
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 7\n')
