@@ -107,6 +107,8 @@ count() {
   shift 2
   require PROJECT REGION BUCKET INPUT OUTPUT ${GPU:+IMAGE MAX_WORKERS}
   check_bucket
+  [[ -n "${GPU:-}" || "${PLACEMENT:-fused}" == fused ]] ||
+    fail "PLACEMENT must be fused or empty without GPU; else set GPU, such as nvidia-l4. Received: PLACEMENT=$PLACEMENT"
   local command=(
     "$repcount" run
     --input "$INPUT"

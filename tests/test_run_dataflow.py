@@ -313,6 +313,14 @@ def test_a_setting_that_gpus_need_is_named(name):
     assert f"missing settings: {name}." in refusal("nightly", **{**REQUIRED, **GPU, name: ""})
 
 
+@pytest.mark.parametrize("command", ["nightly", "backfill"])
+def test_a_placement_that_needs_gpus_is_refused_without_one(command):
+    for settings in ({}, {"GPU": ""}):
+        line = refusal(command, "--dry_run", **REQUIRED, PLACEMENT="split", **settings)
+        assert "set GPU, such as nvidia-l4. Received: PLACEMENT=split" in line
+    assert "--placement" not in dry_run(command, PLACEMENT="fused")
+
+
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
