@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import errno
-import glob
 import heapq
 import itertools
 import os
@@ -27,8 +26,13 @@ _MOST_NANOSECONDS = 2**63 - 1
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Error numbers that mean that there is no such file. Any other one says nothing about the file."""
 
-_ANY_DEPTH = re.compile(r"\*\*|[?\[]")
+_CLASS = r"\[!?+.[^\]]*\]"
+"""A class of characters by Beam's rules: it has a first one, which may be "]", and an end. A "[" of no class is a plain one."""
+
+_ANY_DEPTH = re.compile(rf"\*\*|\?|{_CLASS}", re.DOTALL)
 """Wildcards that may match a slash."""
+
+_WILDCARD = re.compile(rf"[*?]|{_CLASS}", re.DOTALL)
 
 
 def find_file(path: str) -> VideoRef | None:
@@ -63,7 +67,7 @@ def _scan(pattern: str) -> Iterator[VideoRef | LeftOut]:
     except OSError as error:
         if os.path.lexists(pattern):
             yield _unreadable(pattern, error)
-        elif glob.has_magic(pattern):
+        elif _WILDCARD.search(pattern):
             yield from _match(pattern)
         elif error.errno not in _ABSENT:
             yield _unreadable(pattern, error)
@@ -76,9 +80,11 @@ def _scan(pattern: str) -> Iterator[VideoRef | LeftOut]:
 
 def _match(pattern: str) -> Iterator[VideoRef | LeftOut]:
     """Yields what a pattern with wildcards matches by Beam's rules. Only folders that may contain a match are entered."""
-    root = os.path.dirname(re.split(r"[*?\[]", pattern, maxsplit=1)[0])
-    parts = pattern[len(root) :].lstrip("/").split("/")
-    any_depth = next((number for number, part in enumerate(parts) if _ANY_DEPTH.search(part)), len(parts))
+    root = os.path.dirname(_WILDCARD.split(pattern, maxsplit=1)[0])
+    below = pattern[len(root) :].lstrip("/")
+    parts = below.split("/")
+    deep = _ANY_DEPTH.search(below)
+    any_depth = below.count("/", 0, deep.start()) if deep else len(parts)
     part_matches = [compile_pattern(part).match for part in parts[:any_depth]]
 
     def enters(depth: int, name: str) -> bool:

@@ -143,6 +143,23 @@ def test_what_does_not_exist_is_no_match_and_no_error(root, pattern):
     assert find_file(f"{root}/{pattern}") is None
 
 
+@pytest.mark.parametrize("pattern", ["z[1none.mp4", "z[1*.mp4", "z[].mp4", "z[!].mp4", "z[1/none.mp4"])
+def test_an_open_bracket_is_a_plain_character_so_no_other_folder_is_looked_into(root, pattern):
+    (root / "day" / "unmounted").symlink_to(root / "nothing")
+    assert scan(f"{root}/{pattern}", root) == ([], [])
+
+
+@pytest.mark.parametrize("pattern", ["z[1.mp4", "z[*", "*[1.*", "?[1.mp4", "[x-z][1.mp4"])
+def test_a_name_with_an_open_bracket_is_found(root, pattern):
+    (root / "z[1.mp4").touch()
+    assert scan(f"{root}/{pattern}", root) == (["z[1.mp4"], [])
+
+
+@pytest.mark.parametrize("pattern", ["day[/]b.mp4", "day[!a]b.mp4", "day[]/]b.mp4", "da[x/y]/b.mp4", "[a/d]ay/b.mp4"])
+def test_a_class_may_match_a_slash_and_contain_one(root, pattern):
+    assert scan(f"{root}/{pattern}", root) == (["day/b.mp4"], [])
+
+
 def test_a_name_with_a_backslash_is_found(root):
     (root / "a\\b.mp4").write_bytes(b"1")
     for pattern in ("*.mp4", "a*", "**"):
