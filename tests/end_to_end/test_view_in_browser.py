@@ -1,5 +1,6 @@
 """`repcount view` in a real browser, on the tables of a real run: playing, jumping, correcting, and going on by keys."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from pipeline.labels import read_labels
 from tests.support.browser import open_browser
 from tests.support.fake_run import run_fake
 from tests.support.runs import ROOT
+from tests.support.samples import make_provenance, make_video_count
 from tests.support.videos import draw_video
+from tests.support.warehouses import commit
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +38,13 @@ def folder(tmp_path_factory):
 def address(folder):
     """The address that `repcount view` prints. Afterwards it is ended."""
     (folder / "labels.csv").unlink(missing_ok=True)
+    with viewing(folder) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def viewing(folder):
+    """Yields the address that `repcount view` prints for the tables in a folder."""
     viewer = subprocess.Popen(
         [sys.executable, "-m", "pipeline", "view", "--output", "counts.duckdb", "--no_browser"],
         cwd=folder,
@@ -53,7 +64,7 @@ class Page:
     def __init__(self, driver, address):
         self.driver = driver
         driver.get(address)
-        self.wait("the list", lambda: len(self.all("#list a")) == len(NAMES))
+        self.wait("the list", lambda: self.all("#list a"))
 
     def all(self, selector):
         return self.driver.find_elements("css selector", selector)
@@ -164,6 +175,24 @@ def test_a_corrected_count_is_in_labels_csv_and_a_key_goes_to_the_next_video(add
         page.one("#unlabelled").click()
         page.wait("the shorter list", lambda: len(page.all("#list a")) == 1)
         assert page.errors() == []
+
+
+def test_a_list_that_becomes_shorter_shows_its_last_page(tmp_path):
+    warehouse = DuckDBWarehouse(str(tmp_path / "counts.duckdb"))
+    warehouse.prepare()
+    commit(warehouse, make_provenance(), *(make_video_count(f"{tmp_path}/videos/{number:02}.mp4", 1) for number in range(51)))
+    with viewing(tmp_path) as address, open_browser() as driver:
+        page = Page(driver, address)
+        page.one("#unlabelled").click()
+        page.one("#page-after").click()
+        page.wait("the second page", lambda: page.one("#range").text == "51–51 of 51")
+        page.all("#list a")[0].click()
+        page.wait("the video", lambda: page.name == page.one("#list .name").text)
+        page.press("s")
+        page.wait("the first page", lambda: page.one("#range").text == "1–50 of 50")
+        assert len(page.all("#list a")) == 50
+        assert not page.one("#page-before").is_enabled()
+        assert not page.one("#page-after").is_enabled()
 
 
 def test_what_the_browser_cannot_play_says_so_and_its_curve_works(address):

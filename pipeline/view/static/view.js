@@ -6,6 +6,8 @@ const byId = (id) => document.getElementById(id);
 const player = byId("player");
 const countField = byId("count");
 
+const PAGE_ROWS = 50; // as the server sends
+
 const state = {
   offset: 0, // of the list's page
   total: 0, // videos that the list finds
@@ -66,6 +68,11 @@ const loadList = shown(async () => {
   query.set("offset", state.offset);
   const page = await ask(`api/videos?${query}`);
   if (mine !== listed) return null;
+  if (!page.videos.length && state.offset > 0) {
+    // The list has become shorter, as when the only video of the last page without a label got one.
+    state.offset = Math.max(0, Math.floor((page.total - 1) / PAGE_ROWS) * PAGE_ROWS);
+    return loadList();
+  }
   state.total = page.total;
   byId("list").replaceChildren(...page.videos.map(listItem));
   byId("empty").hidden = page.total > 0;
@@ -413,7 +420,7 @@ byId("search").addEventListener("input", () => {
 byId("order").addEventListener("change", searchAnew);
 byId("unlabelled").addEventListener("change", searchAnew);
 byId("page-before").addEventListener("click", () => {
-  state.offset = Math.max(0, state.offset - 50);
+  state.offset = Math.max(0, state.offset - PAGE_ROWS);
   loadList();
 });
 byId("page-after").addEventListener("click", () => {
