@@ -177,6 +177,42 @@ def test_a_corrected_count_is_in_labels_csv_and_a_key_goes_to_the_next_video(add
         assert page.errors() == []
 
 
+@pytest.mark.parametrize("way", ["list", "history"])
+def test_a_count_that_is_not_saved_is_left_only_after_a_question(address, way):
+    def leave():
+        if way == "history":
+            driver.back()
+        else:
+            next(link for link in page.all("#list a") if "a.webm" in link.text).click()
+
+    with open_browser() as driver:
+        page = Page(driver, address)
+        page.open("a.webm")
+        page.open("b.webm")
+        assert may_close(page)
+        shown = page.js("location.hash")
+        counted = int(page.one("#count").get_attribute("value"))
+        for more in (1, 2):
+            page.press("+")
+            assert not may_close(page)
+            leave()
+            page.wait("the question", lambda: "is not saved" in page.one("#label-state").text)
+            assert page.name == "b.webm"
+            assert page.js("location.hash") == shown
+            assert page.one("#count").get_attribute("value") == str(counted + more)
+        leave()
+        page.wait("the other video", lambda: page.name == "a.webm")
+        assert may_close(page)
+        page.open("b.webm")
+        assert page.one("#count").get_attribute("value") == str(counted)
+        assert page.errors() == []
+
+
+def may_close(page):
+    """Returns whether the page lets the browser close it without a question."""
+    return page.js("window.dispatchEvent(new Event('beforeunload', {cancelable: true}))")
+
+
 def test_a_list_that_becomes_shorter_shows_its_last_page(tmp_path):
     warehouse = DuckDBWarehouse(str(tmp_path / "counts.duckdb"))
     warehouse.prepare()

@@ -298,6 +298,11 @@ function save() {
 function change(by) {
   if (!state.current?.can_label) return;
   countField.value = Math.max(0, (typedCount() ?? state.current.count_rounded) + by);
+  noteChange();
+}
+
+function noteChange() {
+  state.leaving = null;
   say("Not saved yet.");
 }
 
@@ -329,7 +334,9 @@ function goBack() {
 
 function followHash() {
   const number = /^#(\d+)$/.exec(location.hash);
-  if (number) open(Number(number[1]));
+  if (!number) return;
+  if (mayLeave()) open(Number(number[1]));
+  else history.pushState(null, "", `#${state.current.number}`); // which is no hashchange
 }
 
 function toggleList() {
@@ -406,7 +413,7 @@ byId("label-form").addEventListener("submit", (event) => {
   event.preventDefault();
   save();
 });
-countField.addEventListener("input", () => say("Not saved yet."));
+countField.addEventListener("input", noteChange);
 byId("less").addEventListener("click", () => change(-1));
 byId("more").addEventListener("click", () => change(1));
 byId("delete-label").addEventListener("click", () => store(null));
@@ -430,6 +437,9 @@ byId("page-after").addEventListener("click", () => {
 byId("list-toggle").addEventListener("click", toggleList);
 byId("help-button").addEventListener("click", () => byId("help").showModal());
 window.addEventListener("hashchange", followHash);
+window.addEventListener("beforeunload", (event) => {
+  if (isChanged()) event.preventDefault();
+});
 new ResizeObserver(() => state.current && drawPlot()).observe(byId("plot"));
 
 const page = await loadList();
