@@ -22,6 +22,7 @@ from tests.support.runs import ROOT
 from tests.support.scorers import FAKE_COUNTER, FakeScorer
 from tests.support.serving import Served, ServerProcess, wait_until
 from tests.support.videos import draw_video
+from transforms.text import printable
 
 pytestmark = pytest.mark.slow
 
@@ -163,6 +164,20 @@ def test_a_hostile_name_is_shown_as_text(folder, served):
         page.wait("the error", lambda: "There is no such video" in page.problem())
         assert page.all("img") == []
         assert page.js("document.title") == "repcount"
+        assert page.errors() == []
+
+
+def test_characters_of_a_name_that_are_not_printable_are_replaced(folder, served, tmp_path):
+    name = "rtl \u202egpj.4pm\u2028\x7f\xa0é.avi"
+    (tmp_path / name).symlink_to(folder / "b.avi")
+    with open_browser() as driver:
+        page = Page(driver, served.url)
+        page.drop(tmp_path / name)
+        assert page.count() == "5"
+        assert page.one("#title").text == printable(name)
+        assert page.js("document.title") == f"5 – {printable(name)} – repcount"
+        for part in ("phase", "status"):
+            assert printable(name) in page.js(f"document.getElementById('{part}').textContent")
         assert page.errors() == []
 
 

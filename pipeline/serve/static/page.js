@@ -31,6 +31,8 @@ const show = (...ids) => {
   for (const id of ["working", "problem", "token-form", "answer"]) byId(id).hidden = !ids.includes(id);
 };
 const say = (text) => { byId("status").textContent = text; };
+// What could break a line or turn the direction of the text around it is replaced as in the server's answers.
+const shownName = ({ file, name }) => (file?.name ?? name).replace(/(?! )[\p{C}\p{Z}]/gu, "\uFFFD");
 const percent = (share) => `${Math.round(100 * share)} %`;
 const explain = (kind, code) => byId("texts").content.querySelector(`[data-${kind}="${CSS.escape(code)}"]`)?.textContent;
 
@@ -90,7 +92,7 @@ async function count(asked) {
     return problem({ status: 413 });
   }
   if (hasToken && !state.token) return askForToken("");
-  const name = asked.file?.name ?? asked.name;
+  const name = shownName(asked);
   const started = Date.now();
   byId("elapsed").textContent = "";
   enterPhase(asked.file ? "Uploading" : "Counting", name);
@@ -188,11 +190,11 @@ function clear() {
   show();
 }
 
-function showAnswer(answer, { file, name }) {
+function showAnswer(answer, asked) {
   state.answer = answer;
   state.timeSec = 0;
   state.offsetSec = answer.first_frame_sec ?? 0;
-  const shown = file?.name ?? name;
+  const shown = shownName(asked);
   const counted = answer.count_rounded;
   byId("title").textContent = shown;
   byId("count").textContent = whole(counted);
@@ -201,8 +203,8 @@ function showAnswer(answer, { file, name }) {
   byId("remarks").replaceChildren(...answer.flags.map((flag) => element("li", { textContent: explain("flag", flag) ?? flag })));
   showNumbers(answer);
   byId("unplayable").hidden = true;
-  byId("answer").classList.toggle("bare", !file);
-  if (file) player.src = URL.createObjectURL(file);
+  byId("answer").classList.toggle("bare", !asked.file);
+  if (asked.file) player.src = URL.createObjectURL(asked.file);
   show("answer");
   addCues(answer);
   listRepetitions(answer);
