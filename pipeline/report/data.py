@@ -32,7 +32,7 @@ from pipeline.report.scope import (
     scope_of_run,
 )
 from transforms.warehouse.base import Warehouse
-from transforms.warehouse.views import NEARLY_COUNTED, UNSURE_BELOW
+from transforms.warehouse.views import NEARLY_COUNTED, UNSURE_BELOW, UNSURE_CONFIDENCE
 
 MAX_REVIEWED = 12
 """Most videos whose curves are on the page."""
@@ -48,9 +48,6 @@ CURVE_POINTS = 240
 
 MAX_DIFFERENCE = 5
 """Difference of two counts from which all are put together."""
-
-UNSURE_CONFIDENCE = 0.5
-"""Confidence below which somebody should check a count whose model states no certainty."""
 
 _DAYS_BEFORE = 30
 """Days in the chart of days, unless the page is about more."""

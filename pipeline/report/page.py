@@ -20,10 +20,10 @@ from markupsafe import Markup, escape
 
 from pipeline.report import charts
 from pipeline.report.content import Curve, Report, ReviewedVideo
-from pipeline.report.data import MAX_DIFFERENCE, UNSURE_CONFIDENCE
+from pipeline.report.data import MAX_DIFFERENCE
 from transforms.failure_codes import EXPLANATIONS
 from transforms.text import printable
-from transforms.warehouse.views import UNSURE_BELOW
+from transforms.warehouse.views import UNSURE_BELOW, UNSURE_CONFIDENCE
 
 TEMPLATES = Path(__file__).parent / "templates"
 """Folder of templates and styles; `base.css` has the colours and the type of every page."""

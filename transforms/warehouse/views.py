@@ -34,6 +34,9 @@ class View:
 UNSURE_BELOW = 0.75
 """Certainty below which somebody should check a count."""
 
+UNSURE_CONFIDENCE = 0.5
+"""Confidence below which somebody should check a count above 0 whose model states no certainty."""
+
 NEARLY_COUNTED = 0.3
 """Score of a stride above which somebody should check a count of 0."""
 
@@ -122,9 +125,9 @@ FROM numbered""",
     View(
         "review_queue",
         "One row per video that somebody should look at, from `priority` 1 on. Counts come first, the likeliest to be wrong "
-        f"before others, then failures. `reason` is UNCERTAIN (certainty below {UNSURE_BELOW}), ZERO_BUT_REPEATING (count 0, "
-        f"though a stride scored above {NEARLY_COUNTED}) or a failure code; `message` says it in words. Without failures of "
-        "deleted files (GONE).",
+        f"before others, then failures. `reason` is UNCERTAIN (certainty below {UNSURE_BELOW}; where there is none, a count "
+        f"above 0 with confidence below {UNSURE_CONFIDENCE}), ZERO_BUT_REPEATING (count 0, though a stride scored above "
+        f"{NEARLY_COUNTED}) or a failure code; `message` says it in words. Without failures of deleted files (GONE).",
         f"""\
 WITH scores AS (
   SELECT video_uri, MAX(stride_score.score) AS best_score
@@ -137,10 +140,13 @@ WITH scores AS (
     count, confidence, certainty, best_score, 0 AS is_failure,
     CASE
       WHEN certainty < {UNSURE_BELOW} THEN 'UNCERTAIN'
+      WHEN certainty IS NULL AND count > 0 AND confidence < {UNSURE_CONFIDENCE} THEN 'UNCERTAIN'
       WHEN count = 0 AND best_score > {NEARLY_COUNTED} THEN 'ZERO_BUT_REPEATING'
     END AS reason,
     CASE
       WHEN certainty < {UNSURE_BELOW} THEN 'The count may be wrong by more than one.'
+      WHEN certainty IS NULL AND count > 0 AND confidence < {UNSURE_CONFIDENCE}
+        THEN 'The model is not sure that something repeats.'
       WHEN count = 0 AND best_score > {NEARLY_COUNTED} THEN 'The count is 0, but something may repeat.'
     END AS message
   FROM {{dataset}}latest_video_counts AS counts
@@ -166,7 +172,9 @@ WITH scores AS (
   ) = 1
 )
 SELECT
-  ROW_NUMBER() OVER (ORDER BY is_failure, COALESCE(certainty, 1 - best_score), video_uri) AS priority, reason, message,
+  ROW_NUMBER() OVER (
+    ORDER BY is_failure, COALESCE(certainty, CASE WHEN count > 0 THEN confidence ELSE 1 - best_score END), video_uri
+  ) AS priority, reason, message,
   video_uri, video_generation, model, options_hash, upload_date, run_id, count, confidence, certainty, best_score
 FROM newest
 WHERE reason IS NOT NULL""",

@@ -410,6 +410,24 @@ class TestViews:
             (4, "gs://b/text", "NOT_A_VIDEO", "no video in it", None, None, None),
         ]
 
+    def test_counts_without_certainty_are_in_the_review_queue_by_their_confidence(self, warehouse):
+        commit(
+            warehouse,
+            make_provenance(),
+            make_video_count("gs://b/sure", certainty=None, confidence=0.5),
+            make_video_count("gs://b/unsure", certainty=None, confidence=0.4),
+            make_video_count("gs://b/worst", certainty=None, confidence=0.1, stride_scores={1: 0.1}),
+            make_video_count("gs://b/certain", certainty=0.9, confidence=0.1),
+            make_video_count("gs://b/likely", certainty=0.3),
+            make_video_count("gs://b/zero", certainty=None, count=0.0, confidence=0.1, stride_scores={1: 0.1}, segments=()),
+        )
+        found = read(warehouse, "priority, video_uri, reason, message, confidence", "review_queue")
+        assert found == [
+            (1, "gs://b/worst", "UNCERTAIN", "The model is not sure that something repeats.", 0.1),
+            (2, "gs://b/likely", "UNCERTAIN", "The count may be wrong by more than one.", 0.5),
+            (3, "gs://b/unsure", "UNCERTAIN", "The model is not sure that something repeats.", 0.4),
+        ]
+
     def test_the_review_queue_has_one_row_per_video_that_of_its_newest_version(self, warehouse):
         commit(warehouse, make_provenance("old", model="other"), make_video_count("gs://b/1", certainty=0.1))
         settled = [make_video_count("gs://b/1"), make_video_count("gs://b/2", certainty=0.5), make_failure("gs://b/3")]
