@@ -302,7 +302,7 @@ class _Reading:
         self._width = stream.width
         self._height = stream.height
         self._decoders: list[StreamReader] = []
-        self._ends_early = False
+        self._part_last_sec: float | None = None  # set where reading stops before the video's end
         self._is_avi = container.format.name == "avi"
 
     def samples(self) -> Iterator[tuple[float, np.ndarray]]:
@@ -339,13 +339,14 @@ class _Reading:
         for container_sec, frame in self._frames():
             if not self._clock.num_frames and frame is not None:  # the first one never is skipped
                 self._orientation = self._decoders[-1].orientation(frame)
+            last_sec = self._clock.last_sec
             time_sec = self._clock.present(container_sec)
             if self._clock.has_restarted and self._decoders[-1].may_skip:
                 raise UnsafeSkippingError  # which frames are wanted was decided without the jump
             self._check_length(time_sec)
             number = self._clock.num_frames - 1
             if time_sec >= self._options.end_sec or number == self._options.end_frame:
-                self._ends_early = True
+                self._part_last_sec = last_sec  # this frame is after the part
                 return
             if time_sec >= self._options.start_sec and number >= self._options.start_frame:
                 yield time_sec, frame
@@ -357,6 +358,7 @@ class _Reading:
 
     def facts(self) -> VideoFacts:
         """Returns what the whole pass has shown."""
+        last_sec = self._clock.last_sec if self._part_last_sec is None else self._part_last_sec
         return VideoFacts(
             width=self._height if self._orientation.is_sideways else self._width,
             height=self._width if self._orientation.is_sideways else self._height,
@@ -364,7 +366,7 @@ class _Reading:
             rotation_degrees=self._orientation.degrees,
             fps=1 / self._clock.mean_step_sec,
             decoded_frames=self._clock.num_frames,
-            duration_sec=self._clock.last_sec + self._clock.mean_step_sec,
+            duration_sec=last_sec + self._clock.mean_step_sec,
             truncated=any(decoder.is_damaged for decoder in self._decoders) or self._misses_frames(),
             variable_frame_rate=self._clock.is_variable,
             trailing_data=self._trailing_data,
@@ -404,7 +406,7 @@ class _Reading:
 
     def _misses_frames(self) -> bool:
         """Returns whether the file declares a clearly longer video than was shown."""
-        if self._ends_early:
+        if self._part_last_sec is not None:
             return False
         if self._clock.has_restarted or self._num_streams > 1:
             return False  # the declared duration is then the difference of two unrelated clocks

@@ -512,6 +512,21 @@ def test_reading_stops_after_the_part(clip):
     assert facts.decoded_frames == 31
 
 
+@pytest.mark.parametrize(
+    ("part", "end_sec"),
+    [
+        ({"end_sec": 1.0}, 1.0),
+        ({"start_sec": 0.5, "end_sec": 1.0}, 1.0),
+        ({"end_frame": 45}, 1.5),
+        ({"end_sec": 99.0}, 80 / 30),
+    ],
+    ids=str,
+)
+def test_the_duration_is_up_to_the_end_of_the_part(clip, part, end_sec):
+    _, _, facts = read_whole(clip, **part)
+    assert facts.duration_sec == pytest.approx(end_sec, abs=1e-3)
+
+
 def test_a_part_is_sampled_from_its_start(tmp_path):
     path = draw_video(tmp_path / "a.mkv", 120, fps=60.0, draw=numbered)
     frames, _, _ = read_whole(path, start_frame=31, end_frame=61)
