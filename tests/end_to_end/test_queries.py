@@ -168,6 +168,45 @@ def test_a_curve_belongs_to_the_latest_count_only(kind, request):
     assert curve[-1]["count"] == pytest.approx(6.0)
 
 
+@pytest.mark.parametrize("kind", ["duckdb", "bigquery"])
+def test_a_local_file_that_an_older_one_replaced_has_the_curve_of_its_latest_count(kind, request):
+    warehouse = make_warehouse(kind, request)
+    warehouse.prepare()
+    uri = "/videos/ann/squats.mp4"
+    older = make_video(uri, 2, updated=UPDATED - datetime.timedelta(hours=1))
+    first = make_video_count(uri, count=4.0, per_frame_count=np.full(100, 0.04))
+    second = make_video_count(uri, count=6.0, per_frame_count=np.full(100, 0.06))
+    labels = {"name_labels": NameLabels("(?P<user>ann)"), "took": datetime.timedelta(minutes=1)}
+    commit(warehouse, "first", first, started=STARTED, **labels)
+    later = STARTED + datetime.timedelta(days=1)
+    commit(warehouse, "second", dataclasses.replace(second, video=older), started=later, **labels)
+    run_sql = make_run_sql(warehouse, request)
+    assert [row["repetitions"] for row in run_sql(QUERIES[1])] == [6.0]
+    assert [row["count"] for row in run_sql(QUERIES[5])] == [6.0]
+    curve = run_sql(QUERIES[6].replace(SQUATS, uri))
+    assert curve[-1]["count"] == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "bigquery"])
+def test_of_two_runs_that_started_together_all_queries_take_the_same(kind, request):
+    warehouse = make_warehouse(kind, request)
+    warehouse.prepare()
+    for run_id, count in (("a", 4.0), ("b", 6.0)):
+        commit(
+            warehouse,
+            run_id,
+            make_video_count(SQUATS, count=count, per_frame_count=np.full(100, count / 100)),
+            name_labels=NameLabels("(?P<user>ann)"),
+            started=STARTED,
+            took=datetime.timedelta(minutes=1),
+            options_json=f'{{"run": "{run_id}"}}',
+        )
+    run_sql = make_run_sql(warehouse, request)
+    assert [row["repetitions"] for row in run_sql(QUERIES[1])] == [6.0]
+    assert [row["count"] for row in run_sql(QUERIES[5])] == [6.0]
+    assert run_sql(QUERIES[6])[-1]["count"] == pytest.approx(6.0)
+
+
 def test_there_are_ten_queries():
     assert list(QUERIES) == list(range(1, 11))
     assert PAGE.count("```sql") == len(re.findall(r"^## \d+\. ", PAGE, re.MULTILINE)) == 10
