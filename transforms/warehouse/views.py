@@ -54,8 +54,8 @@ CROSS JOIN UNNEST(points) AS {point}""",
     View(
         "latest_video_counts",
         "One row per video: the latest run's count of its newest counted version, with any model. The newest version of a "
-        "local file is the one that the latest run found, whatever its time. If a still newer version failed, "
-        "`review_queue` says so.",
+        "local file is the one that was counted last, whatever its time. A file restored to a version that was counted before "
+        "is skipped; `--mode all` counts it again. If a still newer version failed, `review_queue` says so.",
         """\
 SELECT *
 FROM {dataset}video_counts

@@ -192,7 +192,7 @@ class TestViews:
             ("gs://b/9", 1, 0.2),
         ]
 
-    def test_the_newest_version_of_a_local_file_is_the_one_found_last_even_if_it_is_an_older_file(self, filled):
+    def test_the_newest_version_of_a_local_file_is_the_one_counted_last_even_if_it_is_an_older_file(self, filled):
         older = make_video("/v/a.mp4", 2, updated=datetime.datetime(2025, 1, 5, tzinfo=UTC))
         commit(filled, make_provenance("fourth"), make_video_count("/v/a.mp4", certainty=0.1))
         commit(filled, later_run("fifth"), dataclasses.replace(make_video_count("/v/a.mp4", confidence=0.2), video=older))
@@ -203,6 +203,9 @@ class TestViews:
             filled, later_run("sixth", hours=2), make_failure("/v/a.mp4", 3, updated=older.updated - datetime.timedelta(days=1))
         )
         assert query(filled, "SELECT reason FROM review_queue WHERE video_uri = '/v/a.mp4'") == [("NOT_A_VIDEO",)]
+        commit(filled, later_run("seventh", hours=3), make_video_count("/v/a.mp4", confidence=0.3))  # the first one again
+        assert query(filled, sql) == [(1, 0.3)]
+        assert query(filled, "SELECT reason FROM review_queue WHERE video_uri = '/v/a.mp4'") == []
 
     def test_failures_by_code_counts_a_video_once_whatever_its_versions(self, filled):
         commit(filled, later_run("fourth"), make_failure("gs://b/2", 7))
