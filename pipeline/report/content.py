@@ -253,6 +253,7 @@ class Report:
       curves: Curves of `review`, by URI and generation. Not every video has one.
       thumbnails: JPEG files with frames of `review`, by URI and generation. Not every video has one.
       comparison: Another model on the same videos; None if none was asked for.
+      has_others: Whether other models or options have rows on the upload dates that the page is about. False for a run.
       notes: Sentences about what is missing or special.
     """
 
@@ -272,4 +273,5 @@ class Report:
     curves: Mapping[tuple[str, int], Curve] = dataclasses.field(default_factory=dict)
     thumbnails: Mapping[tuple[str, int], bytes] = dataclasses.field(default_factory=dict)
     comparison: Comparison | None = None
+    has_others: bool = False
     notes: tuple[str, ...] = ()

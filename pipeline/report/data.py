@@ -43,6 +43,9 @@ MAX_LISTED = 10
 MAX_CODES = 50
 """Most failure codes on the page. There are fewer unless the tables hold codes of other versions."""
 
+MAX_OTHERS = 5
+"""Most other models or options that a page of upload dates names."""
+
 CURVE_POINTS = 240
 """Most points of a curve, about one for each pixel of its width on a phone."""
 
@@ -122,9 +125,13 @@ def read_report(
       WarehouseError: The tables cannot be read.
     """
     notes: list[str] = []
+    others: list[tuple[Any, ...]] = []
     if dates is not None:
         scope = scope_of_dates(warehouse, dates, compare)
         before: Scope | None = dates_before(scope)
+        others = _read_others(warehouse, scope)
+        if others:
+            notes.append(_describe_others(scope, others))
     else:
         runs = read_runs(warehouse, run)
         chosen = choose_run(runs, run, compare)
@@ -161,7 +168,30 @@ def read_report(
         review=review,
         curves=_read_curves(reader, review),
         comparison=None if compare is None else _read_comparison(reader, compare),
+        has_others=bool(others),
         notes=tuple(notes),
+    )
+
+
+def _read_others(warehouse: Warehouse, scope: Scope) -> list[tuple[Any, ...]]:
+    """Returns each other model with its options, number of counts and number of failures on the dates of a scope."""
+    query = """\
+SELECT model, options_hash, SUM(counted), SUM(failed) FROM {dataset}daily_summary
+WHERE upload_date BETWEEN {first} AND {last} AND NOT (model = {model} AND options_hash = {options_hash})
+GROUP BY model, options_hash ORDER BY model, options_hash"""
+    parameters = {"first": scope.dates[0], "last": scope.dates[-1], "model": scope.model, "options_hash": scope.options_hash}
+    return read_tuples(warehouse, query, parameters)
+
+
+def _describe_others(scope: Scope, others: Sequence[tuple[Any, ...]]) -> str:
+    counted, failed = (int(sum(row[column] for row in others)) for column in (2, 3))
+    named = [f"{row[0]} with options {row[1]} ({int(row[2]):,} and {int(row[3]):,})" for row in others[:MAX_OTHERS]]
+    if len(others) > MAX_OTHERS:
+        named.append(f"and {len(others) - MAX_OTHERS:,} more")
+    return (
+        f"This page shows model {scope.model} with options {scope.options_hash}. Other models or options have {counted:,} "
+        f"count{'' if counted == 1 else 's'} and {failed:,} failure{'' if failed == 1 else 's'} on these dates: "
+        f"{', '.join(named)}."
     )
 
 

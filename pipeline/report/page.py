@@ -167,9 +167,9 @@ def _subtitle(report: Report) -> str:
 def _lead(report: Report) -> str:
     totals = report.totals
     if totals.listed is None:
-        return (
-            f"{charts.videos(totals.counted + totals.failed)} uploaded: {totals.counted:,} counted, {totals.failed:,} failed."
-        )
+        which = "with this model and these options" if report.has_others else "uploaded"
+        outcomes = charts.videos(totals.counted + totals.failed)
+        return f"{outcomes} {which}: {totals.counted:,} counted, {totals.failed:,} failed."
     listed = charts.videos(totals.listed)
     text = f"{listed} listed: {totals.counted:,} counted, {totals.failed:,} failed, {totals.skipped:,} skipped"
     if totals.listed and totals.listed == totals.skipped:

@@ -120,6 +120,31 @@ def test_a_date_is_shown_with_its_latest_model_beside_the_day_before(warehouse):
     assert (both.totals_before.counted, both.totals_before.failed) == (0, 0)
 
 
+def test_the_page_of_a_date_says_what_other_models_have_there(warehouse):
+    report = read_report(warehouse, dates=[DAY])
+    options = make_provenance().options_hash
+    assert report.notes == (
+        f"This page shows model other with options {options}. Other models or options have 2 counts and 1 failure on these "
+        f"dates: lite with options {options} (2 and 1).",
+    )
+    assert report.has_others
+    for asked in ({"dates": [NEXT_DAY]}, {"run": "monday"}):
+        report = read_report(warehouse, **asked)
+        assert (report.notes, report.has_others) == ((), False)
+
+
+def test_of_many_other_models_the_page_of_a_date_names_a_few(duckdb):
+    for number in range(8):
+        commit(duckdb, run(f"trial-{number}", number, model=f"model-{number}"), *[make_video_count()] * (number < 7))
+    commit(duckdb, run("last", 9), make_failure("gs://b/b.mp4"))
+    report = read_report(duckdb, dates=[DAY])
+    assert (report.totals.counted, report.totals.failed) == (0, 1)
+    (note,) = report.notes
+    assert "Other models or options have 7 counts and 0 failures on these dates: model-0 with options" in note
+    assert note.count("(1 and 0)") == data.MAX_OTHERS
+    assert note.endswith("(1 and 0), and 2 more.")
+
+
 def test_two_models_are_compared_on_the_videos_of_the_page(warehouse):
     report = read_report(warehouse, run="monday", compare="other")
     compared = report.comparison

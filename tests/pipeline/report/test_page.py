@@ -162,6 +162,14 @@ def test_an_empty_report_says_so_and_has_no_empty_section():
     assert "svg" not in [tag for tag, _ in parser.elements]
 
 
+def test_the_summary_of_a_date_says_whether_it_is_of_one_model_of_several():
+    report = dataclasses.replace(EMPTY, scope=dataclasses.replace(SCOPE, run_ids=()), totals=Totals(4, 1, 4))
+    assert "5 videos uploaded: 4 counted, 1 failed." in render(report)
+    text = render(dataclasses.replace(report, has_others=True))
+    assert "5 videos with this model and these options: 4 counted, 1 failed." in text
+    assert "uploaded:" not in text
+
+
 def test_what_came_before_stands_beside_each_number():
     now = Totals(120, 5, 120, 110, 900.0, 3600.0, 0.5, 0.8, 130, 5, 60.0)
     before = Totals(100, 0, 100, 100, 1000.0, 7200.0, 0.75, None, 100, 0, 30.0)
