@@ -180,13 +180,15 @@ def _lead(report: Report) -> str:
 def _cards(report: Report) -> list[Card]:
     now, before = report.totals, report.totals_before
     outcomes, zeros = now.counted + now.failed, now.in_tables - now.repeating
+    remaining = f"of {now.in_tables:,} counts still in the tables" if now.in_tables < now.counted else ""
     speed = (
         f"{now.video_sec / now.wall_sec:,.1f} s of video a second" if now.wall_sec and now.wall_sec > 0 < now.video_sec else ""
     )
+    without = ", ".join(filter(None, [f"{zeros:,} without repetition", remaining])) if zeros else ""
     cards = [
-        _card("Counted", now.counted, before and before.counted, _number, f"{zeros:,} without repetition" if zeros else ""),
+        _card("Counted", now.counted, before and before.counted, _number, without),
         _card("Failed", now.failed, before and before.failed, _number, _percent(now.failed / outcomes) if now.failed else ""),
-        _card("Repetitions", now.repetitions, before and before.repetitions, _number),
+        _card("Repetitions", now.repetitions, before and before.repetitions, _number, remaining),
         _card("Video", now.video_sec, before and before.video_sec, duration),
         _card("Mean confidence", now.mean_confidence, before and before.mean_confidence, _two_decimals, "of counts > 0"),
         _card("Mean certainty", now.mean_certainty, before and before.mean_certainty, _percent, "to be within one"),

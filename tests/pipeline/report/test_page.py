@@ -187,6 +187,15 @@ def test_what_came_before_stands_beside_each_number():
     assert "No video failed. Before: 3." in text
 
 
+def test_numbers_of_the_counts_that_are_left_of_a_run_say_so():
+    text = render(dataclasses.replace(EMPTY, totals=Totals(20, 0, 18, 15, 90.0, listed=20, skipped=0)))
+    assert "3 without repetition, of 18 counts still in the tables" in text
+    assert text.count("of 18 counts still in the tables") == 2  # and the repetitions
+    text = render(dataclasses.replace(EMPTY, totals=Totals(20, 0, 20, 15, 90.0, listed=20, skipped=0)))
+    assert "5 without repetition" in text
+    assert "still in the tables" not in text
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
