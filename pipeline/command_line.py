@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
 from model.errors import UserError
+from transforms.text import without_secrets
 
 _OPTION = re.compile(r"--[\w-]+")
 
@@ -68,7 +69,7 @@ class CommandParser(argparse.ArgumentParser):
         if not message.endswith("?"):
             command = self.prog.partition(" --")[0]  # without the option whose value is parsed, as that of --compare
             message = f"{message.rstrip('.')}. {hints[0] if hints else f'See {command} --help.'}"
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {without_secrets(message)}\n")
 
     def suggest(self, option: str) -> str | None:
         """Returns the visible option whose name is nearest to a misspelled one; None if none is near."""

@@ -19,6 +19,7 @@ from pipeline.extras import explain_missing
 from pipeline.interrupts import StopSignals
 from pipeline.standard_streams import GuardedStream, OutputError, guard_streams
 from transforms.machine_faults import MachineFaultError
+from transforms.text import printable, without_secrets
 
 _NOISE = ("Resource module is not available", "No semi_persistent_directory found")
 """Warnings that Beam prints on every machine without PyTorch, and in every local worker process."""
@@ -180,9 +181,7 @@ def _check_temporary_folder() -> None:
 
 
 def _one_line(error: Exception) -> str:
-    from transforms.text import printable
-
-    return printable(one_line(error))
+    return without_secrets(printable(one_line(error)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from rich.table import Column
 from rich.text import Text
 
 from pipeline.progress_figures import Figures, Pace, WholeRun, flow, progress_line
-from transforms.text import printable
+from transforms.text import printable, without_secrets
 
 if TYPE_CHECKING:
     from transforms.records import SelectionTotals
@@ -31,6 +31,7 @@ LINE_SEC = 60.0
 @contextlib.contextmanager
 def announce(message: str) -> Iterator[None]:
     """Shows a message while the body runs: a spinner on a terminal, else a line."""
+    message = without_secrets(message)
     with show_status(message):
         if is_shown() and not sys.stderr.isatty():
             print(printable(message), file=sys.stderr, flush=True)

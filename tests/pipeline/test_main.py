@@ -165,6 +165,35 @@ def test_no_folder_for_temporary_files_is_one_line_before_anything_is_written(co
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--output", "duckdb:c.duckdb", "--input"],
+        ["run", "--input", "x.mp4", "--output"],
+        ["count"],
+        ["count", "x.mp4", "--model"],
+        ["count", "x.mp4", "--max_fps"],
+        ["evaluate", "--videos", ".", "--labels"],
+        ["report", "--output"],
+        ["serve", "--base"],
+        ["serve", "--token_file"],
+        ["cost", "--no_such"],
+    ],
+)
+def test_no_message_repeats_a_password_or_a_signature(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.mp4").touch()
+    try:
+        code = main.main([*words, "https://ann:PASSWORD@host.invalid/v.mp4?X-Goog-Signature=SIGNED&token=TOKEN"])
+    except SystemExit as stop:
+        code = stop.code
+    error = capsys.readouterr().err
+    assert code == 2
+    assert "https://…@host.invalid/v.mp4?…" in error
+    assert not [secret for secret in ("PASSWORD", "SIGNED", "TOKEN") if secret in error]
+    assert list(tmp_path.iterdir()) == [tmp_path / "x.mp4"]
+
+
 def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):
     def fail(args):
         raise OSError(28, "No space left on device", "counts\n.csv")
