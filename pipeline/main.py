@@ -81,12 +81,12 @@ def _run_command(words: Sequence[str], output: GuardedStream | None, injected: M
         if args.command in _NEED_TEMPORARY_FOLDER:
             _check_temporary_folder()
         exit_code: int = args.run(args, **injected)
+    except MachineFaultError as error:  # first, since a database that cannot be used is a UserError, too
+        print(f"{prog}: {_one_line(error)}", file=sys.stderr)
+        return 1
     except UserError as error:
         print(f"{prog}: {_one_line(error)}", file=sys.stderr)
         return 2
-    except MachineFaultError as error:
-        print(f"{prog}: {_one_line(error)}", file=sys.stderr)
-        return 1
     except ModuleNotFoundError as error:
         print(f"{prog}: {explain_missing(error)}", file=sys.stderr)
         return 2

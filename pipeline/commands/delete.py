@@ -20,8 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Deletes all rows of videos: counts, curves and failures, of every version, model and set of options. "
         "Delete the video files first, or the next run counts them again, and wait until no run is in progress: one that has "
         "counted them already still commits their rows. BigQuery keeps deleted rows for its time travel, seven days "
-        "unless the data set says otherwise. Exit code: 0, even if there was nothing to delete; 2 if the rows could not "
-        "be deleted.",
+        "unless the data set says otherwise. Exit code: 0, even if there was nothing to delete; 1 if a DuckDB file is "
+        "locked or damaged or its disk is full; 2 if the rows could not be deleted for another reason.",
         examples=[
             "repcount delete --output duckdb:counts.duckdb --uri /videos/ann/squats.mp4 --dry_run",
             "repcount delete --output bigquery:my-project.gym --before 2025-01-01",

@@ -30,7 +30,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "it is. Long curves in frame_curves make cells too long for spreadsheets and for Python's csv module, which refuses "
         "more than 131,072 characters: export frame_curve_points, which has a row per frame, or write Parquet. While it reads "
         "a DuckDB file, a run that commits to it waits. Exit code: 0 if all rows were written; 1 if the file cannot be "
-        "written; 2 if there is no such view or run, or tables cannot be read, and then no file was changed.",
+        "written, or a DuckDB file is locked or damaged; 2 if there is no such view or run, or tables cannot be read for "
+        "another reason. No file is changed unless all rows were written.",
         examples=[
             "repcount export --output duckdb:counts.duckdb --view review_queue",
             "repcount export --output bigquery:my-project.gym --view sets --date 7d --to sets.parquet",

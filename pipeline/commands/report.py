@@ -24,7 +24,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Writes a page about a run: totals beside those of the run before, failures with what to do, how sure the "
         "counts are, and the counts to review first with their curves and a few frames. The page is one HTML file that needs "
         "no network. The frames are in that file and nowhere else; --no_thumbnails leaves them out. "
-        "Exit code: 0 if the page was written; 1 if it cannot be; 2 if there is no such run, date or model.",
+        "Exit code: 0 if the page was written; 1 if it cannot be, or a DuckDB file is locked or damaged; 2 if there is no such "
+        "run, date or model.",
         examples=[
             "repcount report --output duckdb:counts.duckdb",
             "repcount report --output bigquery:my-project.gym --date yesterday --compare repnet-2025 --to yesterday.html",

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from transforms.inference import RepNetModelHandler
 
 EXIT_CODES = (
-    "Exit code: 0 if every video was counted, failed or skipped and its row is in the tables; 1 if the run failed, if a "
-    "matched name cannot be looked at, or if more than --max_failure_ratio of its videos failed (a run of up to "
-    f"{FailureLimit.min_videos} videos is exempt); 2 if the command line is invalid, and then nothing was written; 130 if it "
-    "was interrupted."
+    "Exit code: 0 if every video was counted, failed or skipped and its row is in the tables; 1 if the run failed, if "
+    "the database is locked, damaged or on a full disk, if a matched name cannot be looked at, or if more than "
+    f"--max_failure_ratio of its videos failed (a run of up to {FailureLimit.min_videos} videos is exempt); 2 if the command "
+    "line is invalid, and then nothing was written; 130 if it was interrupted."
 )
 
 

@@ -18,7 +18,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "tables",
         description="Creates the tables and views that a run fills, and adds missing columns and views to existing ones. Never "
         "drops a table and never changes a column's type. `repcount run` does the same when it starts. Exit code: 0 if the "
-        "tables are, or with --dry_run would be, up to date; 2 if they cannot be.",
+        "tables are, or with --dry_run would be, up to date; 1 if a DuckDB file is locked or damaged or its disk is full; 2 if "
+        "they cannot be for another reason.",
         examples=[
             "repcount tables --output duckdb:counts.duckdb",
             "repcount tables --output bigquery:my-project.gym --location EU --partition_expiration_days 400 --dry_run",

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from model.errors import UserError
+from transforms.machine_faults import MachineFaultError
 from transforms.records import Selection, SelectionTotals, VideoRef, VideoResult
 from transforms.warehouse import sql
 from transforms.warehouse.parquet import StagedFile
@@ -35,6 +36,10 @@ STAGING_KEPT_SEC = 7 * 24 * 3600.0
 
 class WarehouseError(UserError):
     """The tables cannot be read or written, or a run's staged files lack rows."""
+
+
+class WarehouseFaultError(WarehouseError, MachineFaultError):
+    """The database is damaged or locked, or its disk is full or broken: a fault of the machine, not of the command line."""
 
 
 @dataclasses.dataclass(frozen=True)

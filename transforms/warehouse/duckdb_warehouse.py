@@ -17,6 +17,7 @@ import pyarrow as pa
 import tenacity
 
 from transforms.coders import VideoRefCoder
+from transforms.machine_faults import is_machine_fault
 from transforms.records import Selection, SelectionTotals, VideoRef
 from transforms.run_files import ATTEMPTS_SUFFIX
 from transforms.warehouse import sql
@@ -25,6 +26,7 @@ from transforms.warehouse.base import (
     TableOptions,
     Warehouse,
     WarehouseError,
+    WarehouseFaultError,
     check_curves,
     check_num_rows,
     selection_totals,
@@ -303,7 +305,8 @@ class DuckDBWarehouse(Warehouse):
         try:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
         except OSError as error:
-            raise WarehouseError(f"the database's folder cannot be created: {error.strerror}. Received: {self.path}") from error
+            kind = WarehouseFaultError if is_machine_fault(error) else WarehouseError
+            raise kind(f"the database's folder cannot be created: {error.strerror}. Received: {self.path}") from error
 
     @property
     def _staging(self) -> StagingFolders:
@@ -313,7 +316,8 @@ class DuckDBWarehouse(Warehouse):
         """Runs `action` on a new connection; starts again while another process or transaction is in the way.
 
         Raises:
-          WarehouseError: DuckDB reports an error, or the file was busy until the timeout.
+          WarehouseError: The tables are not those that `action` needs.
+          WarehouseFaultError: The file or its disk cannot be used, or the file was busy until the timeout.
         """
 
         def attempt() -> _T:
@@ -347,8 +351,11 @@ class DuckDBWarehouse(Warehouse):
         try:
             yield
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            hint = "close the other program that has the database open" if _is_busy(error) else "the database cannot be used"
-            raise WarehouseError(f"{hint}: {str(error).splitlines()[0]}. Received: {self.path}") from error
+            is_busy = _is_busy(error)
+            hint = "close the other program that has the database open" if is_busy else "the database cannot be used"
+            # A ProgrammingError is about a statement, which names what these tables lack.
+            kind = WarehouseError if isinstance(error, duckdb.ProgrammingError) and not is_busy else WarehouseFaultError
+            raise kind(f"{hint}: {str(error).splitlines()[0]}. Received: {self.path}") from error
 
     def _log_waiting(self, state: tenacity.RetryCallState) -> None:
         """Logs one warning that another program has the file open, and the later attempts as debug messages."""

@@ -56,6 +56,16 @@ def test_tables_of_another_shape_are_one_line_and_stay(output, warehouse, capsys
     assert error == "repcount tables: table runs must have a column run_id. Received: lap\n"
 
 
+def test_a_damaged_file_is_a_fault_and_no_mistake_in_the_command_line(output, warehouse, capsys):
+    warehouse.prepare()
+    with open(warehouse.path, "r+b") as file:
+        file.truncate(64 << 10)
+    for arguments in ((), ("--dry_run",)):
+        assert repcount("tables", *output, *arguments) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("repcount tables: the database cannot be used: ")
+
+
 @pytest.mark.parametrize(
     "option", [("--location", "EU"), ("--partition_expiration_days", "30"), ("--no-require_partition_filter",)]
 )

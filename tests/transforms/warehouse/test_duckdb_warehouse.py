@@ -2,12 +2,14 @@
 
 import dataclasses
 import datetime
+import errno
 import itertools
 import logging
 import multiprocessing
 import os
 import pathlib
 import pickle
+import resource
 import subprocess
 import sys
 import threading
@@ -19,7 +21,7 @@ from tests.support.samples import STARTED, make_failure, make_provenance, make_v
 from tests.support.warehouses import ENDED, commit, contents, later_run, num_rows, stage
 from transforms.records import VideoResult
 from transforms.warehouse import duckdb_warehouse
-from transforms.warehouse.base import WarehouseError
+from transforms.warehouse.base import WarehouseError, WarehouseFaultError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.rows import RunTotals
 from transforms.warehouse.schema import VIDEO_COUNTS
@@ -263,6 +265,45 @@ class TestReconciliation:
         self.refused(warehouse, files, r"the database cannot be used: .*Received: ")
 
 
+class TestFaults:
+    """A file or a disk that cannot be used is a fault of the machine; tables that lack what is asked for are none."""
+
+    @pytest.mark.parametrize("damage", ["cut", "flipped"])
+    def test_a_damaged_file_is_a_fault(self, warehouse, damage):
+        warehouse.prepare()
+        path = pathlib.Path(warehouse.path)
+        content = path.read_bytes()
+        head, rest = content[: 12 << 10], content[12 << 10 :]
+        path.write_bytes(head + (b"" if damage == "cut" else bytes(byte ^ 255 for byte in rest)))
+        for action in (warehouse.check, warehouse.prepare, lambda: next(warehouse.read("SELECT * FROM {dataset}runs"))):
+            with pytest.raises(WarehouseFaultError, match=r"the database cannot be used: .*Received: ") as caught:
+                action()
+            assert "\n" not in str(caught.value)
+
+    def test_a_file_that_cannot_grow_is_a_fault(self, warehouse):
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 10, limits[1]))  # as on a full disk, a write fails
+        try:
+            with pytest.raises(WarehouseFaultError, match=r"the database cannot be used: .*Received: "):
+                warehouse.prepare()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    def test_a_full_disk_that_has_no_room_for_a_folder_is_a_fault(self, tmp_path, monkeypatch):
+        def fail(*arguments, **options):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(duckdb_warehouse.os, "makedirs", fail)
+        with pytest.raises(WarehouseFaultError, match="folder cannot be created: No space left on device"):
+            DuckDBWarehouse(str(tmp_path / "new" / "counts.duckdb")).prepare()
+
+    def test_a_table_that_is_not_there_is_no_fault(self, warehouse):
+        warehouse.prepare()
+        with pytest.raises(WarehouseError, match=r"the database cannot be used: .*nowhere") as caught:
+            next(warehouse.read("SELECT * FROM {dataset}nowhere"))
+        assert not isinstance(caught.value, WarehouseFaultError)
+
+
 HOLD = """
 import duckdb, sys
 with duckdb.connect(sys.argv[1]):
@@ -314,14 +355,14 @@ class TestOtherProcesses:
     def test_waiting_ends_with_the_name_of_the_program_that_has_the_database_open(self, warehouse, holder):
         hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=0.2)
         for action in (hasty.check, hasty.prepare, lambda: commit(hasty, make_provenance(), make_failure())):
-            with pytest.raises(WarehouseError, match=r"close the other program .*PID \d+.*Received: ") as caught:
+            with pytest.raises(WarehouseFaultError, match=r"close the other program .*PID \d+.*Received: ") as caught:
                 action()
             assert "\n" not in str(caught.value)
         assert pathlib.Path(hasty.staging_folder("run-1")).exists()
 
     def test_reading_a_file_that_another_program_writes_to_ends_in_one_line(self, warehouse, holder):
         hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=0.2)
-        with pytest.raises(WarehouseError, match=r"close the other program .*PID \d+.*Received: ") as caught:
+        with pytest.raises(WarehouseFaultError, match=r"close the other program .*PID \d+.*Received: ") as caught:
             next(hasty.read("SELECT * FROM {dataset}runs"))
         assert "\n" not in str(caught.value)
 
