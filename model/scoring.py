@@ -286,11 +286,20 @@ def with_zero_row(batches: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
     return [tf.concat([*parts, zeros], axis=0) for parts in zip(*batches, strict=True)]
 
 
+_NO_KERNEL = (
+    tf.errors.InternalError,  # without oneDNN the kernel is there, and has no output
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.UnimplementedError,
+)
+"""Errors of an operation that this TensorFlow, or this processor, does not have. Too little memory raises another one."""
+
+
 def _check_int8(frame_model: Callable[[tf.Tensor], object]) -> None:
-    """Raises ValueError if this TensorFlow does not compute the frame model, by trying a black frame."""
+    """Raises ValueError if this TensorFlow lacks a kernel of the frame model, by trying a black frame; other errors pass."""
     try:
         frame_model(tf.zeros((1, FRAME_SIZE, FRAME_SIZE, 3), tf.uint8))
-    except tf.errors.OpError as error:
+    except _NO_KERNEL as error:
         raise ValueError(
             "int8 needs TensorFlow with oneDNN on an x86 processor; use another --precision. "
             f"Received: TF_ENABLE_ONEDNN_OPTS={os.environ.get('TF_ENABLE_ONEDNN_OPTS')} on {platform.machine()}"

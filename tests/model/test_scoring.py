@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from model import scoring
 from model.config import LITE, REPNET_2020, WINDOW_FRAMES
 from model.counting import count_repetitions
 from model.counting_options import CountingOptions, StrideRule
@@ -269,6 +270,22 @@ class TestOtherErrors:
         with pytest.raises(tf.errors.InvalidArgumentError, match="second"):
             scorer.score(synthetic_clip(3, 64, 11))
         assert tried == [64, 32]
+
+
+@pytest.mark.parametrize("kind", [tf.errors.InternalError, tf.errors.NotFoundError, tf.errors.UnimplementedError])
+def test_8_bits_without_their_kernels_are_an_error_that_says_what_they_need(kind):
+    with pytest.raises(ValueError, match="int8 needs TensorFlow with oneDNN on an x86 processor"):
+        scoring._check_int8(lambda frames: fail(kind(None, None, "no kernel")))
+
+
+@pytest.mark.parametrize("kind", [tf.errors.ResourceExhaustedError, tf.errors.CancelledError])
+def test_other_errors_of_8_bits_stay_what_they_are(kind):
+    with pytest.raises(kind, match="no memory"):
+        scoring._check_int8(lambda frames: fail(kind(None, None, "no memory")))
+
+
+def fail(error):
+    raise error
 
 
 def test_warming_up_scores_a_window_of_every_stride(lite, monkeypatch):
