@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import logging
 import os
@@ -27,6 +28,11 @@ _COUNTED_SUFFIXES = 40
 """Most suffixes with a counter of their own. Names may end with anything, and Dataflow limits the counters of a job."""
 
 
+MAX_NAMED = 20
+"""Most names of a kind and pattern that are logged, at the level INFO. A job's workers log that, and beside each of a million
+videos may be a picture."""
+
+
 @dataclasses.dataclass(eq=False)
 class ListVideos(beam.PTransform):
     """Lists the videos that patterns match, on the workers: a PCollection of `StagedFile` with rows of `LISTING`.
@@ -36,7 +42,8 @@ class ListVideos(beam.PTransform):
     for each.
 
     Metrics, in the namespace "repcount": the counter `objects_skipped` counts all matches that are left out, and one counter
-    `objects_skipped_KIND` for each `LeftOut.kind` says why. Names that cannot be looked at are also logged as errors.
+    `objects_skipped_KIND` for each `LeftOut.kind` says why. Names that cannot be looked at are also logged as errors, and
+    the first `MAX_NAMED` others of each kind as infos.
 
     Attributes:
       patterns: Paths, directories or patterns, local or of any file system that Beam supports (`gs://…`).
@@ -100,22 +107,28 @@ class _ListFn(beam.DoFn):
             yield from self._listed(pattern)
 
     def _listed(self, pattern: str) -> Iterator[VideoRef]:
-        lost = 0
+        lost, named, unnamed = 0, collections.Counter[str](), 0
         for found in match_objects(pattern, self._suffixes, billing_project=self._billing_project):
             if isinstance(found, VideoRef):
                 if self._filter.takes(found):
                     yield found
                 continue
-            self._count(found)
+            kind = self._count(found)
             lost += found.is_lost
-            if not found.is_lost:
-                _LOGGER.info("%s", found)
-            elif lost <= MAX_NAMED_LOST:
+            if found.is_lost and lost <= MAX_NAMED_LOST:
                 _LOGGER.error("%s", found)
+            elif not found.is_lost and named[kind] < MAX_NAMED:
+                named[kind] += 1
+                _LOGGER.info("%s", found)
+            else:
+                unnamed += not found.is_lost
+        if unnamed:
+            _LOGGER.info("%d more names that %r matches are left out", unnamed, pattern)
         if lost > MAX_NAMED_LOST:
             _LOGGER.error("%d more names that %r matches cannot be looked at", lost - MAX_NAMED_LOST, pattern)
 
-    def _count(self, left_out: LeftOut) -> None:
+    def _count(self, left_out: LeftOut) -> str:
+        """Counts a name and returns the kind as which it is counted."""
         kind = left_out.kind
         if is_suffix_kind(kind) and kind not in self._suffix_kinds:
             if len(self._suffix_kinds) < _COUNTED_SUFFIXES:
@@ -124,3 +137,4 @@ class _ListFn(beam.DoFn):
                 kind = OTHER_SUFFIX_KIND
         self._skipped.inc()
         Metrics.counter(METRICS_NAMESPACE, f"{SKIPPED_PREFIX}{kind}").inc()
+        return kind

@@ -2,6 +2,7 @@
 
 import collections
 import datetime
+import logging
 
 import apache_beam as beam
 import pyarrow.parquet as pq
@@ -12,7 +13,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from tests.support.samples import HOSTILE_NAMES
 from transforms.coders import VideoRefCoder
 from transforms.left_out import MAX_NAMED_LOST
-from transforms.listing import ListVideos
+from transforms.listing import MAX_NAMED, ListVideos
 from transforms.matching import ListingFilter, list_videos
 from transforms.objects import find_object
 from transforms.warehouse.schema import LISTING
@@ -76,6 +77,19 @@ def test_many_names_that_cannot_be_looked_at_are_a_bounded_number_of_messages(tm
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == MAX_NAMED_LOST + 1
     assert errors[-1] == f"3 more names that '{tmp_path}/**' matches cannot be looked at"
+
+
+def test_many_names_that_are_no_videos_are_a_bounded_number_of_messages(tmp_path, tmp_path_factory, caplog):
+    caplog.set_level(logging.INFO, logger="transforms.listing")
+    for number in range(MAX_NAMED + 3):
+        (tmp_path / f"{number}.jpg").touch()
+        (tmp_path / f"._{number}.mp4").touch()
+    _, counters = run_listing([f"{tmp_path}/**"], tmp_path_factory.mktemp("staging"))
+    infos = [record.getMessage() for record in caplog.records if record.name == "transforms.listing"]
+    assert sum("jpg" in info for info in infos) == sum("._" in info for info in infos) == MAX_NAMED
+    assert len(infos) == 2 * MAX_NAMED + 1
+    assert infos[-1] == f"6 more names that '{tmp_path}/**' matches are left out"
+    assert counters["objects_skipped_SUFFIX_jpg"] == counters["objects_skipped_COMPANION"] == MAX_NAMED + 3
 
 
 def test_hostile_suffixes_make_a_bounded_number_of_counters(tmp_path, tmp_path_factory):
