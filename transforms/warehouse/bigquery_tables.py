@@ -46,7 +46,8 @@ def find_changes(client: bigquery.Client, dataset_id: str, options: TableOptions
     """Returns the requests that add missing tables and columns, set options, and recreate outdated views.
 
     Raises:
-      WarehouseError: A table lacks a REQUIRED column, has a column of another type, or has another partitioning.
+      WarehouseError: A table lacks a REQUIRED column or has another one, has a column of another type or another partitioning,
+        or is a view.
     """
     from google.api_core.exceptions import NotFound
 
@@ -60,6 +61,8 @@ def find_changes(client: bigquery.Client, dataset_id: str, options: TableOptions
             create = functools.partial(client.create_table, created, exists_ok=True)
             changes.append(Change(f"create table {table.name}", create))
             continue
+        if found.table_type != "TABLE":
+            raise WarehouseError(f"table {table.name} must be a table. Received: {found.table_type}")
         _check_partitions(table, found)
         fields, lines = merge_fields(table.name, list(found.schema), table.columns)
         has_new_columns |= any(line.startswith("add ") for line in lines)
@@ -86,13 +89,17 @@ def merge_fields(
     """Returns a table's fields with missing ones added and descriptions updated, and a line for each change.
 
     Raises:
-      WarehouseError: A column has another type or mode, or a REQUIRED one is missing.
+      WarehouseError: A column has another type or mode, a REQUIRED one is missing, or there is one that a run cannot fill.
     """
     from google.cloud import bigquery
 
     existing = {field.name: field for field in found}
     merged = {field.name: field for field in found}  # columns that the schema does not know stay unchanged
     lines = []
+    known = {column.name for column in columns}
+    for field in found:
+        if field.name not in known and field.mode == Mode.REQUIRED.value and field.default_value_expression is None:
+            raise WarehouseError(f"column {path}.{field.name} must be NULLABLE, since runs leave it out. Received: REQUIRED")
     for column in columns:
         where = f"{path}.{column.name}"
         field = existing.get(column.name)

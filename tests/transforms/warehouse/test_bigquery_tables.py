@@ -114,6 +114,15 @@ class TestPrepare:
         with pytest.raises(WarehouseError, match=r"video_counts must be partitioned by upload_date\. Received: None"):
             warehouse.check()
 
+    def test_a_view_in_place_of_a_table_is_refused(self, prepared, cloud):
+        table_id = f"{cloud.project}.{cloud.dataset}.runs"
+        cloud.client().delete_table(table_id)
+        view = bigquery.Table(table_id)
+        view.view_query = "SELECT 'run-1' AS run_id"
+        cloud.client().create_table(view)
+        with pytest.raises(WarehouseError, match=r"table runs must be a table\. Received: VIEW"):
+            prepared.check()
+
 
 class TestMergeFields:
     """Checks the computed differences, since the test server does not apply them as BigQuery does."""
@@ -143,6 +152,14 @@ class TestMergeFields:
         assert merged[0] == own
         assert {field.name for field in merged} == {field.name for field in [own, *self.FIELDS]}
         assert merged[place].to_api_repr() == next(f for f in self.FIELDS if f.name == "segments").to_api_repr()
+
+    def test_a_column_that_runs_cannot_fill_is_refused(self):
+        own = bigquery.SchemaField("note", "STRING", "REQUIRED")
+        message = r"column t\.note must be NULLABLE, since runs leave it out\. Received: REQUIRED"
+        with pytest.raises(WarehouseError, match=message):
+            merge_fields("t", [*self.FIELDS, own], VIDEO_COUNTS.columns)
+        filled = bigquery.SchemaField("note", "STRING", "REQUIRED", default_value_expression="'none'")
+        assert merge_fields("t", [*self.FIELDS, filled], VIDEO_COUNTS.columns) == ([*self.FIELDS, filled], [])
 
     def test_descriptions_are_updated(self):
         older = [bigquery.SchemaField.from_api_repr({**self.FIELDS[0].to_api_repr(), "description": "?"}), *self.FIELDS[1:]]
