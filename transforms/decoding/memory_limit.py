@@ -9,7 +9,8 @@ from pathlib import Path
 from model.cores import num_cores
 
 MEMORY_SHARE = 0.5
-"""Share of the machine's memory for all decoders together; the model and the frames that wait for it need the rest."""
+"""Share of the machine's memory that the limits of one decoder per core add up to; the model and the frames that wait for it
+need the rest. A thread has two decoders, the second for the next video: if all reach their limits, they take all memory."""
 
 MIN_BYTES = 1 << 30
 """Least limit, so that large frames do not fail on machines with many cores and little memory, which rarely all decode them."""
