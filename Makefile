@@ -10,8 +10,10 @@ export ARGS =
 # The Python that makes .venv. Default: the first of python3.13, python3.12, python3.11 and python3 that is 3.11, 3.12 or 3.13.
 export PYTHON
 # cpu, or gpu for TensorFlow with CUDA. Default: what .venv has, else cpu.
-installed := $(shell cat .venv/complete 2>/dev/null)
-export DEVICE = $(or $(installed),cpu)
+made_for := $(shell cat .venv/complete 2>/dev/null)
+export DEVICE = $(or $(firstword $(made_for)),cpu)
+# The folder that .venv belongs to: its programs name it, and Python imports the project from there.
+export CHECKOUT = $(CURDIR)
 
 CODE = pipeline transforms model benchmarks demo image deploy
 # `-n auto`: tests/conftest.py says how many. More than eight processes take more memory than they save time. ARGS='-n 0': one.
@@ -27,14 +29,15 @@ LOCK = $(UV) compile --universal --python-version 3.11 --no-emit-index-url --gen
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# .venv/complete holds the device and is written last: after an interruption, the next start makes .venv from scratch.
+# .venv/complete holds the device and the folder, and is written last: after an interruption, the next start makes .venv from
+# scratch.
 .venv/complete: locks/cpu.lock locks/gpu.lock locks/dev.lock locks/train.lock locks/installer.lock pyproject.toml setup.py
 	@set -eu; \
 	case "$$DEVICE $$(uname -sm)" in \
 	  "cpu "* | "gpu Linux x86_64") ;; \
 	  *) echo "make: DEVICE must be cpu, or gpu on x86-64 Linux. Received: $$DEVICE on $$(uname -sm)" >&2; exit 2 ;; \
 	esac; \
-	[ -e $@ ] || rm -rf .venv; \
+	[ "$$(sed 1d $@ 2>/dev/null)" = "$$CHECKOUT" ] || rm -rf .venv; \
 	rm -f $@; \
 	if [ ! -d .venv ]; then \
 	  found=; \
@@ -55,10 +58,10 @@ help: ## List the targets
 	.venv/bin/python -m pip --disable-pip-version-check -qq install --require-hashes --no-deps -r locks/installer.lock; \
 	$(UV) sync --python .venv --require-hashes locks/$$DEVICE.lock locks/dev.lock locks/train.lock locks/installer.lock; \
 	$(UV) install --python .venv --no-deps --no-build-isolation --editable .; \
-	echo $$DEVICE > $@
+	printf '%s\n' "$$DEVICE" "$$CHECKOUT" > $@
 
-# A target that is no file makes .venv anew.
-ifneq ($(DEVICE),$(installed))
+# A target that is no file makes .venv anew: for another device, or where this folder was copied or renamed.
+ifneq ($(DEVICE) $(CHECKOUT),$(made_for))
 .venv/complete: anew
 endif
 
