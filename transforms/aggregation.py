@@ -58,7 +58,7 @@ def aggregate(video: VideoRef, items: Iterable[ChunkEvidence | Failure], options
 
 
 def find_flags(facts: VideoFacts, counted: Counted, repeats: int = 1) -> tuple[VideoFlag, ...]:
-    """Returns the flags of a count, in the order of `VideoFlag`; `docs/failure_codes.md` says what each means.
+    """Returns the flags of a count, in the order of `VideoFlag`; `FLAG_MEANINGS` says what each means.
 
     Args:
       facts: Facts of the video.

@@ -121,7 +121,7 @@ class SelectionTotals:
 
 
 class VideoFlag(enum.StrEnum):
-    """A remark on a count. `docs/failure_codes.md` says what each flag means."""
+    """A remark on a count. `FLAG_MEANINGS` says what each flag means."""
 
     NOT_PERIODIC = "NOT_PERIODIC"
     TRUNCATED = "TRUNCATED"
@@ -131,6 +131,24 @@ class VideoFlag(enum.StrEnum):
     AMBIGUOUS_STRIDE = "AMBIGUOUS_STRIDE"
     VARIABLE_FRAME_RATE = "VARIABLE_FRAME_RATE"
     ROTATED = "ROTATED"
+
+
+FLAG_MEANINGS = {
+    VideoFlag.NOT_PERIODIC: "The model finds no repetition; the count is 0.",
+    VideoFlag.TRUNCATED: "Frames are missing or made up, since the file breaks off or is damaged. The count covers the frames "
+    "that decoded. If nothing else shows damage, the end may lack up to 10 % of the declared duration without this flag, but "
+    "no more than 2 s; up to 0.5 s always.",
+    VideoFlag.TRAILING_DATA: "Another file is appended to this MP4, MOV, FLV or WMV. The count leaves it out, wholly or in "
+    "part, as players do.",
+    VideoFlag.TOO_SHORT: "The model saw fewer frames than one window (64).",
+    VideoFlag.PERIOD_AT_LIMIT: "The period is the longest that the model knows. The true period may be longer and the count "
+    "too high.",
+    VideoFlag.AMBIGUOUS_STRIDE: "Another stride or period fits as well and gives another count.",
+    VideoFlag.VARIABLE_FRAME_RATE: "Frames are unevenly spaced, as in phone recordings. Counts hold; rates at single frames "
+    "are less exact.",
+    VideoFlag.ROTATED: "The file asks for rotation. The frames were turned upright before counting.",
+}
+"""What each flag means. The column `flags` and the table in `docs/failure_codes.md` have the same texts."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

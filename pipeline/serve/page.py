@@ -16,7 +16,7 @@ import pipeline
 from pipeline.serve.allowed import MAX_NAME_CHARS
 from pipeline.serve.config import ServeConfig
 from transforms.failure_codes import EXPLANATIONS, FailureCode
-from transforms.records import VideoFlag
+from transforms.records import FLAG_MEANINGS, VideoFlag
 
 _PACKAGE = Path(pipeline.__file__).parent
 _HERE = Path(__file__).parent
@@ -63,14 +63,14 @@ ADVICE = {
 REMARKS = {
     VideoFlag.NOT_PERIODIC: "Nothing repeats in this video.",
     VideoFlag.TRUNCATED: "The file breaks off or is damaged. The count covers the frames that could be read.",
-    VideoFlag.TRAILING_DATA: "Another file is appended to this one. The count leaves it out.",
+    VideoFlag.TRAILING_DATA: FLAG_MEANINGS[VideoFlag.TRAILING_DATA],
     VideoFlag.TOO_SHORT: "The video is very short, so the count is less sure.",
     VideoFlag.PERIOD_AT_LIMIT: "The repetitions are as slow as the model knows. The true count may be lower.",
     VideoFlag.AMBIGUOUS_STRIDE: "Another speed of the repetitions fits as well, and gives another count.",
-    VideoFlag.VARIABLE_FRAME_RATE: "The frames are unevenly spaced, so rates at single moments are less exact.",
-    VideoFlag.ROTATED: "The video was turned upright before it was counted.",
+    VideoFlag.VARIABLE_FRAME_RATE: FLAG_MEANINGS[VideoFlag.VARIABLE_FRAME_RATE],
+    VideoFlag.ROTATED: FLAG_MEANINGS[VideoFlag.ROTATED],
 }
-"""What a flag means for who reads the count."""
+"""What a flag means for who has the video, in simpler words where `FLAG_MEANINGS` has terms or limits."""
 
 
 def make_router(config: ServeConfig) -> APIRouter:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.markdown import table_rows
 from tests.support.samples import make_failure, make_video, make_video_count
-from transforms.records import Slice, TimeSegment, VideoFlag, VideoResult, slice_hash, slice_number
+from transforms.records import FLAG_MEANINGS, Slice, TimeSegment, VideoFlag, VideoResult, slice_hash, slice_number
 
 
 def test_a_video_is_readable_in_a_log():
@@ -47,8 +47,10 @@ def test_a_remark_is_the_failure_or_the_flags():
     assert [failed.remark, counted.remark] == ["NO_FRAMES: no frame decodes", "ROTATED, TRUNCATED"]
 
 
-def test_the_documentation_has_one_row_for_each_flag_in_the_same_order():
-    assert list(table_rows("docs/failure_codes.md", "flag")) == [flag.value for flag in VideoFlag]
+def test_the_documentation_explains_each_flag_in_the_words_of_the_program_and_the_same_order():
+    documented = table_rows("docs/failure_codes.md", "flag")
+    assert list(documented) == [flag.value for flag in VideoFlag]
+    assert documented == {flag.value: [meaning] for flag, meaning in FLAG_MEANINGS.items()}
 
 
 def test_the_last_frame_does_not_end_before_it_appears_whatever_the_file_declares():

@@ -12,6 +12,8 @@ import enum
 
 import pyarrow as pa
 
+from transforms.records import FLAG_MEANINGS
+
 
 class ColumnType(enum.StrEnum):
     """Type of a column, or of the items of a REPEATED column."""
@@ -212,12 +214,7 @@ VIDEO_COUNTS = Table(
         Column(
             "flags",
             ColumnType.STRING,
-            "Notes on the count: NOT_PERIODIC (nothing repeats), TRUNCATED (frames are missing or made up, at the end or where "
-            "the file is damaged; the count covers what decoded; without this flag, the end may still lack 0.5 s, or 10 % of "
-            "the duration up to 2 s), TRAILING_DATA (another file is appended to this one, which the count leaves out, wholly "
-            "or in part), TOO_SHORT (the model saw fewer frames than its window of 64 holds), "
-            "PERIOD_AT_LIMIT (the true period may be longer), AMBIGUOUS_STRIDE (another stride or period is as likely and "
-            "gives another count), VARIABLE_FRAME_RATE (frames are unevenly spaced), ROTATED (the video was turned upright).",
+            "Notes on the count. " + " ".join(f"{flag}: {meaning}" for flag, meaning in FLAG_MEANINGS.items()),
             Mode.REPEATED,
         ),
         Column(
