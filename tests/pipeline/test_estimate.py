@@ -44,9 +44,9 @@ def warehouse(folder):
     return DuckDBWarehouse(str(folder / "counts.duckdb"), lock_timeout_sec=60.0)
 
 
-def estimate_run(folder, warehouse, make_decoder=DecoderProcess, **selection):
+def estimate_run(folder, warehouse, make_decoder=DecoderProcess, names=("*.mp4", "*.mkv"), **selection):
     config = RunConfig(
-        source=SourceConfig((f"{folder}/*.mp4", f"{folder}/*.mkv"), selection=Selection(**selection)),
+        source=SourceConfig(tuple(f"{folder}/{name}" for name in names), selection=Selection(**selection)),
         decoding=DecodingOptions(chunk_frames=128),
         model=ModelConfig("lite", "f" * 64, (1, 2), "float32", 1),
         counting=CountingOptions(),
@@ -76,6 +76,14 @@ def test_videos_in_the_tables_are_skipped_and_their_speed_is_used(folder, wareho
     assert found.video_sec == pytest.approx(2000 / (12_345 / 10.0))
 
 
+@pytest.mark.parametrize("has_tables", [False, True])
+def test_a_video_that_two_patterns_match_is_one(folder, warehouse, has_tables):
+    if has_tables:
+        warehouse.prepare()
+    found = estimate_run(folder, warehouse, names=("*.mp4", "a.*", "b.mp4"))
+    assert (found.videos, found.skipped, found.left, found.size_bytes) == (3, 0, 0, 3000)
+
+
 def test_a_limit_leaves_videos_to_later_runs(folder, warehouse):
     found = estimate_run(folder, warehouse, limit=1)
     assert (found.videos, found.left) == (1, 2)
@@ -94,6 +102,7 @@ def test_the_duration_of_a_video_counted_before_is_known(folder, warehouse):
     commit_count(folder, warehouse, "a.mp4")
     found = estimate_run(folder, warehouse, new_only=False)
     assert (found.videos, found.skipped, found.basis.known_videos, found.basis.known_sec) == (3, 0, 1, 10.0)
+    assert found.video_sec == pytest.approx(10.0 + 2000 / (12_345 / 10.0))
 
 
 def test_a_video_takes_as_long_as_counted_videos_of_its_size(folder, warehouse):
