@@ -65,10 +65,18 @@ def test_only_rows_of_a_run_or_of_days_are_written(output, capsys):
     for words, expected in (
         (("--run", "second"), ["gs://b/2"]),
         (("--date", "2026-01-01"), ["gs://b/1", "gs://b/2"]),
+        (("--date", "2025-12-31..2026-01-02"), ["gs://b/1", "gs://b/2"]),
         (("--date", "2026-01-02..2026-01-03"), []),
     ):
         assert repcount("export", "--output", output, "--format", "jsonl", *words) == 0
         assert sorted(json.loads(line)["video_uri"] for line in capsys.readouterr().out.splitlines()) == expected
+
+
+def test_the_review_queue_is_in_the_order_of_its_priorities(output, capsys):
+    with duckdb.connect(output.removeprefix("duckdb:")) as connection:  # a database may return a view's rows in any order
+        connection.execute("CREATE OR REPLACE VIEW review_queue AS SELECT UNNEST([3, 1, 2]) AS priority")
+    assert repcount("export", "--output", output, "--view", "review_queue") == 0
+    assert capsys.readouterr().out.split()[1:] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize(
