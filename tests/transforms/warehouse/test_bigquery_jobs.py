@@ -15,14 +15,6 @@ from tests.support.warehouses import commit, contents, is_job, jobs, num_rows, s
 from transforms.warehouse import bigquery_jobs
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.bigquery_jobs import is_transient
-from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
-
-
-@pytest.fixture
-def prepared(cloud):
-    warehouse = BigQueryWarehouse(cloud.project, cloud.dataset, cloud.temp_location)
-    warehouse.prepare()
-    return warehouse
 
 
 class TestLoad:

@@ -14,17 +14,6 @@ from transforms.warehouse.schema import TABLES, VIDEO_COUNTS
 from transforms.warehouse.views import VIEWS
 
 
-@pytest.fixture
-def warehouse(cloud):
-    return BigQueryWarehouse(cloud.project, cloud.dataset, cloud.temp_location)
-
-
-@pytest.fixture
-def prepared(warehouse):
-    warehouse.prepare()
-    return warehouse
-
-
 class TestPrepare:
     def test_tables_have_the_schema_with_partitions_clusters_and_descriptions(self, prepared, cloud):
         assert cloud.tables() == sorted([table.name for table in TABLES] + [view.name for view in VIEWS])
@@ -67,8 +56,8 @@ class TestPrepare:
         assert cloud.client().get_dataset(f"{cloud.project}.{made.dataset}").location == "EU"
         assert made.changes() == []
 
-    def test_options_are_set_and_kept_if_not_given_again(self, warehouse, cloud):
-        warehouse.prepare(TableOptions(partition_expiration_days=30, require_partition_filter=True))
+    def test_options_are_set_and_kept_if_not_given_again(self, unprepared, cloud):
+        unprepared.prepare(TableOptions(partition_expiration_days=30, require_partition_filter=True))
         tables = {t.name: cloud.client().get_table(f"{cloud.project}.{cloud.dataset}.{t.name}") for t in TABLES}
         expirations = {name: t.time_partitioning and t.time_partitioning.expiration_ms for name, t in tables.items()}
         month = 30 * 24 * 3600 * 1000
@@ -77,8 +66,8 @@ class TestPrepare:
         asked = [json.loads(request.body) for request in made if request.path.split("?")[0].endswith("/tables")]
         # The server of these tests forgets this one.
         assert [t["tableReference"]["tableId"] for t in asked if t.get("requirePartitionFilter")] == ["frame_curves"]
-        assert warehouse.changes() == []
-        assert warehouse.changes(TableOptions(partition_expiration_days=0, require_partition_filter=True)) == [
+        assert unprepared.changes() == []
+        assert unprepared.changes(TableOptions(partition_expiration_days=0, require_partition_filter=True)) == [
             "keep rows of video_counts",
             "keep rows of frame_curves",
             "require upload dates in queries of frame_curves",
@@ -108,11 +97,11 @@ class TestPrepare:
         cloud.client().update_table(found, ["view_query"])
         assert prepared.changes() == ["change view failures_by_code"]
 
-    def test_a_table_with_other_partitions_is_refused(self, warehouse, cloud):
+    def test_a_table_with_other_partitions_is_refused(self, unprepared, cloud):
         fields = [to_field(column) for column in VIDEO_COUNTS.columns]
         cloud.client().create_table(bigquery.Table(f"{cloud.project}.{cloud.dataset}.video_counts", fields))
         with pytest.raises(WarehouseError, match=r"video_counts must be partitioned by upload_date\. Received: None"):
-            warehouse.check()
+            unprepared.check()
 
     def test_a_view_in_place_of_a_table_is_refused(self, prepared, cloud):
         table_id = f"{cloud.project}.{cloud.dataset}.runs"

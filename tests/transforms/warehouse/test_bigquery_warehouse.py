@@ -22,20 +22,9 @@ from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
 DAY_MS = 86_400_000
 
 
-@pytest.fixture
-def warehouse(cloud):
-    return BigQueryWarehouse(cloud.project, cloud.dataset, cloud.temp_location)
-
-
-@pytest.fixture
-def prepared(warehouse):
-    warehouse.prepare()
-    return warehouse
-
-
 class TestCheck:
-    def test_a_data_set_without_tables_passes_and_stays_empty(self, warehouse, cloud):
-        warehouse.check()
+    def test_a_data_set_without_tables_passes_and_stays_empty(self, unprepared, cloud):
+        unprepared.check()
         assert cloud.tables() == []
 
     def test_a_prepared_data_set_passes(self, prepared):
@@ -64,11 +53,11 @@ class TestCheck:
             far.check()
 
     @pytest.mark.parametrize("status", [401, 403])
-    def test_a_missing_permission_is_reported_in_one_line(self, warehouse, cloud, status):
+    def test_a_missing_permission_is_reported_in_one_line(self, unprepared, cloud, status):
         # After a 401 the client gets a new token and tries again.
         cloud.bigquery.fail(lambda request: request.method == "GET", status=status, reason="accessDenied", times=9)
         with pytest.raises(WarehouseError, match=r"BigQuery refuses \S+: .*as the test wishes") as caught:
-            warehouse.check()
+            unprepared.check()
         assert "\n" not in str(caught.value)
 
     def test_the_permission_to_change_rows_is_checked_without_changing_any(self, prepared, cloud):
@@ -77,27 +66,27 @@ class TestCheck:
             prepared.check()
         assert all(job["configuration"].get("dryRun") for job in jobs(cloud))
 
-    def test_a_folder_that_cannot_be_written_is_reported_before_any_work(self, warehouse, cloud):
+    def test_a_folder_that_cannot_be_written_is_reported_before_any_work(self, unprepared, cloud):
         cloud.storage.fail(lambda request: request.method == "POST", status=403, reason="forbidden")
         with pytest.raises(WarehouseError, match=r"files cannot be staged in gs://"):
-            warehouse.prepare()
+            unprepared.prepare()
 
-    def test_a_lost_answer_to_the_deletion_of_the_probe_refuses_no_run(self, warehouse, cloud):
+    def test_a_lost_answer_to_the_deletion_of_the_probe_refuses_no_run(self, unprepared, cloud):
         cloud.storage.spoil(lambda request: request.method == "DELETE" and "probe-" in request.path)
-        warehouse.prepare()
+        unprepared.prepare()
         assert cloud.objects("temp/") == []
 
-    def test_missing_credentials_are_reported(self, warehouse, monkeypatch):
+    def test_missing_credentials_are_reported(self, unprepared, monkeypatch):
         def refuse(**kwargs):
             raise DefaultCredentialsError("long\nstory")
 
         monkeypatch.setattr("google.cloud.bigquery.Client", refuse)
         with pytest.raises(WarehouseError, match="no credentials found; run `gcloud auth application-default login`"):
-            warehouse.check()
+            unprepared.check()
 
-    def test_a_pickled_warehouse_holds_only_its_name_and_folder(self, warehouse):
-        assert pickle.loads(pickle.dumps(warehouse)) == warehouse
-        assert set(vars(warehouse)) == {"project", "dataset", "temp_location"}
+    def test_a_pickled_warehouse_holds_only_its_name_and_folder(self, unprepared):
+        assert pickle.loads(pickle.dumps(unprepared)) == unprepared
+        assert set(vars(unprepared)) == {"project", "dataset", "temp_location"}
 
 
 class TestCommit:

@@ -5,17 +5,10 @@ import os
 import pathlib
 import time
 
-import pytest
-
 from tests.support.samples import make_failure, make_provenance
 from tests.support.warehouses import stage
 from transforms.warehouse import duckdb_staging
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-
-
-@pytest.fixture
-def warehouse(tmp_path):
-    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"))
 
 
 def make_old(folder):

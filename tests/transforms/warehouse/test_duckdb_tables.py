@@ -26,14 +26,8 @@ from transforms.warehouse.duckdb_tables import (
     upgrade,
     view_query,
 )
-from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.schema import FRAME_CURVES, RUNS, TABLES, VIDEO_COUNTS, Column, ColumnType, Mode
 from transforms.warehouse.views import VIEWS
-
-
-@pytest.fixture
-def warehouse(tmp_path):
-    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=60.0)
 
 
 @pytest.fixture

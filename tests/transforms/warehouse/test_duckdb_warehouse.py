@@ -29,11 +29,6 @@ from transforms.warehouse.schema import VIDEO_COUNTS
 PROCESSES = multiprocessing.get_context("spawn")
 
 
-@pytest.fixture
-def warehouse(tmp_path):
-    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=60.0)
-
-
 def query(warehouse, statement):
     return list(warehouse.query(statement, {}))
 
