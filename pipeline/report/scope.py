@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ class Run:
       model: Model that counted.
       options_hash: Identifier of the options.
       outcomes: Number of videos counted or failed.
+      parts: Its rows, each as a run of its own; () for such a row.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Run:
     model: str
     options_hash: str
     outcomes: int
+    parts: tuple[Run, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -64,14 +67,22 @@ def read_runs(warehouse: Warehouse, name: str | None = None) -> list[Run]:
         "SELECT run_id, run_started, model, options_hash, counted + failed FROM {dataset}runs "
         f"WHERE run_id NOT LIKE '%{SERVER_SUFFIX}' OR run_id = {{name}} ORDER BY run_started, run_id"
     )
-    parts: dict[tuple[str, int], list[tuple[str, datetime.datetime, str, str, int]]] = {}
-    for row in read_tuples(warehouse, query, {"name": name or ""}):
-        found = SLICE_ID.fullmatch(row[0])
-        key = (found["run"], int(found["total"])) if found else (row[0], 1)
-        parts.setdefault(key, []).append((row[0], row[1], row[2], row[3], int(row[4])))
+    parts: dict[tuple[str, int], list[Run]] = {}
+    for run_id, started, model, options_hash, outcomes in read_tuples(warehouse, query, {"name": name or ""}):
+        found = SLICE_ID.fullmatch(run_id)
+        key = (found["run"], int(found["total"])) if found else (run_id, 1)
+        parts.setdefault(key, []).append(Run(run_id, (run_id,), 1, started, model, options_hash, int(outcomes)))
     runs = [
-        Run(name, tuple(row[0] for row in rows), total, rows[0][1], rows[-1][2], rows[-1][3], sum(row[4] for row in rows))
-        for (name, total), rows in parts.items()
+        dataclasses.replace(
+            rows[-1],
+            name=run_name,
+            rows=tuple(row.name for row in rows),
+            slices=total,
+            started=rows[0].started,
+            outcomes=sum(row.outcomes for row in rows),
+            parts=tuple(rows),
+        )
+        for (run_name, total), rows in parts.items()
     ]
     return sorted(runs, key=lambda run: (run.started, run.name), reverse=True)
 
@@ -93,11 +104,11 @@ def choose_run(runs: Sequence[Run], name: str | None, compared: str | None) -> R
             return complete[0]
         other = f" of a model other than {compared!r}" if compared is not None else ""
         raise UsageError(f"the tables must have a complete run{other}: `repcount run` makes one. {_runs(runs)}")
-    for run in runs:
-        if name in {run.name, *run.rows}:
-            if run.model == compared:
+    for found in itertools.chain.from_iterable((run, *run.parts) for run in runs):
+        if found.name == name:
+            if found.model == compared:
                 raise UsageError(f"--compare must name another model than that of the run. Received: {compared!r}")
-            return run if name == run.name else dataclasses.replace(run, name=name, rows=(name,), slices=1)
+            return found
     raise UsageError(f"--run must be the id of a run in the tables. {_runs(runs)}, not {name!r}")
 
 

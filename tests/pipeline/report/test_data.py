@@ -193,6 +193,18 @@ def test_a_run_that_lacks_slices_is_not_the_default_and_says_so(duckdb):
     assert read_report(duckdb, run="tuesday-1of3").notes == ()
 
 
+def test_the_page_of_a_slice_is_about_that_slice_alone(duckdb):
+    commit(duckdb, run("monday", 0), make_video_count())
+    commit(duckdb, run("tuesday-1of3", 24), make_video_count("gs://b/b.mp4"))
+    commit(duckdb, run("tuesday-2of3", 25), make_video_count("gs://b/c.mp4"))
+    commit(duckdb, run("tuesday-3of3", 26), skipped=1, listed=1)
+    reports = [read_report(duckdb, run=f"tuesday-{number}of3") for number in (1, 2, 3)]
+    assert [report.scope.started for report in reports] == [run("slice", hours).run_started for hours in (24, 25, 26)]
+    nothing_new = "This run found nothing new. The latest run before it with results is monday."
+    assert [report.notes for report in reports] == [(), (), (nothing_new,)]
+    assert read_report(duckdb, run="tuesday").notes == ()
+
+
 def test_tables_without_a_run_are_one_line(duckdb):
     with pytest.raises(UsageError, match="Received: tables without a run"):
         read_report(duckdb)

@@ -12,9 +12,10 @@ from tests.support.warehouses import commit
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 
-def run(name, hours, *, model="lite", outcomes=1, rows=None, slices=1):
+def run(name, hours, *, model="lite", outcomes=1, parts=(), slices=1):
     started = STARTED + datetime.timedelta(hours=hours)
-    return Run(name, rows or (name,), slices, started, model, "options", outcomes)
+    rows = tuple(part.name for part in parts) or (name,)
+    return Run(name, rows, slices, started, model, "options", outcomes, tuple(parts))
 
 
 def test_slices_are_one_run_and_the_latest_run_comes_first(tmp_path):
@@ -39,7 +40,7 @@ def test_slices_are_one_run_and_the_latest_run_comes_first(tmp_path):
 
 
 def test_the_default_is_the_latest_complete_run_of_another_model_than_the_compared_one():
-    runs = [run("d", 3, rows=("d-1of2",), slices=2), run("c", 2, model="other"), run("b", 1), run("a", 0)]
+    runs = [run("d", 3, parts=[run("d-1of2", 3)], slices=2), run("c", 2, model="other"), run("b", 1), run("a", 0)]
     assert choose_run(runs, None, None).name == "c"
     assert choose_run(runs, None, "other").name == "b"
     assert choose_run(runs, "d", None).name == "d"
