@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import glob
 import re
 from collections.abc import Iterator, Sequence
+
+from transforms.local_files import WILDCARD
 
 MAX_DAYS = 3660
 """Most days in a range. Each day makes a pattern of its own."""
@@ -96,7 +97,7 @@ def on_any_day(pattern: str) -> list[str]:
     A pattern without a wildcard may name a folder, so the result also has the pattern of everything below it.
     """
     any_day = _FIELD.sub(lambda field: _ANYTHING.sub("*", field[1] or "%Y-%m-%d").replace("%%", "%"), pattern)
-    return [any_day] if glob.has_magic(_FIELD.sub("", pattern)) else [any_day, f"{any_day.rstrip('/')}/**"]
+    return [any_day] if WILDCARD.search(_FIELD.sub("", pattern)) else [any_day, f"{any_day.rstrip('/')}/**"]
 
 
 def _on(pattern: str, day: datetime.date) -> str:

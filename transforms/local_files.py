@@ -32,7 +32,8 @@ _CLASS = r"\[!?+.[^\]]*\]"
 _ANY_DEPTH = re.compile(rf"\*\*|\?|{_CLASS}", re.DOTALL)
 """Wildcards that may match a slash."""
 
-_WILDCARD = re.compile(rf"[*?]|{_CLASS}", re.DOTALL)
+WILDCARD = re.compile(rf"[*?]|{_CLASS}", re.DOTALL)
+"""A wildcard of a pattern, local or remote."""
 
 
 def find_file(path: str) -> VideoRef | None:
@@ -67,7 +68,7 @@ def _scan(pattern: str) -> Iterator[VideoRef | LeftOut]:
     except OSError as error:
         if os.path.lexists(pattern):
             yield _unreadable(pattern, error)
-        elif _WILDCARD.search(pattern):
+        elif WILDCARD.search(pattern):
             yield from _match(pattern)
         elif error.errno not in _ABSENT:
             yield _unreadable(pattern, error)
@@ -80,7 +81,7 @@ def _scan(pattern: str) -> Iterator[VideoRef | LeftOut]:
 
 def _match(pattern: str) -> Iterator[VideoRef | LeftOut]:
     """Yields what a pattern with wildcards matches by Beam's rules. Only folders that may contain a match are entered."""
-    root = os.path.dirname(_WILDCARD.split(pattern, maxsplit=1)[0])
+    root = os.path.dirname(WILDCARD.split(pattern, maxsplit=1)[0])
     below = pattern[len(root) :].lstrip("/")
     parts = below.split("/")
     deep = _ANY_DEPTH.search(below)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from model.errors import UserError
 from transforms.left_out import LeftOut, LeftOutAccount, Reason, describe_left_out
-from transforms.local_files import has_suffix
+from transforms.local_files import WILDCARD, has_suffix
 from transforms.machine_faults import MachineFaultError, is_machine_fault
 from transforms.objects import absolute, check_readable, scan_objects
 from transforms.records import VideoRef
@@ -182,7 +182,7 @@ def match_videos(
 def _judge(pattern: str, suffixes: tuple[str, ...]) -> Callable[[VideoRef | LeftOut], VideoRef | LeftOut]:
     """Returns the function that leaves out a match by its name."""
     exact = absolute(pattern)
-    wildcard = re.search(r"[*?\[]", exact)
+    wildcard = WILDCARD.search(exact)
     fixed = exact[: wildcard.start()].rpartition("/")[0] if wildcard else exact
 
     def judge(found: VideoRef | LeftOut) -> VideoRef | LeftOut:

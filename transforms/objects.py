@@ -5,8 +5,9 @@ next. `gs://` objects are read with Cloud Storage's own client, because Beam's f
 times are an hour off on machines with daylight saving time. Other remote schemes go through Beam's file systems.
 
 Patterns are Beam's: `*` matches any characters except `/`, `**` matches any characters, `?` matches one character and `[ab]`
-matches one of those listed. `dir/**` matches every object below `dir`. `dir/**/*.mp4` needs two slashes, so it does not match
-`dir/a.mp4`; use `dir/**.mp4` instead. A directory, or a remote prefix without wildcards, stands for everything below it.
+matches one of those listed. A `[` that no `]` ends is a plain character. `dir/**` matches every object below `dir`.
+`dir/**/*.mp4` needs two slashes, so it does not match `dir/a.mp4`; use `dir/**.mp4` instead. A directory, or a remote prefix
+without wildcards, stands for everything below it.
 
 Beam is imported when it is needed, so that a single local file can be counted without it.
 """
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import glob
 import io
 import itertools
 import os
@@ -27,7 +27,7 @@ from model.errors import one_line
 from model.storage import SCHEME, open_bucket, split_uri
 from transforms.bucket_refusals import bucket_refusals
 from transforms.left_out import LeftOut, Reason
-from transforms.local_files import compile_pattern, find_file, scan_files, utc_time
+from transforms.local_files import WILDCARD, compile_pattern, find_file, scan_files, utc_time
 from transforms.records import VideoRef
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def stored_name(uri: str) -> str:
 def _list_remote(pattern: str, limit: int | None, billing_project: str | None) -> Iterator[VideoRef]:
     is_bucket = pattern.startswith(SCHEME)
     match = functools.partial(_match_blobs, billing_project=billing_project) if is_bucket else _match_remote
-    if glob.has_magic(pattern):
+    if WILDCARD.search(pattern):
         # As on this machine, the name of an existing video is taken as it is, such as "Squats [id].mp4". Few names have a *.
         may_be_a_name = is_bucket and "*" not in pattern and not pattern.endswith("/")
         named = find_object(pattern, billing_project) if may_be_a_name else None
@@ -269,13 +269,13 @@ def _match_remote(pattern: str, limit: int | None) -> Iterator[VideoRef]:
 
 def _match_blobs(pattern: str, limit: int | None, billing_project: str | None) -> Iterator[VideoRef]:
     """Yields the objects on Cloud Storage that match by Beam's rules, page by page."""
-    if not glob.has_magic(pattern):
+    if not WILDCARD.search(pattern):
         found = find_object(pattern, billing_project)
         if found:
             yield found
         return
     bucket_name, name_pattern = split_uri(pattern)
-    prefix = re.split(r"[*?\[]", name_pattern, maxsplit=1)[0]
+    prefix = WILDCARD.split(name_pattern, maxsplit=1)[0]
     matches = compile_pattern(pattern + "*" if pattern.endswith("/") else pattern).match
     with _as_beam_errors(pattern):
         blobs = open_bucket(bucket_name, billing_project).list_blobs(prefix=prefix, fields=_BLOB_FIELDS)

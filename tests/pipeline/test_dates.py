@@ -36,6 +36,7 @@ def test_the_last_days_end_today():
         ("gs://gym/{date:%Y/%m/%d}/*.mp4", ["gs://gym/*/*/*/*.mp4"]),
         ("gs://gym/{date:%Y%m%d}_*.mp4", ["gs://gym/*_*.mp4"]),
         ("videos/{date}/", ["videos/*-*-*/", "videos/*-*-*/**"]),
+        ("gs://gym/set[1/{date}", ["gs://gym/set[1/*-*-*", "gs://gym/set[1/*-*-*/**"]),
     ],
 )
 def test_a_pattern_is_widened_to_any_day(pattern, wider):

@@ -116,9 +116,10 @@ def test_companions_and_trash_are_left_out_as_such(tmp_path, suffixes):
     assert left_out(f"{tmp_path}/**", tmp_path, suffixes=suffixes) == {Reason.COMPANION: sorted(COMPANIONS)}
 
 
-def test_a_companion_that_is_named_exactly_or_by_its_folder_is_taken(tmp_path):
-    trash = tmp_path / ".Trash-1000"
-    trash.mkdir()
+@pytest.mark.parametrize("folder", ["videos", "set[1"])
+def test_a_companion_that_is_named_exactly_or_by_its_folder_is_taken(tmp_path, folder):
+    trash = tmp_path / folder / ".Trash-1000"
+    trash.mkdir(parents=True)
     for name in ("a.mp4", "._a.mp4"):
         (trash / name).touch()
     assert names(list_videos(str(trash / "._a.mp4")), trash) == ["._a.mp4"]

@@ -203,6 +203,31 @@ def test_an_existing_name_with_wildcards_is_taken_as_it_is(bucket, name):
     assert [video.uri for video in list_objects(f"gs://gym/{name}")] == [f"gs://gym/{name}"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("set[1", ["set[1/a.mp4", "set[1/deep/b.mp4"]),
+        ("set[1/", ["set[1/a.mp4", "set[1/deep/b.mp4"]),
+        ("set[1/*", ["set[1/a.mp4"]),
+        ("set[1/a.mp4", ["set[1/a.mp4"]),
+        ("s*[1/**", ["set[1/a.mp4", "set[1/deep/b.mp4"]),
+        ("set[]", []),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["gs", "memory"])
+def test_an_open_bracket_in_a_remote_name_is_a_plain_character(bucket, monkeypatch, scheme, pattern, expected):
+    names = ["set1/c.mp4", "set[1/a.mp4", "set[1/deep/b.mp4"]
+    bucket.contents = {f"gym/{name}": b"12345" for name in names}
+    monkeypatch.setattr(InMemoryFileSystem, "files", {f"memory://gym/{name}": (b"12345", 1.0) for name in names})
+    assert [video.uri.removeprefix(f"{scheme}://gym/") for video in list_objects(f"{scheme}://gym/{pattern}")] == expected
+
+
+def test_cloud_storage_lists_only_names_that_start_as_the_pattern_does_up_to_its_first_wildcard(bucket):
+    for pattern in ("set[1/*.mp4", "set[12]/*.mp4", "set?/*"):
+        list(list_objects(f"gs://gym/{pattern}"))
+    assert [query["prefix"] for query in bucket.queries] == ["set[1/", "set", "set"]
+
+
 def test_cloud_storage_is_asked_only_for_the_fields_and_pages_that_are_needed(bucket):
     bucket.page_objects = 2
     found = [found.uri for found in scan_objects("gs://gym/d**", limit=2) if isinstance(found, VideoRef)]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from model.storage import split_uri
+from transforms.local_files import WILDCARD
 from transforms.objects import absolute, is_local
-
-_WILDCARD = re.compile(r"[*?\[]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,4 +67,4 @@ def local_folders(patterns: Iterable[str]) -> tuple[str, ...]:
     """Returns the folders for `NameLabels` of a run's inputs: for each local one, the folder before its first wildcard."""
     paths = [absolute(pattern) for pattern in patterns if is_local(pattern)]
     # A path without a wildcard may be a folder itself.
-    return tuple(sorted({*paths, *(os.path.dirname(_WILDCARD.split(path)[0]) for path in paths)}))
+    return tuple(sorted({*paths, *(os.path.dirname(WILDCARD.split(path)[0]) for path in paths)}))

@@ -23,6 +23,10 @@ def test_a_file_is_labelled_by_its_path_below_the_folder_of_the_input(tmp_path, 
     assert NameLabels("(?P<name>.*)", local_folders([video])).of(video) == [{"name": "name", "value": "1.mp4"}]
 
 
+def test_an_open_bracket_in_the_name_of_a_folder_is_a_plain_character():
+    assert NameLabels(USER, local_folders(["/set[1/**"])).of("/set[1/ann/squats/1.mp4") == ANN
+
+
 def test_a_name_that_does_not_match_has_no_labels():
     assert NameLabels(USER).of("gs://gym/loose.mp4") == []
     assert NameLabels().of("gs://gym/ann/squats/1.mp4") == []
