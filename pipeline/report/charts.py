@@ -1,6 +1,6 @@
 """Charts as inline SVG, without numbers: a page writes those beside them, since the shapes are stretched to its width.
 
-A chart's colours come from the classes of `templates/base.css`. All text in it is escaped.
+A chart's colours come from the classes of `pipeline/static/base.css`. All text in it is escaped.
 """
 
 from __future__ import annotations

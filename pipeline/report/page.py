@@ -1,7 +1,7 @@
 """Renders a report as one HTML file: styles, charts and pictures inside, no script, nothing from a network.
 
-Names and messages come from strangers. Every text is escaped, characters that cannot be printed are replaced, and a policy in
-the page forbids it to load or run anything.
+Names and messages come from strangers. `pipeline.pages` makes them harmless, and a policy in the page forbids it to load or run
+anything.
 """
 
 from __future__ import annotations
@@ -10,26 +10,20 @@ import base64
 import dataclasses
 import datetime
 import importlib.metadata
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from pipeline.pages import UNKNOWN, make_environment
 from pipeline.report import charts
 from pipeline.report.content import Curve, Report, ReviewedVideo
 from pipeline.report.data import MAX_DIFFERENCE
 from transforms.failure_codes import EXPLANATIONS
 from transforms.text import printable
 from transforms.warehouse.views import UNSURE_BELOW, UNSURE_CONFIDENCE
-
-TEMPLATES = Path(__file__).parent / "templates"
-"""Folder of templates and styles; `base.css` has the colours and the type of every page."""
-
-_NONE = "–"
-"""What a page shows for an unknown value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,20 +47,12 @@ class Card:
     is_bad: bool = False
 
 
-def make_environment() -> jinja2.Environment:
-    """Returns the environment of both pages of the report: it escapes all values and replaces what cannot be printed."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_to_text,
-    )
+def _make_environment() -> jinja2.Environment:
+    """Returns the environment of every page, with the filters of the report."""
+    environment = make_environment(Path(__file__).parent / "templates")
     environment.filters |= {
         "base64": lambda data: base64.b64encode(data).decode("ascii"),
         "bin_name": charts.bin_name,
-        "code": _mark_code,
         "decimals": _decimals,
         "difference_name": lambda difference: charts.difference_name(difference, MAX_DIFFERENCE),
         "duration": duration,
@@ -101,7 +87,7 @@ def render(report: Report, written: datetime.datetime) -> str:
         ("comparison", "Two models", report.comparison is not None),
     ]
     return (
-        make_environment()
+        _make_environment()
         .get_template("report.html.jinja")
         .render(
             report=report,
@@ -128,7 +114,7 @@ def render(report: Report, written: datetime.datetime) -> str:
 def duration(seconds: float | None) -> str:
     """Returns a duration in the units that suit it, such as "10.7 s" or "2.3 h"."""
     if seconds is None:
-        return _NONE
+        return UNKNOWN
     for unit, unit_sec in (("s", 1), ("min", 60)):
         if seconds / unit_sec < 99.95:
             return f"{seconds / unit_sec:.1f} {unit}"
@@ -194,7 +180,7 @@ def _cards(report: Report) -> list[Card]:
         _card("Mean certainty", now.mean_certainty, before and before.mean_certainty, _percent, "to be within one"),
         _card("Time taken", now.wall_sec, before and before.wall_sec, duration, speed),
     ]
-    return [card for card in cards if card.value != _NONE]
+    return [card for card in cards if card.value != UNKNOWN]
 
 
 def _card(label: str, now: float | None, before: Any, write: Callable[[float | None], str], detail: str = "") -> Card:
@@ -204,7 +190,7 @@ def _card(label: str, now: float | None, before: Any, write: Callable[[float | N
         change = f"({(now - before) / before:+.0%})".replace("-", "−").replace("%", " %") if now != before else ""
     earlier = write(before) if before is not None else ""
     is_bad = label == "Failed" and bool(now)
-    return Card(label, write(now), detail, "" if earlier == _NONE else earlier, change, is_bad)
+    return Card(label, write(now), detail, "" if earlier == UNKNOWN else earlier, change, is_bad)
 
 
 def _review_lead(report: Report) -> str:
@@ -234,20 +220,8 @@ def _longest_caption(report: Report) -> str:
     )
 
 
-def _to_text(value: Any) -> Any:
-    """Returns what a template prints: characters that cannot be printed are replaced."""
-    if isinstance(value, Markup) or not isinstance(value, str):
-        return _NONE if value is None else value
-    return printable(value)
-
-
-def _mark_code(text: str) -> Markup:
-    """Returns Markdown that has no markup but code between backticks as HTML."""
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
-
-
 def _number(value: float | None) -> str:
-    return _NONE if value is None else f"{value:,.0f}"
+    return UNKNOWN if value is None else f"{value:,.0f}"
 
 
 def _two_decimals(value: float | None) -> str:
@@ -255,11 +229,11 @@ def _two_decimals(value: float | None) -> str:
 
 
 def _decimals(value: float | None, digits: int) -> str:
-    return _NONE if value is None else f"{value:,.{digits}f}"
+    return UNKNOWN if value is None else f"{value:,.{digits}f}"
 
 
 def _percent(value: float | None) -> str:
-    return _NONE if value is None else f"{100 * value:.{0 if value in (0, 1) or value >= 0.1 else 1}f} %"
+    return UNKNOWN if value is None else f"{100 * value:.{0 if value in (0, 1) or value >= 0.1 else 1}f} %"
 
 
 def _signed(value: float) -> str:

@@ -7,14 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from fastapi.responses import HTMLResponse, Response
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-import pipeline
-
-_FOLDERS = (Path(__file__).parent / "templates", Path(pipeline.__file__).parent / "report" / "templates")
-"""Folders of the template, and of the style of every page."""
+from pipeline.pages import make_environment
 
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -23,11 +19,8 @@ _POLICY = (
 
 def docs_page(openapi: Mapping[str, Any]) -> Response:
     """Returns the page that shows an OpenAPI document."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDERS), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["code"] = _mark_code
-    text = environment.get_template("docs.html.jinja").render(info=openapi["info"], routes=list(_routes(openapi)))
+    template = make_environment(Path(__file__).parent / "templates").get_template("docs.html.jinja")
+    text = template.render(info=openapi["info"], routes=list(_routes(openapi)))
     return HTMLResponse(text, headers={"content-security-policy": _POLICY})
 
 
@@ -48,11 +41,6 @@ def _routes(openapi: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _mark_code(text: str) -> Markup:
-    """Returns a text whose parts between backticks are code."""
-    parts = text.split("`")
-    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
-
-
-def _pretty(schema: Any) -> str:
-    return json.dumps(schema, indent=2, ensure_ascii=False)
+def _pretty(schema: Any) -> Markup:
+    """Returns a schema as HTML that keeps its lines."""
+    return escape(json.dumps(schema, indent=2, ensure_ascii=False))

@@ -8,24 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import jinja2
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
-import pipeline
+from pipeline.pages import STATIC, make_environment
 from pipeline.serve.allowed import MAX_NAME_CHARS
 from pipeline.serve.config import ServeConfig
 from transforms.failure_codes import EXPLANATIONS, FailureCode
 from transforms.records import FLAG_MEANINGS, VideoFlag
 
-_PACKAGE = Path(pipeline.__file__).parent
 _HERE = Path(__file__).parent
 
 _STATIC = {
-    "base.css": (_PACKAGE / "report" / "templates" / "base.css", "text/css"),
+    "base.css": (STATIC / "base.css", "text/css"),
     "page.css": (_HERE / "static" / "page.css", "text/css"),
     "page.js": (_HERE / "static" / "page.js", "text/javascript"),
-    "plot.js": (_PACKAGE / "view" / "static" / "plot.js", "text/javascript"),
+    "plot.js": (STATIC / "plot.js", "text/javascript"),
 }
 """File and media type by name below `/static/`. The style and the curve are those of the other pages."""
 
@@ -79,8 +77,8 @@ def make_router(config: ServeConfig) -> APIRouter:
     Args:
       config: Where names start, the largest upload, and whether there is a token.
     """
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_HERE / "templates"), autoescape=True)
-    page = environment.get_template("page.html.jinja").render(
+    template = make_environment(_HERE / "templates").get_template("page.html.jinja")
+    page = template.render(
         max_upload_bytes=config.max_upload_bytes,
         max_name_chars=MAX_NAME_CHARS,
         has_token=config.token is not None,

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -31,6 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model.errors import UserError, one_line
 from pipeline.labels import LabelFile
+from pipeline.pages import STATIC, make_environment
 from pipeline.view.videos import ORDERS, ListedVideo, VideoList, find_video, path_below
 from pipeline.web import SafeHeaders
 from transforms.objects import is_local, read_range
@@ -52,7 +52,14 @@ STREAM_BYTES = 2 << 20
 _MEDIA_TYPES = {".webm": "video/webm", ".mkv": "video/x-matroska", ".ogv": "video/ogg", ".avi": "video/x-msvideo"}
 """Media types by suffix. All others are sent as MP4: browsers look into a file that they play, and never run a video."""
 
-_STATIC_TYPES = {"view.css": "text/css", "view.js": "text/javascript", "plot.js": "text/javascript"}
+_HERE = Path(__file__).parent
+
+_STATIC = {
+    "view.css": (_HERE / "static" / "view.css", "text/css"),
+    "view.js": (_HERE / "static" / "view.js", "text/javascript"),
+    "plot.js": (STATIC / "plot.js", "text/javascript"),
+}
+"""File and media type by name below `/static/`."""
 
 _HEADERS = {
     "cache-control": "no-store",
@@ -166,13 +173,10 @@ class _Routes:
     """The answer to each address."""
 
     def __init__(self, viewer: Viewer) -> None:
-        folder = Path(__file__).parent
         self._viewer = viewer
-        self._static = {name: (folder / "static" / name).read_bytes() for name in _STATIC_TYPES}
-        environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder / "templates"), autoescape=True)
-        self._page = environment.get_template("view.html").render(
-            title=printable(viewer.title), labels=printable(viewer.labels.path), folder=printable(viewer.folder or "")
-        )
+        self._static = {name: (path.read_bytes(), media_type) for name, (path, media_type) in _STATIC.items()}
+        template = make_environment(_HERE / "templates").get_template("view.html")
+        self._page = template.render(title=viewer.title, labels=viewer.labels.path, folder=viewer.folder)
 
     def page(self, request: Request) -> Response:
         """The page itself."""
@@ -183,7 +187,8 @@ class _Routes:
         name = request.path_params["name"]
         if name not in self._static:
             raise HTTPException(404)
-        return Response(self._static[name], media_type=_STATIC_TYPES[name])
+        content, media_type = self._static[name]
+        return Response(content, media_type=media_type)
 
     def list_videos(self, request: Request) -> Response:
         """A page of the list."""

@@ -34,8 +34,23 @@ def test_the_page_loads_and_runs_nothing(served):
         assert word not in response.text
 
 
+def page_of(route):
+    return docs_page({"info": {"title": "<s>", "summary": "", "version": "1"}, "paths": {"/<a>": {"get": route}}}).body.decode()
+
+
+def test_what_openapi_may_leave_out_of_a_parameter_may_be_missing():
+    text = page_of({"parameters": [{"name": "curve"}, {"name": "name", "required": True}], "responses": {}})
+    assert "<td><code>curve</code></td><td></td>" in text
+    assert '<td><code>name</code> <span class="muted small">required</span></td>' in text
+
+
+def test_a_schema_keeps_its_lines():
+    body = {"content": {"application/json": {"schema": {"pattern": "<b>"}}}}
+    assert "{\n  &#34;pattern&#34;: &#34;&lt;b&gt;&#34;\n}</pre>" in page_of({"requestBody": body, "responses": {}})
+
+
 def test_texts_are_escaped():
     route = {"summary": "<b>", "description": "`a` `<i>`", "responses": {"200": {"description": "<u>"}}}
-    text = docs_page({"info": {"title": "<s>", "summary": "", "version": "1"}, "paths": {"/<a>": {"get": route}}}).body.decode()
+    text = page_of(route)
     assert "<code>a</code> <code>&lt;i&gt;</code>" in text
     assert not {"<b>", "<i>", "<u>", "<s>", "<a>"} & {tag for tag in ("<b>", "<i>", "<u>", "<s>", "<a>") if tag in text}
