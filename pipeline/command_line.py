@@ -127,6 +127,14 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
+def number(text: str) -> float:
+    """Parses a number, for argparse. Whether it may be NaN or infinite is for the check of its range to say."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number such as 0.5 or 30. Received: {text!r}") from None
+
+
 def natural_number(text: str, least: int = 0) -> int:
     """Parses a whole number of at least 0, or `least`, and of at most 18 digits, for argparse."""
     if len(text) > _MOST_DIGITS and text.isascii() and text.isdigit():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from model.errors import one_line
 from model.precision import Precision
 from model.storage import FOLDER_URI, PROJECT_ID
-from pipeline.command_line import UsageError
+from pipeline.command_line import UsageError, number
 from pipeline.machines import GPU_KINDS, cores_of
 from transforms.attempts import LONGEST_SEC
 
@@ -129,7 +129,7 @@ def add_launch_options(parser: argparse.ArgumentParser) -> None:
         "and compressed frames cross the network. Default: %(default)s",
     )
     workers.add_argument(
-        "--max_hours", type=float, metavar="HOURS", help="hours after which Dataflow ends the job. Default: no limit"
+        "--max_hours", type=number, metavar="HOURS", help="hours after which Dataflow ends the job. Default: no limit"
     )
     workers.add_argument(
         "--unless_active",

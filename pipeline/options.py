@@ -16,7 +16,7 @@ from model.counting_options import CountingOptions, StrideRule
 from model.logits import chunk_frames
 from model.precision import PRECISIONS, Precision, best_precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
-from pipeline.command_line import UsageError, natural_number, positive_whole_number
+from pipeline.command_line import UsageError, natural_number, number, positive_whole_number
 from pipeline.launch import GPU_BATCH_FRAMES
 from transforms.decoding import sandbox
 from transforms.decoding.gpus import CONTROL_DEVICE, has_nvidia_gpu
@@ -162,14 +162,14 @@ def _add_strides(group: argparse._ArgumentGroup) -> None:
 def _add_frame_rates(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max_fps",
-        type=float,
+        type=number,
         default=DecodingOptions.max_fps,
         metavar="HZ",
         help="maximum number of frames per second to score; frames above it are dropped. Default: %(default)g",
     )
     group.add_argument(
         "--repeat_below_fps",
-        type=float,
+        type=number,
         metavar="HZ",
         help="frames per second below which the network is shown each frame several times, as if the video had about 30. "
         "0: never. Default: that of the model",
@@ -193,10 +193,10 @@ def _add_decoding_options(group: argparse._ArgumentGroup) -> None:
     )
     for name, kind, metavar, text in (
         ("max_bytes", natural_number, "BYTES", "largest file to read, in bytes; a larger one fails as TOO_LARGE"),
-        ("max_sec", float, "SEC", "longest video to count, in seconds; a longer one fails as TOO_LONG"),
+        ("max_sec", number, "SEC", "longest video to count, in seconds; a longer one fails as TOO_LONG"),
         ("max_frames", natural_number, "FRAMES", "most frames of a video to count; a video with more fails as TOO_LONG"),
         ("max_pixels", natural_number, "PIXELS", "largest frame to decode, in pixels; a larger one fails as TOO_LARGE"),
-        ("timeout_sec", float, "SEC", "seconds to wait for the next frame; after that the video fails as DECODE_TIMEOUT"),
+        ("timeout_sec", number, "SEC", "seconds to wait for the next frame; after that the video fails as DECODE_TIMEOUT"),
     ):
         default = getattr(DecodingOptions, name)
         group.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=f"{text}. Default: {default:,.12g}")
@@ -223,20 +223,20 @@ def _add_counting_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--video_threshold",
-        type=float,
+        type=number,
         metavar="0..1",
         help="minimum confidence of a video; below it the count is 0. Default: that of the model",
     )
     group.add_argument(
         "--frame_threshold",
-        type=float,
+        type=number,
         metavar="0..1",
         help='minimum periodicity of a frame that counts. With --stride_rule=vote, the score given to "not repeating"; a '
         "higher one counts fewer repetitions. Default: that of the model",
     )
     group.add_argument(
         "--peak_share",
-        type=float,
+        type=number,
         metavar="0..1",
         help="minimum periodicity of a frame that counts, as a share of the highest in the video. Default: that of the model",
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from model.presets import LoadedModel, load_model
-from pipeline.command_line import natural_number, positive_whole_number
+from pipeline.command_line import natural_number, number, positive_whole_number
 from pipeline.commands.tables import TABLES_HELP
 from pipeline.dates import parse_days, parse_time
 from pipeline.launch import add_launch_options, check_none_is_active, make_launch, set_up_workers
@@ -152,7 +152,7 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument(
         "--sample",
-        type=float,
+        type=number,
         default=1.0,
         metavar="SHARE",
         help="share of the videos to count, 0..1; the same videos every time. Default: %(default)g, all of them",
@@ -177,7 +177,7 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     )
     tables.add_argument(
         "--max_failure_ratio",
-        type=float,
+        type=number,
         default=FailureLimit.max_ratio,
         metavar="0..1",
         help="share of videos that may fail; above it the run ends with exit code 1 after everything is committed. A run of up "

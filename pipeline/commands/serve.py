@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.command_line import natural_number
+from pipeline.command_line import natural_number, number
 from pipeline.commands.tables import TABLES_HELP
 from pipeline.counter import Counter, load_counter
 from pipeline.options import add_billing_project, add_model_options, label_regex, make_warehouse
@@ -111,14 +111,14 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
     )
     server.add_argument(
         "--deadline_sec",
-        type=float,
+        type=number,
         default=300.0,
         metavar="SEC",
         help="most seconds to find and count a video, waiting included; after that the request gets 504. Default: %(default)g",
     )
     server.add_argument(
         "--grace_sec",
-        type=float,
+        type=number,
         default=25.0,
         metavar="SEC",
         help="most seconds to answer what runs and waits when the server is told to end. Default: %(default)g",

@@ -4,13 +4,13 @@ import argparse
 
 import pytest
 
-from pipeline.command_line import CommandParser, natural_number, nearest, use_known_spelling
+from pipeline.command_line import CommandParser, natural_number, nearest, number, use_known_spelling
 
 
 @pytest.fixture
 def parser():
     parser = CommandParser(prog="repcount count", examples=["repcount count a.mp4", "repcount count 'b/**'"])
-    parser.add_argument("--max_fps", type=float, default=30.0)
+    parser.add_argument("--max_fps", type=number, default=30.0)
     parser.add_argument("--no-cache", action="store_true")
     parser.add_argument("--old_name", help=argparse.SUPPRESS)
     parser.add_argument("--model", choices=("lite", "large"), default="lite")
@@ -47,7 +47,7 @@ def test_a_misspelled_option_gets_a_suggestion(parser, capsys):
 
 
 def test_an_error_without_a_near_name_points_to_the_help(parser, capsys):
-    assert refused(parser, ["--max_fps", "many"], capsys).endswith("invalid float value: 'many'. See repcount count --help.")
+    assert refused(parser, ["--max_fps", "many"], capsys).endswith("Received: 'many'. See repcount count --help.")
 
 
 def test_a_wrong_choice_names_the_choices(parser, capsys):
@@ -81,3 +81,14 @@ def test_nothing_is_near_to_another_word():
 def test_a_natural_number_has_digits_only(text):
     with pytest.raises(argparse.ArgumentTypeError, match=r"whole number of at least 0\. Received: "):
         natural_number(text)
+
+
+@pytest.mark.parametrize("text", ["", "5%", "0,5", "many"])
+def test_what_is_no_number_gets_an_example_of_one(text):
+    with pytest.raises(argparse.ArgumentTypeError, match=rf"must be a number such as 0\.5 or 30\. Received: '{text}'$"):
+        number(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("30", 30.0), ("0.5", 0.5), ("-1e3", -1000.0), ("inf", float("inf"))])
+def test_a_number_may_have_a_fraction_and_a_sign(text, value):
+    assert number(text) == value

@@ -386,7 +386,10 @@ def test_the_compared_options_are_those_of_the_command_line_where_none_are_named
         ("", "--compare must name another model, or an option with another value. Received: ''"),
         ("'lite", '--compare must be a model and options in one argument: No closing quotation. Received: "\'lite"'),
         ("lite --peak_shares 0.3", "repcount evaluate --compare: unrecognized arguments: --peak_shares 0.3."),
-        ("lite --peak_share x", "repcount evaluate --compare: argument --peak_share: invalid float value: 'x'."),
+        (
+            "lite --peak_share x",
+            "repcount evaluate --compare: argument --peak_share: must be a number such as 0.5 or 30. Received: 'x'.",
+        ),
         ("--", "repcount evaluate: argument --compare: expected one argument. See repcount evaluate --help."),
         ("lite other", "repcount evaluate --compare: unrecognized arguments: other. See repcount evaluate --help."),
     ],
