@@ -21,8 +21,8 @@ from pipeline.standard_streams import GuardedStream, OutputError, guard_streams
 from transforms.machine_faults import MachineFaultError
 from transforms.text import printable, without_secrets
 
-_NOISE = ("Resource module is not available", "No semi_persistent_directory found")
-"""Warnings that Beam prints on every machine without PyTorch, and in every local worker process."""
+_NOISE = ("Resource module is not available", "No semi_persistent_directory found", "apitools not found")
+"""Warnings that Beam prints on every machine without PyTorch, in every local worker process, and without the extra gcp."""
 
 
 _NEED_TEMPORARY_FOLDER = ("count", "evaluate", "run", "serve")

@@ -203,11 +203,13 @@ def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "repcount tables: [Errno 28] No space left on device: 'counts\\n.csv'\n"
 
 
-def test_beams_note_about_memory_is_dropped_and_nothing_else():
+def test_beams_notes_about_what_is_not_installed_are_dropped_and_nothing_else():
     def record(message):
         return logging.LogRecord("root", logging.WARNING, "", 0, message, (), None)
 
     assert not main._is_for_people(record("Resource module is not available for current platform"))
+    apitools = "apitools not found, and bigquery client libraries are not available despite the import"
+    assert not main._is_for_people(record(apitools))
     assert main._is_for_people(record("The staged files could not be removed"))
 
 
