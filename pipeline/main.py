@@ -88,7 +88,7 @@ def _run_command(words: Sequence[str], output: GuardedStream | None, injected: M
         print(f"{prog}: {_one_line(error)}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        print(f"{prog}: {explain_missing(error)}", file=sys.stderr)
+        print(f"{prog}: {explain_missing(error, words)}", file=sys.stderr)
         return 2
     except OSError as error:
         logging.getLogger(__name__).info("The command failed.", exc_info=True)
@@ -121,7 +121,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
             try:
                 importlib.import_module(f"pipeline.commands.{name}").add_parser(commands)
             except ModuleNotFoundError as error:
-                parser.exit(2, f"repcount {name}: {explain_missing(error)}\n")
+                parser.exit(2, f"repcount {name}: {explain_missing(error, words)}\n")
         else:
             commands.add_parser(name, help=summary)
     if completing:
