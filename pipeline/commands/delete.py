@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from pipeline.command_line import UsageError
 from pipeline.commands.tables import add_output
@@ -10,6 +13,9 @@ from pipeline.dates import parse_day
 from pipeline.options import make_warehouse
 from transforms.objects import absolute
 from transforms.text import valid_text
+
+if TYPE_CHECKING:
+    from transforms.warehouse.base import Warehouse
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -20,8 +26,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Deletes all rows of videos: counts, curves and failures, of every version, model and set of options. "
         "Delete the video files first, or the next run counts them again, and wait until no run is in progress: one that has "
         "counted them already still commits their rows. BigQuery keeps deleted rows for its time travel, seven days "
-        "unless the data set says otherwise. Exit code: 0, even if there was nothing to delete; 1 if a DuckDB file is "
-        "locked or damaged or its disk is full; 2 if the rows could not be deleted for another reason.",
+        "unless the data set says otherwise. Exit code: 0, even if there was nothing to delete, though a --uri without "
+        "rows is a warning; 1 if a DuckDB file is locked or damaged or its disk is full; 2 if the rows could not be deleted "
+        "for another reason.",
         examples=[
             "repcount delete --output duckdb:counts.duckdb --uri /videos/ann/squats.mp4 --dry_run",
             "repcount delete --output bigquery:my-project.gym --before 2025-01-01",
@@ -44,7 +51,20 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("specify --uri or --before. Received: neither")
     warehouse = make_warehouse(args.output, temp_location="")
     uris = [valid_text(absolute(uri)) for uri in args.uri]  # as in the tables
+    unknown = _without_rows(warehouse, uris) if uris else []
     numbers = warehouse.delete_videos(uris, args.before, args.dry_run)
     for table, number in numbers.items():
         print(f"{'would delete' if args.dry_run else 'deleted'} {number:,} rows of {table}")
+    for uri in unknown:
+        logging.getLogger(__name__).warning("The tables have no rows of %r", uri)
     return 0
+
+
+def _without_rows(warehouse: Warehouse, uris: Collection[str]) -> list[str]:
+    """Returns the URIs that no table has; they may be misspelled, or deleted already."""
+    from transforms.warehouse.sql import PER_VIDEO_TABLES  # imports Beam, for which --help need not wait
+
+    of_tables = (f"SELECT video_uri FROM {{dataset}}{table.name} WHERE video_uri IN {{uris}}" for table in PER_VIDEO_TABLES)
+    query = f"SELECT DISTINCT video_uri FROM ({' UNION ALL '.join(of_tables)}) AS found"
+    known = {row["video_uri"] for row in warehouse.read_rows(query, {"uris": list(uris)})}
+    return [uri for uri in uris if uri not in known]

@@ -34,6 +34,17 @@ def test_all_versions_go_from_every_table(output, warehouse, capsys):
     assert "deleted 0 rows of video_counts" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("dry_run", [(), ("--dry_run",)])
+def test_a_uri_without_rows_is_a_warning_that_shows_it_as_it_was_searched_for(output, dry_run, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    uris = ("--uri", "gs://b/1", "--uri", "gs://b/2 ", "--uri", "gs://b/2", "--uri", "ann/1.mp4")
+    assert repcount("delete", *output, *uris, *dry_run) == 0
+    assert caplog.messages == [
+        "The tables have no rows of 'gs://b/2 '",
+        f"The tables have no rows of '{tmp_path}/ann/1.mp4'",
+    ]
+
+
 def test_a_path_is_that_of_the_file(output, warehouse, tmp_path, monkeypatch):
     commit(warehouse, later_run("local"), make_video_count(f"{tmp_path}/ann/1.mp4"), make_failure(f"{tmp_path}/\udcff.mp4"))
     before = num_rows(warehouse)
