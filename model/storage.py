@@ -27,8 +27,17 @@ SCHEME = "gs://"
 FOLDER_URI = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/[^/*\n\r]+)*/?")
 """URI of a bucket or of a folder in it, see Google's rules for names of buckets. BigQuery loads from no name with "//"."""
 
+FOLDER_URI_RULE = (
+    f"{SCHEME}BUCKET/FOLDER, with a bucket's name of at least 3 lower-case letters, digits, '-', '_' and '.', and no '//' or "
+    "'*' after it"
+)
+"""What to say if `FOLDER_URI` does not match."""
+
 PROJECT_ID = re.compile(r"(?:[a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 """ID of a Google Cloud project, after its domain in old ones."""
+
+PROJECT_ID_RULE = "6 to 30 lower-case letters, digits and '-'"
+"""What to say if `PROJECT_ID` does not match."""
 
 _BLOCK_BYTES = 1 << 20
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from model.errors import one_line
 from model.precision import Precision
-from model.storage import FOLDER_URI, PROJECT_ID
+from model.storage import FOLDER_URI, FOLDER_URI_RULE, PROJECT_ID, PROJECT_ID_RULE
 from pipeline.command_line import UsageError, number
 from pipeline.machines import GPU_KINDS, cores_of
 from transforms.attempts import LONGEST_SEC
@@ -61,11 +61,11 @@ _LEAST_HOURS = 0.1
 _TIMEOUT_SEC = 60
 
 _VALID_VALUES = {
-    "project": (PROJECT_ID.pattern, "a project ID, not a project's name or number"),
+    "project": (PROJECT_ID.pattern, f"a project ID of {PROJECT_ID_RULE}, not a project's name or number"),
     "region": (r"[a-z]+-[a-z]+[0-9]+", "a region such as europe-west4, not a zone"),
     "job_name": (r"[a-z]([-a-z0-9]*[a-z0-9])?", "lower-case letters, digits and hyphens, and start with a letter"),
-    "temp_location": (FOLDER_URI.pattern, "gs://BUCKET/FOLDER"),
-    "staging_location": (FOLDER_URI.pattern, "gs://BUCKET/FOLDER"),
+    "temp_location": (FOLDER_URI.pattern, FOLDER_URI_RULE),
+    "staging_location": (FOLDER_URI.pattern, FOLDER_URI_RULE),
     "max_num_workers": (r"[1-9][0-9]*", "a whole number of at least 1"),
     "machine_type": (r"[a-z][a-z0-9]*(-[a-z0-9]+)+", "a machine type such as n2-standard-4"),
     "service_account_email": (r"[^@\s]+@[^@\s]+", "an e-mail address"),

@@ -103,7 +103,9 @@ def _suffixes(text: str) -> tuple[str, ...]:
 
 def _project(text: str) -> str:
     if not storage.PROJECT_ID.fullmatch(text) and not text.isdigit():  # Cloud Storage takes a project's number, too
-        raise argparse.ArgumentTypeError(f"must be the ID of a project, such as my-project. Received: {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"must be the ID of a project, of {storage.PROJECT_ID_RULE}, such as my-project. Received: {text!r}"
+        )
     return text
 
 

@@ -128,7 +128,7 @@ def test_mistakes_have_errors_of_their_own(tmp_path, squats):
         ({"precision": "float8"}, "--precision: must be one of auto, float32, .*Received: 'float8'"),
         ({"exact_decoding": 1}, "exact_decoding must be True or False. Received: 1"),
         ({"strides": (0, 1)}, "--strides must be different whole numbers of at least 1"),
-        ({"billing_project": "My Project"}, "must be the ID of a project"),
+        ({"billing_project": "My Project"}, "must be the ID of a project, of 6 to 30 lower-case letters, digits and '-'"),
         ({"model": Path("nowhere/ckpt-1")}, "a model is one of"),
     ],
 )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import tenacity
 
-from model.storage import FOLDER_URI, PROJECT_ID, SCHEME
+from model.storage import FOLDER_URI, FOLDER_URI_RULE, PROJECT_ID, PROJECT_ID_RULE
 from transforms.coders import VideoRefCoder
 from transforms.records import Selection, SelectionTotals, VideoRef
 from transforms.run_files import ATTEMPTS_FOLDER
@@ -80,13 +80,13 @@ class BigQueryWarehouse(Warehouse):
         project, _, dataset = place.rpartition(".")
         if not PROJECT_ID.fullmatch(project) or not _DATASET.fullmatch(dataset):
             raise ValueError(
-                "output must be bigquery:PROJECT.DATASET, with a project id and a data set of letters, digits and '_'. "
-                f"Received: {place!r}"
+                f"output must be bigquery:PROJECT.DATASET, with a project ID of {PROJECT_ID_RULE}, and a data set of letters, "
+                f"digits and '_'. Received: {place!r}"
             )
         if temp_location is None or (temp_location and not FOLDER_URI.fullmatch(temp_location)):
             raise ValueError(
                 "BigQuery loads rows from Cloud Storage: --temp_location must be a folder of a bucket in its region, "
-                f"{SCHEME}BUCKET/FOLDER. Received: {temp_location!r}"
+                f"{FOLDER_URI_RULE}. Received: {temp_location!r}"
             )
         return cls(project, dataset, temp_location.rstrip("/"))
 

@@ -381,7 +381,7 @@ def test_a_run_that_is_interrupted_leaves_nothing_beside_the_database(repcount, 
         (["--input", "videos/{date}", "--output", "duckdb:c.duckdb"], "an input with {date} needs --dates"),
         (
             ["--input", "videos", "--output", "duckdb:c.duckdb", "--billing_project", "My Project"],
-            "must be the ID of a project, such as my-project. Received: 'My Project'",
+            "digits and '-', such as my-project. Received: 'My Project'",
         ),
         (["--input", "videos", "--output", "duckdb:c.duckdb", "--suffixes", "mp4,"], "must be ends of names such as .mp4,.mov"),
         (

@@ -58,3 +58,10 @@ def test_an_invalid_project_or_data_set_is_refused(place):
 def test_rows_need_a_folder_on_cloud_storage(temp_location):
     with pytest.raises(ValueError, match=r"--temp_location must be a folder of a bucket .*Received: "):
         open_warehouse("bigquery:my-project.gym", temp_location)
+
+
+def test_a_name_that_is_too_short_is_told_how_long_it_must_be():
+    with pytest.raises(ValueError, match=r"a project ID of 6 to 30 lower-case letters.*Received: 'proj\.gym'"):
+        open_warehouse("bigquery:proj.gym", "gs://bucket/temp")
+    with pytest.raises(ValueError, match=r"a bucket's name of at least 3 lower-case letters.*Received: 'gs://x/y'"):
+        open_warehouse("bigquery:my-project.gym", "gs://x/y")
