@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import shlex
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -42,6 +43,7 @@ class CommandParser(argparse.ArgumentParser):
             kwargs |= {"epilog": "\n  ".join(["examples:", *examples]), "formatter_class": _ExamplesFormatter}
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
         self._unknown_options: list[str] = []
+        self._stray_words: list[str] = []
         self.set_defaults(prog=self.prog)
         messages = self.add_mutually_exclusive_group()
         messages.add_argument(
@@ -56,6 +58,7 @@ class CommandParser(argparse.ArgumentParser):
         words = use_known_spelling(_join(args or [], self.quoting_options), self._option_string_actions)
         options = [name for word in words if (name := word.partition("=")[0]).startswith("--")]
         self._unknown_options = [name for name in options if name not in self._option_string_actions]
+        self._stray_words = [] if self._get_positional_actions() else self._find_stray_words(words)
         return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -66,10 +69,25 @@ class CommandParser(argparse.ArgumentParser):
             for name in self._unknown_options
             if (near := self.suggest(name)) and {near, name} & set(_OPTION.findall(message))  # Beam may know the others
         ]
+        if self._stray_words and (missing := re.search(rf"required: ({_OPTION.pattern})", message)):
+            hints.append(f"Did you mean {missing[1]} {shlex.quote(self._stray_words[0])}?")
         if not message.endswith("?"):
             command = self.prog.partition(" --")[0]  # without the option whose value is parsed, as that of --compare
             message = f"{message.rstrip('.')}. {hints[0] if hints else f'See {command} --help.'}"
         self.exit(2, f"{self.prog}: {without_secrets(message)}\n")
+
+    def _find_stray_words(self, words: Sequence[str]) -> list[str]:
+        """Returns the words that are neither options nor their values. An option that is not known may have a value."""
+        stray, takes_value = [], False
+        for word in words:
+            if word.startswith("-"):
+                action = self._option_string_actions.get(word)
+                takes_value = "=" not in word and (action is None or action.nargs != 0)
+            elif takes_value:
+                takes_value = False
+            else:
+                stray.append(word)
+        return stray
 
     def suggest(self, option: str) -> str | None:
         """Returns the visible option whose name is nearest to a misspelled one; None if none is near."""
@@ -122,9 +140,9 @@ def use_known_spelling(words: Sequence[str], known: Iterable[str]) -> list[str]:
     return spelled
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Returns the known name that is most similar to `name`; None if none is similar."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
+    """Returns the known name that is most similar to `name`, by a ratio from 0 to 1; None if none has at least that."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=least)), None)
 
 
 def number(text: str) -> float:

@@ -42,6 +42,9 @@ LOCAL_RUNNER = "FnApiRunner"
 LOCAL_RUNNERS = (LOCAL_RUNNER, "DirectRunner")
 """Runners whose workers can read and write the files of this machine."""
 
+_TYPING_ERROR = 0.85
+"""Least similarity of an option to one of Beam. These are hundreds: a name that differs by a word is another thing."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SourceConfig:
@@ -171,7 +174,7 @@ def make_pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
         )
     if unknown:
         name = unknown[0].partition("=")[0]
-        near = nearest(name, known._option_string_actions)
+        near = nearest(name, known._option_string_actions, least=_TYPING_ERROR)
         hint = f" Did you mean {near}?" if near else ""
         raise UsageError(f"neither repcount nor Beam has the option {name}. Received: {' '.join(unknown)}.{hint}")
     options = PipelineOptions(words)

@@ -50,6 +50,22 @@ def test_an_error_without_a_near_name_points_to_the_help(parser, capsys):
     assert refused(parser, ["--max_fps", "many"], capsys).endswith("Received: 'many'. See repcount count --help.")
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["my videos"], "Did you mean --input 'my videos'?"),
+        (["--max_fps", "15", "--no-cache", "-v", "a.mp4", "b.mp4"], "Did you mean --input a.mp4?"),
+        (["--model=lite", "a.mp4"], "Did you mean --input a.mp4?"),
+        (["--inptu", "a.mp4", "b.mp4"], "Did you mean --input instead of --inptu?"),
+        (["--max_fps", "15"], "See repcount count --help."),
+        (["--for_beam", "a.mp4"], "See repcount count --help."),
+    ],
+)
+def test_a_word_without_its_option_is_named_if_an_option_is_missing(parser, words, hint, capsys):
+    parser.add_argument("--input", required=True)
+    assert refused(parser, words, capsys).endswith(f"the following arguments are required: --input. {hint}")
+
+
 def test_a_wrong_choice_names_the_choices(parser, capsys):
     line = refused(parser, ["--model", "litte"], capsys)
     assert "must be one of lite, large. Received: 'litte'. Did you mean lite?" in line

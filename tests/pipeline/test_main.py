@@ -102,6 +102,8 @@ def test_python_runs_the_package_as_the_command():
         (["run", "--input", "x", "--output", "duckdb:x", "y", "z"], "Received besides: y z"),
         (["run", "--inptu", "x", "--output", "duckdb:x"], "Did you mean --input instead of --inptu?"),
         (["run", "--input", "x", "--output", "duckdb:x", "--runer=x"], "Did you mean --runner?"),
+        (["run", "--input", "x", "--output", "duckdb:x", "--location", "EU"], "Received: --location EU."),
+        (["run", "videos", "--output", "duckdb:x"], "required: --input. Did you mean --input videos?"),
     ],
 )
 def test_a_misspelled_name_gets_a_suggestion(words, hint, capsys):
