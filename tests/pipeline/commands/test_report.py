@@ -46,6 +46,21 @@ def test_the_page_of_a_run_shows_its_videos_with_their_frames(tmp_path, monkeypa
     assert "data:image" not in (tmp_path / "plain.html").read_text(encoding="utf-8")
 
 
+def test_after_a_run_that_found_nothing_new_the_line_names_the_run_to_look_at(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    draw_video(tmp_path / "a.mp4", 90)
+    printed = []
+    for _ in range(2):
+        assert run_fake(["run", "--input", "a.mp4", "--output", "counts.duckdb", "--show", "0"]) == 0
+        capsys.readouterr()
+        assert repcount("report", "--output", "counts.duckdb", "--no_thumbnails") == 0
+        printed.append(capsys.readouterr().out)
+    first = re.fullmatch(r"report\.html: (\S+), 1 counted, 0 failed, \d+ kB\n", printed[0])
+    assert first
+    line = rf"report\.html: \S+, 0 counted, 0 failed, \d+ kB\. Nothing was new: see --run {first[1]}, the last with results\n"
+    assert re.fullmatch(line, printed[1])
+
+
 @pytest.mark.slow
 def test_the_page_of_bigquery_is_that_of_duckdb(request, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
