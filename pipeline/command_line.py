@@ -14,6 +14,9 @@ from transforms.text import without_secrets
 
 _OPTION = re.compile(r"--[\w-]+")
 
+_TABLES = re.compile(r"(duckdb|bigquery):|.*\.duckdb$")
+"""What names tables, beyond doubt."""
+
 _MOST_DIGITS = 18
 """Digits of the largest whole number that every table and library holds."""
 
@@ -69,7 +72,8 @@ class CommandParser(argparse.ArgumentParser):
             for name in self._unknown_options
             if (near := self.suggest(name)) and {near, name} & set(_OPTION.findall(message))  # Beam may know the others
         ]
-        if self._stray_words and (missing := re.search(rf"required: ({_OPTION.pattern})", message)):
+        missing = re.search(rf"required: ({_OPTION.pattern})", message)
+        if missing and self._stray_words and (missing[1] == "--input" or _TABLES.match(self._stray_words[0])):
             hints.append(f"Did you mean {missing[1]} {shlex.quote(self._stray_words[0])}?")
         if not message.endswith("?"):
             command = self.prog.partition(" --")[0]  # without the option whose value is parsed, as that of --compare
@@ -150,7 +154,7 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number such as 0.5 or 30. Received: {text!r}") from None
+        raise argparse.ArgumentTypeError(f"must be a number such as 0.5. Received: {text!r}") from None
 
 
 def natural_number(text: str, least: int = 0) -> int:

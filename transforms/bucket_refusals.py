@@ -1,7 +1,8 @@
 """Tells whether Cloud Storage refuses one object, or the account or project that asks. Does not import Beam.
 
 Status 403 stands for both. If only one object is refused, that is a failure of its video. Else it is a machine's fault: every
-other video would fail, too, and later runs would skip them all.
+other video would fail, too, and later runs would skip them all. An account without the permission for a bucket may still have
+it for a folder or for some objects, so others are tried before it is blamed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,18 @@ from transforms.machine_faults import MachineFaultError, causes
 
 if TYPE_CHECKING:
     from google.api_core.exceptions import Forbidden
+    from google.cloud.storage import Blob
 
 _READ_PERMISSION = "storage.objects.get"
 
 _ANSWER_SEC = 10.0
-"""Seconds that Cloud Storage may take to say what the account may do."""
+"""Seconds that Cloud Storage may take to answer whether the account may read something."""
+
+_NUM_NEIGHBOURS = 5
+"""Objects of the same folder that are tried before the account is blamed."""
+
+_read_buckets: set[str] = set()
+"""Buckets of which this process has read an object."""
 
 _REASONS = (
     "accessNotConfigured",
@@ -44,16 +52,20 @@ def bucket_refusals(uri: str, billing_project: str | None = None) -> Iterator[No
       uri: The object; for others than `gs://` nothing changes.
       billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
     """
+    if not uri.startswith(SCHEME):
+        yield
+        return
+    bucket_name, name = split_uri(uri)
     try:
         yield
+        _read_buckets.add(bucket_name)
     except Exception as error:
-        refusal = _find_refusal(error) if uri.startswith(SCHEME) else None
+        refusal = _find_refusal(error)
         if refusal is None:
             raise
-        bucket_name, _ = split_uri(uri)
         if _names_reason(refusal):
             raise MachineFaultError(f"Cloud Storage refuses the account or the project: {describe_error(refusal)}") from error
-        if _may_not_read(bucket_name, billing_project):
+        if bucket_name not in _read_buckets and _may_read_nothing(bucket_name, name, billing_project):
             raise MachineFaultError(
                 f"the account may not read objects in {SCHEME}{bucket_name}; it needs {_READ_PERMISSION}, as in the role "
                 f"roles/storage.objectViewer: {describe_error(refusal)}"
@@ -74,10 +86,26 @@ def _names_reason(refusal: Forbidden) -> bool:
     return any(f'"{reason.lower()}"' in text or f"'{reason.lower()}'" in text for reason in _REASONS)
 
 
-def _may_not_read(bucket_name: str, billing_project: str | None) -> bool:
-    """Returns whether the account has no permission to read objects in a bucket; False if that cannot be found out."""
+def _may_read_nothing(bucket_name: str, name: str, billing_project: str | None) -> bool:
+    """Returns whether the account may read neither a bucket nor objects beside one; False if that cannot be found out."""
     bucket = open_bucket(bucket_name, billing_project)
     try:
-        return not bucket.test_iam_permissions([_READ_PERMISSION], timeout=_ANSWER_SEC, retry=None)
+        if bucket.test_iam_permissions([_READ_PERMISSION], timeout=_ANSWER_SEC, retry=None):
+            return False
+        folder = name[: name.rfind("/") + 1]
+        beside = bucket.list_blobs(prefix=folder, max_results=_NUM_NEIGHBOURS, timeout=_ANSWER_SEC, retry=None)
+        return not any(blob.name != name and _may_read(blob) for blob in beside)
     except Exception:  # whatever it is, it says nothing about the permission
         return False
+
+
+def _may_read(blob: Blob) -> bool:
+    """Returns whether the account may read an object."""
+    from google.api_core.exceptions import Forbidden, RequestRangeNotSatisfiable
+
+    with contextlib.suppress(RequestRangeNotSatisfiable):  # it is empty
+        try:
+            blob.download_as_bytes(start=0, end=0, timeout=_ANSWER_SEC, retry=None)
+        except Forbidden:
+            return False
+    return True

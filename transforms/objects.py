@@ -57,7 +57,10 @@ _LEAST_COPY_SEC = 120.0
 """Seconds in which a copy that breaks off is continued, however small the object is."""
 
 _LEAST_COPY_RATE = 1 << 20
-"""Bytes per second that a copy may take before a break ends it."""
+"""Bytes per second of a slow copy, which is still continued where it breaks off."""
+
+_MOST_COPY_SEC = 1800.0
+"""Seconds after which no copy is continued. A store that only answers errors is given up after as long."""
 
 _RANGE_SEC = 10.0
 """Seconds that Cloud Storage may take to answer when only a part of an object is read, all attempts together."""
@@ -348,8 +351,9 @@ def _copy_blob(video: VideoRef, file: BinaryIO, billing_project: str | None) -> 
 
     bucket_name, name = split_uri(video.uri)
     blob = open_bucket(bucket_name, billing_project).blob(name, generation=video.generation)
+    retried_sec = min(_LEAST_COPY_SEC + video.size_bytes / _LEAST_COPY_RATE, _MOST_COPY_SEC)
     try:
-        blob.download_to_file(file, retry=DEFAULT_RETRY.with_timeout(_LEAST_COPY_SEC + video.size_bytes / _LEAST_COPY_RATE))
+        blob.download_to_file(file, retry=DEFAULT_RETRY.with_timeout(retried_sec))
     except NotFound as error:
         check_listed(video, billing_project)  # says whether it was deleted or replaced
         raise ObjectGoneError(REPLACED) from error

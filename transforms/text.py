@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
-_URL = re.compile(
-    r"(?<![a-z0-9+.-])(?!gs://|file://)(?P<place>[a-z][a-z0-9+.-]*://)"
-    r"(?P<login>[^/\s]*@)?(?P<path>[^?\s]*)(?P<query>\?\S*?(?=['\"\])}>:.,;…]*(?:\s|$)))?",
-    re.IGNORECASE,
-)
-"""A URL in a text, without the signs that end its sentence. A "?" in a path, or in gs://BUCKET/NAME, is a wildcard."""
+_LOGIN = re.compile(r"(?<![a-z0-9+.-])(?!gs://|file://)([a-z][a-z0-9+.-]*://)[^/\s]*@", re.IGNORECASE)
+"""The login of a URL, with what is before it."""
+
+_QUERY = re.compile(r"(?<![a-z0-9+.-])((?:https?|ftps?)://?[^?#\s]{0,4096}+[?#])(\S*)", re.IGNORECASE)
+"""The query or fragment of a URL, with what is before it. In other names, such as gs://BUCKET/NAME, "?" is a wildcard."""
+
+_ENDS = "'\"])}>:.,;?…"
+"""Signs after a URL that belong to the sentence."""
 
 
 def valid_text(text: str) -> str:
@@ -27,9 +29,9 @@ def printable(text: str) -> str:
 
 def without_secrets(text: str) -> str:
     """Returns text with an ellipsis for the login and the query of each URL, where passwords, tokens and signatures are."""
-    return _URL.sub(_without_secrets, text)
+    return _QUERY.sub(_without_query, _LOGIN.sub(r"\1…@", text))
 
 
-def _without_secrets(url: re.Match[str]) -> str:
-    login, query = url["login"] and "…@", url["query"] and "?…"
-    return f"{url['place']}{login or ''}{url['path']}{query or ''}"
+def _without_query(url: re.Match[str]) -> str:
+    query = url[2].rstrip(_ENDS)
+    return f"{url[1]}{'…' if query else ''}{url[2][len(query) :]}"

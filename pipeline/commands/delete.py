@@ -12,7 +12,7 @@ from pipeline.commands.tables import add_output
 from pipeline.dates import parse_day
 from pipeline.options import make_warehouse
 from transforms.objects import absolute
-from transforms.text import valid_text
+from transforms.text import valid_text, without_secrets
 
 if TYPE_CHECKING:
     from transforms.warehouse.base import Warehouse
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     for table, number in numbers.items():
         print(f"{'would delete' if args.dry_run else 'deleted'} {number:,} rows of {table}")
     for uri in unknown:
-        logging.getLogger(__name__).warning("The tables have no rows of %r", uri)
+        logging.getLogger(__name__).warning("The tables have no rows of %r", without_secrets(uri))
     return 0
 
 
@@ -64,7 +64,9 @@ def _without_rows(warehouse: Warehouse, uris: Collection[str]) -> list[str]:
     """Returns the URIs that no table has; they may be misspelled, or deleted already."""
     from transforms.warehouse.sql import PER_VIDEO_TABLES  # imports Beam, for which --help need not wait
 
-    of_tables = (f"SELECT video_uri FROM {{dataset}}{table.name} WHERE video_uri IN {{uris}}" for table in PER_VIDEO_TABLES)
+    # A table with require_partition_filter refuses queries without a condition on upload_date.
+    wanted = "upload_date >= DATE '0001-01-01' AND video_uri IN {uris}"
+    of_tables = (f"SELECT video_uri FROM {{dataset}}{table.name} WHERE {wanted}" for table in PER_VIDEO_TABLES)
     query = f"SELECT DISTINCT video_uri FROM ({' UNION ALL '.join(of_tables)}) AS found"
     known = {row["video_uri"] for row in warehouse.read_rows(query, {"uris": list(uris)})}
-    return [uri for uri in uris if uri not in known]
+    return [uri for uri in dict.fromkeys(uris) if uri not in known]

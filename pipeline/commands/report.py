@@ -82,7 +82,11 @@ def run(args: argparse.Namespace) -> int:
     write_text(args.to, text)
     totals = report.totals
     is_empty_run = report.scope.is_run and not totals.counted + totals.failed
-    hint = f". Nothing was new: see --run {report.before.name}, the last with results" if is_empty_run and report.before else ""
+    hint = (
+        f". Nothing was new: see --run {report.before.name}, the last before it with results of this model"
+        if is_empty_run and report.before
+        else ""
+    )
     print(
         f"{printable(str(args.to))}: {report.scope.name}, {totals.counted:,} counted, {totals.failed:,} failed, "
         f"{len(text.encode()) / 1000:,.0f} kB{hint}"

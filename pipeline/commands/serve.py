@@ -22,7 +22,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "serve",
         description="Counts single videos by HTTP request, one after another, until SIGTERM or Ctrl-C. It then answers what it "
-        "has taken, and ends. Exit code: 0 after SIGTERM, 130 after Ctrl-C, 2 if the command line is invalid.",
+        "has taken, and ends. Exit code: 0 after SIGTERM, 130 after Ctrl-C, 1 if a DuckDB file is locked or "
+        "damaged, 2 if the command line is invalid.",
         examples=[
             "repcount serve --base videos        # here: curl 'http://127.0.0.1:8080/count?name=squats.mp4'",
             "repcount serve --host 0.0.0.0 --token_file token.txt --base gs://gym --allow gs://gym-archive/2025",

@@ -27,7 +27,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Serves a page on this machine that plays counted videos with their curves. Prints its address and opens "
         "it in a browser. A click on a repetition jumps to it. A corrected count is written to a CSV file that `repcount "
         "evaluate` reads. Whoever has the address sees the videos; it is valid until Ctrl-C ends the command. Exit code: 130 "
-        "after Ctrl-C, 2 if the command line is invalid or the tables cannot be read.",
+        "after Ctrl-C, 1 if a DuckDB file is locked or damaged, 2 if the command line is invalid or the tables cannot be read "
+        "for another reason.",
         examples=[
             "repcount view --output counts.duckdb",
             "repcount view --output counts.duckdb --port 8000   # on another machine; here: ssh -L 8000:127.0.0.1:8000 MACHINE",

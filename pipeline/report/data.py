@@ -140,7 +140,7 @@ def read_report(
         if not chosen.is_complete:
             notes.append(f"Only {len(chosen.rows):,} of the {chosen.slices:,} slices of this run are in the tables.")
         if not chosen.outcomes and earlier:
-            notes.append(f"This run found nothing new. The latest run before it with results is {earlier.name}.")
+            notes.append(f"This run found nothing new. The latest run before it with results of this model is {earlier.name}.")
     reader = _Reader(warehouse, scope)
     before_reader = None if before is None else _Reader(warehouse, before)
     totals = _read_totals(reader)

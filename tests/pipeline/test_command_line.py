@@ -66,6 +66,14 @@ def test_a_word_without_its_option_is_named_if_an_option_is_missing(parser, word
     assert refused(parser, words, capsys).endswith(f"the following arguments are required: --input. {hint}")
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"), [("c.duckdb", "Did you mean --output c.duckdb?"), ("page.html", "See repcount count --help.")]
+)
+def test_only_what_names_tables_is_proposed_for_the_option_of_the_tables(parser, word, hint, capsys):
+    parser.add_argument("--output", required=True)
+    assert refused(parser, [word], capsys).endswith(f"the following arguments are required: --output. {hint}")
+
+
 def test_a_wrong_choice_names_the_choices(parser, capsys):
     line = refused(parser, ["--model", "litte"], capsys)
     assert "must be one of lite, large. Received: 'litte'. Did you mean lite?" in line
@@ -101,7 +109,7 @@ def test_a_natural_number_has_digits_only(text):
 
 @pytest.mark.parametrize("text", ["", "5%", "0,5", "many"])
 def test_what_is_no_number_gets_an_example_of_one(text):
-    with pytest.raises(argparse.ArgumentTypeError, match=rf"must be a number such as 0\.5 or 30\. Received: '{text}'$"):
+    with pytest.raises(argparse.ArgumentTypeError, match=rf"must be a number such as 0\.5\. Received: '{text}'$"):
         number(text)
 
 

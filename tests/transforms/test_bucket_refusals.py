@@ -4,9 +4,16 @@ import io
 
 import pytest
 
+from transforms import bucket_refusals as bucket_refusals_module
 from transforms.bucket_refusals import bucket_refusals
 from transforms.machine_faults import MachineFaultError, is_machine_fault
 from transforms.objects import download, list_objects
+
+
+@pytest.fixture(autouse=True)
+def nothing_read(monkeypatch):
+    """This process has read no object of any bucket yet."""
+    monkeypatch.setattr(bucket_refusals_module, "_read_buckets", set())
 
 
 @pytest.fixture
@@ -30,10 +37,21 @@ def test_an_object_that_alone_is_refused_is_its_own_failure(cloud_storage, video
 
 
 def test_an_account_that_may_read_no_object_is_a_machines_fault(cloud_storage, videos):
-    cloud_storage.refusals["gym/a.mp4"] = "forbidden"
+    cloud_storage.refusals |= {"gym/a.mp4": "forbidden", "gym/b.mp4": "forbidden"}
     cloud_storage.permissions = ["storage.objects.list"]
     says = r"may not read objects in gs://gym; it needs storage\.objects\.get, as in the role roles/storage\.objectViewer"
     with pytest.raises(MachineFaultError, match=says):
+        copy(videos[0])
+
+
+def test_an_account_that_may_read_some_objects_of_a_bucket_is_not_blamed(cloud_storage, videos):
+    cloud_storage.refusals["gym/a.mp4"] = "forbidden"
+    cloud_storage.permissions = ["storage.objects.list"]
+    with pytest.raises(OSError, match="as the test wishes"):  # b.mp4 can be read
+        copy(videos[0])
+    assert copy(videos[1]) == b"12345"
+    cloud_storage.refusals["gym/b.mp4"] = "forbidden"
+    with pytest.raises(OSError, match="as the test wishes"):  # b.mp4 was read
         copy(videos[0])
 
 

@@ -20,6 +20,8 @@ def test_bytes_that_are_not_utf_8_are_escaped_in_the_tables():
         ("Loading model HTTPS://h/lite?token=T …", "Loading model HTTPS://h/lite?… …"),
         ("not \"ftp://ann:P'W?@h/a?b='S'&c=1\".", 'not "ftp://…@h/a?…".'),
         ("duckdb:s3://KEY:PW@b/c.duckdb, https://h?S=1: refused", "duckdb:s3://…@b/c.duckdb, https://h?…: refused"),
+        ("'https://a:P@h,https://b:Q@h' https://h/a#access_token=T", "'https://…@h,https://…@h' https://h/a#…"),
+        ("Received: 'https:/h/a?sig=S'", "Received: 'https:/h/a?…'"),
     ],
 )
 def test_passwords_and_signatures_of_urls_are_left_out(text, shown):
@@ -27,7 +29,18 @@ def test_passwords_and_signatures_of_urls_are_left_out(text, shown):
 
 
 @pytest.mark.parametrize(
-    "text", ["gs://b/a?.mp4 'GS://b/a?.mp4'", "a?.mp4 ann@home/a?.mp4", "file:///a?.mp4", "https://h/p: what? ann@h", "://?a"]
+    "text",
+    [
+        "gs://b/a?.mp4 'GS://b/a?.mp4'",
+        "a?.mp4 ann@home/a?.mp4",
+        "file:///a?.mp4",
+        "https://h/p: what? ann@h",
+        "://?a",
+        "Did you mean --input s3://b/a?",
+        "Received: 's3://b/2025-0?/*.mp4'",
+        "Did you mean http://localhost:8080?",
+        "C://a?x=1",
+    ],
 )
 def test_names_and_patterns_stay(text):
     assert without_secrets(text) == text

@@ -62,7 +62,7 @@ class AnnotatorProcess(DecoderProcess):
             while "left_out" not in (message := turn.receive()):
                 started_sec = time.monotonic()
                 size_bytes = _write(message, size_bytes, options.max_bytes, output)
-                turn.watchdog.waited_sec += time.monotonic() - started_sec  # a child could have parts written without an end
+                turn.watchdog.add(time.monotonic() - started_sec)  # a child could have parts written without an end
             turn.is_over = True
             return _codec(message)
 

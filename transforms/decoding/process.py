@@ -12,17 +12,18 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import functools
+import errno
 import logging
 import math
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -235,7 +236,7 @@ class DecoderProcess:
         with theirs:
             os.set_inheritable(theirs.fileno(), True)
             max_memory_bytes = self._max_memory_bytes + _SPARE_BYTES
-            self._process = _start_program(
+            self._process = _starter.start(
                 lambda: subprocess.Popen(
                     [sys.executable, "-m", self._module, str(theirs.fileno()), str(max_memory_bytes), self._nvdec.value],
                     cwd=os.sep,  # Python would import modules from the current folder, which may be full of uploads
@@ -345,18 +346,50 @@ def options_to_send(options: DecodingOptions) -> dict[str, Any]:
     return dataclasses.asdict(dataclasses.replace(options, billing_project=None))
 
 
-def _start_program(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """Calls `start` in a thread that lives as long as this process: the system kills a child with its parent's thread."""
-    return _starter().submit(start).result()
+class _Starter:
+    """A thread that starts all children and lives as long as this process: the system kills a child with its parent's thread.
+
+    It is no thread of an executor, since Python ends those while other threads may still decode.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Makes the next start begin a thread, as a forked process needs."""
+        self._lock = threading.Lock()
+        self._calls: queue.SimpleQueue[Callable[[], None]] | None = None
+
+    def start(self, program: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+        """Returns what `program` returns, called in the thread. Raises what it raises, or OSError if no thread starts."""
+        started: concurrent.futures.Future[subprocess.Popen[bytes]] = concurrent.futures.Future()
+
+        def call() -> None:
+            try:
+                started.set_result(program())
+            except BaseException as error:  # the caller gets it
+                started.set_exception(error)
+
+        with self._lock:
+            if self._calls is None:
+                calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+                try:
+                    threading.Thread(target=_serve, args=(calls,), name="decoder-starter", daemon=True).start()
+                except RuntimeError as error:
+                    raise BlockingIOError(errno.EAGAIN, "no thread can be started") from error
+                self._calls = calls
+            self._calls.put(call)
+        return started.result()
 
 
-@functools.cache
-def _starter() -> concurrent.futures.ThreadPoolExecutor:
-    """Returns the thread that starts all children of this process."""
-    return concurrent.futures.ThreadPoolExecutor(1, "decoder-starter")
+def _serve(calls: queue.SimpleQueue[Callable[[], None]]) -> NoReturn:
+    while True:
+        calls.get()()
 
 
-os.register_at_fork(after_in_child=_starter.cache_clear)  # a forked process has none of these threads
+_starter = _Starter()
+
+os.register_at_fork(after_in_child=_starter.forget)
 
 
 def _environment() -> dict[str, str]:

@@ -28,6 +28,9 @@ of its container or machine, and of no decoder."""
 _MOST_THREADS = 200
 """Threads that a child may have, besides those that decode. A user or a container may only have so many in all."""
 
+_STREAMS = 20
+"""Streams of a file that may be decoded one after the other, each with threads of its own."""
+
 _REPORTED = ("RssAnon", "RssShmem", "VmPTE", "HugetlbPages", "Threads")
 """What is read of a process's status: memory in KiB, and the number of threads."""
 
@@ -36,7 +39,7 @@ class Watchdog:
     """Waits for messages of a child, and enforces the limits on it.
 
     Attributes:
-      waited_sec: Seconds spent so far; whoever spends more on the child's behalf adds them.
+      waited_sec: Seconds spent so far.
     """
 
     def __init__(self, pid: int, options: DecodingOptions, max_memory_bytes: int) -> None:
@@ -74,6 +77,10 @@ class Watchdog:
                 channel.connection.settimeout(None)
                 return message
 
+    def add(self, seconds: float) -> None:
+        """Counts time that was spent on the child's behalf outside of `wait`."""
+        self.waited_sec += min(seconds, _MOST_TURN_SEC)
+
     def _check(self, quiet_sec: float) -> None:
         """Raises DecodeError DECODE_TIMEOUT, DECODE_OUT_OF_MEMORY or DECODER_CRASHED if the child has exceeded a limit."""
         options = self._options
@@ -92,8 +99,9 @@ class Watchdog:
                 FailureCode.DECODE_OUT_OF_MEMORY,
                 f"decoding takes more than {self._max_memory_bytes >> 20:,} MiB of memory",
             )
-        if use.threads > _MOST_THREADS + options.decoder_threads:
-            raise DecodeError(FailureCode.DECODER_CRASHED, f"the decoder started more than {_MOST_THREADS} threads")
+        most_threads = _MOST_THREADS + _STREAMS * options.decoder_threads
+        if use.threads > most_threads:
+            raise DecodeError(FailureCode.DECODER_CRASHED, f"the decoder started more than {most_threads} threads")
 
 
 class _ResourceUse(NamedTuple):

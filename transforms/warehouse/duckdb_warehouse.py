@@ -353,8 +353,11 @@ class DuckDBWarehouse(Warehouse):
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             is_busy = _is_busy(error)
             hint = "close the other program that has the database open" if is_busy else "the database cannot be used"
-            # A ProgrammingError is about a statement, which names what these tables lack.
-            kind = WarehouseError if isinstance(error, duckdb.ProgrammingError) and not is_busy else WarehouseFaultError
+            if isinstance(error, OSError):
+                is_fault = is_machine_fault(error)
+            else:  # a ProgrammingError is about a statement, which names what these tables lack
+                is_fault = not isinstance(error, duckdb.ProgrammingError) and not os.path.isdir(self.path)
+            kind = WarehouseFaultError if is_busy or is_fault else WarehouseError
             raise kind(f"{hint}: {str(error).splitlines()[0]}. Received: {self.path}") from error
 
     def _log_waiting(self, state: tenacity.RetryCallState) -> None:

@@ -31,8 +31,8 @@ const show = (...ids) => {
   for (const id of ["working", "problem", "token-form", "answer"]) byId(id).hidden = !ids.includes(id);
 };
 const say = (text) => { byId("status").textContent = text; };
-// What could break a line or turn the direction of the text around it is replaced as in the server's answers.
-const shownName = ({ file, name }) => (file?.name ?? name).replace(/(?! )[\p{C}\p{Z}]/gu, "\uFFFD");
+// What could break a line or turn the direction of the text around it is replaced.
+const shownName = ({ file, name }) => (file?.name ?? name).replace(/[\p{Cc}\p{Cn}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, "\uFFFD");
 const percent = (share) => `${Math.round(100 * share)} %`;
 const explain = (kind, code) => byId("texts").content.querySelector(`[data-${kind}="${CSS.escape(code)}"]`)?.textContent;
 

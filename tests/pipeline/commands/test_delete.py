@@ -7,6 +7,7 @@ import pytest
 from tests.support.commands import repcount
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
 from tests.support.warehouses import commit, later_run, num_rows
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,17 @@ def test_a_uri_without_rows_is_a_warning_that_shows_it_as_it_was_searched_for(ou
         "The tables have no rows of 'gs://b/2 '",
         f"The tables have no rows of '{tmp_path}/ann/1.mp4'",
     ]
+
+
+def test_no_query_lacks_the_condition_that_a_partitioned_table_may_require(output, monkeypatch):
+    queries = []
+    read_rows = DuckDBWarehouse.read_rows
+    monkeypatch.setattr(
+        DuckDBWarehouse, "read_rows", lambda self, query, *values: queries.append(query) or read_rows(self, query, *values)
+    )
+    assert repcount("delete", *output, "--uri", "gs://b/2") == 0
+    assert queries
+    assert all(query.count("upload_date >= ") == query.count("FROM {dataset}") for query in queries)
 
 
 def test_a_path_is_that_of_the_file(output, warehouse, tmp_path, monkeypatch):

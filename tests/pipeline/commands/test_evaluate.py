@@ -388,7 +388,7 @@ def test_the_compared_options_are_those_of_the_command_line_where_none_are_named
         ("lite --peak_shares 0.3", "repcount evaluate --compare: unrecognized arguments: --peak_shares 0.3."),
         (
             "lite --peak_share x",
-            "repcount evaluate --compare: argument --peak_share: must be a number such as 0.5 or 30. Received: 'x'.",
+            "repcount evaluate --compare: argument --peak_share: must be a number such as 0.5. Received: 'x'.",
         ),
         ("--", "repcount evaluate: argument --compare: expected one argument. See repcount evaluate --help."),
         ("lite other", "repcount evaluate --compare: unrecognized arguments: other. See repcount evaluate --help."),

@@ -57,7 +57,7 @@ def test_after_a_run_that_found_nothing_new_the_line_names_the_run_to_look_at(tm
         printed.append(capsys.readouterr().out)
     first = re.fullmatch(r"report\.html: (\S+), 1 counted, 0 failed, \d+ kB\n", printed[0])
     assert first
-    line = rf"report\.html: \S+, 0 counted, 0 failed, \d+ kB\. Nothing was new: see --run {first[1]}, the last with results\n"
+    line = rf"report\.html: \S+, 0 counted, 0 failed, \d+ kB\. Nothing was new: see --run {first[1]}, the last before it with results of this model\n"
     assert re.fullmatch(line, printed[1])
 
 

@@ -180,7 +180,7 @@ def test_a_run_without_new_videos_has_an_empty_page_that_names_the_run_before(du
     report = read_report(duckdb)
     assert (report.scope.name, report.scope.dates, report.totals.counted) == ("tuesday", (), 0)
     assert (report.review, report.longest, report.failures, report.curves) == ((), (), (), {})
-    assert report.notes == ("This run found nothing new. The latest run before it with results is monday.",)
+    assert report.notes == ("This run found nothing new. The latest run before it with results of this model is monday.",)
     assert report.days[-1].last == NEXT_DAY + datetime.timedelta(days=1)
 
 
@@ -200,7 +200,7 @@ def test_the_page_of_a_slice_is_about_that_slice_alone(duckdb):
     commit(duckdb, run("tuesday-3of3", 26), skipped=1, listed=1)
     reports = [read_report(duckdb, run=f"tuesday-{number}of3") for number in (1, 2, 3)]
     assert [report.scope.started for report in reports] == [run("slice", hours).run_started for hours in (24, 25, 26)]
-    nothing_new = "This run found nothing new. The latest run before it with results is monday."
+    nothing_new = "This run found nothing new. The latest run before it with results of this model is monday."
     assert [report.notes for report in reports] == [(), (), (nothing_new,)]
     assert read_report(duckdb, run="tuesday").notes == ()
 

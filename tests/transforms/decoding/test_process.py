@@ -26,6 +26,7 @@ from transforms.decoding.reader import read_video
 from transforms.decoding.samples import DecodeError
 from transforms.decoding.video_facts import NvdecUse
 from transforms.failure_codes import FailureCode
+from transforms.machine_faults import is_machine_fault
 
 OPTIONS = DecodingOptions(chunk_frames=50, timeout_sec=60.0)
 
@@ -263,6 +264,36 @@ def test_page_tables_and_threads_are_limited(hostile, clip, tmp_path, name, memo
     options = dataclasses.replace(OPTIONS, max_memory_bytes=memory_bytes, timeout_sec=600.0)
     assert attack(hostile, tmp_path, name, options=options).code is code
     assert sum(len(samples.frames) for samples in read(hostile, clip, options)) == 80
+
+
+def test_a_thread_that_outlives_the_main_one_decodes_to_the_end(clip):
+    script = (
+        "import sys, threading, time\n"
+        "from transforms.decoding.process import DecoderProcess\n"
+        "from transforms.decoding.options import DecodingOptions\n"
+        "def read():\n"
+        "    decoder = DecoderProcess()\n"
+        "    for number, samples in enumerate(decoder.read(open(sys.argv[1], 'rb'), DecodingOptions(chunk_frames=20))):\n"
+        "        pids.append(decoder.pid); begun.set()\n"
+        "        threading.main_thread().join(); time.sleep(0.2)\n"
+        "    print(number + 1, len(set(pids)))\n"
+        "pids, begun = [], threading.Event()\n"
+        "threading.Thread(target=read).start()\n"
+        "begun.wait()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(clip)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("4 1\n", "")
+
+
+def test_without_a_thread_left_the_machine_is_at_fault(clip, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(decoder_process, "_starter", decoder_process._Starter())
+    monkeypatch.setattr(decoder_process.threading, "Thread", fail)
+    with pytest.raises(BlockingIOError) as caught:
+        read(DecoderProcess(), clip)
+    assert is_machine_fault(caught.value)
 
 
 def test_a_video_whose_process_the_system_kills_is_read_once_more(decoder, clip):

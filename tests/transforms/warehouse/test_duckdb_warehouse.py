@@ -292,6 +292,11 @@ class TestFaults:
         with pytest.raises(WarehouseFaultError, match="folder cannot be created: No space left on device"):
             DuckDBWarehouse(str(tmp_path / "new" / "counts.duckdb")).prepare()
 
+    def test_a_folder_in_place_of_the_file_is_no_fault(self, tmp_path):
+        with pytest.raises(WarehouseError, match=r"the database cannot be used: ") as caught:
+            next(DuckDBWarehouse(str(tmp_path)).read("SELECT * FROM {dataset}runs"))
+        assert not isinstance(caught.value, WarehouseFaultError)
+
     def test_a_table_that_is_not_there_is_no_fault(self, warehouse):
         warehouse.prepare()
         with pytest.raises(WarehouseError, match=r"the database cannot be used: .*nowhere") as caught:
