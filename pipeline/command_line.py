@@ -95,14 +95,15 @@ class CommandParser(argparse.ArgumentParser):
 
     def suggest(self, option: str) -> str | None:
         """Returns the visible option whose name is nearest to a misspelled one; None if none is near."""
-        return nearest(
-            option,
-            (
-                name
-                for name, action in self._option_string_actions.items()
-                if name.startswith("--") and action.help != argparse.SUPPRESS
-            ),
-        )
+        return nearest(option, self.visible_options())
+
+    def visible_options(self) -> list[str]:
+        """Returns the long names of the options that the help lists."""
+        return [
+            name
+            for name, action in self._option_string_actions.items()
+            if name.startswith("--") and action.help != argparse.SUPPRESS
+        ]
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Adds a suggestion to argparse's message about a value that is not one of the choices."""

@@ -43,7 +43,7 @@ LOCAL_RUNNERS = (LOCAL_RUNNER, "DirectRunner")
 """Runners whose workers can read and write the files of this machine."""
 
 _TYPING_ERROR = 0.85
-"""Least similarity of an option to one of Beam. These are hundreds: a name that differs by a word is another thing."""
+"""Least similarity of an option to a known one. Beam has hundreds: a name that differs by a word is another thing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,8 +157,13 @@ def make_config(
     )
 
 
-def make_pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
-    """Returns Beam's options; raises UsageError for an option that Beam does not know or a value that it refuses."""
+def make_pipeline_options(beam_args: Sequence[str], own_options: Sequence[str] = ()) -> PipelineOptions:
+    """Returns Beam's options; raises UsageError for an option that Beam does not know or a value that it refuses.
+
+    Args:
+      beam_args: Words of the command line that only Beam may know.
+      own_options: Options of the command itself, to suggest for a misspelled name.
+    """
     known = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve", exit_on_error=False)
     for kind in PipelineOptions.__subclasses__():
         kind._add_argparse_args(known)
@@ -174,7 +179,8 @@ def make_pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
         )
     if unknown:
         name = unknown[0].partition("=")[0]
-        near = nearest(name, known._option_string_actions, least=_TYPING_ERROR)
+        spelled = name[:2] + name[2:].replace("-", "_")
+        near = nearest(spelled, [*own_options, *known._option_string_actions], least=_TYPING_ERROR)
         hint = f" Did you mean {near}?" if near else ""
         raise UsageError(f"neither repcount nor Beam has the option {name}. Received: {' '.join(unknown)}.{hint}")
     options = PipelineOptions(words)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from model.presets import LoadedModel, load_model
-from pipeline.command_line import natural_number, number, positive_whole_number
+from pipeline.command_line import CommandParser, natural_number, number, positive_whole_number
 from pipeline.commands.tables import TABLES_HELP
 from pipeline.dates import parse_days, parse_time
 from pipeline.launch import add_launch_options, check_none_is_active, make_launch, set_up_workers
@@ -28,7 +28,7 @@ EXIT_CODES = (
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> CommandParser:
     """Adds `run` to the commands."""
     parser = subparsers.add_parser(
         "run",
@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_table_options(parser)
     add_model_options(parser)
     add_launch_options(parser)
-    parser.set_defaults(run=run, stores_results=True)
+    parser.set_defaults(run=run, stores_results=True, own_options=parser.visible_options())
     return parser
 
 
@@ -69,7 +69,7 @@ def run(
     """Checks the command line, runs the pipeline and prints the results; returns the exit code.
 
     Args:
-      args: Parsed options; `args.beam_args` holds those for Beam.
+      args: Parsed options; `args.beam_args` holds those for Beam, and `args.own_options` the names of all others.
       load_model: Loads a model by its name or path.
       make_handler: Returns what loads the model on workers and scores with it.
 
@@ -82,7 +82,7 @@ def run(
         from pipeline.run_config import make_config, make_pipeline_options
         from pipeline.summary import exit_code, print_report
 
-        options = make_pipeline_options(args.beam_args)
+        options = make_pipeline_options(args.beam_args, args.own_options)
         launch = make_launch(args, options)
         config = make_config(args, options, launch, load_model)
     if args.dry_run:

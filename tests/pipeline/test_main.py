@@ -102,6 +102,7 @@ def test_python_runs_the_package_as_the_command():
         (["run", "--input", "x", "--output", "duckdb:x", "y", "z"], "Received besides: y z"),
         (["run", "--inptu", "x", "--output", "duckdb:x"], "Did you mean --input instead of --inptu?"),
         (["run", "--input", "x", "--output", "duckdb:x", "--runer=x"], "Did you mean --runner?"),
+        (["run", "--input", "x", "--output", "duckdb:x", "--slises", "3"], "Received: --slises 3. Did you mean --slices?"),
         (["run", "--input", "x", "--output", "duckdb:x", "--location", "EU"], "Received: --location EU."),
         (["run", "videos", "--output", "duckdb:x"], "required: --input. Did you mean --input videos?"),
     ],

@@ -21,6 +21,20 @@ def test_an_option_that_nobody_has_gets_a_suggestion():
         make_pipeline_options(["--regoin=x"])
 
 
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [("--slises=3", "--slices"), ("--max-fsp", "--max_fps"), ("--runer=x", "--runner")],
+)
+def test_an_option_of_the_command_is_suggested_unless_one_of_beam_is_nearer(word, near):
+    with pytest.raises(UsageError, match=rf"Did you mean {near}\?$"):
+        make_pipeline_options([word], ["--slices", "--max_fps", "--runtime"])
+
+
+def test_a_name_that_is_near_to_nothing_gets_no_suggestion():
+    with pytest.raises(UsageError, match=r"Received: --image\.$"):
+        make_pipeline_options(["--image"], ["--slices", "--max_sec"])
+
+
 def test_a_value_that_beam_refuses_is_one_line():
     with pytest.raises(UsageError, match=r"Beam refuses an option: .*direct_num_workers"):
         make_pipeline_options(["--direct_num_workers=many"])
