@@ -35,6 +35,9 @@ _ANY_DEPTH = re.compile(rf"\*\*|\?|{_CLASS}", re.DOTALL)
 WILDCARD = re.compile(rf"[*?]|{_CLASS}", re.DOTALL)
 """A wildcard of a pattern, local or remote."""
 
+_ESCAPE_OR_SET = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
+"""An escaped character, or a set with all that is in it, in a regular expression that Beam makes of a pattern."""
+
 
 def find_file(path: str) -> VideoRef | None:
     """Returns the current version of a file, or None if there is no such regular file.
@@ -101,7 +104,13 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Returns a pattern of names, by Beam's rules, as a regular expression. Its `*` also stands for backslashes in names."""
     from apache_beam.io.filesystem import FileSystem
 
-    return re.compile(FileSystem.translate_pattern(pattern).replace(r"[^/\\]*", "[^/]*"))
+    expression = FileSystem.translate_pattern(pattern).replace(r"[^/\\]*", "[^/]*")
+    return re.compile(_ESCAPE_OR_SET.sub(_escape_in_set, expression))
+
+
+def _escape_in_set(found: re.Match[str]) -> str:
+    """Returns an escape as it is, and a set with escapes for what Python warns about, since it may get a meaning there."""
+    return re.sub(r"(?<!^)[\[&|~]", r"\\\g<0>", found[0]) if found[0].startswith("[") else found[0]
 
 
 class _Walk:

@@ -2,13 +2,14 @@
 
 import errno
 import os
+import warnings
 from types import SimpleNamespace
 
 import pytest
 
 from transforms.decoding.local_copy import open_video
 from transforms.left_out import LeftOut, Reason
-from transforms.local_files import file_generation, find_file, scan_files
+from transforms.local_files import compile_pattern, file_generation, find_file, scan_files
 from transforms.records import VideoRef
 from transforms.warehouse.rows import listing_batch
 
@@ -181,3 +182,23 @@ def test_a_generation_has_64_bits(mtime_ns, generation):
 
 def test_listing_stops_at_the_limit(root):
     assert len(list(scan_files(str(root), limit=1))) == 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matched", "others"),
+    [
+        ("[[]1].mp4", "[1].mp4", "1.mp4"),
+        ("[![]a", "xa", "[a"),
+        ("[a||b]x", "|x", "cx"),
+        ("[x&&y]", "&", "\\"),
+        ("[[-a]", "_", "b"),
+        ("\\[[]", "\\[", "[["),
+        ("[]~~[]*[^]", "[a^", "xa^"),
+    ],
+)
+def test_a_class_takes_signs_that_python_warns_about_as_they_are(pattern, matched, others):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        matches = compile_pattern(pattern).match
+    assert matches(matched)
+    assert not matches(others)
