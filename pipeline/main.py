@@ -24,6 +24,8 @@ from transforms.text import printable, without_secrets
 _NOISE = ("Resource module is not available", "No semi_persistent_directory found", "apitools not found")
 """Warnings that Beam prints on every machine without PyTorch, in every local worker process, and without the extra gcp."""
 
+_REFUSED_JOB = ("trying to create job at dataflow service endpoint", "details of server error")
+"""Errors that Beam logs of a job that Dataflow refuses, besides raising them."""
 
 _NEED_TEMPORARY_FOLDER = ("count", "evaluate", "run", "serve")
 """Commands that copy videos, models or messages to a temporary folder."""
@@ -164,9 +166,11 @@ def _is_for_people(record: logging.LogRecord) -> bool:
 
 
 def _is_no_known_error(record: logging.LogRecord) -> bool:
-    """Returns False for the traces that Beam logs of an error for which the command ends with one line that says all of it."""
-    error = record.exc_info[1] if record.exc_info else None
-    is_known = isinstance(error, (MachineFaultError, UserError)) or MachineFaultError.__name__ in record.getMessage()
+    """Returns False for what Beam logs of an error for which the command ends with one line that says all of it."""
+    error, message = record.exc_info[1] if record.exc_info else None, record.getMessage()
+    is_known = isinstance(error, (MachineFaultError, UserError)) or any(
+        told in message for told in (MachineFaultError.__name__, *_REFUSED_JOB)
+    )
     return not (is_known and record.name.startswith("apache_beam."))
 
 

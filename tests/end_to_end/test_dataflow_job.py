@@ -233,6 +233,18 @@ def test_a_nightly_job_is_refused_while_another_is_active(cloud, dataflow, tmp_p
     assert cloud.objects("repcount") == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("option", [(), ("--no_wait",)])
+def test_a_job_that_the_service_refuses_is_one_line_with_its_reason(cloud, dataflow, option):
+    cloud.upload("videos/a.mp4", b"x")
+    dataflow.refusal = (403, "the caller lacks dataflow.jobs.create")
+    finished = submit(cloud, dataflow, *option, IMAGE="somewhere/repcount:1")
+    assert finished.returncode == 1
+    assert "the caller lacks dataflow.jobs.create" in said(finished)
+    assert finished.stderr.count("the caller lacks dataflow.jobs.create") == 1
+    assert "HTTP status" not in finished.stderr
+
+
 def shuffled_between(transforms, first, last):
     """Returns the names of the shuffles between two steps."""
     consumers = {}

@@ -17,6 +17,7 @@ class Dataflow:
       states: States of a job at the first requests for it; then it has `state`.
       counters: Values of a job's counters in our namespace, by name.
       metrics_status: HTTP status of requests for metrics.
+      refusal: HTTP status and reason with which a job is refused; None if it is accepted.
       active: Descriptions of the jobs that a request for active jobs lists.
       page_size: Number of active jobs in one response.
     """
@@ -27,6 +28,7 @@ class Dataflow:
         self.states = []
         self.counters = {}
         self.metrics_status = 200
+        self.refusal = None
         self.active = []
         self.page_size = 100
         self._server = http.server.ThreadingHTTPServer(("localhost", 0), self._handler())
@@ -80,7 +82,10 @@ class Dataflow:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                if urllib.parse.urlsplit(self.path).path.endswith("/jobs"):
+                if dataflow.refusal:
+                    status, reason = dataflow.refusal
+                    self.answer({"error": {"code": status, "message": reason, "status": "PERMISSION_DENIED"}}, status)
+                elif urllib.parse.urlsplit(self.path).path.endswith("/jobs"):
                     dataflow.jobs.append(json.loads(body))
                     self.answer(dataflow._job("JOB_STATE_PENDING"))
                 else:

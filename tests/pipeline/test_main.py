@@ -224,3 +224,12 @@ def test_beams_trace_of_a_known_error_is_dropped_since_the_last_line_says_all_of
     assert not main._is_no_known_error(record("apache_beam.runners.common", UserError("the database is busy")))
     assert main._is_no_known_error(record("apache_beam.runners.common", ValueError("a mistake")))
     assert main._is_no_known_error(record("transforms.scoring", MachineFaultError("the GPU is lost")))
+
+
+def test_beams_lines_about_a_job_that_is_refused_are_dropped_since_the_last_line_has_the_reason():
+    def record(message):
+        return logging.LogRecord("apache_beam.runners.dataflow.internal.apiclient", logging.ERROR, "", 0, message, (), None)
+
+    assert not main._is_no_known_error(record("HTTP status 403 trying to create job at dataflow service endpoint https://d"))
+    assert not main._is_no_known_error(record("details of server error: 403 the caller lacks dataflow.jobs.create"))
+    assert main._is_no_known_error(record("HTTP status 403. Unable to query metrics"))
