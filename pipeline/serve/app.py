@@ -76,7 +76,9 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
     for error_type in (RequestError, RequestValidationError, HTTPException, MachineFaultError, Exception):
         app.add_exception_handler(error_type, _answer_error)
     _add_health(app, service, config)
-    app.add_api_route("/docs", lambda: docs_page(app.openapi()), include_in_schema=False, response_model=None)
+    app.add_api_route(
+        "/docs", lambda: docs_page(app.openapi()), methods=["GET", "HEAD"], include_in_schema=False, response_model=None
+    )
     app.include_router(count_routes.make_router(service, config))
     app.include_router(make_metrics_router(metrics))
     app.include_router(vertex.make_router(service, config))
@@ -86,6 +88,7 @@ def make_app(service: CountingService, config: ServeConfig) -> FastAPI:
 
 
 def _add_health(app: FastAPI, service: CountingService, config: ServeConfig) -> None:
+    @app.head(config.health_route, include_in_schema=False, response_model=None)  # load balancers use it
     @app.get(
         config.health_route,
         summary="Whether the model is warm",
@@ -113,9 +116,12 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 
 def _find_methods(request: Request) -> list[str]:
-    """Returns the documented methods of a request's path, which may have several routes. Starlette names those of the first."""
+    """Returns the methods of a documented path, which may have several routes. Starlette names those of the first."""
     path = getattr(request.scope.get("route"), "path", "")
-    return sorted(method.upper() for method in request.app.openapi()["paths"].get(path, {}))
+    methods = {method.upper() for method in request.app.openapi()["paths"].get(path, {})}
+    if "GET" in methods and "POST" not in methods:  # a GET beside a POST counts a video, for which nobody asks with HEAD
+        methods.add("HEAD")
+    return sorted(methods)
 
 
 def _as_request_error(error: Exception) -> RequestError:

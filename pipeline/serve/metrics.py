@@ -72,6 +72,7 @@ def make_router(metrics: Metrics) -> APIRouter:
     """Returns the route that Prometheus reads."""
     router = APIRouter()
 
+    @router.head("/metrics", include_in_schema=False, response_class=Response)
     @router.get(
         "/metrics",
         summary="Figures for Prometheus",

@@ -3,10 +3,11 @@
 import threading
 
 import pytest
+import requests
 
 from pipeline.serve import service as service_module
 from tests.support.scorers import FAKE_COUNTER
-from tests.support.serving import Served, wait_until
+from tests.support.serving import TIMEOUT_SEC, Served, wait_until
 from transforms.machine_faults import MachineFaultError
 
 
@@ -25,6 +26,26 @@ def test_health_is_503_until_the_model_is_warm_and_again_when_the_server_ends(fo
         response = served.get(route)
         assert (response.status_code, response.json()["error"]["code"]) == (503, "DRAINING")
         assert response.headers["connection"] == "close"
+
+
+def test_a_load_balancer_may_ask_with_head(folder):
+    may_load = threading.Event()
+    with Served(folder, load=lambda: may_load.wait(30) and FAKE_COUNTER, is_awaited=False) as served:
+        assert requests.head(f"{served.url}/health", timeout=TIMEOUT_SEC).status_code == 503
+        may_load.set()
+        wait_until(lambda: served.service.is_ready)
+        assert requests.head(f"{served.url}/health", timeout=TIMEOUT_SEC).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/health", "/metrics", "/openapi.json", "/static/page.css"])
+def test_what_only_reads_answers_head_with_the_headers_of_get(served, path):
+    response = requests.head(f"{served.url}{path}", timeout=TIMEOUT_SEC)
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-type"] == served.get(path).headers["content-type"]
+
+
+def test_head_counts_no_video(served):
+    assert requests.head(f"{served.url}/count?name=a.mp4", timeout=TIMEOUT_SEC).status_code == 405
 
 
 @pytest.mark.parametrize(
