@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-_LOGIN = re.compile(r"(?<![a-z0-9+.-])(?!gs://|file://)([a-z][a-z0-9+.-]*://)[^/\s]*@", re.IGNORECASE)
-"""The login of a URL, with what is before it."""
+_LOGIN = re.compile(
+    r"(?<![a-z0-9+.-])(?!gs://|file://)([a-z][a-z0-9+.-]*://)(?:[^/\s]*|[^/\s:@[]+:(?!\d*/)[^\s@]{0,4096}+)@", re.IGNORECASE
+)
+"""The login of a URL, with what is before it. A password may have a "/", unless what is before that could be a port."""
 
 _QUERY = re.compile(r"(?<![a-z0-9+.-])((?:https?|ftps?)://?[^?#\s]{0,4096}+[?#])(\S*)", re.IGNORECASE)
 """The query or fragment of a URL, with what is before it. In other names, such as gs://BUCKET/NAME, "?" is a wildcard."""

@@ -22,6 +22,8 @@ def test_bytes_that_are_not_utf_8_are_escaped_in_the_tables():
         ("duckdb:s3://KEY:PW@b/c.duckdb, https://h?S=1: refused", "duckdb:s3://…@b/c.duckdb, https://h?…: refused"),
         ("'https://a:P@h,https://b:Q@h' https://h/a#access_token=T", "'https://…@h,https://…@h' https://h/a#…"),
         ("Received: 'https:/h/a?sig=S'", "Received: 'https:/h/a?…'"),
+        ("Received: 'https://ann:P/W@h/a@b'", "Received: 'https://…@h/a@b'"),
+        ("duckdb:s3://KEY:1P//W/@b/c.duckdb", "duckdb:s3://…@b/c.duckdb"),
     ],
 )
 def test_passwords_and_signatures_of_urls_are_left_out(text, shown):
@@ -40,6 +42,9 @@ def test_passwords_and_signatures_of_urls_are_left_out(text, shown):
         "Received: 's3://b/2025-0?/*.mp4'",
         "Did you mean http://localhost:8080?",
         "C://a?x=1",
+        "https://h/a@b https://h:8080/a@b https://h:/a@b https://[::1]:8080/a@b",
+        "https://h,https://i/a@b",
+        "https://h:x/a ann@h",
     ],
 )
 def test_names_and_patterns_stay(text):
