@@ -52,7 +52,10 @@ _RETRY_SEC = 5
 
 MAX_NAME_CHARS = 255
 
-_FORM = "the form must have one file, the video, and may have the field curve: true or false"
+_FORM = (
+    "the form must have one file, a part with a filename as curl -F video=@squats.mp4 sends it, "
+    "and may have the field curve: true or false"
+)
 
 _PATH = re.compile(r"/dev/fd/\d+")
 
@@ -194,7 +197,10 @@ class _Form:
         try:
             self._parser = MultipartParser(parameters[b"boundary"], callbacks)
         except (KeyError, FormParserError) as error:
-            raise InvalidRequestError("the content type must name a boundary of at most 256 characters") from error
+            raise InvalidRequestError(
+                "the content type must name the boundary of the form, of at most 256 characters, as in "
+                f"{MEDIA_TYPE}; boundary=x. Clients add it, if no content type is set by hand"
+            ) from error
 
     def write(self, block: bytes) -> None:
         """Takes the next bytes.
@@ -210,13 +216,15 @@ class _Form:
         try:
             self._parser.write(block)
         except FormParserError as error:
-            raise InvalidRequestError("the body must be a form, multipart/form-data") from error
+            raise InvalidRequestError(
+                "each part of the form must begin with the boundary that the content type names, and with complete headers"
+            ) from error
 
     def finish(self) -> tuple[str, bool]:
         """Returns the file's name, and whether curves are asked for; raises InvalidRequestError."""
         curve = bytes(self._fields.get("curve", b"false")).strip().lower()
         if not self._has_ended:
-            raise InvalidRequestError("the form must be complete")
+            raise InvalidRequestError("the form must end with the boundary and --, and this one breaks off before")
         if self._name is None or curve not in (b"true", b"false") or set(self._fields) - {"curve"}:
             raise InvalidRequestError(_FORM)
         return self._name, curve == b"true"

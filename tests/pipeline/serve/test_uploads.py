@@ -184,6 +184,23 @@ def test_a_form_that_breaks_off_or_names_no_boundary_is_400(served):
         assert send(served, content_type=content_type).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("parts", "end", "content_type", "wanted"),
+    [
+        ([], END, "multipart/form-data", "the content type must name the boundary of the form"),
+        ([b"this is no form"], END, FORM, "each part of the form must begin with the boundary"),
+        ([part('name="video"; filename="a.mp4"', b"x", "no colon")], END, FORM, "and with complete headers"),
+        ([part('name="video"; filename="a.mp4"', b"x")], b"", FORM, "the form must end with the boundary and --"),
+        ([], b"", FORM, "the form must end with the boundary and --"),
+        ([part('name="video"', b"x")], END, FORM, "one file, a part with a filename as curl -F video=@squats.mp4 sends it"),
+    ],
+)
+def test_a_form_that_is_refused_gets_one_line_that_says_what_would_be_right(served, parts, end, content_type, wanted):
+    message = send(served, *parts, end=end, content_type=content_type).json()["error"]["message"]
+    assert wanted in message
+    assert "\n" not in message
+
+
 def test_an_upload_whose_client_goes_away_leaves_nothing(served, videos):
     with socket.create_connection(("127.0.0.1", served.port), TIMEOUT_SEC) as connection:
         head = "POST /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
