@@ -186,7 +186,7 @@ class LabelFile:
                 before = ""
                 with contextlib.suppress(FileNotFoundError), open(self.path, encoding="utf-8", newline="") as labels:
                     before = labels.read()
-                after = _with_label(before or "file,count\n", file, text)
+                after = _with_label(before, file, text)
                 if after != before:
                     _replace(self.path, after.encode("utf-8"))
             except UnicodeEncodeError as error:
@@ -197,9 +197,11 @@ class LabelFile:
 
 def _with_label(before: str, file: str, count: str) -> str:
     """Returns the text of valid labels with the count of a whole video replaced, added or, if `count` is "", deleted."""
-    lines = list(io.StringIO(before, newline=""))
+    # Spreadsheets write a byte order mark; a quotation mark behind it would be part of the heading.
+    mark = "\ufeff" if before.startswith("\ufeff") else ""
+    lines = list(io.StringIO(before.removeprefix(mark) or "file,count\n", newline=""))
     rows = csv.reader(lines, strict=True)
-    headings = [heading.strip().removeprefix("\ufeff") for heading in next(rows)]
+    headings = [heading.strip() for heading in next(rows)]
     line_end = "\r\n" if lines[0].endswith("\r\n") else "\n"
     kept, done, is_new = lines[: rows.line_num], rows.line_num, True
     for cells in rows:
@@ -219,7 +221,7 @@ def _with_label(before: str, file: str, count: str) -> str:
             kept.append(line_end)
         new = {"file": file, "count": count}
         kept.append(_row_text([new.get(heading, "") for heading in headings], line_end))
-    return "".join(kept)
+    return mark + "".join(kept)
 
 
 def _row_text(cells: Sequence[str], line_end: str) -> str:

@@ -167,6 +167,16 @@ def test_a_correction_keeps_all_that_a_person_wrote(write):
     assert labels.counts() == {"sets/lunges.mp4": 2.5, "a.mp4": 6.0, "b.mp4": 1.0, "c.mp4": 4.0}
 
 
+@pytest.mark.parametrize("columns", ["file,count", "count,file"])
+def test_a_correction_finds_quoted_headings_behind_a_byte_order_mark(write, columns):
+    first, second = columns.split(",")
+    cells = {"file": "squats.mp4", "count": "6"}
+    labels = write(f'\ufeff"{first}","{second}"\r\n"{cells[first]}","{cells[second]}"\r\n')
+    LabelFile(labels).save("squats.mp4", 7.0)
+    assert read_labels(labels) == [Label("squats.mp4", 7.0)]
+    assert Path(labels).read_text(encoding="utf-8").startswith("\ufeff")
+
+
 def test_columns_of_the_same_name_keep_their_cells(write):
     labels = LabelFile(write("file,count,note,note\na.mp4,3,first,second\nb.mp4,1\n"))
     labels.save("a.mp4", 4)
