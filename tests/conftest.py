@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import types
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,15 @@ def _new_cloud(cloud_servers, monkeypatch):
     yield servers.Cloud(cloud_servers)
     for proxy in (cloud_servers.storage, cloud_servers.bigquery):
         proxy.clear()
+
+
+@pytest.fixture
+def hasty_retries(monkeypatch):
+    """The clock by which Google's clients try again jumps over the time that they would wait."""
+    now = [0.0]
+    clock = types.SimpleNamespace(monotonic=lambda: now[0], sleep=lambda sec: now.__setitem__(0, now[0] + sec))
+    monkeypatch.setattr("google.api_core.retry.retry_unary.time", clock)
+    monkeypatch.setattr("google.api_core.retry.retry_base.time", clock)
 
 
 @pytest.fixture

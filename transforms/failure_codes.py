@@ -32,6 +32,7 @@ class FailureCode(enum.StrEnum):
     TOO_LONG = "TOO_LONG"
     READ_ERROR = "READ_ERROR"
     GONE = "GONE"
+    NOT_DELIVERED = "NOT_DELIVERED"
     DECODER_CRASHED = "DECODER_CRASHED"
     DECODE_TIMEOUT = "DECODE_TIMEOUT"
     DECODE_OUT_OF_MEMORY = "DECODE_OUT_OF_MEMORY"
@@ -106,6 +107,12 @@ EXPLANATIONS = {
         "The listed version no longer exists, so it has no count. The message says which.",
         "Nothing. If there is a new version, or this one is there again, as in a folder that was not mounted for a while, "
         "the next run counts it.",
+    ),
+    FailureCode.NOT_DELIVERED: Explanation(
+        Stage.DECODE,
+        "Cloud Storage did not deliver this object, while other objects of its folder could be read: it answered 429 or "
+        "5xx, or the connection broke, for 2 minutes, 1 s more per MiB, and at most 30 minutes.",
+        "Nothing. The next run tries it again. If it is not delivered then, either, upload the video again.",
     ),
     FailureCode.DECODER_CRASHED: Explanation(
         Stage.DECODE,

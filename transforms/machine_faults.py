@@ -39,7 +39,7 @@ _ERRNOS = frozenset(
 """Errors of the system that no video causes: nothing left of a resource, a broken disk, a mounted folder that is lost."""
 
 _TYPES = {
-    "builtins": ("ConnectionError", "MemoryError", "TimeoutError"),
+    "builtins": ("ConnectionError", "TimeoutError"),
     "socket": ("gaierror",),
     # Not InvalidArgumentError, OutOfRangeError or UnimplementedError, which depend on the chunk.
     "tensorflow": (
@@ -53,7 +53,7 @@ _TYPES = {
         "UnavailableError",
         "UnknownError",
     ),
-    # Not ClientError: a 404 concerns one object, and a 403 may; see `transforms.bucket_refusals`. The clients raise these when
+    # Not ClientError: a 404 concerns one object, and a 403 may; see `transforms.store_faults`. The clients raise these when
     # their own retries are used up.
     "google": ("GoogleAuthError", "RetryError", "ServerError", "TooManyRequests", "Unauthorized"),
     "requests": ("ConnectionError", "Timeout", "ChunkedEncodingError"),
@@ -70,6 +70,11 @@ class MachineFaultError(RuntimeError):
 def is_machine_fault(error: BaseException) -> bool:
     """Returns whether an error, or one that caused it, is a fault of the machine or of a service."""
     return any(map(_is_fault, causes(error)))
+
+
+def is_service_fault(error: BaseException) -> bool:
+    """Returns whether an error is a fault of a service, such as a store, and none of this machine, such as a full disk."""
+    return is_machine_fault(error) and not any(map(_is_local_fault, causes(error)))
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -115,7 +120,11 @@ def machine_faults(action: str) -> Iterator[None]:
         raise MachineFaultError(f"cannot {action}: {describe_error(error)}") from error
 
 
+def _is_local_fault(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _ERRNOS)
+
+
 def _is_fault(error: BaseException) -> bool:
-    if isinstance(error, MachineFaultError) or (isinstance(error, OSError) and error.errno in _ERRNOS):
+    if isinstance(error, MachineFaultError) or _is_local_fault(error):
         return True
     return any(base.__name__ in _TYPES.get(base.__module__.partition(".")[0], ()) for base in type(error).__mro__)

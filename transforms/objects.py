@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from model.errors import one_line
 from model.storage import SCHEME, open_bucket, split_uri
-from transforms.bucket_refusals import bucket_refusals
 from transforms.left_out import LeftOut, Reason
 from transforms.local_files import WILDCARD, compile_pattern, find_file, scan_files, utc_time
 from transforms.records import VideoRef
+from transforms.store_faults import NotDeliveredError, bucket_refusals, undelivered_objects
 
 if TYPE_CHECKING:
     from apache_beam.io.filesystem import FileMetadata, FileSystem
@@ -140,15 +140,19 @@ def check_listed(video: VideoRef, billing_project: str | None = None) -> None:
 def check_readable(video: VideoRef, billing_project: str | None = None) -> None:
     """Raises BeamIOError if an object on Cloud Storage can be listed but not read, which needs a permission of its own.
 
-    Local files pass: one that cannot be read becomes a failure of that video alone.
+    Local files pass: one that cannot be read becomes a failure of that video alone. So does an object that the store alone of
+    its folder does not deliver.
     """
     if not video.uri.startswith(SCHEME):
         return
     from google.api_core.exceptions import RequestRangeNotSatisfiable
 
     bucket_name, name = split_uri(video.uri)
-    # An empty object has no first byte.
-    with contextlib.suppress(RequestRangeNotSatisfiable), _as_beam_errors(video.uri, RequestRangeNotSatisfiable):
+    with (
+        contextlib.suppress(RequestRangeNotSatisfiable, NotDeliveredError),  # an empty object has no first byte
+        undelivered_objects(video.uri, billing_project),
+        _as_beam_errors(video.uri, RequestRangeNotSatisfiable),
+    ):
         open_bucket(bucket_name, billing_project).blob(name).download_as_bytes(start=0, end=0)
 
 
@@ -165,13 +169,14 @@ def download(video: VideoRef, file: BinaryIO, max_bytes: int, billing_project: s
     Raises:
       ObjectGoneError: the object was deleted or replaced after it was listed, before or during the copy.
       ObjectTooLargeError: the object is larger than that. No byte beyond the limit was written.
+      NotDeliveredError: Cloud Storage does not deliver this object, but others of its folder.
       MachineFaultError: Cloud Storage refuses the account or the project, not only this object.
       Exception: any other error of the store's client or of the local disk.
     """
     if video.size_bytes > max_bytes:
         raise ObjectTooLargeError(f"the file has {video.size_bytes:,} bytes, more than {max_bytes:,}")
     bounded = cast(BinaryIO, _BoundedFile(file, min(max_bytes, _most_unpacked_bytes(video))))
-    with bucket_refusals(video.uri, billing_project):
+    with bucket_refusals(video.uri, billing_project), undelivered_objects(video.uri, billing_project):
         check_listed(video, billing_project)
         if video.uri.startswith(SCHEME):
             _copy_blob(video, bounded, billing_project)

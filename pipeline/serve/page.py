@@ -48,6 +48,7 @@ ADVICE = {
     FailureCode.TOO_LONG: "Cut the video.",
     FailureCode.READ_ERROR: f"Try again. {_TELL}",
     FailureCode.GONE: "Try again.",
+    FailureCode.NOT_DELIVERED: "Try again.",
     FailureCode.DECODER_CRASHED: _CONVERT,
     FailureCode.DECODE_TIMEOUT: _CONVERT,
     FailureCode.DECODE_OUT_OF_MEMORY: "Make the picture of the video smaller.",

@@ -22,6 +22,7 @@ from transforms.warehouse.rows import Provenance
 COUNTED_ANEW = frozenset(
     (
         FailureCode.GONE,
+        FailureCode.NOT_DELIVERED,
         FailureCode.READ_ERROR,
         FailureCode.DECODE_TIMEOUT,
         FailureCode.INCOMPLETE,

@@ -13,7 +13,13 @@ import tensorflow as tf
 import urllib3
 from apache_beam.io.filesystem import BeamIOError
 
-from transforms.machine_faults import MachineFaultError, is_machine_fault, machine_fault, machine_faults
+from transforms.machine_faults import (
+    MachineFaultError,
+    is_machine_fault,
+    is_service_fault,
+    machine_fault,
+    machine_faults,
+)
 from transforms.objects import ObjectGoneError, ObjectTooLargeError
 
 
@@ -90,6 +96,15 @@ def test_the_cause_of_an_error_decides():
     circle = caused_by(None)
     circle.__cause__ = caused_by(circle)
     assert not is_machine_fault(circle)
+
+
+def test_a_fault_of_a_service_is_told_from_a_fault_of_this_machine():
+    unavailable = google.api_core.exceptions.ServiceUnavailable("503")
+    assert is_service_fault(unavailable)
+    assert is_service_fault(caused_by(requests.ConnectionError("refused")))
+    assert is_service_fault(BeamIOError("refused", {"gs://gym/a.mp4": unavailable}))
+    for error in (OSError(errno.ENOSPC, "full"), MemoryError(), caused_by(OSError(errno.EMFILE, "no more")), ValueError()):
+        assert not is_service_fault(error)
 
 
 def test_the_errors_that_beams_file_systems_collect_decide():

@@ -259,6 +259,16 @@ def test_requests_to_a_bucket_whose_requester_pays_name_who_pays(bucket, pattern
         list(list_objects(pattern))
 
 
+@pytest.mark.usefixtures("hasty_retries")
+def test_a_bucket_is_readable_although_the_store_does_not_deliver_one_object(cloud):
+    dead = find_object(cloud.upload("dead.mp4", b"12345"))
+    cloud.storage.fail(lambda request: "dead.mp4" in request.path and "alt=media" in request.path, times=10**6)
+    with pytest.raises(OSError, match=r"^Cloud Storage refused: Timeout of 120\.0s exceeded"):
+        check_readable(dead)
+    cloud.upload("good.mp4", b"12345")
+    check_readable(dead)
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Auckland"])
 @pytest.mark.usefixtures("bucket")
 def test_a_generation_on_cloud_storage_does_not_depend_on_the_time_zone(monkeypatch, zone):

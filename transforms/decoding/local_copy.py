@@ -27,6 +27,7 @@ from transforms.objects import (
     is_local,
 )
 from transforms.records import VideoRef
+from transforms.store_faults import NotDeliveredError
 
 _HEAD_BYTES = 512 << 10
 """Bytes copied from the start of a remote object for its header."""
@@ -58,7 +59,7 @@ def open_video(
       The file, open for reading at its start.
 
     Raises:
-      DecodeError: GONE if the listed version is no longer there; EMPTY_FILE, TOO_LARGE or READ_ERROR.
+      DecodeError: GONE if the listed version is no longer there; NOT_DELIVERED, EMPTY_FILE, TOO_LARGE or READ_ERROR.
     """
     with contextlib.ExitStack() as stack:
         with _as_decode_errors(Exception):  # clients of remote stores raise errors of any type
@@ -108,13 +109,15 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 @contextlib.contextmanager
 def _as_decode_errors(*types: type[Exception]) -> Iterator[None]:
-    """Turns errors into DecodeErrors: GONE, TOO_LARGE, or READ_ERROR for errors of these types."""
+    """Turns errors into DecodeErrors: GONE, NOT_DELIVERED, TOO_LARGE, or READ_ERROR for errors of these types."""
     try:
         yield
     except DecodeError:
         raise
     except ObjectGoneError as error:
         raise DecodeError(FailureCode.GONE, str(error)) from error
+    except NotDeliveredError as error:
+        raise DecodeError(FailureCode.NOT_DELIVERED, str(error)) from error
     except ObjectTooLargeError as error:
         raise DecodeError(FailureCode.TOO_LARGE, str(error)) from error
     except types as error:

@@ -15,6 +15,12 @@ from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, S
 PER_VIDEO_TABLES = (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
 """Tables whose rows are about one video each."""
 
+_TRIED_AGAIN = (FailureCode.GONE, FailureCode.NOT_DELIVERED)
+"""Failures of a listed version that every run takes again.
+
+What was gone is there again: its folder was not mounted for a while. What the store did not deliver, it may deliver now.
+"""
+
 _TOTALS = ("listed", "counted", "failed", "skipped", "scored_frames", "video_sec")
 
 
@@ -236,7 +242,7 @@ def selection_parameters(provenance: Provenance, selection: Selection, dates: Se
     if selection.new_only:
         parameters |= {"model": provenance.model_key, "options_hash": provenance.options_hash}
         parameters |= {"dates": list(dates)}
-        parameters |= {"requeue": sorted({*selection.requeue, FailureCode.GONE.value})}
+        parameters |= {"requeue": sorted({*selection.requeue, *(code.value for code in _TRIED_AGAIN)})}
     return parameters
 
 
@@ -338,7 +344,6 @@ def _distinct(dialect: Dialect, source: str) -> str:
 def _to_do(dialect: Dialect, source: str, selection: Selection) -> str:
     if not selection.new_only:
         return _distinct(dialect, source)
-    # A listed version that was gone is there again: its folder was not mounted for a while.
     conditions = [
         _is_not_in(dialect, VIDEO_COUNTS),
         _is_not_in(dialect, FAILURES, f" AND done.code NOT {dialect.in_list('requeue')}"),

@@ -140,11 +140,12 @@ def test_another_version_model_or_options_is_no_answer(duckdb):
 
 def test_a_failure_that_another_try_may_end_otherwise_is_counted_anew(duckdb):
     duckdb.prepare()
-    codes = [FailureCode.GONE, FailureCode.READ_ERROR, FailureCode.TOO_LARGE, FailureCode.WORKER_DIED, FailureCode.EMPTY_FILE]
+    anew = [FailureCode.GONE, FailureCode.NOT_DELIVERED, FailureCode.READ_ERROR, FailureCode.TOO_LARGE]
+    codes = [*anew, FailureCode.WORKER_DIED, FailureCode.EMPTY_FILE]
     failures = [make_failure(f"gs://b/{code}", code=code) for code in codes]
     commit(duckdb, run_provenance(), *failures)
     with AnswerStore(duckdb, FAKE_COUNTER, commit_sec=LATER_SEC) as store:
-        assert [store.find(failure.video) is None for failure in failures] == [True, True, True, False, False]
+        assert [store.find(failure.video) is None for failure in failures] == [True, True, True, True, False, False]
         store.add(outcome(failures[0]))
         assert store.find(failures[0].video) is None
 

@@ -262,6 +262,17 @@ def test_a_download_that_breaks_off_is_continued(cloud, clip):
         assert file.read() == clip.read_bytes()
 
 
+@pytest.mark.usefixtures("hasty_retries")
+def test_an_object_that_the_store_alone_does_not_deliver_is_no_read_error(cloud, clip):
+    video = look_up(cloud.upload("a.mp4", clip.read_bytes()))
+    cloud.upload("b.mp4", b"any")
+    cloud.storage.fail(lambda request: "a.mp4" in request.path and "alt=media" in request.path, times=10**6)
+    code, message = open_error(video)
+    assert code is FailureCode.NOT_DELIVERED
+    assert "Timeout of 120" in message
+    assert "503" in message
+
+
 def test_a_large_download_is_continued_however_late_it_breaks_off(cloud, clip, monkeypatch):
     now = [0.0]
     clock = types.SimpleNamespace(monotonic=lambda: now[0], sleep=lambda sec: None)

@@ -188,8 +188,9 @@ class TestSelection:
     def test_videos_with_a_count_or_a_failure_are_skipped(self, filled):
         assert self.select(filled) == ("45", (5, 3, 0))
 
-    def test_a_video_that_was_gone_and_is_listed_again_is_taken_again(self, filled):
-        commit(filled, later_run("then"), make_failure("gs://b/4", code=FailureCode.GONE))
+    @pytest.mark.parametrize("code", [FailureCode.GONE, FailureCode.NOT_DELIVERED])
+    def test_a_listed_video_that_was_gone_or_not_delivered_is_taken_again(self, filled, code):
+        commit(filled, later_run("then"), make_failure("gs://b/4", code=code))
         assert self.select(filled) == ("45", (5, 3, 0))
 
     def test_videos_listed_twice_are_taken_once(self, filled):
@@ -401,6 +402,7 @@ class TestViews:
             make_video_count("gs://b/still", stride_scores={1: 0.2}, **zero),
             make_failure("gs://b/text", message="no video in it"),
             make_failure("gs://b/gone", code=FailureCode.GONE),
+            make_failure("gs://b/undelivered", code=FailureCode.NOT_DELIVERED, message="503"),
         )
         found = read(warehouse, "priority, video_uri, reason, message, count, certainty, best_score", "review_queue")
         assert found == [
@@ -408,6 +410,7 @@ class TestViews:
             (2, "gs://b/maybe", "ZERO_BUT_REPEATING", "The count is 0, but something may repeat.", 0.0, None, 0.4),
             (3, "gs://b/unsure", "UNCERTAIN", "The count may be wrong by more than one.", 2.5, 0.7, 0.5),
             (4, "gs://b/text", "NOT_A_VIDEO", "no video in it", None, None, None),
+            (5, "gs://b/undelivered", "NOT_DELIVERED", "503", None, None, None),
         ]
 
     def test_counts_without_certainty_are_in_the_review_queue_by_their_confidence(self, warehouse):

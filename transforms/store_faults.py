@@ -1,8 +1,11 @@
-"""Tells whether Cloud Storage refuses one object, or the account or project that asks. Does not import Beam.
+"""Tells whether Cloud Storage fails for one object only, or for all of them. Does not import Beam.
 
-Status 403 stands for both. If only one object is refused, that is a failure of its video. Else it is a machine's fault: every
-other video would fail, too, and later runs would skip them all. An account without the permission for a bucket may still have
-it for a folder or for some objects, so others are tried before it is blamed.
+What concerns one object is a failure of its video. All else is a machine's fault: every other video would fail, too.
+
+- Status 403 may refuse one object, or the account or project that asks. An account without the permission for a bucket may
+  still have it for a folder or for some objects, so others are tried before it is blamed.
+- Status 429 or 5xx, or a broken connection, may be a store that is down, or one object that the store cannot deliver. If other
+  objects can be read, the store works. Else that one object would end every run.
 """
 
 from __future__ import annotations
@@ -13,19 +16,19 @@ from typing import TYPE_CHECKING
 
 from model.storage import SCHEME, open_bucket, split_uri
 from transforms.failure_codes import describe_error
-from transforms.machine_faults import MachineFaultError, causes
+from transforms.machine_faults import MachineFaultError, causes, is_service_fault
 
 if TYPE_CHECKING:
     from google.api_core.exceptions import Forbidden
-    from google.cloud.storage import Blob
+    from google.cloud.storage import Blob, Bucket
 
 _READ_PERMISSION = "storage.objects.get"
 
 _ANSWER_SEC = 10.0
-"""Seconds that Cloud Storage may take to answer whether the account may read something."""
+"""Seconds that Cloud Storage may take to answer whether something can be read."""
 
 _NUM_NEIGHBOURS = 5
-"""Objects of the same folder that are tried before the account is blamed."""
+"""First objects of the same folder, of which the others are tried before the account or the store is blamed."""
 
 _read_buckets: set[str] = set()
 """Buckets of which this process has read an object."""
@@ -42,6 +45,26 @@ _REASONS = (
     "userRateLimitExceeded",
 )
 """Reasons of 403 that concern no single object, from "HTTP status and error codes for JSON" in Cloud Storage's reference."""
+
+
+class NotDeliveredError(OSError):
+    """Cloud Storage does not deliver this object, while it delivers others."""
+
+
+@contextlib.contextmanager
+def undelivered_objects(uri: str, billing_project: str | None = None) -> Iterator[None]:
+    """Raises NotDeliveredError where the body, which reads an object, meets a fault of the store that others do not meet now.
+
+    Args:
+      uri: The object; for others than `gs://` nothing changes.
+      billing_project: Project that pays for requests to "requester pays" buckets. None for the bucket's own.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not uri.startswith(SCHEME) or not is_service_fault(error) or not _can_read_another(uri, billing_project):
+            raise
+        raise NotDeliveredError(f"other objects of the folder can be read, this one not: {describe_error(error)}") from error
 
 
 @contextlib.contextmanager
@@ -92,10 +115,31 @@ def _may_read_nothing(bucket_name: str, name: str, billing_project: str | None) 
     try:
         if bucket.test_iam_permissions([_READ_PERMISSION], timeout=_ANSWER_SEC, retry=None):
             return False
-        folder = name[: name.rfind("/") + 1]
-        beside = bucket.list_blobs(prefix=folder, max_results=_NUM_NEIGHBOURS, timeout=_ANSWER_SEC, retry=None)
-        return not any(blob.name != name and _may_read(blob) for blob in beside)
+        return not any(map(_may_read, _list_neighbours(bucket, name)))
     except Exception:  # whatever it is, it says nothing about the permission
+        return False
+
+
+def _can_read_another(uri: str, billing_project: str | None) -> bool:
+    """Returns whether an object beside this one can be read now. Empty ones do not tell, since nothing of them is delivered."""
+    bucket_name, name = split_uri(uri)
+    with contextlib.suppress(Exception):  # the store does not even list them
+        return any(blob.size and _can_read(blob) for blob in _list_neighbours(open_bucket(bucket_name, billing_project), name))
+    return False
+
+
+def _list_neighbours(bucket: Bucket, name: str) -> Iterator[Blob]:
+    """Yields some objects of the folder that has the object `name`, without that one."""
+    folder = name[: name.rfind("/") + 1]
+    listed = bucket.list_blobs(prefix=folder, max_results=_NUM_NEIGHBOURS, timeout=_ANSWER_SEC, retry=None)
+    return (blob for blob in listed if blob.name != name)
+
+
+def _can_read(blob: Blob) -> bool:
+    """Returns whether a byte of an object can be read now."""
+    try:
+        return _may_read(blob)
+    except Exception:  # whatever it is, the next one may be read
         return False
 
 
