@@ -1,7 +1,6 @@
 """A run counts the videos that are new, and reports how many it skipped and left."""
 
 import dataclasses
-import datetime
 import threading
 
 import apache_beam as beam
@@ -9,7 +8,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
-from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
+from tests.support.samples import make_failure, make_provenance, make_video, make_video_count
 from tests.support.warehouses import commit, later_run, stage_listing
 from transforms.failure_codes import FailureCode
 from transforms.records import Selection, SelectionTotals
@@ -43,40 +42,6 @@ def select(warehouse, videos, *, provenance=None, **options):
 VIDEOS = [make_video(f"gs://b/{number}") for number in (1, 2, 3, 4, 5)]
 
 
-def test_videos_with_a_count_or_a_failure_are_skipped(warehouse):
-    assert select(warehouse, VIDEOS) == (["4", "5"], (5, 3, 0))
-
-
-def test_another_model_or_other_options_make_everything_new(warehouse):
-    for change in ({"model": "repnet-2025"}, {"options_json": "{}"}):
-        assert select(warehouse, VIDEOS, provenance=later_run("now", **change)) == (["1", "2", "3", "4", "5"], (5, 0, 0))
-
-
-def test_a_new_version_of_a_video_is_new(warehouse):
-    assert select(warehouse, [make_video("gs://b/1", 2), make_video("gs://b/2", 2)]) == (["1", "2"], (2, 0, 0))
-
-
-def test_failures_with_requeued_codes_are_selected_again(warehouse):
-    assert select(warehouse, VIDEOS, requeue=("READ_ERROR",)) == (["3", "4", "5"], (5, 2, 0))
-    assert select(warehouse, VIDEOS, requeue=("READ_ERROR", "NOT_A_VIDEO")) == (["2", "3", "4", "5"], (5, 1, 0))
-
-
-def test_without_new_only_all_videos_are_selected(warehouse):
-    assert select(warehouse, VIDEOS, new_only=False) == (["1", "2", "3", "4", "5"], (5, 0, 0))
-
-
-def test_a_limit_takes_the_oldest_uploads_of_what_is_new(warehouse):
-    hours = {"gs://b/1": 0, "gs://b/6": 3, "gs://b/7": 1, "gs://b/8": 2}
-    videos = [make_video(uri, updated=STARTED + datetime.timedelta(hours=hour)) for uri, hour in hours.items()]
-    assert select(warehouse, videos, limit=2, new_only=False) == (["1", "7"], (4, 0, 2))
-    assert select(warehouse, [*videos, *VIDEOS[1:3]], limit=2) == (["7", "8"], (6, 3, 1))
-
-
-def test_a_video_that_is_listed_twice_is_selected_once(warehouse):
-    assert select(warehouse, VIDEOS + VIDEOS) == (["4", "5"], (5, 3, 0))
-    assert select(warehouse, VIDEOS + VIDEOS, new_only=False)[1] == (5, 0, 0)
-
-
 @pytest.mark.parametrize("uri", ['it\'s "x"; DROP TABLE runs; --', "naïve 日本 😀\n\x00", "bytes \udcff"])
 def test_any_name_is_returned_unchanged_and_found_again(warehouse, uri):
     names, _ = select(warehouse, [make_video(uri)])
@@ -90,11 +55,6 @@ def test_a_listing_with_fewer_rows_than_were_written_is_refused(warehouse):
     (file,) = stage_listing(warehouse, provenance, VIDEOS)
     with pytest.raises(WarehouseError, match=r"the files staged for listing must hold the 9 rows .*Received: 5"):
         warehouse.select(provenance, [dataclasses.replace(file, num_rows=9)], Selection())
-
-
-def test_an_empty_listing_selects_nothing(warehouse):
-    totals, videos = warehouse.select(make_provenance("now"), [], Selection())
-    assert (totals, list(videos)) == (SelectionTotals(0, 0, 0), [])
 
 
 def test_a_commit_during_the_selection_does_not_change_its_totals(warehouse, monkeypatch):

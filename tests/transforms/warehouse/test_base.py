@@ -9,7 +9,18 @@ import pytest
 
 from model.frame_counts import Segment
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video, make_video_count
-from tests.support.warehouses import KINDS, commit, contents, later_run, make_warehouse, num_rows, read, stage, stage_listing
+from tests.support.warehouses import (
+    ENDED,
+    KINDS,
+    commit,
+    contents,
+    later_run,
+    make_warehouse,
+    num_rows,
+    read,
+    stage,
+    stage_listing,
+)
 from transforms.failure_codes import FailureCode
 from transforms.records import Selection, SelectionTotals, Slice, VideoResult, slice_hash, slice_number
 from transforms.warehouse import rows
@@ -52,6 +63,7 @@ def test_counts_curves_failures_and_the_run_are_in_the_tables(warehouse):
     points = read(warehouse, "frame, count", "frame_curve_points", "WHERE video_uri = 'gs://b/1' AND frame = 50")
     assert points == [(50, pytest.approx(1.3))]
     assert read(warehouse, "counted, failed", "daily_summary") == [(2, 1)]
+    assert read(warehouse, "run_started, run_ended", "runs") == [(STARTED, ENDED)]
 
 
 def on_day(days, outcome):
@@ -98,7 +110,8 @@ def test_committing_the_same_files_again_changes_nothing(warehouse):
     files = stage(warehouse, provenance, make_video_count("gs://b/1"), make_failure("gs://b/2"))
     first = commit(warehouse, provenance, files=files, listed=2)
     before = contents(warehouse)
-    assert commit(warehouse, provenance, files=files, listed=2) == first
+    later = ENDED + datetime.timedelta(minutes=1)
+    assert warehouse.commit(provenance, files, listed=2, skipped=0, run_ended=later) == first
     assert contents(warehouse) == before
 
 
@@ -121,6 +134,7 @@ def test_a_count_deletes_the_failure_of_its_video_and_a_failure_never_replaces_a
     assert read(filled, "video_uri", "failures") == [("gs://b/3",)]
     assert filled.run_totals("second").failed == 1
     assert [result.uri for result in filled.run_results("second", limit=10)] == ["gs://b/2"]
+    assert filled.num_run_results("second") == 1
 
 
 @pytest.mark.parametrize(
@@ -196,11 +210,15 @@ class TestSelection:
     def test_videos_listed_twice_are_taken_once(self, filled):
         assert self.select(filled, self.VIDEOS + self.VIDEOS, later_run("again")) == ("45", (5, 3, 0))
 
-    def test_mode_requeue_limit_and_model_are_respected(self, filled):
+    def test_mode_requeue_limit_model_and_options_are_respected(self, filled):
         assert self.select(filled, provenance=later_run("a"), requeue=("READ_ERROR", "EMPTY_FILE")) == ("345", (5, 2, 0))
         assert self.select(filled, provenance=later_run("b"), new_only=False) == ("12345", (5, 0, 0))
         assert self.select(filled, provenance=later_run("c"), limit=1) == ("4", (5, 3, 1))
         assert self.select(filled, provenance=later_run("d", model="repnet-2025")) == ("12345", (5, 0, 0))
+        assert self.select(filled, provenance=later_run("e", options_json="{}")) == ("12345", (5, 0, 0))
+
+    def test_a_new_version_of_a_video_is_new(self, filled):
+        assert self.select(filled, [make_video("gs://b/1", 2), make_video("gs://b/2", 2)]) == ("12", (2, 0, 0))
 
     def test_durations_are_read_of_videos_to_count_that_another_model_has_counted(self, filled):
         for model in ("repnet-2020", "repnet-2025"):

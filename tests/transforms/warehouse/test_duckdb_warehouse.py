@@ -1,6 +1,5 @@
 """A run's files are committed completely, once in effect, or not at all."""
 
-import dataclasses
 import datetime
 import errno
 import itertools
@@ -18,12 +17,10 @@ import pytest
 
 from tests.support.marks import slow
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
-from tests.support.warehouses import ENDED, commit, contents, later_run, num_rows, stage
-from transforms.records import VideoResult
+from tests.support.warehouses import commit, contents, later_run, num_rows, stage
 from transforms.warehouse import duckdb_warehouse
 from transforms.warehouse.base import WarehouseError, WarehouseFaultError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-from transforms.warehouse.rows import RunTotals
 from transforms.warehouse.schema import VIDEO_COUNTS
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -93,57 +90,6 @@ class TestCheck:
 
 
 class TestCommit:
-    def test_counts_curves_failures_and_the_run_are_in_the_tables(self, warehouse):
-        totals = commit(
-            warehouse, make_provenance(), make_video_count("gs://b/1"), make_video_count("gs://b/2"), make_failure("gs://b/3"),
-            listed=5, skipped=2,
-        )  # fmt: skip
-        assert totals == RunTotals(listed=5, counted=2, failed=1, skipped=2, scored_frames=200, video_sec=20.0)
-        assert totals.is_balanced
-        assert num_rows(warehouse) == {"video_counts": 2, "frame_curves": 2, "failures": 1, "runs": 1}
-        assert warehouse.run_totals("run-1") == totals
-        assert query(warehouse, "SELECT run_started, run_ended FROM runs") == [(STARTED, ENDED)]
-        assert warehouse.run_results("run-1", limit=10) == [
-            VideoResult("gs://b/1", 2.5, 0.5, 10.0, (), None, None),
-            VideoResult("gs://b/2", 2.5, 0.5, 10.0, (), None, None),
-            VideoResult("gs://b/3", None, None, None, (), "NOT_A_VIDEO", "no video stream"),
-        ]
-        assert len(warehouse.run_results("run-1", limit=2)) == 2
-        assert warehouse.num_run_results("run-1") == 3
-
-    def test_a_video_without_a_row_of_the_run_has_no_result(self, warehouse):
-        commit(warehouse, make_provenance("first"), make_video_count("gs://b/1"))
-        run = later_run("second")
-        totals = commit(warehouse, run, make_failure("gs://b/1"), make_failure("gs://b/2"), listed=3, skipped=1)
-        assert (totals.listed, totals.failed) == (3, 2)
-        assert [result.uri for result in warehouse.run_results("second", limit=10)] == ["gs://b/2"]
-        assert warehouse.num_run_results("second") == 1
-        assert warehouse.num_run_results("another") == 0
-
-    def test_a_run_without_a_video_leaves_its_row(self, warehouse):
-        assert commit(warehouse, make_provenance()) == RunTotals(0, 0, 0, 0, 0, 0.0)
-        assert num_rows(warehouse) == {"video_counts": 0, "frame_curves": 0, "failures": 0, "runs": 1}
-        assert warehouse.run_totals("another") is None
-
-    def test_committing_the_same_files_again_changes_nothing(self, warehouse):
-        provenance = make_provenance()
-        files = stage(warehouse, provenance, make_video_count("gs://b/1"), make_failure("gs://b/2"))
-        first = commit(warehouse, provenance, files=files, listed=2)
-        before = contents(warehouse)
-        later = ENDED + datetime.timedelta(minutes=1)
-        assert warehouse.commit(provenance, files, listed=2, skipped=0, run_ended=later) == first
-        assert contents(warehouse) == before
-
-    def test_a_second_run_adds_no_row_and_its_rows_replace_the_first_ones(self, warehouse):
-        commit(warehouse, make_provenance("first"), make_video_count(), make_failure("gs://b/2"))
-        commit(
-            warehouse, later_run("second"), make_video_count(confidence=0.75), make_failure("gs://b/2", message="still none")
-        )
-        assert num_rows(warehouse) == {"video_counts": 1, "frame_curves": 1, "failures": 1, "runs": 2}
-        assert query(warehouse, "SELECT run_id, confidence FROM video_counts") == [("second", 0.75)]
-        assert query(warehouse, "SELECT run_id FROM frame_curves") == [("second",)]
-        assert query(warehouse, "SELECT run_id, message FROM failures") == [("second", "still none")]
-
     def test_runs_that_overlap_leave_the_same_rows_whichever_commits_first(self, tmp_path):
         early, late = make_provenance("early"), later_run("late")
         outcomes = {early: (make_video_count("gs://b/1"), make_failure("gs://b/2")),
@@ -158,31 +104,6 @@ class TestCommit:
         assert [(row[0], row[VIDEO_COUNTS.arrow_schema.names.index("run_id")]) for row in left[0]["video_counts"]] == [
             ("gs://b/1", "early"), ("gs://b/2", "late"), ("gs://b/3", "late"),
         ]  # fmt: skip
-
-    @pytest.mark.parametrize(
-        "other",
-        [make_video_count("gs://b/B"), make_video_count(generation=2), {"model": "repnet-2025"}, {"options_json": "{}"}],
-        ids=["uri", "generation", "model", "options"],
-    )
-    def test_another_video_generation_model_or_options_is_another_row(self, warehouse, other):
-        commit(warehouse, make_provenance(), make_video_count())
-        changes, video_count = (other, make_video_count()) if isinstance(other, dict) else ({}, other)
-        commit(warehouse, later_run("second", **changes), video_count)
-        assert num_rows(warehouse) == {"video_counts": 2, "frame_curves": 2, "failures": 0, "runs": 2}
-
-    def test_a_count_deletes_the_failure_of_its_video(self, warehouse):
-        commit(warehouse, make_provenance("first"), make_failure(), make_failure("gs://b/other"))
-        commit(warehouse, later_run("second"), make_video_count())
-        assert query(warehouse, "SELECT video_uri FROM failures") == [("gs://b/other",)]
-        assert num_rows(warehouse)["video_counts"] == 1
-
-    def test_a_failure_never_replaces_a_count(self, warehouse):
-        commit(warehouse, make_provenance("first"), make_video_count())
-        before = contents(warehouse)
-        totals = commit(warehouse, later_run("second"), make_failure())
-        after = contents(warehouse)
-        assert {**after, "runs": None} == {**before, "runs": None}
-        assert (totals.failed, warehouse.run_totals("second").failed) == (1, 1)
 
     def test_a_failure_with_another_model_stands_beside_a_count(self, warehouse):
         commit(warehouse, make_provenance("first"), make_video_count())
@@ -229,26 +150,6 @@ class TestCommit:
         commit(warehouse, make_provenance(), make_video_count(), make_failure("gs://b/2"))
         assert num_rows(warehouse) == {"video_counts": 1, "frame_curves": 1, "failures": 1, "runs": 1}
 
-
-class TestReconciliation:
-    """A commit stores every staged row, or none."""
-
-    def refused(self, warehouse, files, message):
-        warehouse.prepare()
-        with pytest.raises(WarehouseError, match=message):
-            commit(warehouse, make_provenance(), files=files)
-        assert set(num_rows(warehouse).values()) == {0}
-
-    def test_a_file_with_fewer_rows_than_were_written_fails_the_commit(self, warehouse):
-        (file,) = stage(warehouse, make_provenance(), make_failure())
-        self.refused(
-            warehouse, [dataclasses.replace(file, num_rows=2)], r"files staged for failures must hold the 2 rows .*Received: 1"
-        )
-
-    def test_a_count_without_its_curve_fails_the_commit(self, warehouse):
-        files = stage(warehouse, make_provenance(), make_video_count())
-        self.refused(warehouse, files[:1], "every staged count must have a curve. Received: 1 counts and 0 curves of run run-1")
-
     @pytest.mark.parametrize("damage", ["missing", "cut"])
     def test_a_lost_or_damaged_file_fails_the_commit(self, warehouse, damage):
         files = stage(warehouse, make_provenance(), make_video_count(), make_failure("gs://b/2"))
@@ -257,7 +158,10 @@ class TestReconciliation:
         path.unlink()
         if damage == "cut":
             path.write_bytes(content[: len(content) // 2])
-        self.refused(warehouse, files, r"the database cannot be used: .*Received: ")
+        warehouse.prepare()
+        with pytest.raises(WarehouseError, match=r"the database cannot be used: .*Received: "):
+            commit(warehouse, make_provenance(), files=files)
+        assert set(num_rows(warehouse).values()) == {0}
 
 
 class TestFaults:
