@@ -34,7 +34,6 @@ from pipeline.pages import STATIC, make_environment
 from pipeline.view.videos import ORDERS, ListedVideo, VideoList, find_video, path_below
 from pipeline.web import SafeHeaders
 from transforms.objects import is_local, read_range
-from transforms.records import VideoRef
 from transforms.text import printable
 
 HOST = "127.0.0.1"
@@ -253,7 +252,7 @@ class _Routes:
             video.size_bytes,
             request.headers.get("range"),
             media_type,
-            functools.partial(_read, video, self._viewer.billing_project),
+            functools.partial(read_range, video, billing_project=self._viewer.billing_project),
             is_head=request.method == "HEAD",
         )
 
@@ -322,10 +321,6 @@ def stream_remote(
     headers["content-length"] = str(end - start)
     blocks = (read(at, min(at + STREAM_BYTES, end)) for at in range(start, end, STREAM_BYTES))
     return StreamingResponse(iter(()) if is_head else blocks, status, headers, media_type)
-
-
-def _read(video: VideoRef, billing_project: str | None, start: int, end: int) -> bytes:
-    return read_range(video, start, end, billing_project)
 
 
 def _whole_number(text: str, status_if_invalid: int) -> int:

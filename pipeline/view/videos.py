@@ -8,8 +8,8 @@ import itertools
 import math
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Collection
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +18,7 @@ from model.errors import one_line
 from pipeline.command_line import UsageError
 from transforms.objects import find_object, is_local, stored_name
 from transforms.records import VideoRef
-from transforms.warehouse.base import WarehouseError
+from transforms.warehouse.base import Warehouse, WarehouseError
 
 MAX_CURVE_POINTS = 2_000
 """Most points of a curve, as many as a wide screen has pixels."""
@@ -51,13 +51,6 @@ FROM {{dataset}}frame_curve_points
 {_THIS_VIDEO}
 GROUP BY CAST(FLOOR(frame / %d) AS INT64)
 ORDER BY time_sec"""
-
-
-class Tables(Protocol):
-    """What the viewer needs of a `Warehouse`."""
-
-    def read(self, query: str, parameters: Mapping[str, Any] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yields the rows of a query in batches: see `Warehouse.read`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +104,7 @@ class VideoList:
       by_uri: Number of each video by its URI.
     """
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Warehouse) -> None:
         """Reads the list; raises WarehouseError, or UsageError if no video was counted."""
         self._tables = tables
         try:
@@ -158,7 +151,7 @@ class VideoList:
 
     def numbers_of(self, video: ListedVideo) -> dict[str, Any] | None:
         """Returns columns of `video_counts` for a video by name; None if the row is gone."""
-        rows = list(self._read(_NUMBERS, video))
+        rows = list(self._tables.read_rows(_NUMBERS, video.key))
         return rows[0] if rows else None
 
     def curve(self, video: ListedVideo) -> dict[str, list[float]]:
@@ -169,12 +162,8 @@ class VideoList:
           time and count of the last one, and the mean periodicity. The lists are empty if there is no curve.
         """
         frames_a_point = max(1, math.ceil(video.scored_frames / MAX_CURVE_POINTS))
-        points = list(self._read(_CURVE % frames_a_point, video))
+        points = list(self._tables.read_rows(_CURVE % frames_a_point, video.key))
         return {name: [point[name] for point in points] for name in ("time_sec", "count", "periodicity")}
-
-    def _read(self, query: str, video: ListedVideo) -> Iterator[dict[str, Any]]:
-        for batch in self._tables.read(query, video.key):
-            yield from batch.to_pylist()
 
 
 def find_video(video: ListedVideo, billing_project: str | None) -> tuple[VideoRef | None, str]:
