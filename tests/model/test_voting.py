@@ -1,7 +1,6 @@
 """Strides that agree outvote one that sees another period; the path rests, changes and stays as the votes say."""
 
 import dataclasses
-import itertools
 import math
 
 import numpy as np
@@ -15,7 +14,6 @@ from model.frame_counts import rounded_count
 from model.logits import StrideLogits
 from model.voting import (
     BINS_PER_OCTAVE,
-    CHANGE_COST,
     LEAST_EVIDENCE,
     STEP_FRAMES,
     Votes,
@@ -40,23 +38,6 @@ def steady_votes(num_steps, num_bins, chosen, vote=0.9):
     votes = np.full((num_steps, num_bins), 0.01, np.float32)
     votes[:, chosen] = vote
     return votes
-
-
-def brute_force(votes, rest_vote):
-    """The best path by trying all of them."""
-    num_steps, num_bins = votes.shape
-
-    def worth(path):
-        total = sum(rest_vote if state < 0 else votes[t, state] for t, state in enumerate(path))
-        for before, after in itertools.pairwise((-1, *path, -1)):
-            if (before < 0) != (after < 0):
-                total -= CHANGE_COST
-            elif before >= 0:
-                total -= abs(after - before) * voting.OCTAVE_COST / BINS_PER_OCTAVE
-        return total
-
-    paths = np.stack(np.meshgrid(*[np.arange(-1, num_bins)] * num_steps), -1).reshape(-1, num_steps)
-    return max(worth(path) for path in paths), worth
 
 
 def test_strides_that_agree_say_the_period_whatever_their_own_positions():
@@ -104,16 +85,6 @@ def test_a_time_step_is_three_frames_and_every_frame_has_a_value():
     assert len(votes.votes) == math.ceil(100 / STEP_FRAMES)
     per_frame = votes.to_frames(np.arange(len(votes.votes)))
     assert per_frame.tolist() == [frame // STEP_FRAMES for frame in range(100)]
-
-
-def test_the_path_has_the_highest_score_of_all():
-    rng = np.random.default_rng(0)
-    for scale in (1.0, 4.0, 12.0):
-        for _ in range(10):
-            votes = (rng.random((5, 3)) * scale).astype(np.float32)
-            rest_vote = float(rng.random() * scale)
-            best, worth = brute_force(votes, rest_vote)
-            assert worth(find_path(votes, rest_vote)) == pytest.approx(best)
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 256, 257, 258, 700])
