@@ -6,7 +6,6 @@ import logging
 
 import apache_beam as beam
 import pyarrow.parquet as pq
-import pytest
 from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
@@ -20,14 +19,6 @@ from transforms.warehouse.schema import LISTING
 
 FILES = []
 """Files that the pipeline of `run_listing` reported. It runs in this process."""
-
-
-@pytest.fixture
-def videos_dir(tmp_path):
-    (tmp_path / "deep" / "er").mkdir(parents=True)
-    for name in ("a.mp4", "B.MOV", "notes.txt", "deep/c.webm", "deep/er/d.gif", "deep/er/e.json"):
-        (tmp_path / name).write_bytes(b"x" * 10)
-    return tmp_path
 
 
 def remember(file):

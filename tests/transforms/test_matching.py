@@ -28,14 +28,6 @@ from transforms.matching import (
 from transforms.records import VideoRef
 
 
-@pytest.fixture
-def videos_dir(tmp_path):
-    (tmp_path / "deep" / "er").mkdir(parents=True)
-    for name in ("a.mp4", "B.MOV", "notes.txt", "deep/c.webm", "deep/er/d.gif", "deep/er/e.json"):
-        (tmp_path / name).write_bytes(b"x" * 10)
-    return tmp_path
-
-
 def names(videos, root):
     return sorted(os.path.relpath(video.uri, root) for video in videos)
 

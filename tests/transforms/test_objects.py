@@ -29,14 +29,6 @@ from transforms.objects import (
 from transforms.records import VideoRef
 
 
-@pytest.fixture
-def videos_dir(tmp_path):
-    (tmp_path / "deep" / "er").mkdir(parents=True)
-    for name in ("a.mp4", "B.MOV", "notes.txt", "deep/c.webm", "deep/er/d.gif"):
-        (tmp_path / name).write_bytes(b"x" * 10)
-    return tmp_path
-
-
 def names(videos, root):
     return sorted(os.path.relpath(video.uri, root) for video in videos)
 
@@ -44,10 +36,10 @@ def names(videos, root):
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
-        ("**", ["B.MOV", "a.mp4", "deep/c.webm", "deep/er/d.gif", "notes.txt"]),
-        ("", ["B.MOV", "a.mp4", "deep/c.webm", "deep/er/d.gif", "notes.txt"]),
-        ("deep", ["deep/c.webm", "deep/er/d.gif"]),
-        ("deep/", ["deep/c.webm", "deep/er/d.gif"]),
+        ("**", ["B.MOV", "a.mp4", "deep/c.webm", "deep/er/d.gif", "deep/er/e.json", "notes.txt"]),
+        ("", ["B.MOV", "a.mp4", "deep/c.webm", "deep/er/d.gif", "deep/er/e.json", "notes.txt"]),
+        ("deep", ["deep/c.webm", "deep/er/d.gif", "deep/er/e.json"]),
+        ("deep/", ["deep/c.webm", "deep/er/d.gif", "deep/er/e.json"]),
         ("*", ["B.MOV", "a.mp4", "notes.txt"]),
         ("*/*", ["deep/c.webm"]),
         ("**.gif", ["deep/er/d.gif"]),
