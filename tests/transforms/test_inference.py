@@ -7,12 +7,12 @@ import weakref
 
 import apache_beam as beam
 import pytest
-from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 
 from tests.support.samples import make_video
 from tests.support.scorers import POISON, SumScorer, sum_chunk
+from tests.support.steps import StepClock, read_metrics, same_as
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode, Stage
 from transforms.inference import RepNetModelHandler, ScoreChunks
@@ -24,17 +24,6 @@ FACTS = VideoFacts(64, 48, "h264", 0, 30.0, 7, 0.2, False, False)
 
 NOTED = []
 """What pipelines in this process have done, in order."""
-
-
-class StepClock:
-    """Advances by 100 ms at each call."""
-
-    def __init__(self):
-        self.now_sec = 0.0
-
-    def __call__(self):
-        self.now_sec += 0.1
-        return self.now_sec
 
 
 def test_a_chunk_becomes_scores_without_frames():
@@ -123,21 +112,13 @@ def run_scoring(items, check, clock=time.monotonic):
     pipeline = beam.Pipeline(runner=FnApiRunner())
     scored = pipeline | beam.Create(items, reshuffle=False) | ScoreChunks(RepNetModelHandler(SumScorer, clock=clock))
     assert_that(scored | beam.Map(outline), check)
-    found = pipeline.run().metrics().query(MetricsFilter().with_namespace("repcount"))
-    return {metric.key.metric.name: metric.committed for kind in ("counters", "distributions") for metric in found[kind]}
+    return read_metrics(pipeline.run())
 
 
 def outline(item):
     if isinstance(item, Failure):
         return item.stage.value, item.code.value
     return item.index, item.logits[2].period.item()
-
-
-def same_as(expected):
-    def check(actual):
-        assert sorted(actual, key=str) == sorted(expected, key=str)
-
-    return check
 
 
 def test_a_pipeline_scores_chunks_and_passes_failures():

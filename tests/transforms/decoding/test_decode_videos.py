@@ -8,13 +8,13 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
-from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, is_empty
 
 from tests.support.decoding import look_up
 from tests.support.samples import UPDATED
 from tests.support.scorers import DeadlyScorer
+from tests.support.steps import StepClock, read_metrics, same_as
 from tests.support.videos import draw_deadly, draw_video, encode_streams, numbered
 from transforms.attempts import Attempts
 from transforms.decoding import decode_videos
@@ -29,24 +29,12 @@ SEEN = []
 """Items that a pipeline in this process has output, in order."""
 
 
-class StepClock:
-    """Advances by 100 ms each time it is read."""
-
-    def __init__(self):
-        self.now_sec = 0.0
-
-    def __call__(self):
-        self.now_sec += 0.1
-        return self.now_sec
-
-
 def run_decoding(paths, check, **options):
     """Decodes files in a pipeline, lets `check` add steps to it, and returns the metrics by name."""
     pipeline = beam.Pipeline(runner=FnApiRunner())
     decoded = pipeline | beam.Create([look_up(path) for path in paths], reshuffle=False) | DecodeVideos(**options)
     check(decoded)
-    found = pipeline.run().metrics().query(MetricsFilter().with_namespace("repcount"))
-    return {metric.key.metric.name: metric.committed for kind in ("counters", "distributions") for metric in found[kind]}
+    return read_metrics(pipeline.run())
 
 
 def outline(item):
@@ -62,13 +50,6 @@ def remember(item):
 def remember_all(decoded):
     SEEN.clear()
     _ = decoded | beam.Map(remember)
-
-
-def same_as(expected):
-    def check(actual):
-        assert sorted(actual, key=str) == sorted(expected, key=str)
-
-    return check
 
 
 def test_good_videos_become_chunks_and_bad_ones_failures(clip, tmp_path):
