@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import html.parser
 import itertools
 import re
 
@@ -13,6 +12,7 @@ from pipeline.report import data, page
 from pipeline.report.content import Comparison, FailureGroup, Report, ReviewedVideo, Scope, Totals
 from pipeline.report.data import read_report
 from tests.support.browser import open_browser
+from tests.support.html_pages import Parser
 from tests.support.reports import OTHER, fill
 from tests.support.samples import HOSTILE_NAMES, STARTED, UPDATED
 from transforms.failure_codes import EXPLANATIONS, FailureCode
@@ -29,21 +29,6 @@ MARKUP = [
     "</style></title><h1>.mp4",
     "\u202egnp.4pm",
 ]
-
-
-class Parser(html.parser.HTMLParser):
-    """Collects the elements and the text of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.text = [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def render(report):

@@ -1,11 +1,11 @@
 """The page loads nothing from elsewhere, runs nothing but its own script, and is all that is answered without a token."""
 
-import html.parser
 import re
 
 import pytest
 
 from pipeline.serve.page import ADVICE, PUBLIC_PATHS, REMARKS
+from tests.support.html_pages import Parser
 from tests.support.serving import Served
 from transforms.failure_codes import EXPLANATIONS, FailureCode
 from transforms.records import VideoFlag
@@ -23,24 +23,6 @@ POLICY = {
     "frame-ancestors 'none'",
 }
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
-
-
-class Parser(html.parser.HTMLParser):
-    """Collects the elements of a page, and its text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.text = [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += data
-
-    def find(self, tag, **attributes):
-        return [found for name, found in self.elements if name == tag and attributes.items() <= found.items()]
 
 
 @pytest.fixture(scope="module")
