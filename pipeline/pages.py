@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from transforms.text import printable
 
 STATIC = Path(__file__).parent / "static"
-"""Folder of the shared files. `base.css` has colours and type, `plot.js` draws the curve of a video."""
+"""Folder of the shared files. `base.css` has colours and type, `plot.js` has what both scripts of pages use."""
 
 UNKNOWN = "–"
 """What a page shows for an unknown value."""

@@ -1,5 +1,5 @@
-// The curve of a video: its count so far, its periodicity and, where it is known, its period over time, with a mark for each
-// repetition.
+// What the pages of `repcount serve` and `repcount view` share. The curve of a video: its count so far, its periodicity and,
+// where it is known, its period over time, with a mark for each repetition.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -12,6 +12,14 @@ export const time = (sec, digits = 1) => {
   return minutes < 60 ? `${minutes}:${rest}` : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`;
 };
 export const whole = (number) => number.toLocaleString("en");
+export const percent = (share) => `${Math.round(100 * share)} %`;
+export const byId = (id) => document.getElementById(id);
+
+export function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
 
 function draw(tag, attributes, text) {
   const made = document.createElementNS(SVG, tag);
@@ -105,6 +113,24 @@ export function makePlot(numbers, curve, endSec, outerWidth, seek) {
     seek(event.target.dataset.sec ? Number(event.target.dataset.sec) : ((place - left) / (width - left - right)) * endSec);
   });
   return { svg, moveCursor };
+}
+
+// Fills a list of names with their values.
+export function showPairs(list, rows) {
+  list.replaceChildren(
+    ...rows.map(([name, text]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: text }))),
+  );
+}
+
+// Fills a list with a button for each repetition, which calls `seek` with its time in seconds.
+export function listRepetitions(list, times, seek) {
+  const buttons = times.map((sec, index) => {
+    const button = element("button", { type: "button" }, element("b", { textContent: index + 1 }), ` ${time(sec)}`);
+    button.setAttribute("aria-label", `Repetition ${index + 1} at ${time(sec)}`);
+    button.addEventListener("click", () => seek(sec));
+    return element("li", {}, button);
+  });
+  list.replaceChildren(...buttons);
 }
 
 // Marks the button of the last repetition that is done in a list of one button each, and scrolls it into view.

@@ -1,8 +1,7 @@
 // The page of `repcount serve`. Names and messages are strangers' text: they reach the page as text only, never as HTML.
 
-import { makePlot, markRepetition, time, whole } from "./plot.js";
+import { byId, element, listRepetitions, makePlot, markRepetition, percent, showPairs, time, whole } from "./plot.js";
 
-const byId = (id) => document.getElementById(id);
 const player = byId("player");
 const maxUploadBytes = Number(document.body.dataset.maxUploadBytes);
 const hasToken = document.body.dataset.hasToken === "true";
@@ -21,19 +20,12 @@ const state = {
 
 const cues = player.addTextTrack("subtitles", "Repetitions", "en"); // for the full screen, where the badge is not
 
-function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
 const show = (...ids) => {
   for (const id of ["working", "problem", "token-form", "answer"]) byId(id).hidden = !ids.includes(id);
 };
 const say = (text) => { byId("status").textContent = text; };
 // What could break a line or turn the direction of the text around it is replaced.
 const shownName = ({ file, name }) => (file?.name ?? name).replace(/[\p{Cc}\p{Cn}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, "\uFFFD");
-const percent = (share) => `${Math.round(100 * share)} %`;
 const explain = (kind, code) => byId("texts").content.querySelector(`[data-${kind}="${CSS.escape(code)}"]`)?.textContent;
 
 function bytes(number) {
@@ -207,7 +199,7 @@ function showAnswer(answer, asked) {
   if (asked.file) player.src = URL.createObjectURL(asked.file);
   show("answer");
   addCues(answer);
-  listRepetitions(answer);
+  listRepetitions(byId("repetitions"), answer.repetition_times_sec, seek);
   drawPlot();
   showTime();
   byId("title").focus();
@@ -230,9 +222,7 @@ function showNumbers(n) {
   rows.push(["Picture", `${n.width}×${n.height}${fps}${n.codec ? `, ${n.codec}` : ""}`]);
   const wall = n.wall_sec === null ? "" : ` in ${n.wall_sec.toFixed(1)} s`;
   rows.push(["Source", n.source === "tables" ? "counted before" : `counted now${wall}`], ["Model", n.model]);
-  byId("numbers").replaceChildren(
-    ...rows.map(([name, text]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: text }))),
-  );
+  showPairs(byId("numbers"), rows);
 }
 
 function thinned(answer) {
@@ -247,16 +237,6 @@ function drawPlot() {
   byId("plot").replaceChildren(plot.svg);
   state.moveCursor = plot.moveCursor;
   state.moveCursor(state.timeSec);
-}
-
-function listRepetitions({ repetition_times_sec: times }) {
-  const buttons = times.map((sec, index) => {
-    const button = element("button", { type: "button" }, element("b", { textContent: index + 1 }), ` ${time(sec)}`);
-    button.setAttribute("aria-label", `Repetition ${index + 1} at ${time(sec)}`);
-    button.addEventListener("click", () => seek(sec));
-    return element("li", {}, button);
-  });
-  byId("repetitions").replaceChildren(...buttons);
 }
 
 function addCues({ repetition_times_sec: times }) {

@@ -1,8 +1,7 @@
 // The page of `repcount view`. Names of files are strangers' text: they reach the page as text only, never as HTML.
 
-import { makePlot, markRepetition, time, whole } from "./plot.js";
+import { byId, element, listRepetitions, makePlot, markRepetition, percent, showPairs, time, whole } from "./plot.js";
 
-const byId = (id) => document.getElementById(id);
 const player = byId("player");
 const countField = byId("count");
 
@@ -26,12 +25,6 @@ async function ask(path, options) {
   return answer;
 }
 
-function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
 function notice(text) {
   byId("notice").textContent = text;
   byId("notice").hidden = !text;
@@ -48,8 +41,6 @@ function shown(action) {
     }
   };
 }
-
-const percent = (share) => `${Math.round(100 * share)} %`;
 
 // ---- the list ----
 
@@ -150,7 +141,7 @@ const open = shown(async (number) => {
   showNumbers(video);
   showLabel();
   drawPlot();
-  listRepetitions();
+  listRepetitions(byId("repetitions"), video.numbers.repetition_times_sec, seek);
   markCurrent();
   showTime();
 });
@@ -172,9 +163,7 @@ function showNumbers({ numbers: n, count }) {
   rows.push(["Picture", `${n.width}×${n.height}${fps}${n.codec ? `, ${n.codec}` : ""}`]);
   rows.push(["File", `${(n.size_bytes / 1e6).toFixed(1)} MB`]);
   rows.push(["Counted", `${n.run_started.slice(0, 16).replace("T", " ")} UTC with ${n.model}`]);
-  byId("numbers").replaceChildren(
-    ...rows.map(([name, text]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: text }))),
-  );
+  showPairs(byId("numbers"), rows);
 }
 
 // ---- time ----
@@ -240,16 +229,6 @@ function drawPlot() {
   byId("plot").replaceChildren(plot.svg);
   state.moveCursor = plot.moveCursor;
   state.moveCursor(state.timeSec);
-}
-
-function listRepetitions() {
-  const buttons = state.current.numbers.repetition_times_sec.map((sec, index) => {
-    const button = element("button", { type: "button" }, element("b", { textContent: index + 1 }), ` ${time(sec)}`);
-    button.setAttribute("aria-label", `Repetition ${index + 1} at ${time(sec)}`);
-    button.addEventListener("click", () => seek(sec));
-    return element("li", {}, button);
-  });
-  byId("repetitions").replaceChildren(...buttons);
 }
 
 // ---- the true count ----
