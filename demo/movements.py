@@ -46,13 +46,12 @@ def repetitions(
     rng: np.random.Generator,
     count: int,
     period_sec: float,
-    start_sec: float = 0.3,
     shares: tuple[float, float, float, float] = (0.42, 0.06, 0.38, 0.14),
 ) -> Repetitions:
     """Returns repetitions whose tempo drifts by up to ±10 % around the period, as that of people does."""
     knots = rng.uniform(-0.1, 0.1, 4)
     drift = np.interp(np.linspace(0, 3, count), np.arange(4), knots)
-    borders = start_sec + np.concatenate([[0.0], np.cumsum(period_sec * (1 + drift))])
+    borders = 0.3 + np.concatenate([[0.0], np.cumsum(period_sec * (1 + drift))])
     return Repetitions(tuple(borders.tolist()), shares)
 
 

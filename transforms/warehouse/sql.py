@@ -23,6 +23,11 @@ What was gone is there again: its folder was not mounted for a while. What the s
 
 _TOTALS = ("listed", "counted", "failed", "skipped", "scored_frames", "video_sec")
 
+_IS_LATER = (
+    "(staged.run_started > target.run_started OR (staged.run_started = target.run_started AND staged.run_id > target.run_id))"
+)
+"""Condition that a staged row is of a later run than the table's; the run's id decides between equal starts."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Dialect:
@@ -89,9 +94,8 @@ def merge(
     dates = f" AND {_on_dates(dialect, 'target')}" if pruned else ""
     condition = f"{_on_dates(dialect, 'source')} AND {condition}" if pruned else condition
     assignments = ", ".join(f"{dialect.name(name)} = staged.{dialect.name(name)}" for name in others)
-    is_later = _is_later("staged", "target")
-    not_earlier = f" AND NOT {is_later}" if insert_only else ""
-    update = "" if insert_only else f"WHEN MATCHED AND {is_later} THEN UPDATE SET {assignments}\n"
+    not_earlier = f" AND NOT {_IS_LATER}" if insert_only else ""
+    update = "" if insert_only else f"WHEN MATCHED AND {_IS_LATER} THEN UPDATE SET {assignments}\n"
     return f"""\
 MERGE INTO {dialect.table(table)} AS target
 USING (
@@ -114,7 +118,7 @@ def has_earlier(dialect: Dialect, table: Table, source: str) -> str:
     return (
         f"SELECT EXISTS (SELECT 1 FROM {dialect.table(table)} AS target JOIN {source} AS staged "
         f"ON {dialect.same_key('target', 'staged', table.key)} "
-        f"WHERE {_on_dates(dialect, 'target')} AND {_is_later('staged', 'target')})"
+        f"WHERE {_on_dates(dialect, 'target')} AND {_IS_LATER})"
     )
 
 
@@ -319,14 +323,6 @@ def run_times(dialect: Dialect) -> str:
 def _on_dates(dialect: Dialect, rows: str) -> str:
     """Returns the condition that rows are of the dates in parameter `dates`, which lets BigQuery skip other partitions."""
     return f"{rows}.upload_date {dialect.in_list('dates')}"
-
-
-def _is_later(left: str, right: str) -> str:
-    """Returns the condition that a row is of a later run than another one; the run's id decides between equal starts."""
-    return (
-        f"({left}.run_started > {right}.run_started "
-        f"OR ({left}.run_started = {right}.run_started AND {left}.run_id > {right}.run_id))"
-    )
 
 
 def _exists_count(dialect: Dialect, counts: str, rows: str, *, pruned: bool) -> str:
