@@ -112,10 +112,10 @@ def json_list_response(name: str, items: Iterable[Any]) -> Response:
     return StreamingResponse(write(), media_type="application/json")
 
 
-def error_response(error: RequestError) -> Response:
-    """Returns the response for an error, in the one shape that all errors have."""
+def error_response(error: RequestError, **others: str) -> Response:
+    """Returns the response for an error, in the one shape that all errors have, after `others`: fields that a caller needs."""
     headers = {} if error.retry_after_sec is None else {"retry-after": str(error.retry_after_sec)}
-    return json_response({"error": {"code": error.code, "message": error.message}}, error.status, headers)
+    return json_response({**others, "error": {"code": error.code, "message": error.message}}, error.status, headers)
 
 
 def _to_text(content: Any) -> str:

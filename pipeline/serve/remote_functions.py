@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from starlette.requests import Request
 
-from pipeline.serve.answers import Answer, json_response
+from pipeline.serve.answers import Answer, error_response, json_response
 from pipeline.serve.batches import count_batch, error_record
 from pipeline.serve.bodies import read_json
 from pipeline.serve.config import ServeConfig
@@ -104,19 +104,9 @@ def make_router(service: CountingService, config: ServeConfig) -> APIRouter:
         try:
             return json_response({"replies": await reply(request)})
         except RequestError as error:
-            return _error_response(error)
+            return error_response(error, errorMessage=f"{error.code}: {error.message}"[:_MAX_MESSAGE_CHARS])
 
     return router
-
-
-def _error_response(error: RequestError) -> Response:
-    """Returns an error in BigQuery's form, and in that of all errors."""
-    content = {
-        "errorMessage": f"{error.code}: {error.message}"[:_MAX_MESSAGE_CHARS],
-        "error": {"code": error.code, "message": error.message},
-    }
-    headers = {} if error.retry_after_sec is None else {"retry-after": str(error.retry_after_sec)}
-    return json_response(content, error.status, headers)
 
 
 def _parse_field(body: Mapping[str, Any]) -> str | None:
