@@ -3,27 +3,15 @@
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from model.counting_options import CountingOptions
 from pipeline.graph import build_pipeline, make_handler
-from pipeline.run_config import LOCAL_RUNNER, RunConfig, SourceConfig
+from pipeline.run_config import LOCAL_RUNNER
+from tests.support.runs import make_config
 from tests.support.samples import make_provenance
 from tests.support.scorers import FakeScorer
 from tests.support.videos import draw_video
-from transforms.decoding.options import DecodingOptions
 from transforms.inference import RepNetModelHandler
 from transforms.progress import Marked, MarkReader
 from transforms.scoring import ModelConfig
-from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
-
-
-def config_for(folder):
-    return RunConfig(
-        source=SourceConfig((f"{folder}/*.mp4",)),
-        decoding=DecodingOptions(chunk_frames=128),
-        model=ModelConfig("lite", "f" * 64, FakeScorer.strides, "float32", 1),
-        counting=CountingOptions(),
-        warehouse=DuckDBWarehouse(f"{folder}/counts.duckdb"),
-    )
 
 
 class WatchfulScorer(FakeScorer):
@@ -44,7 +32,7 @@ def test_a_video_is_marked_before_the_next_one_is_scored(tmp_path, monkeypatch):
     progress_path = str(tmp_path / "progress")
     monkeypatch.setattr(WatchfulScorer, "path", progress_path)
     monkeypatch.setattr(WatchfulScorer, "seen", [], raising=False)
-    config, provenance = config_for(tmp_path), make_provenance()
+    config, provenance = make_config(tmp_path), make_provenance()
     config.warehouse.prepare()
     pipeline = beam.Pipeline(options=PipelineOptions(["--runner", LOCAL_RUNNER]))
     build_pipeline(pipeline, config, provenance, RepNetModelHandler(WatchfulScorer), progress_path)
@@ -59,5 +47,5 @@ def test_a_video_is_marked_before_the_next_one_is_scored(tmp_path, monkeypatch):
 
 def test_workers_load_the_model_of_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(ModelConfig, "load_scorer", lambda model: ("loaded", model))
-    config = config_for(tmp_path)
+    config = make_config(tmp_path)
     assert make_handler(config).load_model() == ("loaded", config.model)

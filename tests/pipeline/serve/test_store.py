@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from pipeline.serve.answers import Source
 from pipeline.serve.store import AnswerStore
 from tests.support.samples import make_failure, make_provenance, make_video_count
 from tests.support.scorers import FAKE_COUNTER
-from tests.support.serving import Served
+from tests.support.serving import Served, wait_until
 from tests.support.videos import draw_video
 from tests.support.warehouses import KINDS, commit, make_warehouse, num_rows, read
 from transforms.failure_codes import FailureCode
@@ -63,13 +62,6 @@ def fresh(result, curve=False):
 def found(answer):
     assert answer.source is Source.TABLES
     return json.loads(json.dumps(answer.record))
-
-
-def wait_until(condition):
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("curve", [False, True])
