@@ -8,16 +8,17 @@ import numpy as np
 
 from model.frame_counts import Segment
 
-STEPS_BESIDE = 15
-"""Steps before and after a step whose median, with its own length, is the usual one."""
+USUAL_STEPS = 31
+"""Steps around a step, its own among them, whose median is the usual one."""
 
 
 def frame_lengths(edges_sec: np.ndarray, is_periodic: np.ndarray, periods_frames: np.ndarray) -> np.ndarray:
     """Returns the seconds that each frame lasts, (n,) float64: until the next one appears, but before a pause one usual step.
 
     Recorders drop frames while nothing moves. A step that is longer than a repetition beside it, at the usual step, is a pause:
-    the frame before it shows no movement of that length. The usual step is the median of the 31 steps around, since a video may
-    go on at another frame rate.
+    the frame before it shows no movement of that length. The usual step is the median of 31 steps, since a video may go on at
+    another frame rate: those around it, or the first or last ones of the video. Of an even number, the lower of the two in the
+    middle counts.
 
     Args:
       edges_sec: Times at which each frame appears, and at which the last one ends, (n + 1,) float64, ascending.
@@ -33,8 +34,10 @@ def frame_lengths(edges_sec: np.ndarray, is_periodic: np.ndarray, periods_frames
     after = np.minimum(np.searchsorted(counting, frames + 1), len(counting) - 1)
     longest = np.maximum(1.0, np.maximum(periods_frames[counting[before]], periods_frames[counting[after]]))
     long = np.flatnonzero(steps_sec > longest * steps_sec.min())  # hardly any, so few medians are needed
-    around = np.clip(long[:, None] + np.arange(-STEPS_BESIDE, STEPS_BESIDE + 1), 0, len(steps_sec) - 1)
-    usual_sec = np.median(steps_sec[around], axis=1)
+    num_around = min(USUAL_STEPS, len(steps_sec))
+    first = np.clip(long - USUAL_STEPS // 2, 0, len(steps_sec) - num_around)
+    around = first[:, None] + np.arange(num_around)
+    usual_sec = np.sort(steps_sec[around], axis=1)[:, (num_around - 1) // 2]
     lengths_sec = steps_sec.copy()
     lengths_sec[long] = np.where(steps_sec[long] > longest[long] * usual_sec, usual_sec, steps_sec[long])
     return lengths_sec

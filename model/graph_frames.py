@@ -9,7 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from model.config import FRAME_SIZE
-from model.frame_times import STEPS_BESIDE
+from model.frame_times import USUAL_STEPS
 from model.logits import MOST_REPEATS, SHOWN_FPS
 from model.sampling import DEFAULT_FPS, EARLY_SHARE, RATE_TOLERANCE
 
@@ -154,7 +154,8 @@ def frame_lengths(edges_sec: tf.Tensor, is_periodic: tf.Tensor, periods_frames: 
     """Returns the seconds that each frame lasts, (n,) float64: until the next one appears, but before a pause one usual step.
 
     Recorders drop frames while nothing moves. A step that is longer than a repetition beside it, at the usual step, is a pause.
-    The usual step is the median of the 31 steps around, since a video may go on at another frame rate.
+    The usual step is the median of 31 steps, since a video may go on at another frame rate: those around it, or the first or
+    last ones of the video. Of an even number, the lower of the two in the middle counts.
 
     Args:
       edges_sec: Times of the frames' edges, (n + 1,) float64, see `frame_edges`.
@@ -174,9 +175,10 @@ def frame_lengths(edges_sec: tf.Tensor, is_periodic: tf.Tensor, periods_frames: 
         longest = tf.maximum(one, tf.maximum(tf.gather(periods, before), tf.gather(periods, after)))
         # Hardly any, so few medians are needed.
         long = tf.cast(tf.where(steps_sec > longest * tf.reduce_min(steps_sec))[:, 0], tf.int32)
-        beside = tf.range(-STEPS_BESIDE, STEPS_BESIDE + 1)
-        around = tf.clip_by_value(long[:, None] + beside, 0, tf.size(steps_sec) - 1)
-        usual_sec = tf.sort(tf.gather(steps_sec, around))[:, STEPS_BESIDE]
+        num_around = tf.minimum(USUAL_STEPS, tf.size(steps_sec))
+        first = tf.clip_by_value(long - USUAL_STEPS // 2, 0, tf.size(steps_sec) - num_around)
+        around = first[:, None] + tf.range(num_around)
+        usual_sec = tf.sort(tf.gather(steps_sec, around))[:, (num_around - 1) // 2]
         steps, most = tf.gather(steps_sec, long), tf.gather(longest, long)
         return tf.tensor_scatter_nd_update(steps_sec, long[:, None], tf.where(steps > most * usual_sec, usual_sec, steps))
 

@@ -61,6 +61,16 @@ def test_a_video_that_goes_on_at_another_frame_rate_has_no_pauses():
     np.testing.assert_array_equal(frame_lengths(edges_sec, is_periodic, periods), np.diff(edges_sec))
 
 
+@pytest.mark.parametrize("num_frames", [2, 3, 12, 40, 100])
+def test_a_pause_near_an_end_of_the_video_is_a_pause_too(num_frames):
+    for pause_frame in range(num_frames):
+        steps_sec = np.full(num_frames, 1 / FPS)
+        steps_sec[pause_frame] = 6.0
+        edges_sec = np.append(0.0, np.cumsum(steps_sec))
+        lengths_sec = frame_lengths(edges_sec, np.ones(num_frames, bool), np.full(num_frames, float(PERIOD)))
+        np.testing.assert_allclose(lengths_sec, 1 / FPS)
+
+
 def test_no_frame_lasts_longer_than_until_the_next_one():
     rng = np.random.default_rng(0)
     edges_sec = np.append(0.0, np.cumsum(rng.uniform(0.15, 0.35, 100)))

@@ -102,10 +102,12 @@ def test_frames_without_a_time_each_are_refused(frames, times):
         graph_frames.check_input(tf.zeros(frames, tf.uint8), tf.zeros(times, tf.float64))
 
 
-@pytest.mark.parametrize("num_frames", [1, 2, 40])
-def test_times_and_periods_are_those_of_a_result(num_frames):
+@pytest.mark.parametrize(("num_frames", "paused"), [(1, []), (2, []), (40, []), (12, [1]), (40, [1]), (40, [20, 39])])
+def test_times_and_periods_are_those_of_a_result(num_frames, paused):
     rng = np.random.default_rng(num_frames)
-    times_sec = np.cumsum(rng.uniform(0.01, 0.1, num_frames))
+    steps_sec = rng.uniform(0.01, 0.1, num_frames)
+    steps_sec[paused] = 9.0  # before these frames
+    times_sec = np.cumsum(steps_sec)
     times_sec -= times_sec[0]
     mean_step_sec = times_sec[-1] / (num_frames - 1) if num_frames > 1 else 1 / 30
     is_periodic, periods = rng.random(num_frames) < 0.7, rng.uniform(1, 60, num_frames)
