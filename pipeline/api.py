@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from model.presets import DEFAULT_PRESET
+from model.storage import StorageError
 from pipeline import counter
 from pipeline.command_line import CommandParser, UsageError, natural_number, positive_whole_number
 from pipeline.counted_video import CountedVideo, describe
@@ -58,7 +59,9 @@ class CountError(Exception):
         return str(self.args[0])
 
 
-def count_video(video: str | os.PathLike[str], model: str | os.PathLike[str] = DEFAULT_PRESET, **options: Any) -> CountedVideo:
+def count_video(
+    video: str | bytes | os.PathLike[str], model: str | os.PathLike[str] = DEFAULT_PRESET, **options: Any
+) -> CountedVideo:
     """Counts the repetitions in a video.
 
     The first call loads the model, which takes seconds. Later calls with the same model and options use it again. Threads take
@@ -77,13 +80,15 @@ def count_video(video: str | os.PathLike[str], model: str | os.PathLike[str] = D
       MachineFaultError: This machine or the store has failed, not the video.
       UsageError: An option is invalid, or this process is a fork of one that has counted.
       WeightsError: The model is unknown or cannot be loaded.
-      StorageError: The model is on Cloud Storage, which cannot be read.
+      StorageError: The model is on Cloud Storage, which cannot be read; or the video's URI names no object.
       TypeError: There is no such option.
     """
     arguments = _parse_options(model, options)
-    uri = absolute(os.fspath(video))
+    uri = absolute(os.fsdecode(video))
     try:
         found = find_object(uri, arguments.billing_project)
+    except StorageError:
+        raise
     except ValueError as error:
         raise UsageError(f"{error} Received: {uri!r}") from error
     except OSError as error:

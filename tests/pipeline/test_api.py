@@ -17,6 +17,7 @@ from google.api_core.exceptions import ServiceUnavailable
 
 from demo.draw_videos import CLIPS, draw_clip
 from model.errors import UserError
+from model.storage import StorageError
 from pipeline import api
 from pipeline.command_line import UsageError
 from pipeline.main import main
@@ -97,6 +98,10 @@ def test_the_model_is_kept_for_the_next_call(counted, squats, monkeypatch):
     assert api.count_video(squats).count == counted.count
 
 
+def test_a_path_may_be_bytes_as_the_system_gives_it(counted, squats):
+    assert api.count_video(os.fsencode(squats)).count == counted.count
+
+
 def test_a_video_that_cannot_be_counted_raises_its_code(tmp_path):
     (tmp_path / "empty.mp4").touch()
     with pytest.raises(api.CountError, match="the file is empty") as caught:
@@ -111,6 +116,8 @@ def test_mistakes_have_errors_of_their_own(tmp_path, squats):
         UsageError, match=r"is a local path or a gs:// URI; download what is on http:// first\. Received: 'http://x"
     ):
         api.count_video("http://x/y.mp4")
+    with pytest.raises(StorageError, match=r"^a Cloud Storage URI has the form gs://bucket/name\. Received: 'gs://'$"):
+        api.count_video("gs://")
     with pytest.raises(TypeError, match=r"no option 'max_pfs'; it has .*max_fps"):
         api.count_video(squats, max_pfs=15)
     with pytest.raises(TypeError, match="no option 'prog'"):
