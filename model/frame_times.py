@@ -7,9 +7,7 @@ import itertools
 import numpy as np
 
 from model.frame_counts import Segment
-
-USUAL_STEPS = 31
-"""Steps around a step, its own among them, whose median is the usual one."""
+from model.sampling import USUAL_STEPS
 
 
 def frame_lengths(edges_sec: np.ndarray, is_periodic: np.ndarray, periods_frames: np.ndarray) -> np.ndarray:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from model.config import FRAME_SIZE
-from model.frame_times import USUAL_STEPS
 from model.logits import MOST_REPEATS, SHOWN_FPS
-from model.sampling import DEFAULT_FPS, EARLY_SHARE, RATE_TOLERANCE
+from model.sampling import DEFAULT_FPS, EARLY_SHARE, RATE_TOLERANCE, USUAL_STEPS
 
 RESIZED_SPEC = tf.TensorSpec((None, FRAME_SIZE, FRAME_SIZE, 3), tf.float32)
 """Shape and dtype of what `resize` returns."""
@@ -93,15 +92,20 @@ def slow_repeats(times_sec: tf.Tensor, below_fps: float) -> tf.Tensor:
       times_sec: Times of the video's first frames in seconds, (n,) float64, ascending.
       below_fps: Frames a second below which a video is slow.
     """
-    steps_sec = tf.sort(times_sec[1:] - times_sec[:-1])
-    num_steps = tf.size(steps_sec)
 
     def repeats_of_many() -> tf.Tensor:
-        fps = 2.0 / (steps_sec[(num_steps - 1) // 2] + steps_sec[num_steps // 2])
+        fps = 1.0 / _median_step(times_sec)
         repeats = tf.clip_by_value(tf.round(SHOWN_FPS / fps), 1.0, MOST_REPEATS)
         return tf.where(fps < below_fps, tf.cast(repeats, tf.int32), 1)
 
-    return tf.cond(num_steps > 0, repeats_of_many, lambda: tf.constant(1))
+    return tf.cond(tf.size(times_sec) > 1, repeats_of_many, lambda: tf.constant(1))
+
+
+def _median_step(times_sec: tf.Tensor) -> tf.Tensor:
+    """Returns the median step in seconds, () float64, of at least two times."""
+    steps_sec = tf.sort(times_sec[1:] - times_sec[:-1])
+    num_steps = tf.size(steps_sec)
+    return (steps_sec[(num_steps - 1) // 2] + steps_sec[num_steps // 2]) / 2
 
 
 def resize(frames: tf.Tensor) -> tf.Tensor:
@@ -142,12 +146,12 @@ def frame_edges(times_sec: tf.Tensor, all_times_sec: tf.Tensor) -> tf.Tensor:
 
     Args:
       times_sec: Times of the frames that are kept, (num_kept,) float64.
-      all_times_sec: Times of all frames, (n,) float64, from 0; the video ends a mean step after the last one.
+      all_times_sec: Times of all frames, (n,) float64, from 0. The last one lasts the median of the 31 steps before it.
     """
-    last_sec, num_steps = all_times_sec[-1], tf.size(all_times_sec) - 1
-    mean_sec = last_sec / tf.cast(tf.maximum(num_steps, 1), tf.float64)
-    end_sec = last_sec + tf.where(num_steps > 0, mean_sec, tf.constant(1 / DEFAULT_FPS, tf.float64))
-    return tf.concat([times_sec, end_sec[None]], axis=0)
+    latest_sec = all_times_sec[-(USUAL_STEPS + 1) :]
+    default_sec = tf.constant(1 / DEFAULT_FPS, tf.float64)
+    step_sec = tf.cond(tf.size(latest_sec) > 1, lambda: _median_step(latest_sec), lambda: default_sec)
+    return tf.concat([times_sec, (latest_sec[-1] + step_sec)[None]], axis=0)
 
 
 def frame_lengths(edges_sec: tf.Tensor, is_periodic: tf.Tensor, periods_frames: tf.Tensor) -> tf.Tensor:

@@ -6,7 +6,7 @@ import collections
 import math
 import statistics
 
-from model.sampling import DEFAULT_FPS, EARLY_SHARE, RATE_TOLERANCE
+from model.sampling import DEFAULT_FPS, EARLY_SHARE, RATE_TOLERANCE, USUAL_STEPS
 
 _PLAUSIBLE_FPS = (1.0, 500.0)
 """Range of believable frame rates in a header. Beyond it is a clock's resolution: WebM from browsers claims 1000 fps."""
@@ -30,8 +30,6 @@ class PresentationClock:
       has_restarted: True if the container's clock started over or jumped.
     """
 
-    _REMEMBERED_STEPS = 31
-
     def __init__(self, nominal_fps: float, restart_sec: float) -> None:
         """Creates a clock that has seen no frame.
 
@@ -44,7 +42,7 @@ class PresentationClock:
         self._is_plausible = slowest <= nominal_fps <= fastest
         self._nominal_step_sec = 1 / (nominal_fps if self._is_plausible else DEFAULT_FPS)
         self._declared_step_sec = 1 / nominal_fps if 0 < nominal_fps < slowest else self._nominal_step_sec
-        self._recent_steps_sec: collections.deque[float] = collections.deque(maxlen=self._REMEMBERED_STEPS)
+        self._recent_steps_sec: collections.deque[float] = collections.deque(maxlen=USUAL_STEPS)
         self._restart_sec = restart_sec
         self._origin_sec = 0.0
         self._shortest_step_sec = math.inf
@@ -97,6 +95,11 @@ class PresentationClock:
     def mean_step_sec(self) -> float:
         """Mean seconds from one frame to the next."""
         return self.last_sec / (self.num_frames - 1) if self.num_frames > 1 else self._nominal_step_sec
+
+    @property
+    def last_step_sec(self) -> float:
+        """Seconds that the last frame is taken to last: the usual step, since a pause makes the mean one longer."""
+        return self._usual_step_sec() if self._recent_steps_sec else self._nominal_step_sec
 
     @property
     def is_variable(self) -> bool:

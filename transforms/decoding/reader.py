@@ -366,7 +366,7 @@ class _Reading:
             rotation_degrees=self._orientation.degrees,
             fps=1 / self._clock.mean_step_sec,
             decoded_frames=self._clock.num_frames,
-            duration_sec=last_sec + self._clock.mean_step_sec,
+            duration_sec=last_sec + self._clock.last_step_sec,
             truncated=any(decoder.is_damaged for decoder in self._decoders) or self._misses_frames(),
             variable_frame_rate=self._clock.is_variable,
             trailing_data=self._trailing_data,

@@ -73,7 +73,7 @@ class VideoFacts:
       rotation_degrees: Clockwise rotation that was applied: 0, 90, 180 or 270; after mirroring, if the file asks for that.
       fps: Frames per second, measured from the times of the decoded frames, before sampling by `max_fps`.
       decoded_frames: Number of frames that were read, also those that sampling left out.
-      duration_sec: Time from the first frame to the last one, or the last one of the part to read, plus one mean frame step.
+      duration_sec: Time from the first frame to the last one, or the last one of the part to read, plus the usual step.
       truncated: True if the file declares clearly more than was shown, or if a part was damaged or had to be guessed.
       variable_frame_rate: True if the steps between frames differ by more than half a mean step.
       trailing_data: True if another file is appended to this one, in a format of which players show the first only.
