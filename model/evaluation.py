@@ -4,13 +4,15 @@ OBO and MAE are the measures of the RepNet paper ("Counting Out Time", CVPR 2020
 is off by more than one. Many sets have about five repetitions, so a counter that always answers 5 scores well. Compare each
 measure with that of `BASELINE_COUNT`.
 
-A measure over few clips depends on which clips they are. Each interval says how far: it is the middle 95 % of the measure over
-`NUM_RESAMPLES` sets of as many clips, drawn with replacement (percentile bootstrap). It takes clips to be independent.
+A measure over few clips depends on which clips they are. Each interval says how far. That of OBO is Wilson's for a share. Every
+other one is the middle 95 % of the measure over `NUM_RESAMPLES` sets of as many clips, drawn with replacement (percentile
+bootstrap), which would be too narrow for a share near 1. All take clips to be independent.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -127,7 +129,7 @@ def measure(counts: Sequence[float | None], true_counts: Sequence[float]) -> Mea
     return Measures(
         num_clips=counted.size,
         obo=_mean(hits),
-        obo_interval=bootstrap_interval(hits),
+        obo_interval=wilson_interval(hits),
         num_mae_clips=errors.size,
         mae=_mean(np.abs(errors)),
         mae_interval=bootstrap_interval(np.abs(errors)),
@@ -174,6 +176,19 @@ def compare(counts: Sequence[float | None], other_counts: Sequence[float | None]
         mae_difference=_mean(errors),
         mae_interval=bootstrap_interval(errors),
     )
+
+
+def wilson_interval(hits: np.ndarray) -> Interval | None:
+    """Returns a 95 % interval of the share of clips that are hits, (n,) bool; None if there are no clips.
+
+    Source: the score interval of E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", Journal
+    of the American Statistical Association 22, 1927.
+    """
+    if not hits.size:
+        return None
+    clips, right, z = hits.size, int(hits.sum()), statistics.NormalDist().inv_cdf(_QUANTILES[1])
+    centre, reach = right + z**2 / 2, z * (right * (clips - right) / clips + z**2 / 4) ** 0.5
+    return (centre - reach) / (clips + z**2), min((centre + reach) / (clips + z**2), 1.0)  # rounding may pass 1
 
 
 def bootstrap_interval(values: np.ndarray) -> Interval | None:

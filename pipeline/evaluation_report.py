@@ -131,7 +131,7 @@ def print_tables(evaluation: Evaluation) -> None:
     if evaluation.other is not None and (comparison := evaluation.compare()) is not None:
         name = f"{evaluation.other.name} against {evaluation.first.name}"
         print_table(text_table(("", *_COMPARED), _comparison_rows(name, comparison), _COMPARED))
-    print(f"95 % intervals: {NUM_RESAMPLES:,} bootstrap resamples of the clips, seed {SEED}")
+    print(f"95 % intervals: Wilson's for OBO; for all others, {NUM_RESAMPLES:,} bootstrap resamples of the clips, seed {SEED}")
     if evaluation.num_missing:
         print(f"labels without a video, which are left out: {evaluation.num_missing:,}")
 

@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Counts the labelled videos of a folder and prints how accurate the counts are. OBO: share of videos that "
         "are off by at most one. MAE: mean of |count − true| / true over videos with more than one repetition. bias: the same "
         "with its sign. exact: videos whose rounded count is the true one. The last measure is the number of videos without "
-        "repetitions that count below 1. OBO and MAE have 95 % bootstrap intervals. The table also shows what a counter that "
+        "repetitions that count below 1. OBO and MAE have 95 % intervals. The table also shows what a counter that "
         "always answers 5 would reach. See docs/evaluation.md. Exit code: 0 if all videos were counted; 1 if some failed, or "
         "the picture could not be written; 2 if the command line is invalid; 130 if it was interrupted.",
         examples=[

@@ -1,6 +1,7 @@
 """Measures follow their formulas; failures count as wrong in each; without clips there is no measure."""
 
 import dataclasses
+import math
 import subprocess
 import sys
 
@@ -8,7 +9,15 @@ import numpy as np
 import pytest
 
 from model import evaluation
-from model.evaluation import BASELINE_COUNT, Measures, bootstrap_interval, compare, measure, measure_as_published
+from model.evaluation import (
+    BASELINE_COUNT,
+    Measures,
+    bootstrap_interval,
+    compare,
+    measure,
+    measure_as_published,
+    wilson_interval,
+)
 
 
 def test_obo_is_the_share_of_all_clips_that_are_off_by_one_at_most():
@@ -46,7 +55,7 @@ def test_a_clip_that_failed_is_wrong_by_every_measure():
     wrong = Measures(
         num_clips=1,
         obo=0.0,
-        obo_interval=(0.0, 0.0),
+        obo_interval=(0.0, pytest.approx(0.793, abs=5e-4)),
         num_mae_clips=1,
         mae=1.0,
         mae_interval=(1.0, 1.0),
@@ -82,6 +91,26 @@ def test_papers_round_counts_and_leave_out_only_clips_without_repetitions():
     assert (published.num_clips, published.obo) == (4, 3 / 4)
     assert (published.num_mae_clips, published.mae) == (3, pytest.approx((1 / 8 + 1.0 + 1.0) / 3))
     assert measure_as_published([], []).mae is None
+
+
+def test_the_interval_of_obo_is_wilsons():
+    interval = measure([5.0] * 33 + [9.0], [5.0] * 34).obo_interval
+    assert interval == (pytest.approx(0.851, abs=5e-4), pytest.approx(0.995, abs=5e-4))
+
+
+@pytest.mark.parametrize("clips", [1, 5, 31, 34])
+def test_all_or_no_clips_right_leaves_the_other_end_of_the_interval_open(clips):
+    low, high = wilson_interval(np.ones(clips, bool))
+    assert 0 < low < high <= 1
+    assert wilson_interval(np.zeros(clips, bool)) == (0.0, pytest.approx(1 - low))
+    assert high == pytest.approx(1)
+
+
+def test_about_95_of_100_intervals_of_obo_hold_the_true_share_even_for_few_clips():
+    chances = [math.comb(34, right) * 0.97**right * 0.03 ** (34 - right) for right in range(35)]
+    intervals = [wilson_interval(np.arange(34) < right) for right in range(35)]
+    held = sum(chance for chance, (low, high) in zip(chances, intervals, strict=True) if low <= 0.97 <= high)
+    assert held == pytest.approx(0.95, abs=0.04)
 
 
 def test_an_interval_holds_the_middle_95_percent_of_what_other_clips_would_give():

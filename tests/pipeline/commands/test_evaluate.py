@@ -20,6 +20,8 @@ from transforms.decoding.options import DecodingOptions
 from transforms.scoring import ModelConfig
 
 MODEL = ModelConfig("fake", "0" * 64, FakeScorer.strides, "float32", period_offset=1)
+INTERVALS = "95 % intervals: Wilson's for OBO; for all others, 10,000 bootstrap resamples of the clips, seed 0"
+
 COUNTER = Counter(DecodingOptions(chunk_frames=128), FakeScorer(), CountingOptions(), MODEL)
 
 
@@ -101,7 +103,7 @@ def test_json_has_the_measures_the_baseline_and_every_clip(evaluate, capsys):
     assert measures == {
         "num_clips": 3,
         "obo": pytest.approx(2 / 3),
-        "obo_interval": [0.0, 1.0],
+        "obo_interval": [pytest.approx(0.208, abs=5e-4), pytest.approx(0.939, abs=5e-4)],
         "num_mae_clips": 2,
         "mae": pytest.approx((0.0 + 3.5 / 7) / 2),
         "bias": pytest.approx((0.0 - 3.5 / 7) / 2),
@@ -145,9 +147,9 @@ def test_the_tables_show_every_clip_and_the_measures(evaluate, capsys):
     ]
     assert " ".join(printed[4]) == "OBO MAE bias exact below 1 where true is 0"
     assert " ".join(printed[5]) == "fake 66.7 % of 3 26.7 % over 2 -26.7 % 2 of 2 1 of 1"
-    assert " ".join(printed[6]) == "95 % interval 0.0 to 100.0 % 0.0 to 53.3 %"
+    assert " ".join(printed[6]) == "95 % interval 20.8 to 93.9 % 0.0 to 53.3 %"
     assert " ".join(printed[7]) == "always 5 33.3 % of 3 16.7 % over 2 -16.7 % 1 of 2 0 of 1"
-    assert " ".join(printed[8]) == "95 % intervals: 10,000 bootstrap resamples of the clips, seed 0"
+    assert " ".join(printed[8]) == INTERVALS
 
 
 def test_a_narrow_terminal_gets_the_columns_that_matter(evaluate, capsys, monkeypatch):
@@ -424,12 +426,12 @@ def test_a_public_set_is_shown_beside_what_papers_report(evaluate, capsys):
     printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
     assert printed[4:11] == [
         "fake 50.0 % of 2 33.3 % over 2 -33.3 % 0 of 2 –",
-        "95 % interval 0.0 to 100.0 % 16.7 to 50.0 %",
+        "95 % interval 9.5 to 90.5 % 16.7 to 50.0 %",
         "always 5 50.0 % of 2 22.6 % over 2 -22.6 % 0 of 2 –",
         "fake, rounded 50.0 % of 2 29.8 % over 2",
         "TransRAC (CVPR 2022) 29.1 % 44.3 %",
         "RepNet, by TransRAC's authors 1.3 % 99.5 %",
-        "95 % intervals: 10,000 bootstrap resamples of the clips, seed 0",
+        INTERVALS,
     ]
     assert printed[11] == "labels without a video, which are left out: 1"
 
