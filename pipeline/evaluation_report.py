@@ -74,12 +74,16 @@ class Evaluation:
       other: Another one to compare with it; None for none.
       published: What papers report on the same set.
       num_missing: Number of labels of a public set whose video is missing.
+      num_left_out: Number of labels of a public set that are left out for what they say.
+      left_out: Which labels these are, as in "labels …".
     """
 
     first: Counted
     other: Counted | None = None
     published: Sequence[PublishedResult] = ()
     num_missing: int = 0
+    num_left_out: int = 0
+    left_out: str = ""
 
     @property
     def counted(self) -> list[Counted]:
@@ -108,6 +112,7 @@ def json_report(evaluation: Evaluation) -> dict[str, object]:
     if evaluation.published:
         report["published"] = [dataclasses.asdict(result) for result in evaluation.published]
         report["num_missing"] = evaluation.num_missing
+        report["num_left_out"] = evaluation.num_left_out
     if evaluation.other is not None and (comparison := evaluation.compare()) is not None:
         report["other"] = _json_counted(evaluation.other)
         report["comparison"] = dataclasses.asdict(comparison)
@@ -134,6 +139,8 @@ def print_tables(evaluation: Evaluation) -> None:
     print(f"95 % intervals: Wilson's for OBO; for all others, {NUM_RESAMPLES:,} bootstrap resamples of the clips, seed {SEED}")
     if evaluation.num_missing:
         print(f"labels without a video, which are left out: {evaluation.num_missing:,}")
+    if evaluation.num_left_out:
+        print(f"labels {evaluation.left_out}, which are left out: {evaluation.num_left_out:,}")
 
 
 def percent(share: float | None) -> str:

@@ -46,15 +46,18 @@ class PublishedSet:
     """A public set.
 
     Attributes:
-      read: Yields, for each clip, its possible labels, the first choice first. Their `file` is a name without suffix.
+      read: Yields, for each clip, its possible labels, the first choice first; none for a clip that is left out. Their `file`
+        is a name without suffix.
       results: What papers report on it.
+      left_out: Which labels are left out, as in "labels …"; "" for none.
     """
 
     read: Callable[[str], Iterator[tuple[Label, ...]]]
     results: tuple[PublishedResult, ...]
+    left_out: str = ""
 
 
-def read_published(name: str, path: str, folder: str) -> tuple[list[Label], int]:
+def read_published(name: str, path: str, folder: str) -> tuple[list[Label], int, int]:
     """Reads the labels of a public set for the videos that are there.
 
     Args:
@@ -63,15 +66,20 @@ def read_published(name: str, path: str, folder: str) -> tuple[list[Label], int]
       folder: Folder of the videos.
 
     Returns:
-      The labels of the videos found, in their order, with files relative to `folder`; and the number of clips without a video.
+      The labels of the videos found, in their order, with files relative to `folder`; the number of clips without a video; and
+      the number of those left out for what their label says.
 
     Raises:
-      UsageError: The labels cannot be read, two of them contradict each other, no video is found, or two have the same name.
+      UsageError: The labels cannot be read, two of them contradict each other, all are left out, no video is found, or two
+        have the same name.
     """
     files = _index_videos(folder)
     found: dict[Label, float] = {}
-    missing = 0
+    missing = left_out = 0
     for choices in PUBLISHED_SETS[name].read(path):
+        if not choices:
+            left_out += 1
+            continue
         known = [(label, files[label.file]) for label in choices if label.file in files]
         if not known:
             missing += 1
@@ -85,9 +93,16 @@ def read_published(name: str, path: str, folder: str) -> tuple[list[Label], int]
             raise UsageError(
                 f"a clip must have one count. Received: {count:g} and {label.true_count:g} for {quote(label.name)}"
             )
+    if not (found or missing):
+        why = PUBLISHED_SETS[name].left_out
+        raise UsageError(
+            f"the labels must have a clip to count. Labels {why}, which are left out: {left_out:,}. Received: {path!r}"
+        )
     if not found:
-        raise UsageError(f"the folder must have videos of {name}; {missing:,} labels have none in it. Received: {folder!r}")
-    return [dataclasses.replace(label, true_count=count) for label, count in found.items()], missing
+        raise UsageError(
+            f"the folder must have videos of {name}. Labels without a video in it: {missing:,}. Received: {folder!r}"
+        )
+    return [dataclasses.replace(label, true_count=count) for label, count in found.items()], missing, left_out
 
 
 def _index_videos(folder: str) -> Mapping[str, list[str]]:
@@ -127,14 +142,16 @@ def _read_repcount(path: str) -> Iterator[tuple[Label, ...]]:
     """Reads `train.csv`, `valid.csv` or `test.csv` of RepCount-A.
 
     Columns: type, name, count, L1, L2, …, with a number of the line before them in some files. L1 and L2 are the frames where
-    the first repetition starts and ends, and so on. The whole video is counted, so only name and count are used.
+    the first repetition starts and ends, and so on. The whole video is counted, so only name and count are used. A line without
+    a count is left out, as in the authors' code.
 
-    Source: `dataset/RepCountA_raw_Loader.py` and `open_set/new_test.csv` of the authors' code,
+    Source: `dataset/RepCountA_Loader.py`, `dataset/RepCountA_raw_Loader.py` and `open_set/new_test.csv` of the authors' code,
     https://github.com/SvipRepetitionCounting/TransRAC. The set is at
     https://svip-lab.github.io/dataset/RepCount_dataset.html.
     """
     for place, row in read_rows(path, ("name", "count")):
-        yield (Label(_stem(row.get("name", "").strip()), parse_count(row.get("count", ""), place)),)
+        count = row.get("count", "")
+        yield (Label(_stem(row.get("name", "").strip()), parse_count(count, place)),) if count.strip() else ()
 
 
 def _read_ucfrep(path: str) -> Iterator[tuple[Label, ...]]:
@@ -222,6 +239,7 @@ PUBLISHED_SETS = {
             PublishedResult("TransRAC (CVPR 2022)", 0.2913, 0.4431),
             PublishedResult("RepNet, by TransRAC's authors", 0.0134, 0.9950),
         ),
+        "without a count",
     ),
     "ucfrep": PublishedSet(_read_ucfrep, (PublishedResult("Zhang et al. (CVPR 2020)", 0.790, 0.147),)),
 }

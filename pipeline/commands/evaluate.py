@@ -96,7 +96,7 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     """
     check_plot(args.plot, args.worst)
     other_args = None if args.compare is None else parse_compared(args.compare, args)
-    labels, num_missing = _read_labels(args)
+    labels, num_missing, num_left_out = _read_labels(args)
     labelled = find_labelled(labels, args.videos)
     counter = _load(args, load_counter)
     other_counter = None if other_args is None else _load(other_args, load_counter)
@@ -108,8 +108,12 @@ def run(args: argparse.Namespace, *, load_counter: Callable[[argparse.Namespace]
     other = (
         None if other_counter is None else Counted(args.compare, other_counter, count_labelled(labelled, other_counter, 0)[0])
     )
-    published = PUBLISHED_SETS[args.labels_format].results if args.labels_format != _CSV else ()
-    evaluation = Evaluation(Counted(counter.model.name, counter, clips), other, published, num_missing)
+    first = Counted(counter.model.name, counter, clips)
+    if args.labels_format == _CSV:
+        evaluation = Evaluation(first, other)
+    else:
+        published = PUBLISHED_SETS[args.labels_format]
+        evaluation = Evaluation(first, other, published.results, num_missing, num_left_out, published.left_out)
     if args.json:
         print(json.dumps(json_report(evaluation), allow_nan=False))
         print(speed, file=sys.stderr)
@@ -165,10 +169,10 @@ def parse_compared(text: str, args: argparse.Namespace) -> argparse.Namespace:
     return compared
 
 
-def _read_labels(args: argparse.Namespace) -> tuple[list[Label], int]:
-    """Returns the labels, and the number of those of a public set that are left out since their video is missing."""
+def _read_labels(args: argparse.Namespace) -> tuple[list[Label], int, int]:
+    """Returns what `read_published` does; labels that are not of a public set are never left out."""
     if args.labels_format == _CSV:
-        return read_labels(args.labels), 0
+        return read_labels(args.labels), 0, 0
     return read_published(args.labels_format, args.labels, args.videos)
 
 

@@ -70,7 +70,7 @@ def test_countix_counts_the_repeating_part_of_cut_and_of_whole_videos(labels, vi
         "gone4ever__,0,10,0.000000,5.000000,3\n"
     )
     folder = videos("squat/0CnQ-_e5Sl8_000017_000027.mp4", "-BVl3_9YajA.mkv", "notes.txt")
-    found, missing = read_published("countix", path, folder)
+    found, missing, _ = read_published("countix", path, folder)
     assert missing == 1
     assert found == [
         Label("squat/0CnQ-_e5Sl8_000017_000027.mp4", 4.0, pytest.approx(1.5), pytest.approx(3.233333)),
@@ -81,7 +81,7 @@ def test_countix_counts_the_repeating_part_of_cut_and_of_whole_videos(labels, vi
 
 def test_countix_prefers_the_cut_video_and_reads_the_files_with_classes(labels, videos):
     path = labels(COUNTIX + "abcdefghijk,front raises,2.0,12.0,1.99,10.0,7\n")
-    found, _ = read_published("countix", path, videos("abcdefghijk.mp4", "abcdefghijk_000002_000012.mp4"))
+    found, *_ = read_published("countix", path, videos("abcdefghijk.mp4", "abcdefghijk_000002_000012.mp4"))
     assert found == [Label("abcdefghijk_000002_000012.mp4", 7.0, 0.0, 8.0)]
 
 
@@ -92,8 +92,17 @@ def test_repcount_counts_whole_videos(labels, videos):
         "6,6,situp,train3319.mp4,1,0,164,,\n"
         "7,7,others,test7.mp4,0,0,,,\n"
     )
-    found, missing = read_published("repcount", path, videos("test/stu9_2.mp4", "test/test7.mp4"))
+    found, missing, _ = read_published("repcount", path, videos("test/stu9_2.mp4", "test/test7.mp4"))
     assert (found, missing) == ([Label("test/stu9_2.mp4", 2.0), Label("test/test7.mp4", 0.0)], 1)
+
+
+def test_repcount_leaves_out_lines_without_a_count_as_its_authors_do(labels, videos):
+    path = labels("type,name,count,L1,L2\nsquat,a.mp4,3,0,9\nsquat,b.mp4,,0,9\nsquat,c.mp4, \nsquat,gone.mp4,2\nsquat,d.mp4\n")
+    folder = videos("a.mp4", "b.mp4", "c.mp4", "d.mp4")
+    assert read_published("repcount", path, folder) == ([Label("a.mp4", 3.0)], 1, 3)
+    path = labels("type,name,count\nsquat,a.mp4,\n")
+    said = "the labels must have a clip to count. Labels without a count, which are left out: 1. Received: "
+    assert refusal("repcount", path, folder).startswith(said)
 
 
 def test_ucfrep_counts_the_frames_from_the_first_bound_to_the_last(labels, videos):
@@ -111,7 +120,7 @@ def test_ucfrep_counts_the_frames_from_the_first_bound_to_the_last(labels, video
             "readme.txt": b"not a label",
         }
     )
-    found, missing = read_published("ucfrep", path, folder)
+    found, missing, _ = read_published("ucfrep", path, folder)
     assert missing == 0
     assert found == [
         Label("UCF-101/HulaHoop/v_HulaHoop_g24_c01.avi", 3.0, start_frame=2, end_frame=92),
@@ -131,7 +140,7 @@ def test_quva_has_as_many_repetitions_as_ends(labels, videos):
             "._000_rope_beach.npy": b"companion",
         }
     )
-    found, missing = read_published("quva", path, videos("videos/000_rope_beach.mp4", "videos/._000_rope_beach.mp4"))
+    found, missing, _ = read_published("quva", path, videos("videos/000_rope_beach.mp4", "videos/._000_rope_beach.mp4"))
     assert (found, missing) == ([Label("videos/000_rope_beach.mp4", 5.0)], 1)
 
 
@@ -153,7 +162,7 @@ def test_a_folder_without_any_of_the_videos_is_refused(labels, videos, tmp_path)
     path = labels("type,name,count\nsquat,a.mp4,3\nsquat,c.mp4,3\n")
     folder = videos("b.mp4")
     assert refusal("repcount", path, folder) == (
-        f"the folder must have videos of repcount; 2 labels have none in it. Received: '{folder}'"
+        f"the folder must have videos of repcount. Labels without a video in it: 2. Received: '{folder}'"
     )
     assert "--videos must be a folder on this machine" in refusal("repcount", path, str(tmp_path / "missing"))
 
@@ -169,7 +178,7 @@ def test_a_folder_without_any_of_the_videos_is_refused(labels, videos, tmp_path)
         ("countix", COUNTIX + "a,squat,0,10,x,5,3\n", "line 2 of the labels: repetition_start must be seconds of at least 0"),
         ("countix", COUNTIX + "a,squat,0,10,5,5,3\n", "line 2 of the labels: the part must end after it starts. Received: 5 s"),
         ("countix", COUNTIX + "a,squat,0,10,1,5\n", "line 2 of the labels: the count must be a number from 0 to 1,000,000"),
-        ("repcount", "type,name,count\nsquat,a.mp4,\n", "line 2 of the labels: the count must be a number from 0 to 1,000,000"),
+        ("repcount", "type,name,count\nsquat,a.mp4,x\n", "line 2 of the labels: the count must be a number from 0 to 1,000"),
         ("ucfrep", {}, "the labels must be a folder of .mat files. Received: "),
         ("ucfrep", "a file", "the labels must be a readable folder of .mat files: Not a directory. Received: "),
         ("ucfrep", {"a.mat": b"no"}, "a.mat: must be a MATLAB file of version 5 with a struct label, but it does not begin as"),

@@ -421,7 +421,7 @@ def test_a_video_that_only_the_other_model_cannot_count_sets_exit_code_1(evaluat
 
 
 def test_a_public_set_is_shown_beside_what_papers_report(evaluate, capsys):
-    labels = "type,name,count\nsquat,squats.mp4,6\nlunge,lunges.mp4,7\nlunge,gone.mp4,2\n"
+    labels = "type,name,count\nsquat,squats.mp4,6\nlunge,lunges.mp4,7\nlunge,gone.mp4,2\nsquat,still.mp4,\nsquat,empty.mp4,\n"
     assert evaluate(labels, "--labels_format", "repcount") == 0
     printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
     assert printed[4:11] == [
@@ -433,11 +433,14 @@ def test_a_public_set_is_shown_beside_what_papers_report(evaluate, capsys):
         "RepNet, by TransRAC's authors 1.3 % 99.5 %",
         INTERVALS,
     ]
-    assert printed[11] == "labels without a video, which are left out: 1"
+    assert printed[11:13] == [
+        "labels without a video, which are left out: 1",
+        "labels without a count, which are left out: 2",
+    ]
 
     assert evaluate(labels, "--labels_format", "repcount", "--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["num_missing"] == 1
+    assert (report["num_missing"], report["num_left_out"]) == (1, 2)
     assert report["published"][0] == {"name": "TransRAC (CVPR 2022)", "obo": 0.2913, "mae": 0.4431}
 
 
