@@ -52,7 +52,7 @@ def read_struct(content: bytes, name: str) -> dict[str, np.ndarray]:
       name: Name of the variable, a struct of one element.
 
     Returns:
-      {field: its numbers in MATLAB's order, column by column, (n,) float64}. Other fields are left out.
+      {field: its numbers in MATLAB's order, column by column, (n,) float64}. An empty one has none. Other fields are left out.
 
     Raises:
       MatFileError: The content is not a MATLAB file of version 5, or has no such struct.
@@ -112,8 +112,10 @@ def _read_fields(element: _Element, order: _Order, name: str) -> dict[str, np.nd
 
 def _read_numbers(element: _Element, order: _Order) -> np.ndarray | None:
     """Returns the numbers of an array; None if it does not hold numbers."""
-    if element.kind != _MATRIX or not element.content:
+    if element.kind != _MATRIX:
         return None
+    if not element.content:  # how MATLAB writes [] that nobody assigned
+        return np.zeros(0)
     parts = _elements(element.content, order)
     kind, size, _ = _read_head(parts, order)
     if kind not in _NUMERIC_CLASSES:

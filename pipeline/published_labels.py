@@ -159,7 +159,7 @@ def _read_ucfrep(path: str) -> Iterator[tuple[Label, ...]]:
 
     Each file is named after a video of UCF101 and has a struct `label`. `temporal_bound` are the n frames, from 1, at which
     n − 1 repetitions start and end. `start_frame` and `end_frame` are the first and the last. Only the frames from one to the
-    other are counted, as in the paper.
+    other are counted, as in the paper. A clip with fewer than three bounds is left out, as in the authors' code.
 
     Source: `datasets/ucf_aug.py` and `utils/label_interpolation_v1.m` of the authors' code,
     https://github.com/Xiaodomgdomg/Deep-Temporal-Repetition-Counting.
@@ -172,14 +172,16 @@ def _read_ucfrep(path: str) -> Iterator[tuple[Label, ...]]:
         missing = [field for field in ("temporal_bound", "start_frame", "end_frame") if field not in fields]
         if missing:
             raise UsageError(f"{name}: the struct label must have the numbers {missing[0]}. Received: {', '.join(fields)}")
+        if len(fields["temporal_bound"]) < _MIN_BOUNDS:
+            yield ()
+            continue
         bounds = _check_frames(fields["temporal_bound"], f"{name}: temporal_bound")
         ends = np.concatenate([fields["start_frame"], fields["end_frame"]])
         if len(fields["start_frame"]) != 1 or len(fields["end_frame"]) != 1:
             received = quote(str(ends.tolist()))
             raise UsageError(f"{name}: start_frame and end_frame must be one number each. Received: {received}")
         start_frame, end_frame = _check_frames(ends, f"{name}: start_frame and end_frame")
-        if len(bounds) >= _MIN_BOUNDS:
-            yield (Label(_stem(name), len(bounds) - 1.0, start_frame=max(start_frame - 1, 0), end_frame=end_frame),)
+        yield (Label(_stem(name), len(bounds) - 1.0, start_frame=max(start_frame - 1, 0), end_frame=end_frame),)
 
 
 def _read_quva(path: str) -> Iterator[tuple[Label, ...]]:
@@ -241,6 +243,8 @@ PUBLISHED_SETS = {
         ),
         "without a count",
     ),
-    "ucfrep": PublishedSet(_read_ucfrep, (PublishedResult("Zhang et al. (CVPR 2020)", 0.790, 0.147),)),
+    "ucfrep": PublishedSet(
+        _read_ucfrep, (PublishedResult("Zhang et al. (CVPR 2020)", 0.790, 0.147),), f"with fewer than {_MIN_BOUNDS} bounds"
+    ),
 }
 """Public sets by name. Figures are of the test parts of Countix and RepCount-A, UCFRep's validation part and all of QUVA."""

@@ -30,6 +30,11 @@ def test_either_byte_order_is_read_compressed_or_not(order, compressed):
     np.testing.assert_array_equal(fields["start"], [-7.0])
 
 
+def test_an_empty_field_has_no_numbers():
+    fields = read_struct(write_mat("label", {"bounds": [], "end": None, "start": [1.0]}), "label")
+    assert {name: values.tolist() for name, values in fields.items()} == {"bounds": [], "end": [], "start": [1.0]}
+
+
 def test_a_struct_of_another_name_is_not_taken():
     with pytest.raises(MatFileError, match="it has no struct named label"):
         read_struct(write_mat("labels", {"bounds": [1.0]}), "label")

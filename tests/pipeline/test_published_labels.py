@@ -1,6 +1,7 @@
 """Labels of public sets are read as published, for the videos that are there."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,26 +107,38 @@ def test_repcount_leaves_out_lines_without_a_count_as_its_authors_do(labels, vid
 
 
 def test_ucfrep_counts_the_frames_from_the_first_bound_to_the_last(labels, videos):
-    folder = videos(*(f"UCF-101/HulaHoop/v_HulaHoop_g24_c0{number}.avi" for number in (1, 2, 3)))
+    folder = videos(*(f"UCF-101/HulaHoop/v_HulaHoop_g24_c0{number}.avi" for number in (1, 2)))
     path = labels(
         {
             "v_HulaHoop_g24_c01.mat": SAVED_BY_SCIPY,
             "v_HulaHoop_g24_c02.mat": write_mat(
                 "label", {"temporal_bound": [1.0, 19.0, 37.0], "start_frame": [1.0], "end_frame": [37.0]}
             ),
-            # The authors' code skips clips with fewer than three bounds.
-            "v_HulaHoop_g24_c03.mat": write_mat(
-                "label", {"temporal_bound": [1.0, 19.0], "start_frame": [1.0], "end_frame": [19.0]}
-            ),
             "readme.txt": b"not a label",
         }
     )
-    found, missing, _ = read_published("ucfrep", path, folder)
-    assert missing == 0
+    found, missing, left_out = read_published("ucfrep", path, folder)
+    assert (missing, left_out) == (0, 0)
     assert found == [
         Label("UCF-101/HulaHoop/v_HulaHoop_g24_c01.avi", 3.0, start_frame=2, end_frame=92),
         Label("UCF-101/HulaHoop/v_HulaHoop_g24_c02.avi", 2.0, start_frame=0, end_frame=37),
     ]
+
+
+def test_ucfrep_leaves_out_clips_with_fewer_than_three_bounds_as_its_authors_do(labels, videos):
+    few = {
+        "none.mat": write_mat("label", {"temporal_bound": [], "start_frame": None, "end_frame": None}),
+        "one.mat": write_mat("label", {"temporal_bound": [7.0], "start_frame": [7.0], "end_frame": [7.0]}),
+        "two.mat": write_mat("label", {"temporal_bound": [1.0, 19.0], "start_frame": [1.0], "end_frame": [19.0]}),
+    }
+    path = labels(few)
+    folder = videos("none.avi", "one.avi", "two.avi", "v_HulaHoop_g24_c01.avi")
+    said = "the labels must have a clip to count. Labels with fewer than 3 bounds, which are left out: 3. Received: "
+    assert refusal("ucfrep", path, folder).startswith(said)
+    Path(path, "v_HulaHoop_g24_c01.mat").write_bytes(SAVED_BY_SCIPY)
+    found, missing, left_out = read_published("ucfrep", path, folder)
+    assert [label.file for label in found] == ["v_HulaHoop_g24_c01.avi"]
+    assert (missing, left_out) == (0, 3)
 
 
 def test_a_frame_may_be_numbered_0():
@@ -189,7 +202,7 @@ def test_a_folder_without_any_of_the_videos_is_refused(labels, videos, tmp_path)
         ),
         (
             "ucfrep",
-            {"a.mat": write_mat("label", {"temporal_bound": [1.0, 2.0], "start_frame": [1.0, 2.0], "end_frame": [9.0]})},
+            {"a.mat": write_mat("label", {"temporal_bound": [1.0, 2.0, 9.0], "start_frame": [1.0, 2.0], "end_frame": [9.0]})},
             "a.mat: start_frame and end_frame must be one number each. Received: '[1.0, 2.0, 9.0]'",
         ),
         (

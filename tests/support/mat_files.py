@@ -17,18 +17,20 @@ SAVED_BY_SCIPY = base64.b64decode(
 """A compressed file that SciPy wrote: the array `other`, and the struct `label` with numbers and a text."""
 
 
-def write_mat(name: str, fields: Mapping[str, Sequence[float]], *, order: str = "<", compressed: bool = True) -> bytes:
+def write_mat(name: str, fields: Mapping[str, Sequence[float] | None], *, order: str = "<", compressed: bool = True) -> bytes:
     """Returns a MATLAB file with one struct.
 
     Args:
       name: Name of the struct.
-      fields: Fields of the struct, each a column of numbers.
+      fields: Fields of the struct, each a column of numbers. None is a field that nobody assigned.
       order: "<" for little-endian, ">" for big-endian.
       compressed: Whether to compress the struct, as MATLAB does by default.
     """
     names = b"".join(field.encode().ljust(32, b"\0") for field in fields)
     arrays = [
-        _array(6, (len(numbers), 1), b"", _element(9, struct.pack(f"{order}{len(numbers)}d", *numbers), order), order)
+        _element(14, b"", order)
+        if numbers is None
+        else _array(6, (len(numbers), 1), b"", _element(9, struct.pack(f"{order}{len(numbers)}d", *numbers), order), order)
         for numbers in fields.values()
     ]
     parts = _element(5, struct.pack(f"{order}i", 32), order) + _element(1, names, order) + b"".join(arrays)
