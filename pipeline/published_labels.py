@@ -123,6 +123,9 @@ def _read_countix(path: str) -> Iterator[tuple[Label, ...]]:
     times are seconds in the YouTube video. A video may be there whole, as ID, or cut to the ten seconds of Kinetics, as
     ID_START_END with six digits each. Only the part from repetition_start to repetition_end is counted, as in the paper.
 
+    That part lies within the part of Kinetics, which is what was labelled, and passes its ends by a rounding at most. Where it
+    lies outside, one of the two is wrong, and the clip is left out.
+
     Source: the copy `countix/countix_test.csv` in https://github.com/confifu/RepNet-Pytorch. The set is linked from
     https://github.com/cvdfoundation/kinetics-dataset.
     """
@@ -132,10 +135,14 @@ def _read_countix(path: str) -> Iterator[tuple[Label, ...]]:
         if not video:
             raise UsageError(f"{place}: video_id must be the name of a video. Received: none")
         cut_start, cut_end, start, end = (parse_sec(row.get(column, ""), place, column) for column in columns[1:5])
-        check_part(max(start, cut_start), end, place)
+        check_part(start, end, place)
         count = parse_count(row.get("count", ""), place)
+        shown_start, shown_end = max(start, cut_start), min(end, cut_end)
+        if shown_start >= shown_end:
+            yield ()
+            continue
         cut_name = f"{video}_{int(cut_start):06d}_{int(cut_end):06d}"
-        yield Label(cut_name, count, max(start - cut_start, 0.0), end - cut_start), Label(video, count, start, end)
+        yield Label(cut_name, count, shown_start - cut_start, shown_end - cut_start), Label(video, count, start, end)
 
 
 def _read_repcount(path: str) -> Iterator[tuple[Label, ...]]:
@@ -233,7 +240,11 @@ def _stem(file: str) -> str:
 
 
 PUBLISHED_SETS = {
-    "countix": PublishedSet(_read_countix, (PublishedResult("RepNet (CVPR 2020)", 1 - 0.3034, 0.3641),)),
+    "countix": PublishedSet(
+        _read_countix,
+        (PublishedResult("RepNet (CVPR 2020)", 1 - 0.3034, 0.3641),),
+        "with repetitions outside the part of Kinetics",
+    ),
     "quva": PublishedSet(_read_quva, (PublishedResult("RepNet (CVPR 2020)", 1 - 0.17, 0.104),)),
     "repcount": PublishedSet(
         _read_repcount,

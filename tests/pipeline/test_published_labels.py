@@ -86,6 +86,19 @@ def test_countix_prefers_the_cut_video_and_reads_the_files_with_classes(labels, 
     assert found == [Label("abcdefghijk_000002_000012.mp4", 7.0, 0.0, 8.0)]
 
 
+def test_countix_counts_no_longer_than_the_part_of_kinetics(labels, videos):
+    path = labels(COUNTIX + "abcdefghijk,front raises,2,12,10.5,12.01,2\n")
+    found, *_ = read_published("countix", path, videos("abcdefghijk_000002_000012.mp4"))
+    assert found == [Label("abcdefghijk_000002_000012.mp4", 2.0, 8.5, 10.0)]
+
+
+def test_countix_leaves_out_repetitions_outside_the_part_of_kinetics(labels, videos):
+    path = labels(COUNTIX + "a,squat,10,20,12,18,7\na,squat,10,20,3,10,4\na,squat,10,20,20,25,5\n")
+    for file in ("a_000010_000020.mp4", "a.mp4"):
+        found, missing, left_out = read_published("countix", path, videos(file))
+        assert ([label.true_count for label in found], missing, left_out) == ([7.0], 0, 2)
+
+
 def test_repcount_counts_whole_videos(labels, videos):
     path = labels(
         ",Unnamed: 0,type,name,count,L1,L2,L3,L4\n"
