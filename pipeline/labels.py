@@ -175,7 +175,7 @@ class LabelFile:
           count: True number of repetitions; None deletes the label.
 
         Raises:
-          UsageError: The path or the count is invalid, or the file is invalid or cannot be read or written.
+          UsageError: The path or the count is invalid, or the file is invalid, would become so, or cannot be read or written.
         """
         if _parse_file(file, "the label") != file:
             raise UsageError(f"the label: the file must be a path without . and .. in it. Received: {quote(file)}")
@@ -189,6 +189,8 @@ class LabelFile:
                 after = _with_label(before, file, text)
                 if after != before:
                     _replace(self.path, after.encode("utf-8"))
+            except UsageError as error:
+                raise UsageError(f"the label must leave labels that can be read. Received: {quote(file)}") from error
             except UnicodeEncodeError as error:
                 raise UsageError(f"the label: the file's name must be valid Unicode. Received: {quote(file)}") from error
             except OSError as error:
@@ -232,13 +234,19 @@ def _row_text(cells: Sequence[str], line_end: str) -> str:
 
 
 def _replace(path: str, content: bytes) -> None:
-    """Writes a file completely or not at all, with the permissions of the one before; raises OSError."""
+    """Writes a file of labels completely or not at all, with the permissions of the one before.
+
+    Raises:
+      UsageError: `read_labels` refuses the content. The file stays as it was.
+      OSError: The file cannot be written.
+    """
     with replacing(Path(path)) as written, written.open("xb") as file:
         with contextlib.suppress(FileNotFoundError):
             written.chmod(os.stat(path).st_mode & 0o777)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+        read_labels(str(written), may_be_empty=True)
 
 
 def _count_text(count: float) -> str:

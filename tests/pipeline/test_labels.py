@@ -1,6 +1,7 @@
 """True counts are read as people and spreadsheets write them, and an invalid line is named."""
 
 import concurrent.futures
+import csv
 import errno
 import math
 import re
@@ -227,6 +228,15 @@ def test_labels_that_cannot_be_read_are_never_overwritten(write):
     with pytest.raises(UsageError, match="the first line of the labels must name the columns"):
         labels.save("a.mp4", 6)
     assert text(labels) == "file;count\na.mp4;5\n"
+
+
+def test_a_correction_that_could_not_be_read_back_is_refused(labels):
+    labels.save("a.mp4", 1)
+    name = "b" * (csv.field_size_limit() + 1)
+    with pytest.raises(UsageError, match=r"^the label must leave labels that can be read\. Received: 'b{99}…'$"):
+        labels.save(name, 2)
+    assert text(labels) == "file,count\na.mp4,1\n"
+    assert [path.name for path in Path(labels.path).parent.iterdir()] == ["labels.csv"]
 
 
 def test_a_correction_that_cannot_be_written_leaves_the_former_labels_whole(labels, monkeypatch):
