@@ -107,9 +107,12 @@ class Scorer:
                 [tf.TensorSpec((None, self._positions, self._channels), self._tap_dtype)] * 3,
                 tf.TensorSpec((None, WINDOW_FRAMES), tf.int32),
             ],
+            autograph=False,
         )
         self._heads = tf.function(
-            network.heads, input_signature=[tf.TensorSpec((None, WINDOW_FRAMES, network.embedding_width), tf.float32)]
+            network.heads,
+            input_signature=[tf.TensorSpec((None, WINDOW_FRAMES, network.embedding_width), tf.float32)],
+            autograph=False,
         )
 
     def score(self, frames: np.ndarray, *, is_last: bool = True, repeats: int = 1) -> dict[int, StrideLogits]:
@@ -308,6 +311,6 @@ def _check_int8(frame_model: Callable[[tf.Tensor], object]) -> None:
 
 def _freeze(function: Callable[[tf.Tensor], object], signature: tf.TensorSpec) -> Callable[..., list[tf.Tensor]]:
     """Returns `function` as a graph with its variables as constants, so that oneDNN lays out weights only once."""
-    frozen = convert_variables_to_constants_v2(tf.function(function).get_concrete_function(signature))
+    frozen = convert_variables_to_constants_v2(tf.function(function, autograph=False).get_concrete_function(signature))
     # Called by itself, what TensorFlow returns takes 3 ms to check its argument.
-    return tf.function(lambda argument: frozen(argument), input_signature=[signature])  # noqa: PLW0108 (it has no signature)
+    return tf.function(lambda argument: frozen(argument), input_signature=[signature], autograph=False)  # noqa: PLW0108 (it has no signature)

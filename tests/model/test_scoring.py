@@ -64,6 +64,14 @@ def test_chunks_score_as_the_whole_video_does(scorer):
         np.testing.assert_allclose(chunks[stride].frozen_period, whole[stride].frozen_period, atol=TOLERANCE)
 
 
+def test_nothing_is_left_in_the_temporary_folder_although_a_signal_may_end_the_process_at_any_moment(
+    lite, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    Scorer(lite, (1,)).score(synthetic_clip(3, 64, 11))
+    assert not list(tmp_path.iterdir())  # AutoGraph would write its source files there, until the process exits
+
+
 @pytest.mark.parametrize("num_frames", [60, *slow(64 * 5 + 1)])
 def test_windows_overlap_from_the_stride_on_that_is_asked_for(lite, scorer, num_frames):
     frames = synthetic_clip(3, num_frames, 11)
