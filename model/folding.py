@@ -100,7 +100,7 @@ def fold(network: RepNet, policy: str, *, convolve_norms: bool = False) -> tuple
             scale, shift = _scale_and_shift(layer)
             if convolve_norms:
                 values[layer.name] = [scale.reshape(1, 1, -1, 1), shift]
-                return keras.layers.DepthwiseConv2D(1, name=layer.name, dtype=policy)
+                return keras.layers.DepthwiseConv2D(1, data_format="channels_last", name=layer.name, dtype=policy)
             values[layer.name] = [scale, shift]
             return ScaleShift(name=layer.name, dtype=policy)
         return type(layer).from_config({**layer.get_config(), "dtype": policy})
@@ -112,7 +112,9 @@ def fold(network: RepNet, policy: str, *, convolve_norms: bool = False) -> tuple
         call_function=lambda layer, *inputs, **_: layer(*inputs),  # replacements take no `mask`
     )
     kernel, bias = _fold_temporal(network)
-    taps = keras.layers.Conv2D(kernel.shape[-1], 3, padding="same", use_bias=False, name="taps", dtype=policy)
+    taps = keras.layers.Conv2D(
+        kernel.shape[-1], 3, padding="same", data_format="channels_last", use_bias=False, name="taps", dtype=policy
+    )
     model = keras.Model(encoder.input, taps(encoder.output), name="frame_model")
     values["taps"] = [kernel]
     for name, arrays in values.items():
@@ -123,7 +125,8 @@ def fold(network: RepNet, policy: str, *, convolve_norms: bool = False) -> tuple
 def _convolution(layer: keras.layers.Conv2D, policy: str) -> keras.layers.Conv2D:
     """Returns a plain convolution with a bias and the settings of `layer`."""
     settings: dict[str, Any] = {
-        key: getattr(layer, key) for key in ("filters", "kernel_size", "strides", "padding", "activation", "name")
+        key: getattr(layer, key)
+        for key in ("filters", "kernel_size", "strides", "padding", "data_format", "activation", "name")
     }
     return keras.layers.Conv2D(**settings, use_bias=True, dtype=policy)
 

@@ -101,14 +101,23 @@ def _resnet_encoder() -> keras.Model:
 
 
 @contextlib.contextmanager
-def _dtype_policy(policy: str) -> Iterator[None]:
-    """Makes `policy` the default of layers built in the context; `keras.applications` has no argument for it."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
+def _layer_defaults(policy: str) -> Iterator[None]:
+    """Makes `policy` the default of layers built in the context, and their inputs float32 with channels last.
+
+    The user's keras.json may say otherwise, and `keras.applications` has no arguments for them.
+    """
+    before = keras.config.dtype_policy(), keras.config.floatx(), keras.config.image_data_format()
+    _set_layer_defaults(policy, "float32", "channels_last")
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        _set_layer_defaults(*before)
+
+
+def _set_layer_defaults(policy: str | keras.DTypePolicy, floatx: str, image_data_format: str) -> None:
+    keras.config.set_dtype_policy(policy)
+    keras.config.set_floatx(floatx)
+    keras.config.set_image_data_format(image_data_format)
 
 
 class TemporalContext(keras.layers.Layer):
@@ -137,7 +146,7 @@ class TemporalContext(keras.layers.Layer):
         """
         kernel = ops.cast(self.kernel, features.dtype)
         flat = ops.reshape(ops.transpose(kernel, (1, 2, 3, 0, 4)), (3, 3, kernel.shape[3], 3 * self.channels))
-        return ops.conv(features, flat, padding="same")
+        return ops.conv(features, flat, padding="same", data_format="channels_last")
 
     def call(self, taps: Tensor, training: bool = False) -> Tensor:
         """Maps the taps of whole windows, (W, 64, 7, 7, 3 · channels), to features, (W, 64, 7, 7, channels) float32."""
@@ -308,11 +317,11 @@ class RepNet(keras.Model):
         super().__init__(dtype="float32", **kwargs)
         self.config = config
         self.frame_policy = frame_policy
-        with _dtype_policy(frame_policy):
+        with _layer_defaults(frame_policy):
             encoder = _small_encoder(config.encoder_channels) if config.encoder == "small" else _resnet_encoder()
             self.encoder = encoder
             self.temporal = TemporalContext(config.embedding_channels, name="temporal")
-        with _dtype_policy("float32"):
+        with _layer_defaults("float32"):
             self.layout = None
             if config.layout_channels:  # a bias would cancel out in distances
                 self.layout = keras.layers.Dense(config.layout_channels, use_bias=False, name="layout")

@@ -1,11 +1,14 @@
 """The network is the published one: its variables, its numbers; and our own is the same code."""
 
 import dataclasses
+import functools
 
+import keras
 import numpy as np
 import pytest
 
 from model.config import LITE, REPNET_2020, RepNetConfig
+from model.folding import fold
 from model.network import RepNet, SelfSimilarity, align_lags
 from tests.reference import checkpoint_layout
 from tests.reference.synthetic_clip import synthetic_clip
@@ -100,11 +103,38 @@ def test_every_variable_has_a_name(config):
     )
 
 
-def test_layers_built_later_keep_the_default_dtype():
-    import keras
+@pytest.fixture
+def other_defaults():
+    """Defaults of Keras as a keras.json may set them."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float16")
+    keras.config.set_floatx("float16")
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_dtype_policy(policy)
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
 
+
+@pytest.mark.usefixtures("other_defaults")
+def test_layers_built_later_keep_the_defaults():
     RepNet(LITE, frame_policy="mixed_bfloat16")
-    assert keras.config.dtype_policy().name == "float32"
+    assert keras.config.dtype_policy().name == "float16"
+    assert (keras.config.floatx(), keras.config.image_data_format()) == ("float16", "channels_first")
+
+
+@pytest.mark.parametrize("make", [make_lite, functools.partial(make_published, "2020")], ids=["lite", "2020"])
+def test_the_defaults_of_keras_change_no_taps(make, request):
+    frames = synthetic_clip(1, 2, 9) + 0.3
+
+    def compute_taps():
+        network = make()
+        return [network.taps(network.encode(frames)), fold(network, "float32", convolve_norms=True)[0](frames)]
+
+    expected = compute_taps()
+    request.getfixturevalue("other_defaults")
+    for got, taps in zip(compute_taps(), expected, strict=True):
+        np.testing.assert_array_equal(got, taps)
 
 
 @pytest.mark.parametrize(
