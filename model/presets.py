@@ -217,6 +217,7 @@ def load_model(name_or_path: str) -> LoadedModel:
         TensorFlow 2 checkpoint. The shape of `pos_encoding` tells which published network a checkpoint is of.
 
     Raises:
+      UserError: Keras has another backend than TensorFlow.
       WeightsError: There is no such model, or its weights are missing, damaged or of another network.
       StorageError: It is on Cloud Storage, which cannot be read.
     """

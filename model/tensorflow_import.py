@@ -1,4 +1,7 @@
-"""Imports TensorFlow with oneDNN, and without its messages about the processor, which none of its settings silences."""
+"""Imports TensorFlow with oneDNN and as Keras' backend, and without its messages about the processor.
+
+None of its settings silences these.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,18 @@ import os
 import sys
 from collections.abc import Iterator
 
+from model.errors import UserError
+
 
 def import_tensorflow() -> None:
     """Imports TensorFlow, silently: its native code writes to file descriptor 2 while loading, whatever the log level.
 
     Set `TF_ENABLE_ONEDNN_OPTS=0` in the environment to do without oneDNN.
+
+    Raises:
+      UserError: Keras has another backend, or is told to have one.
     """
+    _choose_backend()
     if "tensorflow" in sys.modules:
         return
     # By default TensorFlow uses oneDNN on processors with AVX-512 only. With AVX2, too, its convolutions are faster.
@@ -21,6 +30,18 @@ def import_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
         import tensorflow  # noqa: F401
+
+
+def _choose_backend() -> None:
+    """Makes TensorFlow the backend of Keras, here and in child processes; raises UserError if KERAS_BACKEND names another."""
+    keras = sys.modules.get("keras")
+    backend = keras.backend.backend() if keras else os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise UserError(
+            f"Keras' backend must be tensorflow: set KERAS_BACKEND=tensorflow before Keras is imported. Received: {backend!r}"
+        )
+    # TensorFlow imports Keras. Without the variable, the user's keras.json would choose.
+    os.environ["KERAS_BACKEND"] = backend
 
 
 @contextlib.contextmanager

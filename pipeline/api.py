@@ -79,6 +79,7 @@ def count_video(
       CountError: The video could not be counted; its `code` says why.
       MachineFaultError: This machine or the store has failed, not the video.
       UsageError: An option is invalid, or this process is a fork of one that has counted.
+      UserError: Keras has another backend than TensorFlow.
       WeightsError: The model is unknown or cannot be loaded.
       StorageError: The model is on Cloud Storage, which cannot be read; or the video's URI names no object.
       TypeError: There is no such option.

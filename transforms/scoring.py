@@ -68,6 +68,7 @@ class ModelConfig:
         """Loads the model, ready to score.
 
         Raises:
+          UserError: Keras has another backend than TensorFlow.
           WeightsError: the model is unknown, or its weights are missing, damaged or have another hash.
           StorageError: they are on Cloud Storage, which cannot be read.
           ValueError: the precision or a stride is not supported.

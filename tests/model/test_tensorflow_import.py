@@ -1,10 +1,14 @@
-"""TensorFlow comes with oneDNN and without its chatter, and what happens afterwards is heard."""
+"""TensorFlow comes with oneDNN, as Keras' backend and without its chatter, and what happens afterwards is heard."""
 
 import os
 import subprocess
 import sys
 
+import keras
 import pytest
+
+from model.errors import UserError
+from model.tensorflow_import import import_tensorflow
 
 
 @pytest.mark.slow
@@ -25,3 +29,39 @@ def test_onednn_convolves_on_any_processor_unless_the_user_declines(given, used)
     environment |= {} if given is None else {"TF_ENABLE_ONEDNN_OPTS": given}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == str(used)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [{}, {"KERAS_BACKEND": ""}])
+def test_tensorflow_is_the_backend_whatever_keras_json_says_and_of_child_processes_too(given, tmp_path):
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    code = (
+        "import os; from model import tensorflow_import as t; t.import_tensorflow(); "
+        "import keras; print(keras.backend.backend(), os.environ['KERAS_BACKEND'])"
+    )
+    environment |= {"KERAS_HOME": str(tmp_path), **given}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "tensorflow tensorflow\n"
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_another_backend_in_the_environment_is_refused_before_tensorflow_is_imported(backend):
+    code = (
+        "import sys; from model import errors, tensorflow_import as t\n"
+        "try: t.import_tensorflow()\n"
+        "except errors.UserError as error: print(error, 'tensorflow' in sys.modules)"
+    )
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == (
+        "Keras' backend must be tensorflow: set KERAS_BACKEND=tensorflow before Keras is imported. "
+        f"Received: '{backend}' False\n"
+    )
+
+
+def test_another_backend_of_a_keras_that_is_imported_already_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    with pytest.raises(UserError, match=r"Keras' backend must be tensorflow: .*\. Received: 'jax'"):
+        import_tensorflow()

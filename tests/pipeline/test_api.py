@@ -192,6 +192,17 @@ def test_a_store_that_fails_is_no_fault_of_the_video(monkeypatch):
         api.count_video("gs://gym/squats.mp4")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", ['{"backend": "jax"}', '{"image_data_format": "channels_first", "floatx": "float16"}'])
+def test_keras_json_changes_no_count(squats, counted, settings, tmp_path):
+    (tmp_path / "keras.json").write_text(settings)
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"} | {"KERAS_HOME": str(tmp_path)}
+    code = f"from pipeline.api import count_video; print(count_video({str(squats)!r}).count)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{counted.count}\n"
+
+
 def run_without_packages(code):
     """Runs Python in which Beam, BigQuery, DuckDB and Arrow cannot be imported; returns what it prints."""
     done = subprocess.run([sys.executable, "-c", BLOCK + code], cwd=ROOT, capture_output=True, text=True, check=False)

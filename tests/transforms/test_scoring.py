@@ -4,10 +4,11 @@ import sys
 import types
 import weakref
 
+import keras
 import pytest
 import tensorflow as tf
 
-from model.errors import WeightsError
+from model.errors import UserError, WeightsError
 from model.precision import Precision
 from tests.support.scorers import POISON, SumScorer, sum_chunk
 from transforms.failure_codes import FailureCode, Stage
@@ -115,6 +116,13 @@ def test_8_bit_numbers_are_scored_on_the_processor_though_there_is_a_gpu(fake_mo
     ModelConfig("lite", "f" * 64, (4, 5), "int8", 1, require_gpu=True).load_scorer()
     assert "warm" not in fake_model_modules
     assert fake_model_modules["precision"] is Precision.INT8
+
+
+def test_no_scorer_is_made_under_another_backend_which_would_fail_every_video(fake_model_modules, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(UserError, match=r"Keras' backend must be tensorflow: .*\. Received: 'jax'"):
+        ModelConfig("lite", "f" * 64, (4, 5), "bfloat16", 1).load_scorer()
+    assert not fake_model_modules
 
 
 @pytest.mark.usefixtures("fake_model_modules")

@@ -1,7 +1,10 @@
 """`repcount run`: every video is counted or failed, twice changes nothing, and a mistake is one line and exit code 2."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -14,6 +17,8 @@ from tests.support.fake_run import run_fake
 from tests.support.marks import slow
 from tests.support.videos import draw_video
 from transforms.warehouse.base import WarehouseError
+
+ROOT = Path(__file__).parents[3]
 
 LOADING = "Loading model lite …\n"
 
@@ -49,6 +54,18 @@ def videos(tmp_path):
 def rows(path, sql):
     with duckdb.connect(str(path), read_only=True) as database:
         return database.execute(sql).fetchall()
+
+
+def test_another_backend_of_keras_fails_no_video(videos, tmp_path):
+    command = [sys.executable, "-m", "pipeline", "run", "--input", str(videos), "--output", f"duckdb:{tmp_path}/counts.duckdb"]
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[1:] == [
+        "repcount run: Keras' backend must be tensorflow: set KERAS_BACKEND=tensorflow before Keras is imported. "
+        "Received: 'jax'"
+    ]
+    assert not (tmp_path / "counts.duckdb").exists()
 
 
 def test_every_video_is_counted_or_has_a_coded_failure(repcount, videos, tmp_path, capsys):
