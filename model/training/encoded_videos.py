@@ -102,8 +102,9 @@ def showings(number: int) -> list[Showing]:
     out = []
     for i in range(number):
         slow, is_other = divmod(i, _SLOW_EVERY)
-        repeats = 1 if is_other else _SLOW_REPEATS[slow % len(_SLOW_REPEATS)]
         cycle, place = divmod(i, kinds + 2 * len(hard))
+        # `cycle` shifts the repeats: 22 and 4 share a factor, so that a kind would have two of the four.
+        repeats = 1 if is_other else _SLOW_REPEATS[(slow + cycle) % len(_SLOW_REPEATS)]
         if place < kinds:
             out.append(Showing(_FIRST_SEED + kinds * cycle + place, repeats))
         else:
