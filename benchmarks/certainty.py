@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             values.append(certainty.features(chosen, alternative_count))
             is_right.append(abs(float(chosen.per_frame_count.sum()) - video.count) <= 1)
     features, right = np.array(values), np.array(is_right)
+    if len(set(is_right)) < 2:
+        raise SystemExit(f"a fit needs counts that are within one and others: more --videos. Received: {len(seeds)} videos")
     coefficients = certainty.fit(features, right)
     table = reliability(cross_validated(features, right), right)
     print("stated       counts   mean stated   within one")

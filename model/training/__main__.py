@@ -58,7 +58,7 @@ def main() -> None:
         network.add_argument(f"--{name}", type=type(default), choices=choices, default=default, help=f"Default: {default}")
     export_parser = commands.add_parser("export", help="write a run's weights to a file that the program loads")
     export_parser.add_argument("folder", type=Path, help="folder of the run")
-    export_parser.add_argument("weights", type=Path, help="file to write, ending with .safetensors")
+    export_parser.add_argument("path", metavar="weights", type=Path, help="file to write, ending with .safetensors")
     own = [name for name, preset in PRESETS.items() if not preset.files]
     export_parser.add_argument("--preset", choices=own, default="lite", help="preset that the weights are of. Default: lite")
     export_parser.add_argument(
@@ -68,6 +68,15 @@ def main() -> None:
         help="share, 0 to 1, that the weights the run started from have in each weight, to keep what the run did not show. "
         "Default: 0",
     )
+    export_parser.add_argument(
+        "--certainty",
+        type=float,
+        nargs="+",
+        default=(),
+        metavar="NUMBER",
+        help="coefficients that `python -m benchmarks.certainty --weights WEIGHTS` prints for the exported file. "
+        "Default: none; counts then have no certainty",
+    )
     args = vars(parser.parse_args())
     command, folder = args.pop("command"), args.pop("folder")
     if not importlib.util.find_spec("tensorflow"):
@@ -76,7 +85,7 @@ def main() -> None:
         from model.training.train import export, train
 
         if command == "export":
-            print(export(folder, args["weights"], args["preset"], args["initial_share"]))
+            print(export(folder, **args))
         else:
             workers = args.pop("workers")
             if workers is not None and workers < 1:

@@ -116,7 +116,7 @@ class Learner:
         """Assigns arrays to the variables with the same canonical name and shape; returns how many.
 
         Raises:
-          ValueError: A variable that is not trained has no array.
+          ValueError: A variable that is not trained has no array, or no variable has one.
         """
         assigned = 0
         for name, variable in self.network.variables_by_name().items():
@@ -125,6 +125,8 @@ class Learner:
                 assigned += 1
             elif self._settings.frozen_encoder and not variable.trainable:
                 raise ValueError(f"frozen_encoder needs initial weights of the same encoder. Received: others for {name}")
+        if not assigned:
+            raise ValueError("initial_weights must be of such a network. Received: weights of which none fits")
         for average, variable in zip(self._averages, self._model.trainable_variables, strict=True):
             average.assign(variable)
         return assigned

@@ -37,7 +37,8 @@ def path_loss(
 ) -> tuple[np.float32, np.ndarray]:
     """Returns the mean over videos of −ln(likelihood of the right path), in nats, and its gradient by the votes.
 
-    Right are all paths with about the right period wherever something repeats, and with rest elsewhere.
+    Right are all paths with about the right period wherever something repeats, and with rest elsewhere. The gradient takes the
+    score of rest as given, though it follows from the votes.
 
     Args:
       votes: Vote for each period at each time step, one video after the other, (S, num_bins), see `model.voting`.

@@ -11,6 +11,10 @@ _LAST_RATE = 0.005
 """Learning rate at the end of a run, as a share of its peak."""
 
 
+_LAST_SEED = 2**32 - 1
+"""Largest seed that `keras.utils.set_random_seed` takes."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
     """Settings that determine a training run.
@@ -103,6 +107,8 @@ class TrainingSettings:
         for name in ("minutes", "weight_decay", "periodicity_weight", "path_weight", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0, and finite. Received: {getattr(self, name)}")
+        if self.seed > _LAST_SEED:
+            raise ValueError(f"seed must be at most {_LAST_SEED}. Received: {self.seed}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0, and finite. Received: {self.learning_rate}")
         for name in ("warmup", "average_decay"):

@@ -29,7 +29,7 @@ from model.cores import num_cores
 from model.network import RepNet, Tensor
 from model.presets import PRESETS, save_weights
 from model.training import backends, checkpoints, photographs
-from model.training.checkpoints import Progress
+from model.training.checkpoints import OtherVersionError, Progress
 from model.training.encoded_videos import encode_videos, read_video, showings
 from model.training.learner import Learner, frame_policy
 from model.training.processes import draw_groups
@@ -158,12 +158,12 @@ def train(
     pictures = photographs.load() if settings.photographs and not settings.videos else ()
     folder.mkdir(parents=True, exist_ok=True)
     _check_record(settings, folder, config)
+    learner = make_learner(settings, config)
     found = checkpoints.read(folder)
     if settings.initial_weights and (not found or (settings.videos and found[0].share < 1)):  # they may encode more videos
         _record_initial(settings, folder)
     checkpoints.write_record(folder / "settings.json", _describe(settings, config))
 
-    learner = make_learner(settings, config)
     done = Progress()
     if found:
         done, values = found
@@ -286,7 +286,7 @@ def _record_machine(settings: TrainingSettings, folder: Path, workers: int) -> N
     checkpoints.write_record(folder / "machine.json", machine)
 
 
-def export(folder: Path, path: Path, preset: str = "lite", initial_share: float = 0.0) -> str:
+def export(folder: Path, path: Path, preset: str = "lite", initial_share: float = 0.0, certainty: Sequence[float] = ()) -> str:
     """Writes the averaged weights of a run as weights of a preset, with the run's record in their metadata.
 
     Args:
@@ -295,13 +295,16 @@ def export(folder: Path, path: Path, preset: str = "lite", initial_share: float 
       preset: Name of the preset, whose strides and counting options go into the metadata.
       initial_share: Share in 0..1 that the weights the run started from have in each weight; the run's own have the rest. So a
         network keeps more of what the run did not show it (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
+      certainty: Coefficients that `benchmarks.certainty` fitted to these weights. Default: none, so that counts have no
+        certainty; the preset's are of other weights.
 
     Returns:
       The hash of the model.
 
     Raises:
       ValueError: The run has no checkpoint yet, or a damaged one; or the share is not in 0..1, or the run did not start from
-        the weights that are now in the file of its settings.
+        the weights that are now in the file of its settings; or the coefficients are not as many as there should be.
+      OtherVersionError: Another version of the program made the run.
       WeightsError: The file cannot be written, or the run trained another network than the preset's; or the weights that it
         started from cannot be read.
     """
@@ -314,8 +317,11 @@ def export(folder: Path, path: Path, preset: str = "lite", initial_share: float 
     if not record.keys() >= {"settings", "network"}:
         raise ValueError(f"settings.json must have the settings and the network of the run. Received: {str(folder)!r}")
     progress, values = found
-    settings = TrainingSettings(**record["settings"])
-    learner = make_learner(dataclasses.replace(settings, frame_policy="float32"), RepNetConfig.from_json(record["network"]))
+    try:
+        settings, config = TrainingSettings(**record["settings"]), RepNetConfig.from_json(record["network"])
+    except TypeError as error:  # a field that there was, or will be
+        raise OtherVersionError(f"the run is of another version of the program. Received: {str(folder)!r}") from error
+    learner = make_learner(dataclasses.replace(settings, frame_policy="float32"), config)
     learner.restore(values)
     network, initial = learner.take_averages(), folder / "initial.json"
     if initial_share:
@@ -332,7 +338,9 @@ def export(folder: Path, path: Path, preset: str = "lite", initial_share: float 
         "code_version": _code_version(),
     }
     made_by = {"made_by": "model.training, on drawn clips"}
-    return save_weights(path, network, PRESETS[preset], made_by, training, measure_ranges(network, calibration_frames()))
+    shipped = PRESETS[preset]
+    own = dataclasses.replace(shipped, counting=dataclasses.replace(shipped.counting, certainty=tuple(certainty)))
+    return save_weights(path, network, own, made_by, training, measure_ranges(network, calibration_frames()))
 
 
 def _mix_in_initial(network: RepNet, settings: TrainingSettings, folder: Path, share: float) -> None:

@@ -100,6 +100,8 @@ def test_a_run_starts_from_given_weights_where_they_fit(tmp_path):
     assert Learner(frozen, dataclasses.replace(TINY, num_periods=40)).start_from(weights_file.read(path)[1]) == assigned
     with pytest.raises(ValueError, match=r"frozen_encoder needs initial weights of the same encoder\. Received: others"):
         Learner(frozen, dataclasses.replace(TINY, embedding_channels=5)).start_from(weights_file.read(path)[1])
+    with pytest.raises(ValueError, match=r"initial_weights must be of such a network\. Received: weights of which none fits"):
+        Learner(SETTINGS, TINY).start_from({"another": np.zeros(1)})
 
 
 @pytest.mark.parametrize(

@@ -104,11 +104,15 @@ def test_every_default_is_that_of_the_settings(tmp_path, monkeypatch):
 
 
 def test_weights_are_exported_as_those_of_a_preset_of_our_own(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "export", lambda *args: f"{args[1].name} of {args[2]}, {args[3]}")
-    for words, share in ((["a.safetensors"], 0.0), (["a.safetensors", "--preset", "lite", "--initial_share", "0.5"], 0.5)):
+    monkeypatch.setattr(training, "export", lambda folder, path, **options: f"{path.name}, {options}")
+    for words, share, certainty in (
+        (["a.safetensors"], 0.0, ()),
+        (["a.safetensors", "--preset", "lite", "--initial_share", "0.5", "--certainty", "3.1", "-2"], 0.5, [3.1, -2.0]),
+    ):
         monkeypatch.setattr(sys, "argv", ["training", "export", str(tmp_path), *words])
         command.main()
-        assert capsys.readouterr().out == f"a.safetensors of lite, {share}\n"
+        expected = {"preset": "lite", "initial_share": share, "certainty": certainty}
+        assert capsys.readouterr().out == f"a.safetensors, {expected}\n"
     monkeypatch.setattr(sys, "argv", ["training", "export", str(tmp_path), "a.safetensors", "--preset", "repnet-2020"])
     with pytest.raises(SystemExit):
         command.main()

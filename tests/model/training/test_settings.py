@@ -28,6 +28,7 @@ VIDEOS = {"videos": 9, "frozen_encoder": True, "initial_weights": "first.safeten
         ({"learning_rate": -1.0}, "learning_rate must be above 0, and finite. Received: -1.0"),
         ({"learning_rate": float("nan")}, "learning_rate must be above 0, and finite. Received: nan"),
         ({"seed": -1}, "seed must be at least 0, and finite. Received: -1"),
+        ({"seed": 2**32}, "seed must be at most 4294967295. Received: 4294967296"),
         ({"warmup": 1.0}, "warmup must be at least 0 and below 1. Received: 1.0"),
         ({"average_decay": 1.0}, "average_decay must be at least 0 and below 1. Received: 1.0"),
         ({"videos": -5}, "videos must not be negative. Received: -5"),

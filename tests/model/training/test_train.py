@@ -159,6 +159,9 @@ def test_an_unfinished_run_is_exported_with_its_record(drawn, eagerly, tmp_path,
     loaded = presets.load_model(str(path))
     assert (loaded.sha256, loaded.preset.name, loaded.preset.config) == (sha256, "lite", TINY)
     assert list(loaded.activation_ranges.layers) == quantized_layers(loaded.network)
+    assert loaded.preset.counting.certainty == ()  # that of the preset was fitted to other weights
+    export(tmp_path, path, certainty=[1.0, 2.0, 3.0, 4.0, -5.0])
+    assert presets.load_model(str(path)).preset.counting.certainty == (1.0, 2.0, 3.0, 4.0, -5.0)
     progress, values = training.checkpoints.read(tmp_path)
     np.testing.assert_array_equal(loaded.network.trainable_variables[0], values["average/000"])
     record = weights_file.read_metadata(path)["training"]
@@ -200,6 +203,22 @@ def test_a_run_whose_settings_are_lost_is_not_exported(tmp_path):
         (tmp_path / "settings.json").write_text(content)
         with pytest.raises(ValueError, match=r"(and the network of the run|a JSON object).* Received: "):
             export(tmp_path, tmp_path / "exported.safetensors")
+
+
+@pytest.mark.parametrize("part", ["settings", "network"])
+def test_a_run_of_another_version_is_not_exported(part, tmp_path):
+    checkpointed(tmp_path)
+    record = json.loads((tmp_path / "settings.json").read_text())
+    record[part]["former_option"] = 1
+    (tmp_path / "settings.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"the run is of another version of the program\. Received: "):
+        export(tmp_path, tmp_path / "exported.safetensors")
+
+
+def test_settings_of_which_no_network_can_be_made_leave_no_run(tmp_path):
+    with pytest.raises(ValueError, match="float12"):
+        run(tmp_path, dataclasses.replace(SETTINGS, frame_policy="float12"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_without_a_checkpoint_is_not_exported(tmp_path):
