@@ -38,6 +38,9 @@ WILDCARD = re.compile(rf"[*?]|{_CLASS}", re.DOTALL)
 _ESCAPE_OR_SET = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
 """An escaped character, or a set with all that is in it, in a regular expression that Beam makes of a pattern."""
 
+_RANGE_OR_SIGN = re.compile(r"(\\.|.)(?:-(\\.|.))?", re.DOTALL)
+"""A range of a set with its two ends, or a single character of it; either may be escaped."""
+
 
 def find_file(path: str) -> VideoRef | None:
     """Returns the current version of a file, or None if there is no such regular file.
@@ -110,7 +113,14 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 def _escape_in_set(found: re.Match[str]) -> str:
     """Returns an escape as it is, and a set with escapes for what Python warns about, since it may get a meaning there."""
-    return re.sub(r"(?<!^)[\[&|~]", r"\\\g<0>", found[0]) if found[0].startswith("[") else found[0]
+    if not found[0].startswith("["):
+        return found[0]
+    start = "[^" if found[0].startswith("[^") else "["
+    return f"{start}{_RANGE_OR_SIGN.sub(_escape_ends, found[0][len(start) : -1])}]"
+
+
+def _escape_ends(found: re.Match[str]) -> str:
+    return "-".join(end if end.startswith("\\") else re.escape(end) for end in found.groups() if end)
 
 
 class _Walk:

@@ -194,6 +194,11 @@ def test_listing_stops_at_the_limit(root):
         ("[[-a]", "_", "b"),
         ("\\[[]", "\\[", "[["),
         ("[]~~[]*[^]", "[a^", "xa^"),
+        ("[*--]", ",", "."),
+        ("[!*--]", ".", ","),
+        ("[a-c--9]", ".", "d"),
+        ("[#---]", ",", "."),
+        ("[]-a]", "_", "b"),
     ],
 )
 def test_a_class_takes_signs_that_python_warns_about_as_they_are(pattern, matched, others):
