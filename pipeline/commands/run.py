@@ -12,7 +12,7 @@ from pipeline.commands.tables import TABLES_HELP
 from pipeline.dates import parse_days, parse_time
 from pipeline.launch import add_launch_options, check_none_is_active, make_launch, set_up_workers
 from pipeline.options import add_listing_options, add_model_options, label_regex
-from pipeline.progress_display import announce
+from pipeline.progress_display import announce, show_status
 from transforms.failure_codes import FailureCode
 from transforms.failure_limit import FailureLimit
 
@@ -76,7 +76,7 @@ def run(
     Raises:
       UserError: The command line is invalid, or something that it names is missing. Nothing was written.
     """
-    with announce(f"Loading model {args.model} …"):
+    with show_status("Checking options …"):  # Beam takes seconds to import
         from pipeline.estimate import estimate
         from pipeline.execute import execute, make_provenance, submit
         from pipeline.run_config import make_config, make_pipeline_options
@@ -84,7 +84,12 @@ def run(
 
         options = make_pipeline_options(args.beam_args, args.own_options)
         launch = make_launch(args, options)
-        config = make_config(args, options, launch, load_model)
+
+    def announce_and_load(name: str) -> LoadedModel:
+        with announce(f"Loading model {name} …"):
+            return load_model(name)
+
+    config = make_config(args, options, launch, announce_and_load)
     if args.dry_run:
         print(*estimate(config, make_provenance(config)).lines(), sep="\n")
         return 0

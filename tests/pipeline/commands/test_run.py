@@ -444,6 +444,14 @@ def test_a_mistake_is_one_line_and_nothing_is_written(repcount, videos, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
 
+@pytest.mark.parametrize("arguments", [["--no_such_option", "1"], ["--max_hours", "1"], ["--dates", "2026-01-31"]])
+@pytest.mark.parametrize("dry_run", [[], ["--dry_run"]])
+def test_a_mistake_is_found_before_the_model_is_loaded(repcount, videos, capsys, arguments, dry_run):
+    assert repcount("--input", videos, "--output", "duckdb:c.duckdb", *arguments, *dry_run) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("repcount run: ")
+
+
 def test_tables_that_cannot_be_made_are_a_mistake_before_any_work(repcount, videos, monkeypatch, capsys):
     def refuse(self):
         raise WarehouseError("the database's folder cannot be made. Received: c.duckdb")
