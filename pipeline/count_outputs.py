@@ -179,7 +179,7 @@ def check_output_options(args: argparse.Namespace) -> None:
         _suffix("--annotate", args.annotate, count_annotation.SUFFIXES)
     if args.plot is not None:
         _suffix("--plot", args.plot, plotting.SUFFIXES)
-        import matplotlib  # noqa: F401  # Fails here, before anything is counted, where the extra `plot` is not installed.
+        plotting.import_matplotlib()  # fails here, before anything is counted, where the extra `plot` is not installed
 
 
 def make_outputs(args: argparse.Namespace, videos: Sequence[VideoRef]) -> list[Output]:

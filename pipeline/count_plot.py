@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.counted_video import CountedVideo
 from pipeline.kept_frames import KeptFrames
-from pipeline.plotting import COUNT_COLOUR, PERIODICITY_COLOUR, QUIET, short_name, thinned
+from pipeline.plotting import COUNT_COLOUR, PERIODICITY_COLOUR, QUIET, short_name, style, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,6 @@ def plot(counted: CountedVideo, kept: KeptFrames, similarity: np.ndarray) -> Fig
       kept: Frames of the video; at least one.
       similarity: Similarity of the kept frames, (n, n) float32 in 0..1.
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
     num_frames, frame_width, frame_height = _frame_size(counted.width / counted.height, len(kept.times_sec))
@@ -49,7 +48,7 @@ def plot(counted: CountedVideo, kept: KeptFrames, similarity: np.ndarray) -> Fig
     height = _TOP + sum(heights) + _GAP * (len(heights) - 1) + _BOTTOM
     end_sec = max(counted.duration_sec, float(counted.times_sec[-1]), 1e-3)
     ticks_sec = _time_ticks(end_sec)
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with style():
         figure = Figure(figsize=(_WIDTH, height), dpi=120)
         _write_title(figure, counted, height)
         panels, top = [], height - _TOP

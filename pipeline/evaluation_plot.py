@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.plotting import COUNT_COLOUR, PERIODICITY_COLOUR, QUIET, WORST_COLOUR, short_name, thinned
+from pipeline.plotting import COUNT_COLOUR, PERIODICITY_COLOUR, QUIET, WORST_COLOUR, short_name, style, thinned
 from transforms.records import VideoCount
 
 if TYPE_CHECKING:
@@ -77,14 +77,13 @@ def plot(title: str, counts: Sequence[float | None], true_counts: Sequence[float
       true_counts: True count of each clip.
       worst: Curves to show, those with the largest error first. At most `MAX_CURVES`; may be empty.
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
     num_columns = -(-len(worst) // _CURVES_A_COLUMN)
     num_rows = -(-len(worst) // num_columns) if worst else 1
     width = _COUNTS_SIZE[0] + num_columns * _CURVE_SIZE[0]
     height = max(_COUNTS_SIZE[1], num_rows * _CURVE_SIZE[1])
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with style():
         figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
         grid = figure.add_gridspec(num_rows, 1 + num_columns, width_ratios=[_COUNTS_SIZE[0]] + num_columns * [_CURVE_SIZE[0]])
         _plot_counts(figure.add_subplot(grid[:, 0]), counts, true_counts, worst)

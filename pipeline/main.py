@@ -150,6 +150,8 @@ def set_up_logging(verbose: bool = False, quiet: bool = False) -> None:
     # Google's clients look up facts about the account in threads of their own, and urllib3 warns of each retry. A request that
     # matters raises an error when its retries are used up.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO if verbose else logging.ERROR)
+    # Matplotlib warns of a home that is not writable, and of settings of the user that pictures do without.
+    logging.getLogger("matplotlib").setLevel(logging.INFO if verbose else logging.ERROR)
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

@@ -141,7 +141,7 @@ def check_plot(path: Path | None, num_worst: int) -> None:
     if path.suffix.lower() not in plotting.SUFFIXES:
         raise UsageError(f"--plot must end with {', '.join(plotting.SUFFIXES)}. Received: {str(path)!r}")
     check_file("--plot", path)
-    import matplotlib  # noqa: F401  # Fails here, before anything is counted, where the extra `plot` is not installed.
+    plotting.import_matplotlib()  # fails here, before anything is counted, where the extra `plot` is not installed
 
 
 def parse_compared(text: str, args: argparse.Namespace) -> argparse.Namespace:
