@@ -80,6 +80,7 @@ def _run_command(words: Sequence[str], output: GuardedStream | None, injected: M
         if output and getattr(args, "stores_results", False) and not getattr(args, "dry_run", False):
             output.raises = False
         set_up_logging(verbose=getattr(args, "verbose", False), quiet=getattr(args, "quiet", False))
+        _check_file_names()
         if args.command in _NEED_TEMPORARY_FOLDER:
             _check_temporary_folder()
         exit_code: int = args.run(args, **injected)
@@ -174,6 +175,15 @@ def _is_no_known_error(record: logging.LogRecord) -> bool:
         told in message for told in (MachineFaultError.__name__, *_REFUSED_JOB)
     )
     return not (is_known and record.name.startswith("apache_beam."))
+
+
+def _check_file_names() -> None:
+    """Raises UserError unless names of files are read as UTF-8. Else a file would get another name in the tables."""
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
+        raise UserError(
+            f"names of files must be read as UTF-8: set PYTHONUTF8=1 or a locale such as LC_ALL=C.UTF-8. Received: {encoding}"
+        )
 
 
 def _check_temporary_folder() -> None:

@@ -168,6 +168,23 @@ def test_no_folder_for_temporary_files_is_one_line_before_anything_is_written(co
     assert not list(tmp_path.iterdir())
 
 
+def in_ascii(*words):
+    """Runs the program where Python reads names of files as ASCII."""
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = [sys.executable, "-m", "pipeline", *words]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_names_of_files_that_are_not_read_as_utf_8_are_a_mistake(tmp_path):
+    finished = in_ascii("run", "--input", tmp_path, "--output", f"duckdb:{tmp_path}/c.duckdb")
+    assert (finished.returncode, finished.stdout) == (2, "")
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("repcount run: names of files must be read as UTF-8: set PYTHONUTF8=1")
+    assert line.endswith("Received: ascii")
+    assert not list(tmp_path.iterdir())
+    assert in_ascii("--version").returncode == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [
