@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import BinaryIO
 
 from model.logits import slow_repeats
+from model.replacing import DISK_FULL
 from transforms.decoding.local_copy import check_unchanged, open_video
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.samples import DecodeError, DecoderStartError, Samples
@@ -45,7 +46,10 @@ def decode_or_fail(video: VideoRef, options: DecodingOptions, read: Reader) -> G
     except DecodeError as error:
         # A crash also closes connections, so only what could not be read is looked into.
         if error.code is FailureCode.READ_ERROR and is_machine_fault(error):
-            raise machine_fault(f"reading {video.uri!r}", error.__cause__ or error) from error
+            cause = error.__cause__ or error
+            is_written = getattr(cause, "errno", None) in DISK_FULL  # a copy of the video, or the memory for its frames
+            action = "copying or decoding" if is_written else "reading"
+            raise machine_fault(f"{action} {video.uri!r}", cause) from error
         yield Failure(video, Stage.DECODE, error.code, error.message)
     except Exception as error:  # one bad video must not fail the others
         if is_machine_fault(error):

@@ -135,14 +135,20 @@ def test_an_unexpected_error_is_logged_in_one_line_with_a_traceback_for_debuggin
     assert trace.exc_info
 
 
-@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EIO"])
-def test_a_machine_that_runs_out_of_something_fails_no_video(monkeypatch, name):
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [
+        *((name, "copying or decoding") for name in ("ENOSPC", "EDQUOT", "EFBIG")),
+        *((name, "reading") for name in ("EMFILE", "ENFILE", "ENOMEM", "EIO")),
+    ],
+)
+def test_a_machine_that_runs_out_of_something_fails_no_video(monkeypatch, name, action):
     def fail(*args):
         raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
 
     monkeypatch.setattr(local_copy, "download", fail)
     with pytest.raises(
-        MachineFaultError, match=r"^reading 'gs://gym/a.mp4' met a fault of the machine, not of the video: OSError: "
+        MachineFaultError, match=rf"^{action} 'gs://gym/a.mp4' met a fault of the machine, not of the video: OSError: "
     ):
         list(decode_or_fail(make_video("gs://gym/a.mp4"), DecodingOptions(), read_video))
 
