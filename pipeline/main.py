@@ -18,7 +18,7 @@ from pipeline.commands import ALIASES, COMMANDS
 from pipeline.extras import explain_missing
 from pipeline.interrupts import StopSignals
 from pipeline.standard_streams import GuardedStream, OutputError, guard_streams
-from transforms.machine_faults import MachineFaultError
+from transforms.machine_faults import MachineFaultError, causes
 from transforms.text import printable, without_secrets
 
 _NOISE = ("Resource module is not available", "No semi_persistent_directory found", "apitools not found")
@@ -197,7 +197,17 @@ def _check_temporary_folder() -> None:
 
 
 def _one_line(error: Exception) -> str:
+    if _lacks_current_folder() and any(isinstance(cause, FileNotFoundError) and not cause.filename for cause in causes(error)):
+        return "the current folder was deleted: change to another one, or name files by their absolute paths"
     return without_secrets(printable(one_line(error)))
+
+
+def _lacks_current_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 if __name__ == "__main__":

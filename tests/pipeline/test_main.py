@@ -223,6 +223,18 @@ def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "repcount tables: [Errno 28] No space left on device: 'counts\\n.csv'\n"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["count", "x.mp4"], ["run", "--input", "x.mp4", "--output", "duckdb:c.duckdb"], ["report", "--output", "c.duckdb"]],
+)
+def test_a_current_folder_that_was_deleted_is_named(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    assert main.main(command) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"repcount {command[0]}: the current folder was deleted: change to another one")
+
+
 def test_beams_notes_about_what_is_not_installed_are_dropped_and_nothing_else():
     def record(message):
         return logging.LogRecord("root", logging.WARNING, "", 0, message, (), None)
