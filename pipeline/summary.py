@@ -40,8 +40,9 @@ def print_report(outcome: RunOutcome, warehouse: Warehouse, show: int) -> None:
         print(f"The first {len(results):,} of {num_results:,} videos.")
     print(summary_line(outcome.run_id, totals, outcome.wall_sec, outcome.stage_secs))
     if (replaced := totals.counted + totals.failed - num_results) > 0:
+        keeps = "video keeps" if replaced == 1 else "videos keep"
         print(
-            f"{replaced:,} videos keep the rows of another run: a failure replaces no count, and nothing replaces what a run "
+            f"{replaced:,} {keeps} the rows of another run: a failure replaces no count, and nothing replaces what a run "
             "that started later has written"
         )
     if totals.listed and totals.listed == totals.skipped:
