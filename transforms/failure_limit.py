@@ -36,5 +36,6 @@ class FailureLimit:
         if finished > self.min_videos and totals.failed / finished > self.max_ratio:
             raise TooManyFailuresError(
                 f"{totals.failed:,} of {finished:,} videos failed, more than the {self.max_ratio:.1%} that --max_failure_ratio "
-                "allows. All rows are committed; the view failures_by_code shows the causes"
+                "allows. All rows are committed; the view failures_by_code shows the causes, and the log those of videos that "
+                "keep a count"
             )

@@ -5,7 +5,7 @@ Every warehouse keeps these promises:
 - Rows are merged on the table's key. If two runs process the same video with the same model and options, the row of the run
   that started later wins, whichever commits first. Committing a run again changes nothing.
 - A count stays until a later run's count replaces it. A count deletes the failure with the same key. A failure never replaces a
-  count, since this version of the video could be counted; the run's own row still includes it in `failed`.
+  count, since this version of the video could be counted; the run's own row still includes it in `failed`, and the log has it.
 - A run that dies at any point leaves valid tables. The next run counts every video that has neither a count nor a failure.
 """
 
@@ -16,7 +16,7 @@ import contextlib
 import dataclasses
 import datetime
 import itertools
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -24,6 +24,7 @@ import pyarrow as pa
 from model.errors import UserError
 from transforms.machine_faults import MachineFaultError
 from transforms.records import Selection, SelectionTotals, VideoRef, VideoResult
+from transforms.text import printable
 from transforms.warehouse import sql
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.reading import spell, unify
@@ -32,6 +33,9 @@ from transforms.warehouse.sql import Dialect
 
 STAGING_KEPT_SEC = 7 * 24 * 3600.0
 """Age in seconds at which files staged by killed runs are deleted."""
+
+MAX_NAMED_FAILURES = 20
+"""Maximum number of failures that a commit logs because no table has them."""
 
 
 class WarehouseError(UserError):
@@ -337,3 +341,23 @@ def check_curves(counts: int, curves: int, run_id: str) -> None:
         raise WarehouseError(
             f"every staged count must have a curve. Received: {counts} counts and {curves} curves of run {run_id}"
         )
+
+
+def outlived_lines(dialect: Dialect, source: str, query: Callable[[str], Iterable[tuple[Any, ...]]]) -> list[str]:
+    """Returns lines for the log that name staged failures which no table has, since their videos have counts.
+
+    Args:
+      dialect: How the database spells SQL.
+      source: SQL for the staged failures.
+      query: Returns the rows of a query with the parameters of `sql.outlived_failures`.
+    """
+    outlived = sql.outlived_failures(dialect, source)
+    lines = [
+        f"A failure is in no table, since its video keeps a count. {uri!r}: {code} {printable(message)}"
+        for uri, _, code, message in query(sql.first_failures(outlived, MAX_NAMED_FAILURES))
+    ]
+    if len(lines) == MAX_NAMED_FAILURES:
+        ((total,),) = query(sql.num_rows(f"({outlived})"))
+        if total > len(lines):
+            lines.append(f"Failures of videos that keep a count: and {total - len(lines):,} more")
+    return lines

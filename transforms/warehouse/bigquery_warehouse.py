@@ -33,6 +33,7 @@ from transforms.warehouse.base import (
     WarehouseError,
     check_curves,
     check_num_rows,
+    outlived_lines,
     selection_totals,
 )
 from transforms.warehouse.bigquery_jobs import Jobs, one_line_errors
@@ -217,6 +218,9 @@ class BigQueryWarehouse(Warehouse):
                 _merge_counts(jobs, counts, curves)
             if failures.dates:
                 _merge_failures(jobs, failures)
+                query = functools.partial(jobs.query, parameters={"dates": list(failures.dates)})
+                for line in outlived_lines(jobs.dialect, failures.source, query):
+                    _LOGGER.warning("%s", line)
             totals = RunTotals(
                 listed=listed,
                 counted=counts.num_rows,

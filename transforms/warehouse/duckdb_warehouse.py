@@ -29,6 +29,7 @@ from transforms.warehouse.base import (
     WarehouseFaultError,
     check_curves,
     check_num_rows,
+    outlived_lines,
     selection_totals,
 )
 from transforms.warehouse.duckdb_staging import StagingFolders
@@ -213,7 +214,7 @@ class DuckDBWarehouse(Warehouse):
             table: [file for file in files if file.table == table.name] for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
         }
 
-        def commit(connection: duckdb.DuckDBPyConnection) -> RunTotals:
+        def commit(connection: duckdb.DuckDBPyConnection) -> tuple[RunTotals, list[str]]:
             upgrade(connection)
             found = {table: _check_staged(connection, table, staged) for table, staged in by_table.items()}
             num_rows = {table: sum(file.num_rows for file in staged) for table, staged in by_table.items()}
@@ -234,10 +235,13 @@ class DuckDBWarehouse(Warehouse):
             row = to_record_batch(run_row(totals, provenance, run_ended, set().union(*found.values())), RUNS)
             connection.register("staged_run", pa.Table.from_batches([row]))
             _merge(connection, RUNS, "staged_run", {})
-            return totals
+            return totals, _outlived_lines(connection, by_table[FAILURES], found[FAILURES])
 
         self._make_folder()
-        return self._connected(_in_transaction(commit), self.lock_timeout_sec)
+        totals, lines = self._connected(_in_transaction(commit), self.lock_timeout_sec)
+        for line in lines:
+            _LOGGER.warning("%s", line)
+        return totals
 
     def keep_staging(self, run_id: str) -> None:
         """Sets the time of a run's staging folder: see `Warehouse.keep_staging`."""
@@ -408,6 +412,16 @@ def _frames_and_seconds(connection: duckdb.DuckDBPyConnection, files: Sequence[S
     query = sql.frames_and_seconds(_FILES)
     ((scored_frames, video_sec),) = connection.execute(query, {"paths": _patterns(files)}).fetchall()
     return scored_frames, video_sec
+
+
+def _outlived_lines(
+    connection: duckdb.DuckDBPyConnection, failures: Sequence[StagedFile], dates: Sequence[datetime.date]
+) -> list[str]:
+    """Returns lines for the log that name staged failures which no table has: see `outlived_lines`."""
+    if not failures:
+        return []
+    parameters = {"paths": _patterns(failures), "dates": dates}
+    return outlived_lines(DIALECT, _FILES, lambda query: connection.execute(query, parameters).fetchall())
 
 
 def _merge(connection: duckdb.DuckDBPyConnection, table: Table, source: str, parameters: Mapping[str, Any]) -> None:

@@ -167,6 +167,22 @@ def delete_counted_failures(dialect: Dialect, counts: str, *, pruned: bool = Fal
     )
 
 
+def outlived_failures(dialect: Dialect, source: str) -> str:
+    """Returns the query for URI, version, code and message of staged failures whose videos have a count, each once.
+
+    Args:
+      dialect: How the database spells SQL.
+      source: SQL for the staged failures. Parameter `dates` has their upload dates.
+    """
+    counted = _exists_count(dialect, dialect.table(VIDEO_COUNTS), "failed", pruned=True)
+    return f"SELECT DISTINCT video_uri, video_generation, code, message FROM {source} AS failed WHERE {counted}"
+
+
+def first_failures(query: str, limit: int) -> str:
+    """Returns the query for the first `limit` rows of `outlived_failures`, by URI and version."""
+    return f"{query} ORDER BY video_uri, video_generation LIMIT {limit}"
+
+
 def delete_videos(dialect: Dialect, table: Table, *, by_uri: bool, by_date: bool, pruned: bool = False) -> str:
     """Returns the DELETE of rows whose URI is in parameter `uris`, or whose upload date is before parameter `before`.
 

@@ -331,7 +331,7 @@ class TestWhatIsCounted:
         out, err = capsys.readouterr()
         assert err.splitlines()[-1] == (
             "repcount run: 23 of 25 videos failed, more than the 5.0% that --max_failure_ratio allows. All rows are committed; "
-            "the view failures_by_code shows the causes"
+            "the view failures_by_code shows the causes, and the log those of videos that keep a count"
         )
         assert "listed 25 = counted 2 + failed 23 + skipped 0" in out
         assert rows("c.duckdb", "SELECT failed FROM runs") == [(23,)]

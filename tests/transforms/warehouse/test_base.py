@@ -23,7 +23,7 @@ from tests.support.warehouses import (
 )
 from transforms.failure_codes import FailureCode
 from transforms.records import Selection, SelectionTotals, Slice, VideoResult, slice_hash, slice_number
-from transforms.warehouse import rows
+from transforms.warehouse import base, rows
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.name_labels import NameLabels
 from transforms.warehouse.rows import RunTotals
@@ -135,6 +135,29 @@ def test_a_count_deletes_the_failure_of_its_video_and_a_failure_never_replaces_a
     assert filled.run_totals("second").failed == 1
     assert [result.uri for result in filled.run_results("second", limit=10)] == ["gs://b/2"]
     assert filled.num_run_results("second") == 1
+
+
+def test_failures_that_no_table_has_are_logged(filled, caplog, monkeypatch):
+    monkeypatch.setattr(base, "MAX_NAMED_FAILURES", 2)
+    names = [f"gs://b/{name}" for name in ("1", "new\nline", "x", "y")]
+    commit(filled, later_run("second"), *map(make_video_count, names))
+    caplog.clear()
+    failures = [make_failure(name, message="line\nbreak") for name in names]
+    commit(
+        filled,
+        later_run("third", hours=2),
+        *failures,
+        failures[0],
+        make_failure("gs://b/2"),
+        on_day(400, make_failure("gs://b/9")),
+    )
+    what = "A failure is in no table, since its video keeps a count."
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"{what} 'gs://b/1': NOT_A_VIDEO line\N{REPLACEMENT CHARACTER}break",
+        f"{what} 'gs://b/new\\nline': NOT_A_VIDEO line\N{REPLACEMENT CHARACTER}break",
+        "Failures of videos that keep a count: and 2 more",
+    ]
+    assert read(filled, "video_uri", "failures") == [("gs://b/2",), ("gs://b/3",), ("gs://b/9",)]
 
 
 @pytest.mark.parametrize(
