@@ -9,6 +9,7 @@ import glob
 import logging
 import os
 import pathlib
+import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -73,6 +74,10 @@ _BUSY = (
     "write-write conflict",  # another transaction created the same tables
 )
 """Messages of errors caused by another process or transaction. DuckDB's exception types do not tell them from others."""
+
+_WRITING = threading.Lock()
+"""Held by the thread that writes. DuckDB keeps other processes out, but threads share the file. Two MERGEs that only insert do
+not conflict, so each would insert a row for the same video."""
 
 _FILES = "read_parquet($paths)"
 """SQL for the rows of staged files."""
@@ -326,7 +331,8 @@ class DuckDBWarehouse(Warehouse):
 
         def attempt() -> _T:
             create_file(self.path)
-            return self._run(action, read_only=False)
+            with _WRITING:
+                return self._run(action, read_only=False)
 
         return self._retried(attempt, timeout_sec)
 

@@ -295,6 +295,7 @@ class TestOtherProcesses:
         assert max(sizes) <= duckdb_warehouse.READ_LIST_ROWS
 
     def test_commits_of_several_threads_are_all_stored(self, warehouse):
+        warehouse.prepare()
         runs = [make_provenance(f"run-{number}", started=STARTED + datetime.timedelta(seconds=number)) for number in range(3)]
         threads = [
             threading.Thread(target=commit, args=(warehouse, run, make_video_count(), make_failure("gs://b/2"))) for run in runs
