@@ -29,7 +29,9 @@ OPTIONS = ["--runner=FnApiRunner"]
 
 @pytest.fixture
 def warehouse(tmp_path):
-    return DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=60.0)
+    warehouse = DuckDBWarehouse(str(tmp_path / "counts.duckdb"), lock_timeout_sec=60.0)
+    warehouse.prepare()
+    return warehouse
 
 
 def run(warehouse, outcomes, *, provenance=None, skipped=0, expected, listed=None, failure_limit=None):
@@ -108,6 +110,7 @@ class TestPipeline:
         assert len(list(pathlib.Path(warehouse.staging_folder("run-1")).rglob("*.parquet"))) == 1
 
     def test_the_graph_can_be_pickled_and_holds_no_connection(self, warehouse):
+        os.remove(warehouse.path)
         provenance = make_provenance()
         pipeline = beam.Pipeline(options=PipelineOptions(OPTIONS))
         videos = pipeline | beam.Create([make_failure()])

@@ -88,7 +88,7 @@ class DuckDBWarehouse(Warehouse):
     """Tables in a DuckDB file, which only one process can have open at a time.
 
     Attributes:
-      path: Absolute path of the file. The file and its folder are created if missing.
+      path: Absolute path of the file. `prepare` creates the file and its folder if missing; nothing else does.
       lock_timeout_sec: Seconds for which a commit waits for another process to close the file. Default: twelve hours, since a
         whole run is at stake and somebody may have left a shell open overnight.
     """
@@ -164,6 +164,8 @@ class DuckDBWarehouse(Warehouse):
         """
         _refuse(options)
         self._make_folder()
+        with self._one_line_errors():
+            create_file(self.path)
         self._connected(_in_transaction(upgrade), LAUNCH_TIMEOUT_SEC)
         self._staging.prepare()
 
@@ -242,7 +244,6 @@ class DuckDBWarehouse(Warehouse):
             _merge(connection, RUNS, "staged_run", {})
             return totals, _outlived_lines(connection, by_table[FAILURES], found[FAILURES])
 
-        self._make_folder()
         totals, lines = self._connected(_in_transaction(commit), self.lock_timeout_sec)
         for line in lines:
             _LOGGER.warning("%s", line)
@@ -326,11 +327,14 @@ class DuckDBWarehouse(Warehouse):
 
         Raises:
           WarehouseError: The tables are not those that `action` needs.
-          WarehouseFaultError: The file or its disk cannot be used, or the file was busy until the timeout.
+          WarehouseFaultError: The file or its disk cannot be used, or is gone, or the file was busy until the timeout.
         """
 
         def attempt() -> _T:
-            create_file(self.path)
+            if not os.path.exists(self.path):  # a new file would lack the rows because of which a run skips videos
+                raise WarehouseFaultError(
+                    f"the database was there at the start and is gone; put it back, or start again. Received: {self.path}"
+                )
             with _WRITING:
                 return self._run(action, read_only=False)
 

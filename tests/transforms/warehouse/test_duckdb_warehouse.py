@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.marks import slow
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
-from tests.support.warehouses import commit, contents, later_run, num_rows, stage
+from tests.support.warehouses import ENDED, commit, contents, later_run, num_rows, stage
 from transforms.warehouse import duckdb_warehouse
 from transforms.warehouse.base import WarehouseError, WarehouseFaultError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
@@ -195,6 +195,18 @@ class TestFaults:
         monkeypatch.setattr(duckdb_warehouse.os, "makedirs", fail)
         with pytest.raises(WarehouseFaultError, match="folder cannot be created: No space left on device"):
             DuckDBWarehouse(str(tmp_path / "new" / "counts.duckdb")).prepare()
+
+    def test_a_commit_to_a_file_that_is_gone_is_a_fault_and_creates_none(self, warehouse, tmp_path):
+        commit(warehouse, make_provenance("first"), make_video_count())
+        files = stage(warehouse, later_run("second"), make_video_count("gs://b/2"))
+        moved = pathlib.Path(warehouse.path).rename(tmp_path / "moved.duckdb")
+        for _ in range(2):
+            with pytest.raises(WarehouseFaultError, match=r"was there at the start and is gone; .*Received: .*counts\.duckdb"):
+                warehouse.commit(later_run("second"), files, listed=2, skipped=1, run_ended=ENDED)
+            assert not os.path.exists(warehouse.path)
+        moved.rename(warehouse.path)
+        commit(warehouse, later_run("second"), files=files, listed=2, skipped=1)
+        assert num_rows(warehouse)["video_counts"] == 2
 
     def test_a_folder_in_place_of_the_file_is_no_fault(self, tmp_path):
         with pytest.raises(WarehouseError, match=r"the database cannot be used: ") as caught:
