@@ -190,10 +190,17 @@ def find_published(index_sha256: str) -> Preset | None:
 
 
 def default_cache_dir() -> Path:
-    """Returns the folder of fetched models: $REPCOUNT_CACHE, else `repcount` in the user's cache folder."""
+    """Returns the folder of fetched models: $REPCOUNT_CACHE, else `repcount` in the user's cache folder.
+
+    Raises:
+      WeightsError: The user has no home, as in a container that runs as a user whom it does not know.
+    """
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "repcount"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "repcount"
+    except RuntimeError as error:
+        raise WeightsError(f"set {CACHE_VARIABLE} to a folder for fetched models. Received: no home folder") from error
 
 
 def weights_path(preset: Preset) -> Path:

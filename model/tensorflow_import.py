@@ -28,6 +28,8 @@ def import_tensorflow() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # TensorFlow logs a missing GPU as an error. Real failures also raise an exception.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if os.path.expanduser("~") == "~":  # without a home, Keras would keep its settings in a folder of that name
+        os.environ.setdefault("KERAS_HOME", os.devnull)
     with _silent_stderr():
         import tensorflow  # noqa: F401
 

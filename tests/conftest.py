@@ -40,6 +40,18 @@ def _logging_levels():
         logger.setLevel(level)
 
 
+@pytest.fixture
+def no_home(monkeypatch):
+    """Makes this process one of a user without a home, as in a container that runs as a user whom it does not know."""
+
+    def find_nobody(user_id):
+        raise KeyError(f"getpwuid(): uid not found: {user_id}")
+
+    monkeypatch.setattr("pwd.getpwuid", find_nobody)
+    for variable in ("HOME", "XDG_CACHE_HOME", "REPCOUNT_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
+
+
 @pytest.fixture(scope="session")
 def standin_2020(tmp_path_factory):
     """Prefix of a stand-in for `ckpt-88`: its layout, with the values that the golden files were made with (103 MB)."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from model import exported, presets, storage, tensorflow_import, weights_file
 from model.errors import WeightsError
 from model.precision import Precision
-from model.presets import PRESETS
+from model.presets import PRESETS, Preset
 from pipeline.command_line import UsageError
 from pipeline.options import add_export_options, effective_options, make_counting, make_model
 from pipeline.progress_display import show_status
@@ -186,15 +186,20 @@ def run_export(args: argparse.Namespace) -> int:
 
 def run_list(args: argparse.Namespace) -> int:
     """Lists the presets and where their weights are."""
-    rows = []
-    for preset in PRESETS.values():
-        path = presets.weights_path(preset)
-        where = str(path) if path.is_file() else "not in this installation"
-        if preset.files and not path.is_file():
-            where = f"repcount model fetch {preset.name}"
-        rows.append((preset.name, preset.description, where))
+    rows = [(preset.name, preset.description, _where(preset)) for preset in PRESETS.values()]
     print_table(text_table(("model", "description", "weights"), rows))
     return 0
+
+
+def _where(preset: Preset) -> str:
+    """Returns where the weights of a preset are, or what to do to get them."""
+    try:
+        path = presets.weights_path(preset)
+    except WeightsError as error:  # no home
+        return str(error)
+    if path.is_file():
+        return str(path)
+    return f"repcount model fetch {preset.name}" if preset.files else "not in this installation"
 
 
 def run_summary(args: argparse.Namespace) -> int:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 EXIT_CODES = (
     "Exit code: 0 if every video was counted, failed or skipped and its row is in the tables; 1 if the run failed, if "
     "the database is locked, damaged, on a full disk or was moved away meanwhile, if a matched name cannot be looked at, or "
-    f"if more than --max_failure_ratio of its videos failed (a run of up to {FailureLimit.min_videos} videos is exempt); 2 if the command "
-    "line is invalid, and then nothing was written; 130 if it was interrupted."
+    f"if more than --max_failure_ratio of its videos failed (a run of up to {FailureLimit.min_videos} videos is exempt); 2 if "
+    "the command line is invalid, and then nothing was written; 130 if it was interrupted."
 )
 
 

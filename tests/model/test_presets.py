@@ -76,6 +76,15 @@ def test_the_cache_folder_is_chosen_by_the_environment(monkeypatch, tmp_path):
     assert presets.weights_path(PRESETS["repnet-2025"]) == tmp_path / "chosen" / "repnet-2025.safetensors"
 
 
+@pytest.mark.usefixtures("no_home")
+def test_without_a_home_only_fetched_models_need_a_folder(monkeypatch, tmp_path):
+    with pytest.raises(WeightsError, match=r"^set REPCOUNT_CACHE to a folder"):
+        presets.load_model("repnet-2020")
+    assert presets.weights_path(PRESETS["lite"]).is_file()
+    monkeypatch.setenv("REPCOUNT_CACHE", str(tmp_path))
+    assert presets.weights_path(PRESETS["repnet-2020"]) == tmp_path / "repnet-2020.safetensors"
+
+
 def test_saved_weights_load_as_they_were(tiny_network, tiny_weights):
     loaded = presets.load_model(str(tiny_weights))
     assert loaded.preset == TINY_PRESET

@@ -65,3 +65,16 @@ def test_another_backend_of_a_keras_that_is_imported_already_is_refused(monkeypa
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     with pytest.raises(UserError, match=r"Keras' backend must be tensorflow: .*\. Received: 'jax'"):
         import_tensorflow()
+
+
+@pytest.mark.slow
+def test_without_a_home_nothing_is_written_to_the_current_folder(tmp_path):
+    code = (
+        "import pwd; pwd.getpwuid = {}.__getitem__; "
+        "from model import tensorflow_import as t; t.import_tensorflow(); "
+        "from tensorflow.python.keras import backend"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    environment.pop("HOME", None)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=environment)
+    assert not list(tmp_path.iterdir())

@@ -54,6 +54,15 @@ def test_list_shows_where_the_weights_of_each_model_are(tiny_weights, cache, mon
     assert rows["ours"] == ["for tests", "not in this installation"]
 
 
+@pytest.mark.usefixtures("no_home")
+def test_list_says_without_a_home_what_fetched_models_need(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "300")
+    assert repcount("list") == 0
+    rows = table(capsys.readouterr().out)
+    assert rows["lite"][1].endswith("lite.safetensors")
+    assert rows["repnet-2020"][1] == "set REPCOUNT_CACHE to a folder for fetched models. Received: no home folder"
+
+
 @pytest.mark.parametrize(
     ("name", "positions", "logits", "total"),
     [("repnet-2020", "64", "16,416", "25,690,081"), ("repnet-2025", "32,768", "32,832", "25,771,905")],
