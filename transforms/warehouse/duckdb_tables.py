@@ -13,10 +13,21 @@ import duckdb
 
 from transforms.warehouse.base import WarehouseError
 from transforms.warehouse.schema import TABLES, Column, ColumnType, Mode, Table
+from transforms.warehouse.sql import Dialect
 from transforms.warehouse.views import VIEWS, View
 
 STORAGE_VERSION = "v1.4.0"
 """Oldest DuckDB that opens the files created here. Left to itself, DuckDB 2.0 writes files that 1.5 cannot open."""
+
+DIALECT = Dialect(
+    quote='"',
+    parameter_sign="$",
+    dataset="",
+    list_items="(SELECT UNNEST({}))",
+    no_texts="CAST([] AS VARCHAR[])",
+    epoch_sec="EPOCH({})",
+)
+"""How DuckDB spells SQL."""
 
 _MAGIC, _MAGIC_OFFSET = b"DUCK", 8
 """What DuckDB files have after a checksum, see DuckDB's documentation of its storage."""

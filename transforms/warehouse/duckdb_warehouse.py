@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import glob
 import logging
 import os
 import pathlib
@@ -29,15 +28,14 @@ from transforms.warehouse.base import (
     WarehouseError,
     WarehouseFaultError,
     check_curves,
-    check_num_rows,
-    outlived_lines,
     selection_totals,
 )
+from transforms.warehouse.duckdb_staged_rows import FILES, check_staged, frames_and_seconds, merge, outlived_lines, patterns
 from transforms.warehouse.duckdb_staging import StagingFolders
-from transforms.warehouse.duckdb_tables import create_file, find_changes, open_file, upgrade
+from transforms.warehouse.duckdb_tables import DIALECT, create_file, find_changes, open_file, upgrade
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance, RunTotals, run_row, to_record_batch
-from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, TABLES, VIDEO_COUNTS, Table
+from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, TABLES, VIDEO_COUNTS
 from transforms.warehouse.sql import Dialect
 
 MERGE_BYTES = 128 * 1024 * 1024
@@ -51,16 +49,6 @@ READ_ROWS = 10_000
 
 READ_LIST_ROWS = 256
 """The same for rows with lists, which may be long: the curve of a video of an hour has 100,000 points."""
-
-DIALECT = Dialect(
-    quote='"',
-    parameter_sign="$",
-    dataset="",
-    list_items="(SELECT UNNEST({}))",
-    no_texts="CAST([] AS VARCHAR[])",
-    epoch_sec="EPOCH({})",
-)
-"""How DuckDB spells SQL."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -78,9 +66,6 @@ _BUSY = (
 _WRITING = threading.Lock()
 """Held by the thread that writes. DuckDB keeps other processes out, but threads share the file. Two MERGEs that only insert do
 not conflict, so each would insert a row for the same video."""
-
-_FILES = "read_parquet($paths)"
-"""SQL for the rows of staged files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,10 +171,10 @@ class DuckDBWarehouse(Warehouse):
             return SelectionTotals(0, 0, 0), iter(())
 
         def select(connection: duckdb.DuckDBPyConnection) -> tuple[SelectionTotals, pa.Table]:
-            listing = {"paths": _patterns(files)}
-            dates = _check_staged(connection, LISTING, files)
+            listing = {"paths": patterns(files)}
+            dates = check_staged(connection, LISTING, files)
             parameters = listing | sql.selection_parameters(provenance, selection, dates)
-            source = sql.in_slice(_FILES, selection.part)
+            source = sql.in_slice(FILES, selection.part)
             ((listed,),) = connection.execute(sql.num_listed(DIALECT, source), listing).fetchall()
             query = f"CREATE TEMP TABLE selected AS {sql.to_do(DIALECT, source, selection)}"
             connection.execute(query, parameters)
@@ -206,9 +191,9 @@ class DuckDBWarehouse(Warehouse):
         """Yields what is known of videos to count: see `Warehouse.durations`."""
 
         def read(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int, float]]:
-            dates = _check_staged(connection, LISTING, files)
-            parameters = sql.selection_parameters(provenance, selection, dates) | {"paths": _patterns(files), "dates": dates}
-            query = sql.durations(DIALECT, sql.in_slice(_FILES, selection.part), selection)
+            dates = check_staged(connection, LISTING, files)
+            parameters = sql.selection_parameters(provenance, selection, dates) | {"paths": patterns(files), "dates": dates}
+            query = sql.durations(DIALECT, sql.in_slice(FILES, selection.part), selection)
             return connection.execute(query, parameters).fetchall()
 
         yield from self._read(read, self.lock_timeout_sec)
@@ -223,10 +208,10 @@ class DuckDBWarehouse(Warehouse):
 
         def commit(connection: duckdb.DuckDBPyConnection) -> tuple[RunTotals, list[str]]:
             upgrade(connection)
-            found = {table: _check_staged(connection, table, staged) for table, staged in by_table.items()}
+            found = {table: check_staged(connection, table, staged) for table, staged in by_table.items()}
             num_rows = {table: sum(file.num_rows for file in staged) for table, staged in by_table.items()}
             check_curves(num_rows[VIDEO_COUNTS], num_rows[FRAME_CURVES], provenance.run_id)
-            scored_frames, video_sec = _frames_and_seconds(connection, by_table[VIDEO_COUNTS])
+            scored_frames, video_sec = frames_and_seconds(connection, by_table[VIDEO_COUNTS])
             totals = RunTotals(
                 listed=listed,
                 counted=num_rows[VIDEO_COUNTS],
@@ -237,12 +222,12 @@ class DuckDBWarehouse(Warehouse):
             )
             for table, staged in by_table.items():
                 for group in _groups(staged):
-                    _merge(connection, table, _FILES, {"paths": _patterns(group)})
+                    merge(connection, table, FILES, {"paths": patterns(group)})
             connection.execute(sql.delete_counted_failures(DIALECT, DIALECT.table(VIDEO_COUNTS)))
             row = to_record_batch(run_row(totals, provenance, run_ended, set().union(*found.values())), RUNS)
             connection.register("staged_run", pa.Table.from_batches([row]))
-            _merge(connection, RUNS, "staged_run", {})
-            return totals, _outlived_lines(connection, by_table[FAILURES], found[FAILURES])
+            merge(connection, RUNS, "staged_run", {})
+            return totals, outlived_lines(connection, by_table[FAILURES], found[FAILURES])
 
         totals, lines = self._connected(_in_transaction(commit), self.lock_timeout_sec)
         for line in lines:
@@ -407,38 +392,6 @@ def _refuse(options: TableOptions) -> None:
         )
 
 
-def _check_staged(connection: duckdb.DuckDBPyConnection, table: Table, files: Collection[StagedFile]) -> list[datetime.date]:
-    """Returns the upload dates of the rows staged for a table; raises WarehouseError if rows are missing."""
-    if not files:
-        return []
-    rows = connection.execute(sql.num_rows_by_date(_FILES), {"paths": _patterns(files)}).fetchall()
-    return check_num_rows(table.name, files, rows)
-
-
-def _frames_and_seconds(connection: duckdb.DuckDBPyConnection, files: Sequence[StagedFile]) -> tuple[int, float]:
-    """Returns the total scored frames and seconds of video of the staged counts."""
-    if not files:
-        return 0, 0.0
-    query = sql.frames_and_seconds(_FILES)
-    ((scored_frames, video_sec),) = connection.execute(query, {"paths": _patterns(files)}).fetchall()
-    return scored_frames, video_sec
-
-
-def _outlived_lines(
-    connection: duckdb.DuckDBPyConnection, failures: Sequence[StagedFile], dates: Sequence[datetime.date]
-) -> list[str]:
-    """Returns lines for the log that name staged failures which no table has: see `outlived_lines`."""
-    if not failures:
-        return []
-    parameters = {"paths": _patterns(failures), "dates": dates}
-    return outlived_lines(DIALECT, _FILES, lambda query: connection.execute(query, parameters).fetchall())
-
-
-def _merge(connection: duckdb.DuckDBPyConnection, table: Table, source: str, parameters: Mapping[str, Any]) -> None:
-    """Merges the rows of `source`, which is SQL with `parameters`, into a table."""
-    connection.execute(sql.merge(DIALECT, table, source), parameters)
-
-
 def _decoded(videos: pa.Table) -> Iterator[VideoRef]:
     """Yields selected videos, decoding them one at a time since the encoded column takes far less memory."""
     coder = VideoRefCoder()
@@ -457,8 +410,3 @@ def _groups(files: Sequence[StagedFile]) -> Iterator[list[StagedFile]]:
         group.append(file)
     if group:
         yield group
-
-
-def _patterns(files: Collection[StagedFile]) -> list[str]:
-    """Returns the files' paths, escaped since DuckDB reads * and [ in paths as patterns."""
-    return [glob.escape(file.path) for file in files]

@@ -120,13 +120,13 @@ class TestCommit:
 
     def test_many_files_are_merged_in_groups_of_bounded_size(self, warehouse, monkeypatch):
         sizes = []
-        merge = duckdb_warehouse._merge
+        merge = duckdb_warehouse.merge
 
         def record(connection, table, source, parameters):
             sizes.append(len(parameters.get("paths", [])))
             merge(connection, table, source, parameters)
 
-        monkeypatch.setattr(duckdb_warehouse, "_merge", record)
+        monkeypatch.setattr(duckdb_warehouse, "merge", record)
         files = [file for number in range(5) for file in stage(warehouse, make_provenance(), make_failure(f"gs://b/{number}"))]
         monkeypatch.setattr(duckdb_warehouse, "MERGE_BYTES", 2 * files[0].num_bytes)
         commit(warehouse, make_provenance(), files=files, listed=5)
@@ -231,14 +231,14 @@ with duckdb.connect(sys.argv[1]):
 
 def commit_and_die(warehouse, provenance, files, merges):
     """Commits, but dies after so many MERGEs, or after the commit."""
-    merge, done = duckdb_warehouse._merge, itertools.count()
+    merge, done = duckdb_warehouse.merge, itertools.count()
 
     def merge_or_die(*arguments):
         if next(done) == merges:
             os._exit(9)
         merge(*arguments)
 
-    duckdb_warehouse._merge = merge_or_die
+    duckdb_warehouse.merge = merge_or_die
     commit(warehouse, provenance, files=files, listed=3)
     os._exit(9)
 

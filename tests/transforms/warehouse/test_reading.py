@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
-from transforms.warehouse.duckdb_warehouse import DIALECT
+from transforms.warehouse.duckdb_tables import DIALECT
 from transforms.warehouse.reading import spell, unify
 
 BIGQUERY = BigQueryWarehouse("proj-1", "gym", "gs://b/t").dialect

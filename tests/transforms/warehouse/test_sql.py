@@ -11,7 +11,7 @@ from transforms import warehouse
 from transforms.records import Selection
 from transforms.warehouse import sql
 from transforms.warehouse.bigquery_warehouse import BigQueryWarehouse
-from transforms.warehouse.duckdb_warehouse import DIALECT
+from transforms.warehouse.duckdb_tables import DIALECT
 from transforms.warehouse.schema import RUNS, TABLES, VIDEO_COUNTS
 
 BIGQUERY = BigQueryWarehouse("my-project", "gym", "").dialect
