@@ -33,7 +33,7 @@ def pytest_xdist_auto_num_workers(config):
 @pytest.fixture(autouse=True)
 def _logging_levels():
     """Restores the levels that `repcount` sets for its process, such as `--quiet` does, so that no test changes another."""
-    loggers = [logging.getLogger(), logging.getLogger("urllib3.connectionpool")]
+    loggers = [logging.getLogger(name) for name in (None, "matplotlib", "urllib3.connectionpool")]
     levels = [logger.level for logger in loggers]
     yield
     for logger, level in zip(loggers, levels, strict=True):
