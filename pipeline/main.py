@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,9 @@ _REFUSED_JOB = ("trying to create job at dataflow service endpoint", "details of
 
 _NEED_TEMPORARY_FOLDER = ("count", "evaluate", "run", "serve")
 """Commands that copy videos, models or messages to a temporary folder."""
+
+_HOME = re.compile(r"(?P<before>(?:--[\w-]+=)?(?:duckdb:)?)~/")
+"""How a word of the command line begins whose path is in the home, and which the shell left as it is."""
 
 _INTERRUPTED = 130
 """Exit code after Ctrl-C. After another signal it is 128 plus the signal's number."""
@@ -133,10 +137,21 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         near = nearest(chosen, COMMANDS)
         hint = f" Did you mean {near}?" if near else ""
         parser.error(f"the command must be one of {', '.join(COMMANDS)}. Received: {chosen!r}.{hint}")
-    args, args.beam_args = parser.parse_known_args(words)
+    args, args.beam_args = parser.parse_known_args([_expand_home(word) for word in words])
     if args.beam_args and chosen != "run":
         commands.choices[chosen].error(f"no such option: {' '.join(args.beam_args)}")
     return args
+
+
+def _expand_home(word: str) -> str:
+    """Returns a word with the home for "~", which shells leave in quotes and after "="; raises UserError if there is none."""
+    found = _HOME.match(word)
+    if found is None:
+        return word
+    home = os.path.expanduser("~/")
+    if home == "~/":
+        raise UserError(f"a path that begins with ~ needs a home folder: set HOME, or use another path. Received: {word!r}")
+    return f"{found['before']}{home}{word[found.end() :]}"
 
 
 def set_up_logging(verbose: bool = False, quiet: bool = False) -> None:

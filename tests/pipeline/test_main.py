@@ -122,6 +122,26 @@ def test_options_take_hyphens_and_underscores():
     assert (spelled[0].max_fps, spelled[0].batch_frames) == (15.0, 8)
 
 
+def test_a_tilde_that_the_shell_leaves_is_the_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    words = ["count", "~/a.mp4", "b~/c.mp4", "--output_dir=~/out", "--plot", "~/d.png", "--model=./~/m"]
+    args = main.parse(words)
+    assert args.videos == ["/home/ann/a.mp4", "b~/c.mp4"]
+    assert (args.output_dir, args.plot, args.model) == ("/home/ann/out", "/home/ann/d.png", "./~/m")
+    assert main.parse(["tables", "--output=duckdb:~/c.duckdb"]).output == "duckdb:/home/ann/c.duckdb"
+
+
+@pytest.mark.usefixtures("no_home")
+def test_a_tilde_without_a_home_is_a_mistake(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["tables", "--output", "~/c.duckdb"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "repcount: a path that begins with ~ needs a home folder: set HOME, or use another path. Received: '~/c.duckdb'"
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_former_names_of_options_and_commands_still_work():
     assert main.parse(["count", "x", "--frames_at_once", "8"]).batch_frames == 8
     assert main.parse(["forget", "--output", "duckdb:x", "--uri", "a"]).command == "forget"
