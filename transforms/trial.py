@@ -42,7 +42,9 @@ def find_death(
       make_decoder: Returns a new decoder. It must be picklable, as must `load_scorer`.
       load_scorer: Loads the model; None to decode only.
     """
-    _LOGGER.warning("Workers died while they worked on %r; trying it in a process of its own.", video.uri)
+    _LOGGER.warning(
+        "Workers died while they worked on %r, or another run has it in flight; trying it in a process of its own.", video.uri
+    )
     code = subprocess.run(
         # -P: Python would import modules from the current folder, which may be full of uploads.
         [sys.executable, "-P", "-m", __name__],

@@ -127,7 +127,10 @@ def _sum_paths(moving: np.ndarray, resting: np.ndarray) -> tuple[np.ndarray, np.
 
 @functools.cache
 def _bin_changes(num_bins: int) -> np.ndarray:
-    """Returns the likelihood of a change from each bin to each, (num_bins, num_bins), symmetric; a row adds up to about 1."""
+    """Returns the likelihood of a change from each bin to each, (num_bins, num_bins), symmetric.
+
+    A row adds up to about 1, near either end to less.
+    """
     distances = np.abs(np.arange(num_bins)[:, None] - np.arange(num_bins))
     likelihoods = np.exp(-_SHARPNESS * OCTAVE_COST / BINS_PER_OCTAVE * distances)
     return likelihoods / likelihoods[num_bins // 2].sum()

@@ -129,7 +129,7 @@ def draw_set(
 
 
 def draw_sets(rng: np.random.Generator, num_frames: int, number: int) -> Timing:
-    """Returns the timing of several sets, each with its own speed and three repetitions or more, and short transitions."""
+    """Returns the timing of several sets with short transitions, each of its own speed and about three repetitions or more."""
     shares = np.cumsum(rng.dirichlet(np.full(number, 8.0)))
     bounds = np.concatenate([[0], np.round(shares * num_frames)]).astype(int)
     base, active = np.ones(num_frames), np.zeros(num_frames, bool)

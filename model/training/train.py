@@ -337,7 +337,7 @@ def export(folder: Path, path: Path, preset: str = "lite", initial_share: float 
         "last_losses": {name: loss for name, loss in dataclasses.asdict(progress).items() if name.endswith("_loss")},
         "code_version": _code_version(),
     }
-    made_by = {"made_by": "model.training, on drawn clips"}
+    made_by = {"made_by": f"model.training, on drawn {'videos' if settings.videos else 'clips'}"}
     shipped = PRESETS[preset]
     own = dataclasses.replace(shipped, counting=dataclasses.replace(shipped.counting, certainty=tuple(certainty)))
     return save_weights(path, network, own, made_by, training, measure_ranges(network, calibration_frames()))

@@ -281,7 +281,9 @@ def test_a_run_on_videos_resumes_and_is_exported(tmp_path, monkeypatch):
 
     sha256 = export(tmp_path / "resumed", tmp_path / "exported.safetensors")
     assert sha256 == presets.load_model(str(tmp_path / "exported.safetensors")).sha256
-    record = weights_file.read_metadata(tmp_path / "exported.safetensors")["training"]
+    metadata = weights_file.read_metadata(tmp_path / "exported.safetensors")
+    record = metadata["training"]
+    assert metadata["source"] == {"made_by": "model.training, on drawn videos"}
     assert (record["steps_done"], record["settings"]["videos"]) == (3, 2)
     assert record["initial"]["sha256"] == weights_file.read_metadata(path)["sha256"]
     assert record["last_losses"].keys() == {"period_loss", "periodicity_loss", "path_loss"}
