@@ -36,8 +36,12 @@ def import_tensorflow() -> None:
 
 def _choose_backend() -> None:
     """Makes TensorFlow the backend of Keras, here and in child processes; raises UserError if KERAS_BACKEND names another."""
-    keras = sys.modules.get("keras")
-    backend = keras.backend.backend() if keras else os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if "keras" in sys.modules:
+        import keras  # waits for a thread that still imports it
+
+        backend = keras.backend.backend()
+    else:
+        backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if backend != "tensorflow":
         raise UserError(
             f"Keras' backend must be tensorflow: set KERAS_BACKEND=tensorflow before Keras is imported. Received: {backend!r}"

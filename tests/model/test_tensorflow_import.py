@@ -60,6 +60,18 @@ def test_another_backend_in_the_environment_is_refused_before_tensorflow_is_impo
     )
 
 
+@pytest.mark.slow
+def test_a_thread_waits_for_another_one_that_imports_tensorflow():
+    code = (
+        "import sys, threading, time; from model.tensorflow_import import import_tensorflow\n"
+        "first = threading.Thread(target=import_tensorflow); first.start()\n"
+        "while 'keras' not in sys.modules: time.sleep(0.001)\n"
+        "import_tensorflow(); first.join(); import keras; print(keras.backend.backend())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "tensorflow\n"), done.stderr
+
+
 def test_another_backend_of_a_keras_that_is_imported_already_is_refused(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
