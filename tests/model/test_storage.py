@@ -64,6 +64,8 @@ def clients(cloud_storage, monkeypatch):
         original(self, *args, **kwargs)
 
     monkeypatch.setattr(Client, "__init__", remember)
+    # A server of an earlier test may have had the same port. Its client would serve here, too.
+    storage._make_client.cache_clear()
     return created
 
 
