@@ -31,6 +31,7 @@ from transforms.failure_codes import describe_error
 from transforms.records import Failure, VideoCount, VideoRef
 from transforms.staging import check_balance, to_batches
 from transforms.warehouse.base import Warehouse
+from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 from transforms.warehouse.name_labels import NameLabels
 from transforms.warehouse.parquet import StagedFile, TableWriter
 from transforms.warehouse.rows import Provenance, RowError, canonical_json
@@ -134,6 +135,9 @@ class AnswerStore:
         """
         self._warehouse.check()
         self._warehouse.prepare()
+        if isinstance(self._warehouse, DuckDBWarehouse):
+            # A store that closes must not wait for another program. Until then it tries again by itself.
+            self._warehouse = dataclasses.replace(self._warehouse, lock_timeout_sec=0.0)
         for thread in self._threads:
             thread.start()
 
@@ -304,6 +308,8 @@ class AnswerStore:
             retry_error_callback=self._give_up,
         )
         if not retrying(self._commit, batch):
+            if self._warehouse.is_local:  # tables elsewhere may be committing still
+                self._warehouse.remove_staging(batch.provenance.run_id)
             return False
         with self._changed:
             for key, result in batch.results.items():

@@ -1,8 +1,11 @@
 """Fills and reads warehouses of any kind, for tests."""
 
+import contextlib
 import datetime
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -16,6 +19,14 @@ from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, TABLES,
 
 KINDS = ("duckdb", pytest.param("bigquery", marks=pytest.mark.slow))
 """Kinds of warehouses, as parameters of tests that both must pass. With BigQuery they take minutes together."""
+
+_HOLD = """
+import duckdb, sys
+with duckdb.connect(sys.argv[1]):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+"""A program that keeps a database open until its standard input is closed."""
 
 ENDED = STARTED + datetime.timedelta(minutes=5)
 
@@ -62,6 +73,15 @@ def commit(warehouse, provenance, *outcomes, files=None, listed=None, skipped=0)
 
 def later_run(run_id, hours=1, **changes):
     return make_provenance(run_id, started=STARTED + datetime.timedelta(hours=hours), **changes)
+
+
+@contextlib.contextmanager
+def held_open(warehouse):
+    """Another process has a DuckDB file open. Yields a function that makes it close the file."""
+    command = [sys.executable, "-c", _HOLD, warehouse.path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"open\n"
+        yield process.stdin.close
 
 
 def read(warehouse, columns, table, rest=""):

@@ -19,7 +19,7 @@ from tests.support.samples import make_failure, make_provenance, make_video_coun
 from tests.support.scorers import FAKE_COUNTER
 from tests.support.serving import Served, wait_until
 from tests.support.videos import draw_video
-from tests.support.warehouses import KINDS, commit, make_warehouse, num_rows, read
+from tests.support.warehouses import KINDS, commit, held_open, make_warehouse, num_rows, read
 from transforms.failure_codes import FailureCode
 from transforms.objects import find_object
 from transforms.warehouse.base import WarehouseError
@@ -247,6 +247,25 @@ def test_a_store_that_closes_while_the_tables_are_down_says_how_many_answers_are
     assert (store.figures.stored, store.figures.lost) == (0, 1)
     store.add(outcome(make_video_count("gs://b/2")))
     assert store.find(make_video_count("gs://b/2").video) is None
+
+
+def test_a_file_that_another_program_has_open_is_waited_for_until_the_store_closes(duckdb, caplog):
+    with AnswerStore(duckdb, FAKE_COUNTER, commit_sec=0.05, retry_sec=0.05) as store:
+        with held_open(duckdb) as close:
+            store.add(outcome(make_video_count("gs://b/1")))
+            wait_until(lambda: store.figures.failed_commits >= 2)
+            assert store.find(make_video_count("gs://b/2").video) is None
+            close()
+        wait_until(lambda: store.figures.stored == 1)
+        with held_open(duckdb) as close:
+            store.add(outcome(make_video_count("gs://b/3")))
+            store.close(timeout_sec=LATER_SEC)
+            close()
+    assert num_rows(duckdb)["video_counts"] == 1
+    assert sorted(path.name for path in Path(duckdb.path).parent.iterdir()) == ["counts.duckdb"]
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("wait for another attempt: WarehouseFaultError: close the other program that has" in line for line in lines) == 2
+    assert "are not in" in lines[-1]
 
 
 def test_requests_for_one_video_get_what_each_asked_for(duckdb):

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.marks import slow
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
-from tests.support.warehouses import ENDED, commit, contents, later_run, num_rows, stage
+from tests.support.warehouses import ENDED, commit, contents, held_open, later_run, num_rows, stage
 from transforms.warehouse import duckdb_warehouse
 from transforms.warehouse.base import WarehouseError, WarehouseFaultError
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
@@ -220,15 +220,6 @@ class TestFaults:
         assert not isinstance(caught.value, WarehouseFaultError)
 
 
-HOLD = """
-import duckdb, sys
-with duckdb.connect(sys.argv[1]):
-    print("open", flush=True)
-    sys.stdin.read()
-"""
-"""A program that keeps a database open until its standard input is closed."""
-
-
 def commit_and_die(warehouse, provenance, files, merges):
     """Commits, but dies after so many MERGEs, or after the commit."""
     merge, done = duckdb_warehouse.merge, itertools.count()
@@ -248,10 +239,8 @@ class TestOtherProcesses:
     def holder(self, warehouse):
         """The function that makes another process, which has the database open, close it."""
         warehouse.prepare()
-        command = [sys.executable, "-c", HOLD, warehouse.path]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-            assert process.stdout.readline() == b"open\n"
-            yield process.stdin.close
+        with held_open(warehouse) as close:
+            yield close
 
     def test_a_commit_waits_until_the_database_is_closed(self, warehouse, holder):
         threading.Timer(0.3, holder).start()
