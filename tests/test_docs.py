@@ -248,6 +248,7 @@ def test_the_commands_of_the_readme_work_on_what_make_run_leaves_behind(demo_vid
     for name in ("no_repetition.mp4", "squats.mp4"):  # enough for every command
         (tmp_path / "demo" / "videos").mkdir(parents=True, exist_ok=True)
         shutil.copy(demo_videos / "demo" / "videos" / name, tmp_path / "demo" / "videos")
+    (tmp_path / "demo" / "videos" / "truth.csv").write_text("file,count\nno_repetition.mp4,0\nsquats.mp4,6\n")
     monkeypatch.chdir(tmp_path)
     lines = [line for block in _blocks(README) for line in block.splitlines() if "demo/" in line]
     commands = [line.removeprefix(".venv/bin/") for line in lines if re.match(r"\.venv/bin/(?!repcount (serve|view) )", line)]

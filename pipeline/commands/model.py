@@ -64,7 +64,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     fetch.add_argument(
         "--to",
         metavar="DIR|gs://…",
-        help=f"folder for the weights. Default: ${presets.CACHE_VARIABLE}, else ~/.cache/repcount; --model NAME looks there",
+        help=f"folder for the weights. Default: ${presets.CACHE_VARIABLE}, else repcount in $XDG_CACHE_HOME or ~/.cache; "
+        "--model NAME looks there",
     )
     fetch.set_defaults(run_model=run_fetch, stores_results=True)
 

@@ -15,6 +15,7 @@ from pipeline.options import add_listing_options, add_model_options, label_regex
 from pipeline.progress_display import announce, show_status
 from transforms.failure_codes import FailureCode
 from transforms.failure_limit import FailureLimit
+from transforms.left_out import lost_objects
 
 if TYPE_CHECKING:
     from pipeline.run_config import RunConfig
@@ -35,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> Command
         description="Counts the repetitions in every video that the inputs match and writes counts and curves to tables. "
         f"Options that are not listed here go to Beam (--runner, --direct_num_workers, …). {EXIT_CODES}",
         examples=[
-            "repcount run --input 'videos/**.mp4' --output duckdb:counts.duckdb",
+            "repcount run --input 'videos/**' --output duckdb:counts.duckdb",
             "repcount run --input 'gs://gym/{date}/**' --dates yesterday --output bigquery:my-project.gym "
             "--temp_location gs://gym-temp/repcount",
         ],
@@ -91,8 +92,9 @@ def run(
 
     config = make_config(args, options, launch, announce_and_load)
     if args.dry_run:
-        print(*estimate(config, make_provenance(config)).lines(), sep="\n")
-        return 0
+        estimated = estimate(config, make_provenance(config))
+        print(*estimated.lines(), sep="\n")
+        return 1 if lost_objects(estimated.left_out) else 0
     set_up_workers(options, launch)
     if launch.unless_active:
         check_none_is_active(options, launch.unless_active)
@@ -111,7 +113,8 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="PATTERN",
-        help="a file, a directory or a pattern such as 'dir/**.mp4' or 'gs://bucket/2026/**'; may be repeated",
+        help="a file, a directory or a pattern such as 'dir/**' or 'gs://bucket/2026/**.mp4', which tells capitals apart; may "
+        "be repeated",
     )
     add_listing_options(source)
     source.add_argument(

@@ -96,10 +96,13 @@ def serve(server: Server, service: CountingService, listener: socket.socket) -> 
     server.run(sockets=[listener])
     if service.load_error is not None:
         raise service.load_error
-    if server.force_exit or not service.has_ended:  # a count or a decoder that hangs would keep this process alive
+    is_interrupted = server.signal == signal.SIGINT
+    if server.force_exit or not service.has_ended:  # a model that loads, or a count that hangs, would keep this process alive
+        if is_interrupted:
+            print("repcount serve: interrupted", file=sys.stderr)
         sys.stderr.flush()
-        os._exit(128 + server.signal if server.force_exit and server.signal else 0)
-    if server.signal == signal.SIGINT:
+        os._exit(128 + server.signal if server.signal and (server.force_exit or is_interrupted) else 0)
+    if is_interrupted:
         raise KeyboardInterrupt
 
 

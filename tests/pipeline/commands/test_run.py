@@ -323,6 +323,7 @@ class TestWhatIsCounted:
         assert "1 files that cannot be looked at" in out
         assert f"'{videos}/{name}' cannot be looked at: the link leads nowhere" in caplog.text
         assert rows("c.duckdb", "SELECT counted, failed FROM runs") == [(2, 3)]
+        assert repcount(*self.ARGUMENTS, "--dry_run") == 1
 
     def test_too_many_failures_turn_a_run_red_when_all_is_committed(self, repcount, videos, capsys):
         for number in range(20):

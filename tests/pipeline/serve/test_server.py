@@ -82,10 +82,11 @@ def test_a_second_signal_ends_the_server_at_once(folder, sig, code):
 
 
 @pytest.mark.slow
-def test_a_server_that_still_loads_its_model_ends_at_a_signal(folder):
+@pytest.mark.parametrize(("sig", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_server_that_still_loads_its_model_ends_at_a_signal(folder, sig, code):
     with slow_server("--base", folder, chunk_sec=60) as server:
         wait_until(lambda: is_closed(server))
-        assert server.end() == 0
+        assert server.end(sig) == code
 
 
 def test_a_server_may_have_more_files_open_than_systems_commonly_allow():
