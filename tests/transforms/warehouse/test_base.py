@@ -367,13 +367,18 @@ class TestRead:
         assert num_rows(filled)["runs"] == 2
 
 
-def test_the_pace_is_that_of_runs_and_not_of_a_servers_commits(filled):
+def test_the_pace_is_that_of_runs_which_counted_and_not_of_a_servers_commits(filled):
     earlier = filled.earlier_runs("lite")
+    assert (earlier.run_video_sec, earlier.run_wall_sec) == (10.0, (ENDED - STARTED).total_seconds())
     commit(filled, later_run(f"answers{SERVER_SUFFIX}"), make_video_count("gs://b/9"))
+    commit(filled, later_run("nothing-new"))
     later = filled.earlier_runs("lite")
     assert (later.run_video_sec, later.run_wall_sec) == (earlier.run_video_sec, earlier.run_wall_sec)
     commit(filled, later_run("second"), make_video_count("gs://b/8"))
     assert filled.earlier_runs("lite").run_video_sec == 2 * earlier.run_video_sec > 0
+    other = filled.earlier_runs("repnet-2025")
+    assert (other.run_video_sec, other.run_wall_sec) == (0.0, 0.0)
+    assert (other.num_videos, other.bytes_per_sec) == ({13: 3}, {13: 1234.5})
 
 
 def test_times_of_recording_and_labels_are_in_tables_and_views(warehouse):
