@@ -90,8 +90,9 @@ class TestCheck:
 
 
 class TestCommit:
-    def test_runs_that_overlap_leave_the_same_rows_whichever_commits_first(self, tmp_path):
-        early, late = make_provenance("early"), later_run("late")
+    @pytest.mark.parametrize("hours", [0, 1])  # of two runs with the same start, that with the greater id is later
+    def test_runs_that_overlap_leave_the_same_rows_whichever_commits_first(self, tmp_path, hours):
+        early, late = make_provenance("early"), later_run("late", hours)
         outcomes = {early: (make_video_count("gs://b/1"), make_failure("gs://b/2")),
                    late: (make_failure("gs://b/1"), make_video_count("gs://b/2"))}  # fmt: skip
         left = []
