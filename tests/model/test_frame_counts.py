@@ -40,6 +40,11 @@ class TestSegments:
 
         assert self.find(runs) == [(0, 70, 6), (120, 121, 0.1)]
 
+    def test_each_gap_is_measured_by_the_periods_beside_it(self):
+        runs = [(20, 10), (15, 0), (20, 10), (15, 0), (40, 20), (15, 0), (12, 4), (15, 0), (12, 4)]
+
+        assert [(start, end) for start, end, _ in self.find(runs)] == [(0, 20), (35, 137), (152, 164)]
+
 
 @pytest.mark.parametrize(("count", "rounded"), [(0.0, 0), (0.49, 0), (0.5, 1), (1.5, 2), (2.5, 3), (11.6, 12)])
 def test_counts_round_halves_up(count, rounded):

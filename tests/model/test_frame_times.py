@@ -61,6 +61,23 @@ def test_a_video_that_goes_on_at_another_frame_rate_has_no_pauses():
     np.testing.assert_array_equal(frame_lengths(edges_sec, is_periodic, periods), np.diff(edges_sec))
 
 
+@pytest.mark.parametrize(("pause_frame", "pause_sec"), [(50, 3.0), (150, 15.0)])
+def test_the_usual_step_is_the_one_around_a_pause_and_not_that_of_the_rest_of_the_video(pause_frame, pause_sec):
+    steps_sec = np.where(np.arange(200) < 60, 0.125, 1.0)
+    usual_sec = steps_sec[pause_frame]
+    steps_sec[pause_frame] = pause_sec
+    lengths_sec = frame_lengths(np.append(0.0, np.cumsum(steps_sec)), np.ones(200, bool), np.full(200, float(PERIOD)))
+    assert lengths_sec[pause_frame] == usual_sec
+    np.testing.assert_array_equal(np.delete(lengths_sec, pause_frame), np.delete(steps_sec, pause_frame))
+
+
+def test_a_step_as_long_as_a_repetition_is_no_pause():
+    steps_sec = np.full(40, 0.125)
+    steps_sec[20] = 8 * 0.125
+    edges_sec = np.append(0.0, np.cumsum(steps_sec))
+    np.testing.assert_array_equal(frame_lengths(edges_sec, np.ones(40, bool), np.full(40, 8.0)), steps_sec)
+
+
 @pytest.mark.parametrize("num_frames", [2, 3, 12, 40, 100])
 def test_a_pause_near_an_end_of_the_video_is_a_pause_too(num_frames):
     for pause_frame in range(num_frames):
