@@ -145,6 +145,11 @@ def test_two_counters_are_compared_clip_by_clip():
     assert compared.mae_interval[0] < compared.mae_difference < compared.mae_interval[1]
 
 
+def test_a_count_that_is_too_high_is_better_than_one_that_is_further_too_low():
+    compared = compare([4.0, 6.0], [5.5, 4.5], [5.0, 5.0])
+    assert (compared.num_better, compared.num_worse, compared.num_same) == (2, 0, 0)
+
+
 def test_a_difference_that_one_decimal_place_hides_is_none_either_way():
     compared = compare([10.0, 10.04], [10.04, 10.0], [10.0, 10.0])
     assert (compared.num_better, compared.num_worse, compared.num_same) == (0, 0, 2)
