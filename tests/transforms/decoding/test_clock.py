@@ -76,14 +76,14 @@ def test_times_in_coding_order_increase_without_drift():
 
 
 def test_the_last_frame_lasts_the_usual_step_although_a_pause_makes_the_mean_one_longer():
-    clock, _ = present_all([0.0, 0.04, 20.04, 20.08, 20.12])
+    clock, _ = present_all([0.0, 0.04, 20.04, 20.08, 20.12], nominal_fps=50.0)
     assert clock.last_step_sec == pytest.approx(0.04)
     assert clock.mean_step_sec == pytest.approx(20.12 / 4)
 
 
 @pytest.mark.parametrize(
     ("nominal_fps", "step_sec"),
-    [(25, 1 / 25), (1, 1), (500, 1 / 500), (1000, 1 / 30), (0, 1 / 30), (float("nan"), 1 / 30)],
+    [(25, 1 / 25), (1, 1), (500, 1 / 500), (1000, 1 / 30), (0.1, 1 / 30), (0, 1 / 30), (float("nan"), 1 / 30)],
 )
 def test_an_implausible_rate_in_the_header_is_ignored(nominal_fps, step_sec):
     clock, times_sec = present_all([0.0, 0.0], nominal_fps)
