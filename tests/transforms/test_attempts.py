@@ -110,11 +110,13 @@ def test_a_run_forgets_its_own_notes_only(worker):
     assert deaths(worker(), A, B) == [0, 0]
 
 
-def test_the_notes_on_a_failed_video_go_with_the_run_that_recorded_its_failure(worker):
+@pytest.mark.parametrize("ends", [True, False])
+def test_the_notes_on_a_failed_video_go_with_the_run_that_recorded_its_failure(worker, ends):
     die(worker("night-1"), A, B)
     die(worker("night-2"), A)
     worker("night-3").adopt(A)
-    worker("night-2").forget()
+    if ends:  # otherwise it was killed, and never does
+        worker("night-2").forget()
     assert deaths(worker("night-4"), A, B) == [2, 1]
     worker("night-3").forget()
     assert deaths(worker("night-4"), A, B) == [1, 1]
@@ -125,7 +127,7 @@ def test_notes_that_no_run_deletes_go_after_30_days(worker, clock):
     clock.now_sec += 29 * 24 * HOUR_SEC
     assert deaths(worker("later"), A) == [1]
     clock.now_sec += 2 * 24 * HOUR_SEC
-    worker("later")
+    assert deaths(worker("later"), A) == [0]
     clock.now_sec -= 2 * 24 * HOUR_SEC
     assert deaths(worker("later"), A) == [0]
 
@@ -183,6 +185,13 @@ def test_a_file_in_the_place_of_the_folder_is_a_fault_of_the_machine(tmp_path):
         notes.read()
     with pytest.raises(MachineFaultError, match="cannot note which videos are in flight: FileExistsError"), notes.noted([A]):
         pass
+
+
+def test_videos_that_killed_no_worker_may_be_in_flight_side_by_side(worker):
+    with worker().noted([A]):
+        assert not attempts._IN_FLIGHT._gate.locked()
+        with worker().noted([B, C]):
+            assert deaths(worker("run-2"), A, B, C) == [1, 1, 1]
 
 
 def test_nothing_else_is_in_flight_in_the_process_while_a_suspect_is_tried(tmp_path):
