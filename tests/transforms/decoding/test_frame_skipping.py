@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from transforms.decoding.clock import FrameSampler
-from transforms.decoding.frame_skipping import ExpectedFrames, UnsafeSkippingError, mark_unwanted
+from transforms.decoding.frame_skipping import ExpectedFrames, UnsafeSkippingError, mark_unwanted, to_seconds
 
 
 def packet(pts, size=100, is_discard=False):
@@ -67,13 +67,18 @@ def test_large_packets_do_not_wait():
             sizes.append(8 << 20)
             yield packet(time, size=8 << 20)
 
-    for number, _ in enumerate(mark_unwanted(packets(), 30.0)):
+    for number, (_, is_unwanted) in enumerate(mark_unwanted(packets(), 30.0)):
         assert len(sizes) - number <= 4
+        assert not is_unwanted  # since what is shown before it is not known yet
 
 
 def test_packets_that_have_gone_on_take_no_room():
     marked = list(mark_unwanted([packet(time, size=1 << 19) for time in range(0, 4000, 10)], 30.0))
     assert sum(is_unwanted for _, is_unwanted in marked[-100:-20]) > 40  # after 150 MB, of which 9 MB wait at a time
+
+
+def test_a_time_is_its_ticks_of_the_time_base():
+    assert to_seconds(60, Fraction(1001, 30_000)) == 2.002
 
 
 def test_a_stream_without_packets_has_none():
@@ -103,12 +108,18 @@ def test_a_packet_whose_frame_would_come_twice_or_too_late_is_refused(ticks):
         frames.add(ticks, is_unwanted=True)
     with pytest.raises(UnsafeSkippingError):
         frames.add(5, is_unwanted=True)
+    frames.add(4, is_unwanted=True)
+    assert frames.show(5) == [4]
 
 
 @pytest.mark.parametrize("ticks", [None, 2, 0])
 def test_a_frame_that_comes_from_no_packet_is_refused(ticks):
     with pytest.raises(UnsafeSkippingError):
         expected((1, False), (3, False)).show(ticks)
+    frames = expected((1, False), (3, True))
+    assert frames.show(1) == []
+    with pytest.raises(UnsafeSkippingError):
+        frames.show(ticks)
 
 
 def test_a_frame_that_was_not_to_be_skipped_is_missed():
