@@ -64,6 +64,7 @@ def test_repeated_frames_are_shown_one_after_the_other_as_often_as_asked():
     assert window_frames(chunk_frames((1, 2, 3)), 3, repeats=5)[-1, -1] == chunk_frames((1, 2, 3)) - 1
     assert middle_shown(3, 1).tolist() == [0, 1, 2]
     assert middle_shown(3, 3).tolist() == [1, 4, 7]
+    assert middle_shown(2, 8).tolist() == [4, 12]
 
 
 @pytest.mark.parametrize(

@@ -270,6 +270,9 @@ class TestVote:
         assert counted.count == pytest.approx(3000 / period, rel=0.01)
         assert counted.at_period_limit == at_limit
 
+    def test_the_longest_period_is_that_of_the_longest_stride(self):
+        assert not self.count(np.full(1200, 40), np.full(1200, 0.95), (1, 2, 3, 4)).at_period_limit
+
     def test_the_shortest_period_is_told(self):
         counted = self.count(np.full(3000, 3), np.full(3000, 0.95), video_threshold=0.0)  # as the preset `lite`
         assert counted.count == pytest.approx(1000, rel=0.01)
