@@ -35,6 +35,10 @@ def test_preparing_deletes_old_folders_of_killed_runs(warehouse, tmp_path, caplo
         folders[name] = pathlib.Path(owner.staging_folder(name))
     link = pathlib.Path(warehouse.staging_folder("link"))
     link.symlink_to(folders["theirs"])
+    file = pathlib.Path(warehouse.staging_folder("file"))
+    file.touch()
+    for path in (link, file):
+        os.utime(path, (0, 0), follow_symlinks=False)
     for name in ("old", "working", "theirs"):
         make_old(folders[name])
     os.utime(next(folders["working"].rglob("*.parquet")))
@@ -44,6 +48,7 @@ def test_preparing_deletes_old_folders_of_killed_runs(warehouse, tmp_path, caplo
         "old": False, "young": True, "working": True, "theirs": True,
     }  # fmt: skip
     assert link.is_symlink()
+    assert file.exists()
     assert [record.getMessage() for record in caplog.records] == [
         f"Deleted {folders['old']}, the staged files of a run that was killed."
     ]
