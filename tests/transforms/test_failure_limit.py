@@ -29,6 +29,12 @@ def test_a_share_as_large_as_the_limit_is_allowed(percent):
         limit.check(RunTotals(100, 99 - percent, percent + 1, 0, 0, 0.0))
 
 
+def test_a_limit_may_allow_no_failure_or_nothing_else():
+    with pytest.raises(TooManyFailuresError):
+        FailureLimit(0).check(RunTotals(1000, 999, 1, 0, 0, 0.0))
+    FailureLimit(1).check(RunTotals(1000, 0, 1000, 0, 0, 0.0))
+
+
 @pytest.mark.parametrize("ratio", [-0.1, 1.5, math.nan])
 def test_a_limit_outside_0_to_1_is_refused(ratio):
     with pytest.raises(ValueError, match=r"max_failure_ratio must be from 0 to 1\. Received: "):
