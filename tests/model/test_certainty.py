@@ -41,6 +41,12 @@ def test_features_leave_out_frames_that_do_not_count_and_are_finite_without_conf
     assert np.isfinite(features(counts(confidence=0.0), 10.0)).all()
 
 
+def test_a_probability_is_that_of_its_odds():
+    assert probability([0.5, 2.0], np.array([1.0, -0.25])) == 0.5
+    assert probability([1.0, 2.0], np.array([0.0, np.log(3) / 2])) == pytest.approx(0.75)  # three to one
+    assert probability([1.0], np.array([-1e9])) == pytest.approx(0.0, abs=1e-12)
+
+
 def test_stated_probabilities_are_those_of_the_data():
     random = np.random.default_rng(0)
     values = np.column_stack([np.ones(20_000), random.normal(size=20_000)])
@@ -52,5 +58,7 @@ def test_a_feature_that_separates_right_from_wrong_stays_finite():
     values = np.column_stack([np.ones(40), np.arange(40) - 20.0])
     coefficients = fit(values, values[:, 1] > 0)
     assert np.isfinite(coefficients).all()
+    misses = (values[:, 1] > 0) - np.array([probability(coefficients, row) for row in values])
+    np.testing.assert_allclose(values.T @ misses, coefficients, atol=1e-6)  # what the data pull, the penalty holds
     assert probability(coefficients, values[-1]) > 0.99
     assert probability(coefficients, values[0]) < 0.01
