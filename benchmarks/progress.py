@@ -42,7 +42,7 @@ def measure_display(num_videos: int, num_frames: int) -> tuple[float, float]:
         write_totals(SelectionTotals(2 * num_videos, 0, 0), path)
         started_sec = time.process_time()
         for _ in range(num_videos):
-            mark(path, next(chunks))
+            mark(next(chunks), path)
         mark_sec = (time.process_time() - started_sec) / num_videos
         console = Console(file=nowhere, force_terminal=True, width=_WIDTH)
         whole = WholeRun(Slice(1, 2), 4 * num_videos, 0)
@@ -51,7 +51,7 @@ def measure_display(num_videos: int, num_frames: int) -> tuple[float, float]:
             bars.show()  # which reads what was marked up to now
             for _ in range(_LOOKS):
                 for _ in range(_MARKS_PER_LOOK):
-                    mark(path, next(chunks))
+                    mark(next(chunks), path)
                 started_sec = time.process_time()
                 bars.show()
                 look_secs.append(time.process_time() - started_sec)

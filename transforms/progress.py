@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import apache_beam as beam
@@ -48,7 +47,7 @@ class MarkProgress(beam.PTransform):
 
     def expand(self, scored: beam.PCollection) -> beam.PCollection:
         """Marks each chunk and failure in one step."""
-        return scored | "Mark" >> beam.ParDo(_MarkFn(self.path)).with_output_types(ChunkScores | Failure)
+        return scored | "Mark" >> beam.Map(mark, self.path).with_output_types(ChunkScores | Failure)
 
 
 @dataclasses.dataclass(eq=False)
@@ -130,8 +129,8 @@ def write_totals(totals: SelectionTotals, path: str) -> SelectionTotals:
     return totals
 
 
-def mark(path: str, item: ChunkScores | Failure) -> None:
-    """Appends the mark of a scored chunk, or of a failure, to a file. No mark is worth a run: an error is ignored."""
+def mark(item: ChunkScores | Failure, path: str) -> ChunkScores | Failure:
+    """Appends the mark of a scored chunk or a failure to a file; returns it. No mark is worth a run: an error is ignored."""
     if isinstance(item, Failure):
         frames, state = 0, _State.FAILED
     else:
@@ -143,20 +142,9 @@ def mark(path: str, item: ChunkScores | Failure) -> None:
             os.write(file, marked)
         finally:
             os.close(file)
+    return item
 
 
 def _hash(video: VideoRef) -> int:
     """Returns a number of 64 bits that is the same in all processes, and another one for another video."""
     return int.from_bytes(hashlib.blake2b(video.identity, digest_size=8).digest(), "little")
-
-
-class _MarkFn(beam.DoFn):
-    """Marks each item."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def process(self, item: ChunkScores | Failure) -> Iterator[ChunkScores | Failure]:
-        """Yields the item unchanged."""
-        mark(self._path, item)
-        yield item

@@ -37,7 +37,7 @@ def write_totals(path, **totals):
 
 def mark_failures(path, num_videos):
     for number in range(num_videos):
-        mark(str(path), Failure(make_video(f"{number}.mp4"), Stage.DECODE, FailureCode.NO_FRAMES, "none"))
+        mark(Failure(make_video(f"{number}.mp4"), Stage.DECODE, FailureCode.NO_FRAMES, "none"), str(path))
 
 
 @dataclasses.dataclass

@@ -36,7 +36,7 @@ def path(tmp_path):
 
 def marked(path, *items):
     for item in items:
-        mark(path, item)
+        mark(item, path)
     return MarkReader(path).read()
 
 
@@ -53,9 +53,9 @@ def test_no_video_is_done_before_the_first_mark(path):
 
 def test_the_frames_of_a_long_video_count_while_it_is_scored(path):
     reader = MarkReader(path)
-    mark(path, chunk(index=0, num_frames=768))
+    mark(chunk(index=0, num_frames=768), path)
     assert reader.read() == Marked(0, 0, 768)
-    mark(path, chunk(index=1, num_frames=768))
+    mark(chunk(index=1, num_frames=768), path)
     assert reader.read() == Marked(0, 0, 1536)
 
 
@@ -68,8 +68,8 @@ def test_a_video_with_a_failed_chunk_has_failed_once(path):
 
 
 def test_a_mark_that_is_half_written_is_read_when_it_is_whole(path):
-    mark(path, failure("a.mp4"))
-    mark(path, failure("b.mp4"))
+    mark(failure("a.mp4"), path)
+    mark(failure("b.mp4"), path)
     with open(path, "rb") as file:
         content = file.read()
     reader = MarkReader(path)
@@ -82,7 +82,7 @@ def test_a_mark_that_is_half_written_is_read_when_it_is_whole(path):
 def test_writers_side_by_side_share_one_file(path):
     def mark_many(number):
         for index in range(500):
-            mark(path, last_chunk(f"{number}-{index}.mp4", num_frames=3))
+            mark(last_chunk(f"{number}-{index}.mp4", num_frames=3), path)
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:  # each mark opens the file anew, as other processes do
         list(pool.map(mark_many, range(4)))
@@ -90,7 +90,7 @@ def test_writers_side_by_side_share_one_file(path):
 
 
 def test_a_mark_that_cannot_be_written_fails_no_run(tmp_path):
-    mark(str(tmp_path / "missing" / "progress"), failure())
+    mark(failure(), str(tmp_path / "missing" / "progress"))
 
 
 def test_totals_pass_through_and_can_be_read_until_the_run_ends(path):
