@@ -11,7 +11,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from transforms.packing import PackChunks, UnpackChunks
+from transforms.packing import pack, unpack
 from transforms.records import METRICS_NAMESPACE, ChunkScores, Failure, FrameChunk
 from transforms.scoring import ChunkScorer, score_or_fail
 
@@ -108,7 +108,7 @@ class ScoreChunks(beam.PTransform):
         if not self.accelerator:
             return _score(decoded, self.handler)
         # Without a shuffle, a runner may fuse the steps and run both on one machine, whatever their resource hints.
-        packed = decoded | "Pack" >> PackChunks() | "Send" >> beam.Reshuffle()
+        packed = decoded | "Pack" >> beam.Map(pack) | "Send" >> beam.Reshuffle()
         return packed | "On accelerators" >> _ScorePacked(self.handler).with_resource_hints(accelerator=self.accelerator)
 
 
@@ -120,7 +120,7 @@ class _ScorePacked(beam.PTransform):
         self._handler = handler
 
     def expand(self, packed: beam.PCollection) -> beam.PCollection:
-        return _score(packed | "Unpack" >> UnpackChunks(), self._handler)
+        return _score(packed | "Unpack" >> beam.Map(unpack), self._handler)
 
 
 def _score(chunks: beam.PCollection, handler: RepNetModelHandler) -> beam.PCollection:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
@@ -40,41 +39,21 @@ class PackedChunk:
     repeats: int
 
 
-def pack(chunk: FrameChunk) -> PackedChunk:
-    """Returns the chunk with its frames compressed."""
+def pack(chunk: FrameChunk | Failure) -> PackedChunk | Failure:
+    """Returns the chunk with its frames compressed, or the failure as it is."""
+    if isinstance(chunk, Failure):
+        return chunk
     differences = chunk.frames.copy()
     differences[1:] -= chunk.frames[:-1]  # modulo 256, as is the sum in `unpack`
     packed = pa.compress(pa.py_buffer(differences), codec=_CODEC, asbytes=True)
     return PackedChunk(chunk.video, chunk.index, packed, chunk.times_sec, chunk.facts, chunk.repeats)
 
 
-def unpack(packed: PackedChunk) -> FrameChunk:
-    """Returns the chunk as it was before `pack`."""
+def unpack(packed: PackedChunk | Failure) -> FrameChunk | Failure:
+    """Returns the chunk or failure as it was before `pack`."""
+    if isinstance(packed, Failure):
+        return packed
     shape = (len(packed.times_sec), FRAME_SIZE, FRAME_SIZE, 3)
     content = pa.decompress(packed.packed, decompressed_size=int(np.prod(shape)), codec=_CODEC)
     frames = np.cumsum(np.frombuffer(content, np.uint8).reshape(shape), axis=0, dtype=np.uint8)
     return FrameChunk(packed.video, packed.index, frames, packed.times_sec, packed.facts, packed.repeats)
-
-
-class PackChunks(beam.PTransform):
-    """Turns the `FrameChunk`s of a PCollection into `PackedChunk`s; `Failure`s pass unchanged."""
-
-    def expand(self, decoded: beam.PCollection) -> beam.PCollection:
-        """Packs in one step, which runners fuse with decoding."""
-        return decoded | "Pack" >> beam.Map(_pack).with_output_types(PackedChunk | Failure)
-
-
-class UnpackChunks(beam.PTransform):
-    """Turns the `PackedChunk`s of a PCollection into `FrameChunk`s; `Failure`s pass unchanged."""
-
-    def expand(self, packed: beam.PCollection) -> beam.PCollection:
-        """Unpacks in one step, which runners fuse with scoring."""
-        return packed | "Unpack" >> beam.Map(_unpack).with_output_types(FrameChunk | Failure)
-
-
-def _pack(item: FrameChunk | Failure) -> PackedChunk | Failure:
-    return pack(item) if isinstance(item, FrameChunk) else item
-
-
-def _unpack(item: PackedChunk | Failure) -> FrameChunk | Failure:
-    return unpack(item) if isinstance(item, PackedChunk) else item
