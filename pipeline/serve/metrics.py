@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from pipeline.serve.answers import Answer, Source, StoreFigures
+from pipeline.serve.answers import Answer, Source
 from pipeline.serve.request_log import RequestFacts
 from pipeline.serve.service import CountingService
 
@@ -105,23 +105,19 @@ class _State(Collector):
         if service.keeper is None:
             return
         figures = service.keeper.figures
-        for name, text, value in _STORE_COUNTERS:
-            yield CounterMetricFamily(f"repcount_tables_{name}", text, value=value(figures))
+        for name, text in _STORE_COUNTERS:
+            yield CounterMetricFamily(f"repcount_tables_{name}", text, value=getattr(figures, name))
         yield GaugeMetricFamily(
             "repcount_tables_waiting_answers", "Answers that wait to be written to the tables.", value=figures.waiting
         )
 
 
-_STORE_COUNTERS: tuple[tuple[str, str, Callable[[StoreFigures], int]], ...] = (
-    ("found", "Lookups with an answer.", lambda figures: figures.found),
-    ("missed", "Lookups without an answer.", lambda figures: figures.missed),
-    ("unread", "Lookups that the tables did not answer.", lambda figures: figures.unread),
-    ("stored", "Answers written to the tables.", lambda figures: figures.stored),
-    (
-        "lost",
-        "Answers that were not written: too many waited, the server ended, or the schema refused them.",
-        lambda figures: figures.lost,
-    ),
-    ("failed_commits", "Attempts to write answers that failed.", lambda figures: figures.failed_commits),
+_STORE_COUNTERS = (
+    ("found", "Lookups with an answer."),
+    ("missed", "Lookups without an answer."),
+    ("unread", "Lookups that the tables did not answer."),
+    ("stored", "Answers written to the tables."),
+    ("lost", "Answers that were not written: too many waited, the server ended, or the schema refused them."),
+    ("failed_commits", "Attempts to write answers that failed."),
 )
-"""Name, meaning and value of the counters of the tables."""
+"""Name in `StoreFigures` and meaning of the counters of the tables."""
