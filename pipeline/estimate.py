@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -234,8 +233,5 @@ def _append(database: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> 
 
 
 def _listed(source: SourceConfig, account: LeftOutAccount) -> Iterator[VideoRef]:
-    return itertools.chain.from_iterable(_list(source, pattern, account) for pattern in source.patterns)
-
-
-def _list(source: SourceConfig, pattern: str, account: LeftOutAccount) -> Iterator[VideoRef]:
-    return filter(source.listing_filter.takes, match_videos(pattern, source.suffixes, account, source.billing_project))
+    for pattern in source.patterns:
+        yield from filter(source.listing_filter.takes, match_videos(pattern, source.suffixes, account, source.billing_project))
