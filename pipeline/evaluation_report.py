@@ -95,15 +95,6 @@ class Evaluation:
         """Measures of a counter that ignores the videos."""
         return measure([BASELINE_COUNT] * len(self.first.clips), self.first.true_counts)
 
-    def compare(self) -> Comparison | None:
-        """Returns how the other counter does against the first; None if there is no other."""
-        if self.other is None:
-            return None
-        others = _by_label(self.other)
-        return compare(
-            self.first.counts, [others[clip.label].result.count for clip in self.first.clips], self.first.true_counts
-        )
-
 
 def json_report(evaluation: Evaluation) -> dict[str, object]:
     """Returns what `--json` prints."""
@@ -113,9 +104,9 @@ def json_report(evaluation: Evaluation) -> dict[str, object]:
         report["published"] = [dataclasses.asdict(result) for result in evaluation.published]
         report["num_missing"] = evaluation.num_missing
         report["num_left_out"] = evaluation.num_left_out
-    if evaluation.other is not None and (comparison := evaluation.compare()) is not None:
+    if evaluation.other is not None:
         report["other"] = _json_counted(evaluation.other)
-        report["comparison"] = dataclasses.asdict(comparison)
+        report["comparison"] = dataclasses.asdict(_compare(evaluation.first, evaluation.other))
     return report
 
 
@@ -133,9 +124,8 @@ def print_tables(evaluation: Evaluation) -> None:
         columns = fit_columns(columns, _LEAST_NEEDED, Console().width)
     print_table(text_table(list(columns), zip(*columns.values(), strict=True), _NUMBERS))
     print_table(text_table(("", *_MEASURES), _measure_rows(evaluation), _MEASURES))
-    if evaluation.other is not None and (comparison := evaluation.compare()) is not None:
-        name = f"{evaluation.other.name} against {evaluation.first.name}"
-        print_table(text_table(("", *_COMPARED), _comparison_rows(name, comparison), _COMPARED))
+    if evaluation.other is not None:
+        print_table(text_table(("", *_COMPARED), _comparison_rows(evaluation.first, evaluation.other), _COMPARED))
     print(f"95 % intervals: Wilson's for OBO; for all others, {NUM_RESAMPLES:,} bootstrap resamples of the clips, seed {SEED}")
     if evaluation.num_missing:
         print(f"labels without a video, which are left out: {evaluation.num_missing:,}")
@@ -146,6 +136,12 @@ def print_tables(evaluation: Evaluation) -> None:
 def percent(share: float | None) -> str:
     """Returns a share of 1 in percent, or a dash for None."""
     return _format(share, ".1%")
+
+
+def _compare(first: Counted, other: Counted) -> Comparison:
+    """Returns how the other counter does against the first."""
+    others = _by_label(other)
+    return compare(first.counts, [others[clip.label].result.count for clip in first.clips], first.true_counts)
 
 
 def _by_label(counted: Counted) -> Mapping[Label, Clip]:
@@ -235,7 +231,8 @@ def _published_cells(measures: Measures | PublishedMeasures) -> tuple[str, str]:
     return f"{percent(measures.obo)} of {measures.num_clips}", f"{percent(measures.mae)} over {measures.num_mae_clips}"
 
 
-def _comparison_rows(name: str, comparison: Comparison) -> list[tuple[str, ...]]:
+def _comparison_rows(first: Counted, other: Counted) -> list[tuple[str, ...]]:
+    comparison, name = _compare(first, other), f"{other.name} against {first.name}"
     numbers = (str(comparison.num_better), str(comparison.num_worse), str(comparison.num_same))
     obo, mae = (_format(value, "+.1%") for value in (comparison.obo_difference, comparison.mae_difference))
     obo_range, mae_range = (_range(interval, "+.1f") for interval in (comparison.obo_interval, comparison.mae_interval))
