@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -16,7 +16,6 @@ from pipeline.progress_display import announce
 from pipeline.run_config import RunConfig, SourceConfig
 from transforms.coders import VideoRefCoder
 from transforms.decoding.header_sample import read_headers
-from transforms.decoding.process import DecoderProcess
 from transforms.decoding.video_facts import VideoHeader
 from transforms.left_out import LeftOutAccount, left_out_line
 from transforms.matching import batched, match_videos
@@ -96,9 +95,7 @@ class Estimate:
         return lines
 
 
-def estimate(
-    config: RunConfig, provenance: Provenance, make_decoder: Callable[[], DecoderProcess] = DecoderProcess
-) -> Estimate:
+def estimate(config: RunConfig, provenance: Provenance) -> Estimate:
     """Returns the estimate of a run, from a listing of its videos and the rows in the tables; changes no table.
 
     Where the tables know too few videos of similar size, it reads the headers of some videos to count, in decoder processes.
@@ -107,7 +104,6 @@ def estimate(
     Args:
       config: The run.
       provenance: What its rows would say about it.
-      make_decoder: Returns a new decoder; tests pass one that a file takes over.
 
     Raises:
       WarehouseError: The tables cannot be read.
@@ -124,7 +120,7 @@ def estimate(
             totals = _select_all(database, config.source, account)
         for lost in account.lost:
             _LOGGER.error("%s", lost)
-        return dataclasses.replace(_sum_up(database, config, totals, earlier, make_decoder), left_out=account.numbers)
+        return dataclasses.replace(_sum_up(database, config, totals, earlier), left_out=account.numbers)
 
 
 def _select_new(
@@ -163,13 +159,7 @@ def _select_all(database: duckdb.DuckDBPyConnection, source: SourceConfig, accou
     return selection_totals(listed_videos, listed_videos, source.selection.limit)
 
 
-def _sum_up(
-    database: duckdb.DuckDBPyConnection,
-    config: RunConfig,
-    totals: SelectionTotals,
-    earlier: EarlierRuns,
-    make_decoder: Callable[[], DecoderProcess],
-) -> Estimate:
+def _sum_up(database: duckdb.DuckDBPyConnection, config: RunConfig, totals: SelectionTotals, earlier: EarlierRuns) -> Estimate:
     join = "to_do LEFT JOIN known USING (video_uri, video_generation)"
     ((size_bytes, known_videos, known_sec),) = database.execute(
         f"SELECT COALESCE(SUM(size_bytes), 0), COUNT(duration_sec), COALESCE(SUM(duration_sec), 0) FROM {join}"
@@ -184,7 +174,7 @@ def _sum_up(
     headers: Mapping[VideoRef, VideoHeader] = {}
     if sample:
         with announce(f"Reading the headers of {len(sample):,} videos …"):
-            headers = read_headers(sample, config.decoding, make_decoder)
+            headers = read_headers(sample, config.decoding)
     # A run gives up a video at its longest duration.
     durations = [(video.size_bytes, min(header.duration_sec, config.decoding.max_sec)) for video, header in headers.items()]
     unknown_sec, basis = estimate_durations(

@@ -19,6 +19,7 @@ from pipeline.run_config import RunConfig, SourceConfig
 from tests.support.samples import STARTED, make_provenance, make_video_count
 from tests.support.videos import draw_video
 from tests.support.warehouses import commit
+from transforms.decoding.header_sample import read_headers
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
 from transforms.objects import list_objects
@@ -44,7 +45,7 @@ def warehouse(folder):
     return DuckDBWarehouse(str(folder / "counts.duckdb"), lock_timeout_sec=60.0)
 
 
-def estimate_run(folder, warehouse, make_decoder=DecoderProcess, names=("*.mp4", "*.mkv"), **selection):
+def estimate_run(folder, warehouse, names=("*.mp4", "*.mkv"), **selection):
     config = RunConfig(
         source=SourceConfig(tuple(f"{folder}/{name}" for name in names), selection=Selection(**selection)),
         decoding=DecodingOptions(chunk_frames=128),
@@ -52,7 +53,7 @@ def estimate_run(folder, warehouse, make_decoder=DecoderProcess, names=("*.mp4",
         counting=CountingOptions(),
         warehouse=warehouse,
     )
-    return estimate(config, make_provenance("now", started=STARTED + datetime.timedelta(days=1)), make_decoder)
+    return estimate(config, make_provenance("now", started=STARTED + datetime.timedelta(days=1)))
 
 
 def commit_count(folder, warehouse, name):
@@ -153,24 +154,26 @@ def test_a_sample_of_headers_stands_for_many_videos(uploads):
     assert found.basis == Basis(tried_headers=20, read_headers=20, header_videos=60)
 
 
-def test_a_hostile_sample_changes_neither_the_estimate_nor_what_is_read_of_others(uploads):
+def test_a_hostile_sample_changes_neither_the_estimate_nor_what_is_read_of_others(uploads, monkeypatch):
     folder, total_sec = uploads
     lie = b'[0, {"header": {"width": 1, "height": 1, "codec": "h264", "fps": 30.0, "duration_sec": 1e300}}]'
     for number, attack in enumerate((b"ATTACK send\n" + lie, b'ATTACK send\n[0, {"header": 1}]')):
         (folder / f"bad{number}.mp4").write_bytes(attack.ljust(16_400))
     make_decoder = functools.partial(DecoderProcess, "tests.support.hostile_decoder_child")
+    monkeypatch.setattr("pipeline.estimate.read_headers", functools.partial(read_headers, make_decoder=make_decoder))
     total_sec += 2 * 8.0  # of two videos of their size
-    found = estimate_run(folder, DuckDBWarehouse(str(folder / "c.duckdb")), make_decoder)
+    found = estimate_run(folder, DuckDBWarehouse(str(folder / "c.duckdb")))
     assert total_sec / 1.5 < found.video_sec < total_sec * 1.5
     assert (found.basis.tried_headers, found.basis.read_headers) == (14, 13)
 
 
-def test_no_header_is_read_if_enough_videos_of_similar_size_are_counted(folder, warehouse):
+def test_no_header_is_read_if_enough_videos_of_similar_size_are_counted(folder, warehouse, monkeypatch):
+    monkeypatch.setattr("pipeline.estimate.read_headers", None)
     counted = [make_video_count(f"old/{number}") for number in range(20)]  # 12,345 bytes and 10 s each
     commit(warehouse, make_provenance("before"), *counted)
     for name in ("a.mp4", "b.mp4", "c.mp4"):
         (folder / name).write_bytes(b"x" * 10_000)
-    found = estimate_run(folder, warehouse, make_decoder=None)
+    found = estimate_run(folder, warehouse)
     assert found.video_sec == pytest.approx(30_000 / 1234.5)
     assert found.basis == Basis(counted_videos=20)
 
