@@ -6,7 +6,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -48,30 +47,23 @@ def read_headers(
     options = dataclasses.replace(options, timeout_sec=min(options.timeout_sec, _HEADER_SEC), decoder="cpu")
     headers: dict[VideoRef, VideoHeader] = {}
     until_sec, stopped = time.monotonic() + _SAMPLE_SEC, threading.Event()
-    waiting: queue.SimpleQueue[VideoRef] = queue.SimpleQueue()
-    for video in videos:
-        waiting.put(video)
 
-    def work() -> None:
-        with contextlib.suppress(queue.Empty):
-            while time.monotonic() < until_sec and not stopped.is_set():
-                video = waiting.get_nowait()
-                try:
-                    # Each header gets a new process: a file that takes one over cannot falsify the next header.
-                    with contextlib.closing(make_decoder()) as decoder:
-                        header = _read_header(video, options, decoder)
-                except DecoderStartError as error:  # the next one would not start either, and takes long to show it
-                    _LOGGER.warning("No header can be read: %s", error)
-                    stopped.set()
-                except (DecodeError, OSError) as error:
-                    _LOGGER.info("The header of %r cannot be read: %s", video.uri, error)
-                else:
-                    headers[video] = header
+    def read(video: VideoRef) -> None:
+        if time.monotonic() >= until_sec or stopped.is_set():
+            return
+        try:
+            # Each header gets a new process: a file that takes one over cannot falsify the next header.
+            with contextlib.closing(make_decoder()) as decoder:
+                headers[video] = _read_header(video, options, decoder)
+        except DecoderStartError as error:  # the next one would not start either, and takes long to show it
+            _LOGGER.warning("No header can be read: %s", error)
+            stopped.set()
+        except (DecodeError, OSError) as error:
+            _LOGGER.info("The header of %r cannot be read: %s", video.uri, error)
 
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
         try:
-            for done in [threads.submit(work) for _ in videos[:_THREADS]]:
-                done.result()
+            list(threads.map(read, videos))
         finally:
             stopped.set()
     return headers
