@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from transforms.attempts import LONGEST_SEC
 from transforms.decoding import validation
@@ -93,35 +93,26 @@ class Watchdog:
                 FailureCode.DECODE_TIMEOUT,
                 f"decoding took more than {allowed_sec:.0f} s for {self._presented_sec:.0f} s of video",
             )
-        use = _resource_use(self._pid)
-        if use.memory_bytes > self._max_memory_bytes:
+        memory_bytes, threads = _resource_use(self._pid)
+        if memory_bytes > self._max_memory_bytes:
             raise DecodeError(
                 FailureCode.DECODE_OUT_OF_MEMORY,
                 f"decoding takes more than {self._max_memory_bytes >> 20:,} MiB of memory",
             )
         most_threads = _MOST_THREADS + _STREAMS * options.decoder_threads
-        if use.threads > most_threads:
+        if threads > most_threads:
             raise DecodeError(FailureCode.DECODER_CRASHED, f"the decoder started more than {most_threads} threads")
 
 
-class _ResourceUse(NamedTuple):
-    """What a process takes; 0 where the system does not report it.
+def _resource_use(pid: int) -> tuple[int, int]:
+    """Returns the bytes of memory that a process takes, its own and shared and page tables but not the code, and its threads.
 
-    Attributes:
-      memory_bytes: Its own and shared memory and page tables, but not the code.
-      threads: Number of its threads.
+    Both are 0 where the system does not report them.
     """
-
-    memory_bytes: int
-    threads: int
-
-
-def _resource_use(pid: int) -> _ResourceUse:
-    """Returns what a process takes."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return _ResourceUse(0, 0)
+        return 0, 0
     values = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in status) if name in _REPORTED}
     threads = values.pop("Threads", 0)
-    return _ResourceUse(sum(values.values()) << 10, threads)
+    return sum(values.values()) << 10, threads
