@@ -187,7 +187,7 @@ class DecoderProcess:
           DecoderStartError: No child starts on this machine.
         """
         channel = self._start(options)
-        turn = _Turn(channel, self._watchdog(options))
+        turn = _Turn(channel, Watchdog(self.pid or 0, options, self._max_memory_bytes))
         try:
             yield turn
         except InvalidMessageError as error:
@@ -264,9 +264,6 @@ class DecoderProcess:
             self.close()
             raise DecoderStartError("a sandbox is required, and this machine cannot filter the decoder's system calls")
         channel.connection.settimeout(None)
-
-    def _watchdog(self, options: DecodingOptions) -> Watchdog:
-        return Watchdog(self._process.pid if self._process else 0, options, self._max_memory_bytes)
 
     def _explain_end(self) -> DecodeError:
         """Returns why the child has ended or cannot be reached."""
