@@ -237,7 +237,11 @@ def to_do(dialect: Dialect, source: str, selection: Selection) -> str:
       selection: Which videos to take. The parameters are `selection_parameters`.
     """
     names = dialect.names([column.name for column in LISTING.columns], "listed")
-    return f"SELECT {names} FROM {_to_do(dialect, source, selection)}"
+    query = f"SELECT {names} FROM {_distinct(dialect, source)}"
+    if not selection.new_only:
+        return query
+    not_failed = _is_not_in(dialect, FAILURES, f" AND done.code NOT {dialect.in_list('requeue')}")
+    return f"{query}\nWHERE {_is_not_in(dialect, VIDEO_COUNTS)} AND {not_failed}"
 
 
 def insert_rows(dialect: Dialect, table: Table, target: str, query: str) -> str:
@@ -351,16 +355,6 @@ def _distinct(dialect: Dialect, source: str) -> str:
     key = dialect.names(("video_uri", "video_generation"))
     first = f"ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY video) = 1"
     return f"(SELECT * FROM {source} AS source WHERE TRUE QUALIFY {first}) AS listed"
-
-
-def _to_do(dialect: Dialect, source: str, selection: Selection) -> str:
-    if not selection.new_only:
-        return _distinct(dialect, source)
-    conditions = [
-        _is_not_in(dialect, VIDEO_COUNTS),
-        _is_not_in(dialect, FAILURES, f" AND done.code NOT {dialect.in_list('requeue')}"),
-    ]
-    return f"{_distinct(dialect, source)}\nWHERE {' AND '.join(conditions)}"
 
 
 def _is_not_in(dialect: Dialect, table: Table, condition: str = "") -> str:
