@@ -175,7 +175,8 @@ def download(video: VideoRef, file: BinaryIO, max_bytes: int, billing_project: s
     """
     if video.size_bytes > max_bytes:
         raise ObjectTooLargeError(f"the file has {video.size_bytes:,} bytes, more than {max_bytes:,}")
-    bounded = cast(BinaryIO, _BoundedFile(file, min(max_bytes, _most_unpacked_bytes(video))))
+    most_unpacked_bytes = max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * video.size_bytes)
+    bounded = cast(BinaryIO, _BoundedFile(file, min(max_bytes, most_unpacked_bytes)))
     with bucket_refusals(video.uri, billing_project), undelivered_objects(video.uri, billing_project):
         check_listed(video, billing_project)
         if video.uri.startswith(SCHEME):
@@ -272,7 +273,8 @@ def _judge_placeholder(video: VideoRef) -> VideoRef | LeftOut:
 
 
 def _match_remote(pattern: str, limit: int | None) -> Iterator[VideoRef]:
-    return map(_from_metadata, _match(pattern, limit))
+    (result,) = _file_system(pattern).match([pattern], [limit])
+    return map(_from_metadata, result.metadata_list)
 
 
 def _match_blobs(pattern: str, limit: int | None, billing_project: str | None) -> Iterator[VideoRef]:
@@ -288,11 +290,6 @@ def _match_blobs(pattern: str, limit: int | None, billing_project: str | None) -
     with _as_beam_errors(pattern):
         blobs = open_bucket(bucket_name, billing_project).list_blobs(prefix=prefix, fields=_BLOB_FIELDS)
         yield from itertools.islice((video for video in map(_from_blob, blobs) if matches(video.uri)), limit)
-
-
-def _match(pattern: str, limit: int | None) -> list[FileMetadata]:
-    (result,) = _file_system(pattern).match([pattern], [limit])
-    return result.metadata_list
 
 
 def _file_system(uri: str) -> FileSystem:
@@ -340,39 +337,25 @@ class _BoundedFile:
         return self._file.write(block)
 
 
-def _most_unpacked_bytes(video: VideoRef) -> int:
-    """Returns the most bytes that an object of the listed size may unpack to."""
-    return max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * video.size_bytes)
-
-
 def _copy_blob(video: VideoRef, file: BinaryIO, billing_project: str | None) -> None:
     """Copies one generation of an object. The client unpacks an object that is stored compressed.
 
     Cloud Storage's client is faster than Beam's file system (`benchmarks.reading`). It continues a copy that breaks off, where
     it broke off, but only for two minutes from the start unless it is told otherwise. A large video takes longer.
     """
-    from google.api_core.exceptions import NotFound
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    bucket_name, name = split_uri(video.uri)
-    blob = open_bucket(bucket_name, billing_project).blob(name, generation=video.generation)
     retried_sec = min(_LEAST_COPY_SEC + video.size_bytes / _LEAST_COPY_RATE, _MOST_COPY_SEC)
-    try:
+    with _listed_blob(video, billing_project) as blob:
         blob.download_to_file(file, retry=DEFAULT_RETRY.with_timeout(retried_sec))
-    except NotFound as error:
-        check_listed(video, billing_project)  # says whether it was deleted or replaced
-        raise ObjectGoneError(REPLACED) from error
 
 
 def _read_blob_range(video: VideoRef, start: int, end: int, billing_project: str | None) -> bytes:
     """Returns the bytes from `start` to before `end` of one generation of an object, as they are stored."""
-    from google.api_core.exceptions import NotFound
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    bucket_name, name = split_uri(video.uri)
-    blob = open_bucket(bucket_name, billing_project).blob(name, generation=video.generation)
     content = io.BytesIO()
-    try:
+    with _listed_blob(video, billing_project) as blob:
         blob.download_to_file(
             _BoundedFile(content, end - start),  # a server may ignore the range
             start=start,
@@ -382,10 +365,20 @@ def _read_blob_range(video: VideoRef, start: int, end: int, billing_project: str
             timeout=_RANGE_SEC,
             retry=DEFAULT_RETRY.with_timeout(_RANGE_SEC),
         )
+    return content.getvalue()
+
+
+@contextlib.contextmanager
+def _listed_blob(video: VideoRef, billing_project: str | None) -> Iterator[Blob]:
+    """Yields the listed generation of an object; raises ObjectGoneError if the body does not find it."""
+    from google.api_core.exceptions import NotFound
+
+    bucket_name, name = split_uri(video.uri)
+    try:
+        yield open_bucket(bucket_name, billing_project).blob(name, generation=video.generation)
     except NotFound as error:
         check_listed(video, billing_project)  # says whether it was deleted or replaced
         raise ObjectGoneError(REPLACED) from error
-    return content.getvalue()
 
 
 def _read_stream_range(video: VideoRef, start: int, end: int) -> bytes:
