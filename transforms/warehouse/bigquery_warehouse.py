@@ -254,19 +254,16 @@ class BigQueryWarehouse(Warehouse):
 
     def delete_videos(self, uris: Collection[str], before: datetime.date | None, dry_run: bool) -> dict[str, int]:
         """Deletes the rows of videos from every table: see `Warehouse.delete_videos`."""
-        by = {"by_uri": bool(uris), "by_date": before is not None}
-        parameters: dict[str, Any] = {"uris": list(uris)} if uris else {}
-        if before is not None:
-            parameters["before"] = before
+        parameters = sql.deletion_parameters(uris, before)
         with one_line_errors(f"rows of {self.name} cannot be deleted"):
             jobs = self._jobs(f"delete-{uuid.uuid4().hex}")
             numbers = {}
             for table in sql.PER_VIDEO_TABLES:
-                query = sql.num_videos_to_delete(jobs.dialect, table, **by)
+                query = sql.num_videos_to_delete(jobs.dialect, table, parameters)
                 by_date = dict(jobs.query(query, parameters))
                 numbers[table.name] = sum(by_date.values())
                 if not dry_run:
-                    statement = sql.delete_videos(jobs.dialect, table, pruned=True, **by)
+                    statement = sql.delete_videos(jobs.dialect, table, parameters, pruned=True)
                     for part, dates in _parts(list(by_date)):
                         jobs.execute(f"delete_{table.name}{part}", statement, parameters | dates)
             return numbers

@@ -244,18 +244,15 @@ class DuckDBWarehouse(Warehouse):
 
     def delete_videos(self, uris: Collection[str], before: datetime.date | None, dry_run: bool) -> dict[str, int]:
         """Deletes the rows of videos from every table in one transaction: see `Warehouse.delete_videos`."""
-        by = {"by_uri": bool(uris), "by_date": before is not None}
-        parameters: dict[str, Any] = {"uris": list(uris)} if uris else {}
-        if before is not None:
-            parameters["before"] = before
+        parameters = sql.deletion_parameters(uris, before)
 
         def delete(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
             numbers = {}
             for table in sql.PER_VIDEO_TABLES:
-                query = sql.num_videos_to_delete(DIALECT, table, **by)
+                query = sql.num_videos_to_delete(DIALECT, table, parameters)
                 numbers[table.name] = sum(number for _, number in connection.execute(query, parameters).fetchall())
                 if not dry_run:
-                    connection.execute(sql.delete_videos(DIALECT, table, **by), parameters)
+                    connection.execute(sql.delete_videos(DIALECT, table, parameters), parameters)
             return numbers
 
         if not os.path.exists(self.path):

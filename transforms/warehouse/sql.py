@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from transforms.failure_codes import FailureCode
@@ -183,25 +183,29 @@ def first_failures(query: str, limit: int) -> str:
     return f"{query} ORDER BY video_uri, video_generation LIMIT {limit}"
 
 
-def delete_videos(dialect: Dialect, table: Table, *, by_uri: bool, by_date: bool, pruned: bool = False) -> str:
+def deletion_parameters(uris: Collection[str], before: datetime.date | None) -> dict[str, Any]:
+    """Returns the parameters of `delete_videos`, at least one: `uris` if there are any, and `before` unless it is None."""
+    return ({"uris": list(uris)} if uris else {}) | ({} if before is None else {"before": before})
+
+
+def delete_videos(dialect: Dialect, table: Table, parameters: Collection[str], *, pruned: bool = False) -> str:
     """Returns the DELETE of rows whose URI is in parameter `uris`, or whose upload date is before parameter `before`.
 
     Args:
       dialect: How the database spells SQL.
       table: The table to delete from.
-      by_uri: Whether to delete by `uris`.
-      by_date: Whether to delete by `before`.
+      parameters: Names of `deletion_parameters`.
       pruned: Whether to look only at the upload dates in parameter `dates`.
     """
     dates = f"{_on_dates(dialect, 'deleted')} AND " if pruned else ""
-    return f"DELETE FROM {dialect.table(table)} AS deleted WHERE {dates}{_is_to_delete(dialect, by_uri, by_date)}"
+    return f"DELETE FROM {dialect.table(table)} AS deleted WHERE {dates}{_is_to_delete(dialect, parameters)}"
 
 
-def num_videos_to_delete(dialect: Dialect, table: Table, *, by_uri: bool, by_date: bool) -> str:
+def num_videos_to_delete(dialect: Dialect, table: Table, parameters: Collection[str]) -> str:
     """Returns the query for every upload date on which `delete_videos` deletes rows, in order, with their number."""
     return (
         f"SELECT upload_date, COUNT(*) FROM {dialect.table(table)} AS deleted "
-        f"WHERE {_is_to_delete(dialect, by_uri, by_date)} GROUP BY upload_date ORDER BY upload_date"
+        f"WHERE {_is_to_delete(dialect, parameters)} GROUP BY upload_date ORDER BY upload_date"
     )
 
 
@@ -365,9 +369,7 @@ def _is_not_in(dialect: Dialect, table: Table, condition: str = "") -> str:
 )"""
 
 
-def _is_to_delete(dialect: Dialect, by_uri: bool, by_date: bool) -> str:
-    conditions = [f"video_uri {dialect.in_list('uris')}"] if by_uri else []
-    if by_date:
-        conditions.append(f"upload_date < {dialect.parameter('before')}")
+def _is_to_delete(dialect: Dialect, parameters: Collection[str]) -> str:
+    conditions = {"uris": f"video_uri {dialect.in_list('uris')}", "before": f"upload_date < {dialect.parameter('before')}"}
     # A table with require_partition_filter refuses queries without a condition on upload_date.
-    return f"upload_date >= DATE '0001-01-01' AND ({' OR '.join(conditions)})"
+    return f"upload_date >= DATE '0001-01-01' AND ({' OR '.join(conditions[name] for name in parameters)})"

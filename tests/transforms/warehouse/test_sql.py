@@ -52,15 +52,13 @@ def test_a_selection_names_the_parameters_that_it_gets(dialect, new_only, requeu
     assert ("LIMIT 3" in sql.select_videos("rows", limit)) == (limit == 3)
 
 
-@pytest.mark.parametrize(
-    ("by_uri", "by_date", "names"),
-    [(True, False, {"uris"}), (False, True, {"before"}), (True, True, {"uris", "before"})],
-)
-def test_what_is_counted_before_a_deletion_is_what_is_deleted(by_uri, by_date, names):
-    delete = sql.delete_videos(BIGQUERY, VIDEO_COUNTS, by_uri=by_uri, by_date=by_date)
-    count = sql.num_videos_to_delete(BIGQUERY, VIDEO_COUNTS, by_uri=by_uri, by_date=by_date)
+@pytest.mark.parametrize(("uris", "before"), [(["a.mp4"], None), ([], DAY), (["a.mp4"], DAY)])
+def test_what_is_counted_before_a_deletion_is_what_is_deleted(uris, before):
+    parameters = sql.deletion_parameters(uris, before)
+    delete = sql.delete_videos(BIGQUERY, VIDEO_COUNTS, parameters)
+    count = sql.num_videos_to_delete(BIGQUERY, VIDEO_COUNTS, parameters)
     assert count.removeprefix("SELECT upload_date, COUNT(*)").split(" GROUP BY")[0] == delete.removeprefix("DELETE")
-    assert set(re.findall(r"@(\w+)", delete)) == names
+    assert set(re.findall(r"@(\w+)", delete)) == set(parameters)
     assert "upload_date >= " in delete  # a table may refuse queries without a condition on its partitions
 
 
