@@ -35,11 +35,6 @@ class CheckpointError(WeightsError):
     """A checkpoint cannot be read, or does not fit the network."""
 
 
-def is_checkpoint(prefix: str) -> bool:
-    """Returns whether a local path is the prefix of a checkpoint, that is, PREFIX.index is a file."""
-    return os.path.isfile(f"{prefix}.index")
-
-
 @contextlib.contextmanager
 def local_prefix(prefix: str) -> Iterator[str]:
     """Yields a checkpoint's prefix on the local disk. Files from `gs://` are there until the context ends.
@@ -70,7 +65,7 @@ def read_checkpoint(prefix: str, shown_as: str | None = None) -> dict[str, np.nd
     """
     shown = shown_as or prefix
     with local_prefix(prefix) as local:
-        if not is_checkpoint(local):
+        if not os.path.isfile(f"{local}.index"):
             name = os.path.basename(local)
             raise CheckpointError(f"no checkpoint has this prefix: there is no {name}.index. Received: {shown!r}")
         with _one_line_errors(shown):
