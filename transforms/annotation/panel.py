@@ -47,7 +47,6 @@ _BAR_TOP, _BAR_BOTTOM = 0.765, 0.865
 """Measures of the panel's parts in heights of the panel; the ring's width is a share of the dial."""
 
 _Place = tuple[slice, slice] | tuple[np.ndarray, np.ndarray]
-_Layer = tuple[np.ndarray, tuple[int, int, int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,9 +109,9 @@ class Panel:
         self._dial = self._unit * _DIAL
         self._middle = self._unit * (_PADDING + _DIAL / 2)
         self._levels = [_Level(1, (self.height, self.width)), _Level(2, (self.height // 2, self.width // 2))]
-        self._lay_base()
         self._rings = [_Ring(level, self._middle, self._dial) for level in self._levels]
         self._bar = self._rounded(_COLUMN_LEFT, _BAR_TOP, _COLUMN_RIGHT, _BAR_BOTTOM, (_BAR_BOTTOM - _BAR_TOP) / 2)
+        self._lay_base()
         self._shown: dict[str, int | None] = {}
 
     def draw(self, planes: Sequence[np.ndarray], shown: Shown) -> None:
@@ -151,7 +150,7 @@ class Panel:
 
     def _show_progress(self, steps: int) -> None:
         for level, ring in zip(self._levels, self._rings, strict=True):
-            level.lay(ring.place, [(ring.filled(steps / _PROGRESS_STEPS), _GREEN)], self._colours)
+            level.lay(ring.place, ring.filled(steps / _PROGRESS_STEPS), self._colours.ycbcr(_GREEN))
 
     def _show_count(self, count: int) -> None:
         half_width, half_height = 0.3 * self._dial, 0.19 * self._dial
@@ -186,10 +185,6 @@ class Panel:
         unit = self._unit
         shape = self._levels[0].alpha.shape
         field = self._rounded(0, 0, self.width / unit, 1, 0.14)
-        distance = _distances(shape, self._middle)[0]
-        outer, inner = self._dial / 2, self._dial * (0.5 - _RING_SHARE)
-        ring = np.clip(outer - distance + 0.5, 0, 1) * np.clip(distance - inner + 0.5, 0, 1)
-        bar = self._rounded(_COLUMN_LEFT, _BAR_TOP, _COLUMN_RIGHT, _BAR_BOTTOM, (_BAR_BOTTOM - _BAR_TOP) / 2)
         size = 0.1 * self._dial
         labels = draw_text(
             shape,
@@ -201,7 +196,7 @@ class Panel:
         everywhere = self._place(0, self.height, 0, self.width)
         for mask, colour in (
             (_BACKGROUND_ALPHA * field, _BLACK),
-            (_TRACK_ALPHA * np.maximum(ring, bar), _WHITE),
+            (_TRACK_ALPHA * np.maximum(self._rings[0].mask, self._bar), _WHITE),
             (_LABEL_ALPHA * labels, _WHITE),
         ):
             self._lay(everywhere, mask, colour)
@@ -225,7 +220,7 @@ class Panel:
             rows, columns = (slice(part.start // level.scale, part.stop // level.scale) for part in place)
             size = columns.stop - columns.start, rows.stop - rows.start
             scaled = mask if level.scale == 1 else cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
-            level.lay((rows, columns), [(scaled, colour)], self._colours)
+            level.lay((rows, columns), scaled, self._colours.ycbcr(colour))
 
     def _rounded(self, left: float, top: float, right: float, bottom: float, radius: float) -> np.ndarray:
         """Returns the mask of a rectangle with round corners; all measures are in heights of the panel."""
@@ -254,18 +249,15 @@ class _Level:
         self.scale = scale
         self.alpha = np.zeros(shape, np.float32)
         self.keep = np.full(shape, 256, np.uint16)
-        self._numbers = (0,) if scale == 1 else (1, 2)
-        self.add = {number: np.zeros(shape, np.uint16) for number in self._numbers}
-        self._base = {number: np.zeros(shape, np.float32) for number in self._numbers}
+        numbers = (0,) if scale == 1 else (1, 2)
+        self.add = {number: np.zeros(shape, np.uint16) for number in numbers}
+        self._base = {number: np.zeros(shape, np.float32) for number in numbers}
         self._laid: tuple[np.ndarray, dict[int, np.ndarray]] = (self.alpha, self._base)
 
-    def lay(self, place: _Place, layers: Sequence[_Layer], colours: Colours) -> None:
-        """Lays masks with colours over the base at a place, instead of what lay there."""
-        alpha, values = self.alpha[place], {number: self._base[number][place] for number in self._numbers}
-        for mask, colour in layers:
-            alpha = alpha * (1 - mask) + mask
-            ycbcr = colours.ycbcr(colour)
-            values = {number: value * (1 - mask) + ycbcr[number] * mask for number, value in values.items()}
+    def lay(self, place: _Place, mask: np.ndarray, ycbcr: tuple[float, float, float]) -> None:
+        """Lays a colour over the base at a place, through a mask, instead of what lay there."""
+        alpha = self.alpha[place] * (1 - mask) + mask
+        values = {number: base[place] * (1 - mask) + ycbcr[number] * mask for number, base in self._base.items()}
         self.keep[place] = np.round(256 * (1 - alpha)).astype(np.uint16)
         for number, value in values.items():
             self.add[number][place] = np.round(255 * value + 128 * alpha).astype(np.uint16)
@@ -280,6 +272,7 @@ class _Ring:
     """The pixels of the ring in a level.
 
     Attributes:
+      mask: (height, width), how much of each of the level's pixels is in the ring, 0..1.
       place: Rows and columns of the pixels.
     """
 
@@ -287,10 +280,10 @@ class _Ring:
         middle, outer = middle / level.scale, diameter / 2 / level.scale
         inner = outer * (1 - 2 * _RING_SHARE)
         distance, turn = _distances(level.alpha.shape, middle)
-        mask = np.clip(outer - distance + 0.5, 0, 1) * np.clip(distance - inner + 0.5, 0, 1)
-        rows, columns = np.nonzero(mask)
+        self.mask = np.clip(outer - distance + 0.5, 0, 1) * np.clip(distance - inner + 0.5, 0, 1)
+        rows, columns = np.nonzero(self.mask)
         self.place = rows, columns
-        self._mask = mask[self.place].astype(np.float32)
+        self._mask = self.mask[self.place].astype(np.float32)
         self._turn = turn[self.place].astype(np.float32)
         self._pixels_around = math.pi * (outer + inner)
 
