@@ -5,6 +5,7 @@ The page is the same for everybody and has no secret, so it needs no token; what
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def make_router(config: ServeConfig) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     _add(router, "/", lambda: HTMLResponse(page, headers=_HEADERS))
     for name, (path, media_type) in _STATIC.items():
-        _add(router, f"/static/{name}", _make_sender(path.read_bytes(), media_type))
+        _add(router, f"/static/{name}", functools.partial(Response, path.read_bytes(), media_type=media_type))
     return router
 
 
@@ -100,10 +101,6 @@ def _add(router: APIRouter, path: str, answer: Callable[[], Response]) -> None:
         return answer()
 
     router.add_api_route(path, respond, methods=["GET", "HEAD"], response_model=None)
-
-
-def _make_sender(content: bytes, media_type: str) -> Callable[[], Response]:
-    return lambda: Response(content, media_type=media_type)
 
 
 def _explain(code: FailureCode) -> str:
