@@ -290,7 +290,6 @@ class _Reading:
         self._container = container
         self._stream = stream
         self._later_streams = streams
-        self._num_streams = 1
         self._trailing_data = trailing_data
         self._options = options
         self._progress = progress
@@ -303,7 +302,6 @@ class _Reading:
         self._height = stream.height
         self._decoders: list[StreamReader] = []
         self._part_last_sec: float | None = None  # set where reading stops before the video's end
-        self._is_avi = container.format.name == "avi"
 
     def samples(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yields the time in seconds and (112, 112, 3) uint8 RGB of each frame to keep; other frames are not converted."""
@@ -387,7 +385,6 @@ class _Reading:
         """Yields each frame that decodes, None for those skipped, with its time in the container, in display order."""
         yield from self._frames_of(self._container, self._stream)
         for container, stream in self._later_streams:
-            self._num_streams += 1
             # Sampling goes on where the stream before it ended.
             self._options = dataclasses.replace(self._options, exact=True, decoder="cpu")
             yield from self._frames_of(container, stream)
@@ -408,7 +405,7 @@ class _Reading:
         """Returns whether the file declares a clearly longer video than was shown."""
         if self._part_last_sec is not None:
             return False
-        if self._clock.has_restarted or self._num_streams > 1:
+        if self._clock.has_restarted or len(self._decoders) > 1:
             return False  # the declared duration is then the difference of two unrelated clocks
         declared_sec = self._declared_sec()
         # The last frame may be shown longer than the others, as GIFs and screen recordings often ask for.
@@ -426,7 +423,7 @@ class _Reading:
         """
         stream, container_format = self._stream, self._container.format.name
         has_sound = bool(self._container.streams.audio)
-        if self._is_avi and stream.time_base:
+        if container_format == "avi" and stream.time_base:
             return float(stream.frames * stream.time_base)
         if any(name in container_format for name in _LONGEST_STREAM_FORMATS):
             end_sec = tagged_end_sec(stream)
