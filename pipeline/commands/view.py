@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
 
     listener = open_socket(server.HOST, args.port)
     warehouse = make_warehouse(args.output, temp_location="")
-    videos.check_tables(warehouse.is_ready(), args.output)
+    if not warehouse.is_ready():
+        raise UsageError(f"--output must name tables that a run has filled. Received: {args.output!r}")
     listed = videos.VideoList(warehouse)
     labels = LabelFile(args.labels)
     check_labels(labels)

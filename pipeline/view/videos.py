@@ -207,9 +207,3 @@ def path_below(uri: str, folder: str) -> str | None:
     start = folder.rstrip("/") + "/"
     path = uri.removeprefix(start)
     return path if path != uri and path and os.path.normpath(path) == path and not path.startswith(("/", "../")) else None
-
-
-def check_tables(is_ready: bool, output: str) -> None:
-    """Raises WarehouseError unless a run has made the tables."""
-    if not is_ready:
-        raise WarehouseError(f"--output must name tables that a run has filled. Received: {output!r}")
