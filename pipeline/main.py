@@ -132,7 +132,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         else:
             commands.add_parser(name, help=summary)
     if completing:
-        _complete(parser)
+        import argcomplete
+
+        argcomplete.autocomplete(parser)  # answers the shell, and exits
     if chosen and chosen not in {**COMMANDS, **ALIASES}:
         near = nearest(chosen, COMMANDS)
         hint = f" Did you mean {near}?" if near else ""
@@ -168,13 +170,6 @@ def set_up_logging(verbose: bool = False, quiet: bool = False) -> None:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO if verbose else logging.ERROR)
     # Matplotlib warns of a home that is not writable, and of settings of the user that pictures do without.
     logging.getLogger("matplotlib").setLevel(logging.INFO if verbose else logging.ERROR)
-
-
-def _complete(parser: argparse.ArgumentParser) -> None:
-    """Answers a shell's request for completions, and exits."""
-    import argcomplete
-
-    argcomplete.autocomplete(parser)
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
