@@ -23,15 +23,7 @@ _MAX_CODEC_CHARS = 32
 class AnnotatorProcess(DecoderProcess):
     """A child process that annotates one video at a time, started with the first one. Not safe for use by several threads."""
 
-    _noun = "annotator"
-
-    def __init__(self, module: str = "transforms.annotation.child") -> None:
-        """Creates an annotator without starting it.
-
-        Args:
-          module: Name of the module that the child runs; tests pass one that misbehaves.
-        """
-        super().__init__(module)
+    _noun, _module = "annotator", "transforms.annotation.child"
 
     def annotate(self, file: BinaryIO, timeline: Timeline, options: DecodingOptions, output: BinaryIO) -> str:
         """Writes a video with its count drawn on it, as `rewrite.annotate` does.

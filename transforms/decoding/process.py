@@ -70,15 +70,15 @@ class _KilledError(DecodeError):
 class DecoderProcess:
     """A child process that decodes one video at a time, started with the first one. Not safe for use by several threads."""
 
-    _noun = "decoder"
+    _noun, _module = "decoder", "transforms.decoding.child"
 
-    def __init__(self, module: str = "transforms.decoding.child") -> None:
+    def __init__(self, module: str = "") -> None:
         """Creates a decoder without starting it.
 
         Args:
-          module: Name of the module that the child runs; tests pass one that misbehaves.
+          module: Name of the module that the child runs; tests pass one that misbehaves. "" for the class's own.
         """
-        self._module = module
+        self._module = module or self._module
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._max_memory_bytes = 0
