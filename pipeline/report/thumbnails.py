@@ -49,19 +49,15 @@ _QUALITY = 70
 """Quality of the JPEG files, 0..100."""
 
 
-def make_thumbnails(videos: Sequence[ReviewedVideo], decoder: DecoderProcess | None = None) -> dict[tuple[str, int], bytes]:
+def make_thumbnails(videos: Sequence[ReviewedVideo]) -> dict[tuple[str, int], bytes]:
     """Returns a JPEG file with frames of each video that is still there and can be read, by URI and generation.
 
     A video that is gone, was replaced, or takes too long has none; a log line says why.
-
-    Args:
-      videos: Videos to look at.
-      decoder: Decoder to use; tests pass one that misbehaves. Default: one of its own.
     """
     pictures: dict[tuple[str, int], bytes] = {}
     until_sec = time.monotonic() + _ALL_SEC
     # A daemon, since a client that waits for a store cannot be interrupted, and the page does not wait for it.
-    work = threading.Thread(target=_draw_all, args=(videos, decoder or DecoderProcess(), until_sec, pictures), daemon=True)
+    work = threading.Thread(target=_draw_all, args=(videos, until_sec, pictures), daemon=True)
     work.start()
     work.join(_ALL_SEC)
     if work.is_alive():
@@ -69,14 +65,9 @@ def make_thumbnails(videos: Sequence[ReviewedVideo], decoder: DecoderProcess | N
     return dict(pictures)
 
 
-def _draw_all(
-    videos: Sequence[ReviewedVideo],
-    decoder: DecoderProcess,
-    until_sec: float,
-    pictures: dict[tuple[str, int], bytes],
-) -> None:
-    """Adds the pictures of videos one by one, until a time of the monotonic clock; closes the decoder."""
-    with contextlib.closing(decoder):
+def _draw_all(videos: Sequence[ReviewedVideo], until_sec: float, pictures: dict[tuple[str, int], bytes]) -> None:
+    """Adds the pictures of videos one by one, until a time of the monotonic clock."""
+    with contextlib.closing(DecoderProcess()) as decoder:
         for video in videos:
             try:
                 frames = _read_frames(video, decoder, until_sec)

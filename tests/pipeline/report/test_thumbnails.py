@@ -94,9 +94,10 @@ def test_a_video_of_one_frame_has_a_picture_of_it():
     assert decode(draw_strip(np.zeros((1, 112, 112, 3), np.uint8), 64, 48)).shape == (96, 128, 3)
 
 
-def test_a_decoder_that_does_not_start_leaves_the_page_without_pictures(tmp_path, caplog):
+def test_a_decoder_that_does_not_start_leaves_the_page_without_pictures(tmp_path, monkeypatch, caplog):
     path = draw_video(tmp_path / "a.mp4", 30)
-    assert make_thumbnails([reviewed(path)], decoder=DecoderProcess("no.such.module")) == {}
+    monkeypatch.setattr(DecoderProcess, "_module", "no.such.module")
+    assert make_thumbnails([reviewed(path)]) == {}
     assert "The page has no pictures" in caplog.text
 
 
