@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from pipeline.run_config import RunConfig, SourceConfig
+from pipeline.run_config import RunConfig
 from transforms.attempts import Attempts
 from transforms.counting import CountVideos
 from transforms.decoding.decode_videos import DecodeVideos
@@ -22,11 +22,6 @@ from transforms.warehouse.rows import Provenance
 def make_handler(config: RunConfig) -> RepNetModelHandler:
     """Returns the handler that loads the run's model on a worker and scores with it."""
     return RepNetModelHandler(config.model.load_scorer)
-
-
-def make_listing(source: SourceConfig, folder: str) -> ListVideos:
-    """Returns the step that lists the videos of a run into files in a folder."""
-    return ListVideos(source.patterns, folder, source.suffixes, source.listing_filter, source.billing_project)
 
 
 def make_attempts(config: RunConfig, provenance: Provenance) -> Attempts:
@@ -61,7 +56,9 @@ def build_pipeline(
     folder = config.warehouse.staging_folder(provenance.run_id)
     source = config.source
     if listing is None:
-        listed = pipeline | "List videos" >> make_listing(source, folder)
+        listed = pipeline | "List videos" >> ListVideos(
+            source.patterns, folder, source.suffixes, source.listing_filter, source.billing_project
+        )
     else:
         listed = pipeline | "Listed videos" >> beam.Create(listing, reshuffle=False).with_output_types(StagedFile)
     selected = listed | "Select videos" >> SelectVideos(config.warehouse, provenance, source.selection)

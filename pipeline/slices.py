@@ -5,23 +5,17 @@ from __future__ import annotations
 import array
 import collections
 import dataclasses
-import json
 import math
 import os
-import tempfile
 
-import apache_beam as beam
-from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, WorkerOptions
-from apache_beam.runners.runner import PipelineResult
 
 from pipeline.durations import bytes_per_sec, size_class_of
 from pipeline.estimate import TYPICAL_FPS, WORKER_CORES
-from pipeline.graph import make_listing
 from pipeline.machines import core_count_fps, cores_of
-from pipeline.run_config import LOCAL_RUNNER, RunConfig, SourceConfig, is_local_run
-from transforms.listing import SKIPPED_PREFIX
-from transforms.records import METRICS_NAMESPACE, Selection, Slice, slice_hash, slice_number
+from pipeline.run_config import RunConfig, SourceConfig, is_local_run
+from transforms.listing import ListFn
+from transforms.records import Selection, Slice, slice_hash, slice_number
 from transforms.scoring import ModelConfig
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance
@@ -118,29 +112,6 @@ def typical_speed(options: PipelineOptions, model: ModelConfig) -> float:
 
 def _stage_listing(source: SourceConfig, folder: str) -> tuple[list[StagedFile], dict[str, int]]:
     """Lists the videos of a run into files, in this process; returns the files, and how many names were left out by kind."""
-    with tempfile.TemporaryDirectory(prefix="repcount-") as notes:
-        path = os.path.join(notes, "files")
-        pipeline = beam.Pipeline(options=PipelineOptions(flags=[], runner=LOCAL_RUNNER))
-        listed = pipeline | "List videos" >> make_listing(source, folder)
-        _ = listed | "Note files" >> beam.Map(_note_file, path)
-        result = pipeline.run()
-        result.wait_until_finish()
-        with open(path, "a+", encoding="utf-8") as lines:  # an empty listing has no files
-            lines.seek(0)
-            return [StagedFile(**json.loads(line)) for line in lines], _read_left_out(result)
-
-
-def _note_file(file: StagedFile, path: str) -> None:
-    with open(path, "a", encoding="utf-8") as lines:
-        lines.write(json.dumps(dataclasses.asdict(file)) + "\n")
-
-
-def _read_left_out(result: PipelineResult) -> dict[str, int]:
-    """Returns how many names the listing left out, by kind, from Beam's metrics."""
-    metrics = result.metrics().query(MetricsFilter().with_namespace(METRICS_NAMESPACE))["counters"]
-    left_out: dict[str, int] = {}
-    for metric in metrics:
-        _, prefix, kind = metric.key.metric.name.partition(SKIPPED_PREFIX)
-        if prefix and metric.result:
-            left_out[kind] = left_out.get(kind, 0) + metric.result
-    return left_out
+    lister = ListFn(folder, source.suffixes, source.listing_filter, source.billing_project)
+    files = [file for pattern in source.patterns for file in lister.process(os.fsencode(pattern))]
+    return files, dict(lister.left_out)

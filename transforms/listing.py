@@ -21,9 +21,6 @@ from transforms.warehouse.schema import LISTING
 
 _LOGGER = logging.getLogger(__name__)
 
-SKIPPED_PREFIX = "objects_skipped_"
-"""Beginning of the names of the counters of `ListVideos`; a `LeftOut.kind` follows."""
-
 _COUNTED_SUFFIXES = 40
 """Most suffixes with a counter of their own. Names may end with anything, and Dataflow limits the counters of a job."""
 
@@ -65,24 +62,29 @@ class ListVideos(beam.PTransform):
             pbegin
             | "Create patterns" >> beam.Create([os.fsencode(pattern) for pattern in self.patterns])
             | "List objects"
-            >> beam.ParDo(_ListFn(self.folder, self.suffixes, self.listing_filter, self.billing_project)).with_output_types(
+            >> beam.ParDo(ListFn(self.folder, self.suffixes, self.listing_filter, self.billing_project)).with_output_types(
                 StagedFile
             )
         )
 
 
-class _ListFn(beam.DoFn):
-    """Lists one pattern into files and counts the objects that are not videos."""
+class ListFn(beam.DoFn):
+    """Lists one pattern into files and counts the objects that are not videos. `process` needs no pipeline.
+
+    Attributes:
+      left_out: Number of names that were left out, by the kind as which they are counted.
+    """
 
     def __init__(
         self, folder: str, suffixes: Sequence[str], listing_filter: ListingFilter, billing_project: str | None
     ) -> None:
+        """Takes the attributes of `ListVideos` that have these names."""
         self._folder = folder
         self._suffixes = suffixes
         self._filter = listing_filter
         self._billing_project = billing_project
         self._skipped = Metrics.counter(METRICS_NAMESPACE, "objects_skipped")
-        self._suffix_kinds: set[str] = set()
+        self.left_out = collections.Counter[str]()
 
     def process(self, element: bytes) -> Iterator[StagedFile]:
         """Yields the files that hold the videos that the pattern matches.
@@ -130,11 +132,9 @@ class _ListFn(beam.DoFn):
     def _count(self, left_out: LeftOut) -> str:
         """Counts a name and returns the kind as which it is counted."""
         kind = left_out.kind
-        if is_suffix_kind(kind) and kind not in self._suffix_kinds:
-            if len(self._suffix_kinds) < _COUNTED_SUFFIXES:
-                self._suffix_kinds.add(kind)
-            else:
-                kind = OTHER_SUFFIX_KIND
+        if is_suffix_kind(kind) and kind not in self.left_out and sum(map(is_suffix_kind, self.left_out)) >= _COUNTED_SUFFIXES:
+            kind = OTHER_SUFFIX_KIND
+        self.left_out[kind] += 1
         self._skipped.inc()
-        Metrics.counter(METRICS_NAMESPACE, f"{SKIPPED_PREFIX}{kind}").inc()
+        Metrics.counter(METRICS_NAMESPACE, f"objects_skipped_{kind}").inc()
         return kind
