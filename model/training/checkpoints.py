@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,21 @@ class Progress:
             f"step {self.step} ({self.share:.1%}, {self.seconds / 60:.1f} min): period {self.period_loss:.3f}, "
             f"periodicity {self.periodicity_loss:.3f}, {path}{self.clips_drawn} {drawn} drawn, rate {self.learning_rate:.1e}"
         )
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps other processes that train out of a run's folder; raises ValueError if there is one."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network drives have no locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(f"another process trains in {folder}: wait for it, or choose another folder") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write(folder: Path, progress: Progress, values: Mapping[str, np.ndarray]) -> None:

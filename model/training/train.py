@@ -150,36 +150,39 @@ def train(
       checkpoint_sec: Seconds between checkpoints.
 
     Raises:
-      ValueError: The folder has a run with other settings, or from other weights of the same name; or photographs are wanted
-        and scikit-image is missing.
+      ValueError: The folder has a run with other settings, or from other weights of the same name, or another process trains
+        there; or photographs are wanted and scikit-image is missing.
       WeightsError: The weights to start from cannot be read.
       RuntimeError: The loss is not finite. The last checkpoint before that is kept.
     """
     pictures = photographs.load() if settings.photographs and not settings.videos else ()
     folder.mkdir(parents=True, exist_ok=True)
-    _check_record(settings, folder, config)
-    learner = make_learner(settings, config)
-    found = checkpoints.read(folder)
-    if settings.initial_weights and (not found or (settings.videos and found[0].share < 1)):  # they may encode more videos
-        _record_initial(settings, folder)
-    checkpoints.write_record(folder / "settings.json", _describe(settings, config))
+    with checkpoints.held(folder):
+        _check_record(settings, folder, config)
+        learner = make_learner(settings, config)
+        found = checkpoints.read(folder)
+        if settings.initial_weights and (not found or (settings.videos and found[0].share < 1)):  # they may encode more videos
+            _record_initial(settings, folder)
+        checkpoints.write_record(folder / "settings.json", _describe(settings, config))
 
-    done = Progress()
-    if found:
-        done, values = found
-        learner.restore(values)
-    elif settings.initial_weights:
-        taken = learner.start_from(weights_file.read(Path(settings.initial_weights))[1])
-        print(f"{taken} of {len(learner.network.variables_by_name())} variables are those of the initial weights", flush=True)
-    if done.share < 1:
-        _record_machine(settings, folder, workers := workers or num_cores())
-        if isinstance(learner, VideoLearner):
-            steps = _video_steps(learner, settings, folder, done.step, workers)
-        else:
-            steps = _clip_steps(learner, settings, pictures, done.step, workers)
-        with contextlib.closing(steps):
-            _continue(learner, settings, folder, done, steps, checkpoint_sec)
-    return learner.take_averages()
+        done = Progress()
+        if found:
+            done, values = found
+            learner.restore(values)
+        elif settings.initial_weights:
+            taken = learner.start_from(weights_file.read(Path(settings.initial_weights))[1])
+            print(
+                f"{taken} of {len(learner.network.variables_by_name())} variables are those of the initial weights", flush=True
+            )
+        if done.share < 1:
+            _record_machine(settings, folder, workers := workers or num_cores())
+            if isinstance(learner, VideoLearner):
+                steps = _video_steps(learner, settings, folder, done.step, workers)
+            else:
+                steps = _clip_steps(learner, settings, pictures, done.step, workers)
+            with contextlib.closing(steps):
+                _continue(learner, settings, folder, done, steps, checkpoint_sec)
+        return learner.take_averages()
 
 
 def make_learner(settings: TrainingSettings, config: RepNetConfig) -> Learner:

@@ -16,7 +16,7 @@ from model.network import RepNet
 from model.presets import PRESETS
 from model.training import photographs
 from model.training import train as training
-from model.training.checkpoints import Progress
+from model.training.checkpoints import Progress, held
 from model.training.learner import Learner
 from model.training.settings import TrainingSettings
 from model.training.train import Clock, export, train
@@ -231,6 +231,16 @@ def test_a_run_with_other_settings_is_refused(tmp_path):
     checkpointed(tmp_path)
     with pytest.raises(ValueError, match="has a run with other settings"):
         run(tmp_path, dataclasses.replace(SETTINGS, steps=3))
+
+
+def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
+    checkpointed(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with held(tmp_path), pytest.raises(ValueError, match=r"another process trains in .*: wait for it"):
+        run(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with held(tmp_path):
+        pass
 
 
 def test_photographs_that_are_missing_leave_no_run(tmp_path, monkeypatch):
