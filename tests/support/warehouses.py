@@ -22,7 +22,7 @@ KINDS = ("duckdb", pytest.param("bigquery", marks=pytest.mark.slow))
 
 _HOLD = """
 import duckdb, sys
-with duckdb.connect(sys.argv[1]):
+with duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "True"):
     print("open", flush=True)
     sys.stdin.read()
 """
@@ -76,9 +76,9 @@ def later_run(run_id, hours=1, **changes):
 
 
 @contextlib.contextmanager
-def held_open(warehouse):
+def held_open(warehouse, read_only=False):
     """Another process has a DuckDB file open. Yields a function that makes it close the file."""
-    command = [sys.executable, "-c", _HOLD, warehouse.path]
+    command = [sys.executable, "-c", _HOLD, warehouse.path, str(read_only)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"open\n"
         yield process.stdin.close

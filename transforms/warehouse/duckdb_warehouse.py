@@ -145,13 +145,15 @@ class DuckDBWarehouse(Warehouse):
     def prepare(self, options: TableOptions = UNCHANGED) -> None:
         """Creates the file, its tables and views, or upgrades them: see `Warehouse.prepare`.
 
-        Deletes staging folders of killed runs.
+        Opens the file for writing only if there is something to change, since others may be reading it. Deletes staging
+        folders of killed runs.
         """
         _refuse(options)
         self._make_folder()
         with self._one_line_errors():
             create_file(self.path)
-        self._connected(_in_transaction(upgrade), LAUNCH_TIMEOUT_SEC)
+        if self._read(find_changes, LAUNCH_TIMEOUT_SEC):
+            self._connected(_in_transaction(upgrade), LAUNCH_TIMEOUT_SEC)
         self._staging.prepare()
 
     def staging_folder(self, run_id: str) -> str:

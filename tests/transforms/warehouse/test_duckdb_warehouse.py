@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 
+import duckdb
 import pytest
 
 from tests.support.marks import slow
@@ -265,6 +266,21 @@ class TestOtherProcesses:
                 action()
             assert "\n" not in str(caught.value)
         assert pathlib.Path(hasty.staging_folder("run-1")).exists()
+
+    def test_tables_that_are_up_to_date_are_prepared_while_another_program_reads_them(self, warehouse):
+        warehouse.prepare()
+        hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=0.2)
+        with held_open(warehouse, read_only=True):
+            hasty.prepare()
+        with duckdb.connect(warehouse.path) as connection:
+            connection.execute("DROP VIEW failures_by_code")
+        with (
+            held_open(warehouse, read_only=True),
+            pytest.raises(WarehouseFaultError, match=r"close the other program .*PID \d+.*Received: "),
+        ):
+            hasty.prepare()
+        hasty.prepare()
+        assert hasty.changes() == []
 
     def test_reading_a_file_that_another_program_writes_to_ends_in_one_line(self, warehouse, holder):
         hasty = DuckDBWarehouse(warehouse.path, lock_timeout_sec=0.2)
