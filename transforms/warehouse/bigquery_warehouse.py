@@ -156,6 +156,8 @@ class BigQueryWarehouse(Warehouse):
                 with attempt:
                     for change in find_changes(client, self.name, options):
                         change.apply()
+                        if change.line:
+                            _LOGGER.info("%s: %s", self.name, change.line)
             _warn_of_expiration(client, self.name)
         if self.temp_location:
             self._staging.prepare()

@@ -94,10 +94,19 @@ def open_file(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(path, read_only=read_only)
 
 
-def upgrade(connection: duckdb.DuckDBPyConnection) -> None:
-    """Creates and adds whatever the database lacks; raises WarehouseError if a table has another shape."""
-    for change in find_changes(connection):
+def upgrade(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Creates, adds and recreates whatever `find_changes` finds, and returns a line for each change; raises the same."""
+    changes = find_changes(connection)
+    for change in changes:
         connection.execute(change.statement)
+    return [change.line for change in changes if change.line]
+
+
+def upgrade_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Creates missing tables and columns. Existing views and descriptions stay: another version that still runs may differ."""
+    for change in _find_table_changes(connection):
+        if not change.line.startswith("describe "):
+            connection.execute(change.statement)
 
 
 def find_changes(connection: duckdb.DuckDBPyConnection) -> list[Change]:
@@ -106,33 +115,13 @@ def find_changes(connection: duckdb.DuckDBPyConnection) -> list[Change]:
     Raises:
       WarehouseError: A table lacks a REQUIRED column or has a column of another type.
     """
-    found = connection.execute(
-        "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() "
-        "WHERE database_name = current_database() AND schema_name = current_schema()"
-    ).fetchall()
-    described = dict(
-        connection.execute(
-            "SELECT table_name, comment FROM duckdb_tables() "
-            "WHERE database_name = current_database() AND schema_name = current_schema()"
-        ).fetchall()
-    )
-    changes: list[Change] = []
-    for table in TABLES:
-        existing = {column_name: (data_type, comment) for name, column_name, data_type, comment in found if name == table.name}
-        changes += _table_changes(table, existing)
-        if described.get(table.name) != table.description:
-            line = f"describe table {table.name}" if existing else ""
-            changes.append(Change(line, f"COMMENT ON TABLE {table.name} IS {_literal(table.description)}"))
+    changes = _find_table_changes(connection)
     query = "SELECT view_name, comment FROM duckdb_views() WHERE database_name = current_database() AND NOT internal"
     comments = dict(connection.execute(query).fetchall())
     for view in VIEWS:
         if comments.get(view.name) != _view_comment(view):
             verb = "change" if view.name in comments else "create"
             changes += _create_view(view, f"{verb} view {view.name}")
-    if any(change.statement.startswith("ALTER") for change in changes):
-        # A view keeps the columns that its tables had when it was created, and fails once they have more.
-        for view in VIEWS:
-            changes += _create_view(view, "")
     return changes
 
 
@@ -172,6 +161,32 @@ def create_table(table: Table) -> str:
     """Returns the CREATE TABLE of a table."""
     definitions = ",\n  ".join(column_definition(column) for column in table.columns)
     return f"CREATE TABLE {quoted(table.name)} (\n  {definitions}\n)"
+
+
+def _find_table_changes(connection: duckdb.DuckDBPyConnection) -> list[Change]:
+    """Returns those of `find_changes` that are about tables, and views again if their tables get columns."""
+    found = connection.execute(
+        "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = current_schema()"
+    ).fetchall()
+    described = dict(
+        connection.execute(
+            "SELECT table_name, comment FROM duckdb_tables() "
+            "WHERE database_name = current_database() AND schema_name = current_schema()"
+        ).fetchall()
+    )
+    changes: list[Change] = []
+    for table in TABLES:
+        existing = {column_name: (data_type, comment) for name, column_name, data_type, comment in found if name == table.name}
+        changes += _table_changes(table, existing)
+        if described.get(table.name) != table.description:
+            line = f"describe table {table.name}" if existing else ""
+            changes.append(Change(line, f"COMMENT ON TABLE {table.name} IS {_literal(table.description)}"))
+    if any(change.statement.startswith("ALTER") for change in changes):
+        # A view keeps the columns that its tables had when it was created, and fails once they have more.
+        for view in VIEWS:
+            changes += _create_view(view, "")
+    return changes
 
 
 def _table_changes(table: Table, existing: dict[str, tuple[str, str]]) -> list[Change]:

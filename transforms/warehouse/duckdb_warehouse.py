@@ -32,7 +32,7 @@ from transforms.warehouse.base import (
 )
 from transforms.warehouse.duckdb_staged_rows import FILES, check_staged, frames_and_seconds, merge, outlived_lines, patterns
 from transforms.warehouse.duckdb_staging import StagingFolders
-from transforms.warehouse.duckdb_tables import DIALECT, create_file, find_changes, open_file, upgrade
+from transforms.warehouse.duckdb_tables import DIALECT, create_file, find_changes, open_file, upgrade, upgrade_tables
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.rows import Provenance, RunTotals, run_row, to_record_batch
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, TABLES, VIDEO_COUNTS
@@ -153,7 +153,8 @@ class DuckDBWarehouse(Warehouse):
         with self._one_line_errors():
             create_file(self.path)
         if self._read(find_changes, LAUNCH_TIMEOUT_SEC):
-            self._connected(_in_transaction(upgrade), LAUNCH_TIMEOUT_SEC)
+            for line in self._connected(_in_transaction(upgrade), LAUNCH_TIMEOUT_SEC):
+                _LOGGER.info("%s: %s", self.path, line)
         self._staging.prepare()
 
     def staging_folder(self, run_id: str) -> str:
@@ -209,7 +210,7 @@ class DuckDBWarehouse(Warehouse):
         }
 
         def commit(connection: duckdb.DuckDBPyConnection) -> tuple[RunTotals, list[str]]:
-            upgrade(connection)
+            upgrade_tables(connection)
             found = {table: check_staged(connection, table, staged) for table, staged in by_table.items()}
             num_rows = {table: sum(file.num_rows for file in staged) for table, staged in by_table.items()}
             check_curves(num_rows[VIDEO_COUNTS], num_rows[FRAME_CURVES], provenance.run_id)

@@ -91,11 +91,15 @@ class TestPrepare:
         assert names == ["note", *(column.name for column in runs.columns)]
         assert len(views) == len(VIEWS)
 
-    def test_a_view_with_another_query_is_changed(self, prepared, cloud):
+    def test_a_view_with_another_query_is_changed(self, prepared, cloud, caplog):
         found = cloud.client().get_table(f"{cloud.project}.{cloud.dataset}.failures_by_code")
         found.view_query = "SELECT 1 AS one"
         cloud.client().update_table(found, ["view_query"])
         assert prepared.changes() == ["change view failures_by_code"]
+        with caplog.at_level("INFO"):
+            prepared.prepare()
+        assert f"{prepared.name}: change view failures_by_code" in caplog.messages
+        assert prepared.changes() == []
 
     def test_a_table_with_other_partitions_is_refused(self, unprepared, cloud):
         fields = [to_field(column) for column in VIDEO_COUNTS.columns]

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -124,6 +125,20 @@ class TestPrepare:
             ("gs://b/new.mp4", pytest.approx(1.3), pytest.approx(0.5)),
             ("gs://b/old.mp4", pytest.approx(1.3), None),
         ]
+
+    def test_what_another_version_has_changed_stays_over_commits_and_is_replaced_by_the_next_run(self, warehouse, caplog):
+        caplog.set_level(logging.INFO)
+        warehouse.prepare()
+        query(warehouse, "CREATE OR REPLACE VIEW failures_by_code AS SELECT 'theirs' AS code")
+        query(warehouse, "COMMENT ON COLUMN failures.code IS 'Theirs.'")
+        commit(warehouse, make_provenance(), make_failure())
+        assert query(warehouse, "SELECT code FROM failures_by_code") == [("theirs",)]
+        changes = ["describe column failures.code", "change view failures_by_code"]
+        assert warehouse.changes() == changes
+        caplog.clear()
+        warehouse.prepare()
+        assert caplog.messages == [f"{warehouse.path}: {change}" for change in changes]
+        assert query(warehouse, "SELECT code FROM failures_by_code") == [("NOT_A_VIDEO",)]
 
     @pytest.mark.parametrize(
         ("change", "message"),
