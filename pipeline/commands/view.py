@@ -15,6 +15,7 @@ from pipeline.commands.tables import add_output
 from pipeline.labels import LabelFile
 from pipeline.options import add_billing_project, make_warehouse
 from pipeline.output_files import check_file
+from pipeline.progress_display import show_status
 from transforms.text import printable
 
 _TOKEN_BYTES = 24
@@ -75,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     warehouse = make_warehouse(args.output, temp_location="")
     if not warehouse.is_ready():
         raise UsageError(f"--output must name tables that a run has filled. Received: {args.output!r}")
-    listed = videos.VideoList(warehouse)
+    with show_status("Reading the list of videos …"):
+        listed = videos.VideoList(warehouse)
     labels = LabelFile(args.labels)
     check_labels(labels)
     folder = find_folder(args.videos, listed.by_uri)

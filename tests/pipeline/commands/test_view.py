@@ -12,6 +12,7 @@ from pipeline.commands.view import describe
 from tests.support.commands import repcount
 from tests.support.runs import ROOT
 from tests.support.samples import make_provenance, make_video_count
+from tests.support.terminals import run_at_terminal
 from tests.support.warehouses import commit
 from transforms.warehouse.duckdb_warehouse import DuckDBWarehouse
 
@@ -83,6 +84,13 @@ def test_every_start_has_another_token_and_corrections_go_to_labels_csv_in_the_c
         answer = requests.put(f"{address.strip()}api/videos/0/label", json={"count": 3}, timeout=30)
         assert answer.json()["label"] == 3
         assert f"{file},3" in (tmp_path / "labels.csv").read_text().splitlines()
+
+
+def test_a_terminal_says_that_the_list_is_read(output):
+    code = f"from pipeline.main import main; main(['view', '--output', {output!r}, '--labels', '/no/folder/labels.csv'])"
+    _, written, shown = run_at_terminal(code)
+    assert written == ""
+    assert "Reading the list of videos …" in shown
 
 
 @pytest.mark.parametrize(
