@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.replacing import replacing
 from pipeline.command_line import UsageError
-from pipeline.commands.tables import add_output
+from pipeline.commands.tables import add_output, explain_old_tables
 from pipeline.dates import parse_days
 from pipeline.options import make_warehouse
 
@@ -68,8 +68,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the rows and returns the exit code; raises UsageError, WarehouseError or OSError."""
-    from pipeline.export_formats import to_csv, to_jsonl, write_parquet  # imports PyArrow, for which --help need not wait
     from pipeline.output_files import check_file, check_no_tables_or_video
+    from transforms.warehouse.base import WarehouseError  # imports Beam, for which --help need not wait
 
     _check_view(args)
     if args.format == "parquet" and args.to is None:
@@ -83,19 +83,10 @@ def run(args: argparse.Namespace) -> int:
     if args.to is not None:
         check_file("--to", args.to)
         check_no_tables_or_video("--to", args.to, warehouse)
-    query, parameters = _make_query(args, warehouse)
-    with contextlib.closing(warehouse.read(query, parameters)) as batches:
-        if file_format == "parquet":
-            with replacing(args.to) as partial:
-                write_parquet(batches, partial)
-            return 0
-        texts: Iterator[str] = to_csv(batches) if file_format == "csv" else to_jsonl(batches)
-        if args.to is None:
-            for text in texts:
-                sys.stdout.write(text)
-            return 0
-        with replacing(args.to) as partial, partial.open("x", encoding="utf-8", newline="") as file:
-            file.writelines(texts)
+    try:
+        _write_rows(args, warehouse, file_format)
+    except WarehouseError as error:
+        raise explain_old_tables(error, warehouse) from error
     return 0
 
 
@@ -111,6 +102,25 @@ def _check_view(args: argparse.Namespace) -> None:
     for option, value, column in (("--run", args.run_id, "run_id"), ("--date", args.date, "upload_date")):
         if value is not None and column not in find_columns(args.view):
             raise UsageError(f"{option} needs a table or view with the column {column}. Received: {args.view!r}")
+
+
+def _write_rows(args: argparse.Namespace, warehouse: Warehouse, file_format: str) -> None:
+    """Writes the rows in one of `_FORMATS`; raises UsageError, WarehouseError or OSError."""
+    from pipeline.export_formats import to_csv, to_jsonl, write_parquet
+
+    query, parameters = _make_query(args, warehouse)
+    with contextlib.closing(warehouse.read(query, parameters)) as batches:
+        if file_format == "parquet":
+            with replacing(args.to) as partial:
+                write_parquet(batches, partial)
+            return
+        texts: Iterator[str] = to_csv(batches) if file_format == "csv" else to_jsonl(batches)
+        if args.to is None:
+            for text in texts:
+                sys.stdout.write(text)
+            return
+        with replacing(args.to) as partial, partial.open("x", encoding="utf-8", newline="") as file:
+            file.writelines(texts)
 
 
 def _make_query(args: argparse.Namespace, warehouse: Warehouse) -> tuple[str, dict[str, Any]]:

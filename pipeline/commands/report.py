@@ -6,15 +6,11 @@ import argparse
 import dataclasses
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline.commands.tables import add_output
+from pipeline.commands.tables import add_output, explain_old_tables
 from pipeline.dates import parse_days
 from pipeline.options import make_warehouse
 from transforms.text import printable
-
-if TYPE_CHECKING:
-    from transforms.warehouse.base import Warehouse, WarehouseError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -75,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         report = read_report(warehouse, run=args.run_id, dates=args.date, compare=args.compare)
     except WarehouseError as error:
-        raise _explain(error, warehouse) from error
+        raise explain_old_tables(error, warehouse) from error
     if not args.no_thumbnails:
         report = dataclasses.replace(report, thumbnails=make_thumbnails(report.review))
     text = render(report, datetime.datetime.now(datetime.UTC))
@@ -92,15 +88,3 @@ def run(args: argparse.Namespace) -> int:
         f"{len(text.encode()) / 1000:,.0f} kB{hint}"
     )
     return 0
-
-
-def _explain(error: WarehouseError, warehouse: Warehouse) -> WarehouseError:
-    """Returns the error with what to do if tables, columns or views are missing."""
-    from transforms.warehouse.base import WarehouseError
-
-    try:
-        is_old = bool(warehouse.changes())
-    except WarehouseError:  # the first error says more
-        is_old = False
-    advice = "`repcount run` makes the tables, and `repcount tables` brings older ones up to date"
-    return WarehouseError(f"{advice}: {error}") if is_old else error

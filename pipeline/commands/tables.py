@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from pipeline.command_line import natural_number
 from pipeline.options import make_warehouse
 from transforms.text import printable
+
+if TYPE_CHECKING:
+    from transforms.warehouse.base import Warehouse, WarehouseError
 
 TABLES_HELP = "a DuckDB file, duckdb:PATH or PATH.duckdb; or bigquery:PROJECT.DATASET"
 """How tables are named on the command line."""
@@ -52,6 +56,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Adds `--output`, which names the tables."""
     parser.add_argument("--output", required=True, metavar="TABLES", help=TABLES_HELP)
+
+
+def explain_old_tables(error: WarehouseError, warehouse: Warehouse) -> WarehouseError:
+    """Returns the error with what to do if tables, columns or views are missing."""
+    from transforms.warehouse.base import WarehouseError
+
+    try:
+        is_old = bool(warehouse.changes())
+    except WarehouseError:  # the first error says more
+        is_old = False
+    advice = "`repcount run` makes the tables, and `repcount tables` brings older ones up to date"
+    return type(error)(f"{advice}: {error}") if is_old else error
 
 
 def run(args: argparse.Namespace) -> int:

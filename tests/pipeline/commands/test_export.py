@@ -119,3 +119,13 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(output, tmp_path):
     assert repcount("export", "--output", output, "--view", "sets", "--to", file) == 2
     assert file.read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.duckdb", "rows.csv"]
+
+
+def test_older_tables_say_how_to_bring_them_up_to_date(output, capsys):
+    with duckdb.connect(output.removeprefix("duckdb:")) as connection:
+        connection.execute("DROP VIEW review_queue")
+    assert repcount("export", "--output", output, "--view", "review_queue") == 2
+    error = capsys.readouterr().err
+    assert "`repcount tables` brings older ones up to date: " in error
+    assert "review_queue" in error
+    assert error.count("\n") == 1
