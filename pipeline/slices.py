@@ -77,7 +77,7 @@ def make_plan(config: RunConfig, options: PipelineOptions, provenance: Provenanc
     for video in videos:
         hashes.append(slice_hash(video))
         bytes_by_class[size_class_of(video.size_bytes)] += video.size_bytes
-    total = config.slices
+    total = config.slices if hashes else 1
     if total is None:
         earlier = warehouse.earlier_runs(provenance.model_key)
         video_sec = sum(size_bytes / bytes_per_sec(earlier, number) for number, size_bytes in bytes_by_class.items())

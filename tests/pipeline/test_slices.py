@@ -68,6 +68,15 @@ def test_the_longer_the_videos_the_more_slices(folder, monkeypatch):
     assert len(plan_run(make_config(folder)).slices) == 3  # 10 hours of video, of which 4 are counted an hour
 
 
+def test_without_a_video_to_count_the_tables_are_not_asked_for_earlier_runs(folder, monkeypatch):
+    config = make_config(folder)
+    config.warehouse.prepare()
+    failed = [make_failure(video.uri, video.generation, updated=video.updated) for video in list_objects(f"{folder}/*.mp4")]
+    commit(config.warehouse, make_provenance("before"), *failed)
+    monkeypatch.setattr(DuckDBWarehouse, "earlier_runs", None)  # reads all days, for which BigQuery charges
+    assert plan_run(config).num_videos == (0,)
+
+
 def test_videos_are_listed_once_and_each_is_in_one_slice(folder):
     config = make_config(folder, slices=3)
     plan = plan_run(config)
