@@ -34,6 +34,16 @@ def import_tensorflow() -> None:
         import tensorflow  # noqa: F401
 
 
+def runs_tensorflow() -> bool:
+    """Returns whether this process has used TensorFlow, whose threads do not live on in a fork. Does not import it.
+
+    A process that has only imported it can be forked: it starts its threads when its context is first needed.
+    """
+    find_context = getattr(sys.modules.get("tensorflow.python.eager.context"), "context_safe", None)
+    context = find_context() if find_context else None
+    return context is not None and bool(getattr(context, "_initialized", True))  # no public name says it
+
+
 def _choose_backend() -> None:
     """Makes TensorFlow the backend of Keras, here and in child processes; raises UserError if KERAS_BACKEND names another."""
     if "keras" in sys.modules:

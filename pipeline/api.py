@@ -22,6 +22,7 @@ import numpy as np
 
 from model.presets import DEFAULT_PRESET
 from model.storage import StorageError
+from model.tensorflow_import import runs_tensorflow
 from pipeline import counter
 from pipeline.command_line import CommandParser, UsageError, natural_number, positive_whole_number
 from pipeline.counted_video import CountedVideo, describe
@@ -39,7 +40,16 @@ _ONE_AT_A_TIME = threading.Lock()
 """Held while a video is counted: the model and the decoder are for one thread at a time."""
 
 _FORKED_FROM: dict[str, int] = {}
-"""`pid` is the process that counted first. TensorFlow's threads do not live on in a fork of it."""
+"""`pid` is the first process that counted, or used TensorFlow and was forked. TensorFlow's threads do not live on in a fork."""
+
+
+def _note_fork() -> None:
+    """Notes that forks of this process cannot count, also if the program around this package has used TensorFlow."""
+    if runs_tensorflow():
+        _FORKED_FROM.setdefault("pid", os.getpid())
+
+
+os.register_at_fork(before=_note_fork)
 
 
 class CountError(Exception):
@@ -78,7 +88,7 @@ def count_video(
       OSError: The system or the store does not let it be read.
       CountError: The video could not be counted; its `code` says why.
       MachineFaultError: This machine or the store has failed, not the video.
-      UsageError: An option is invalid, or this process is a fork of one that has counted.
+      UsageError: An option is invalid, or this process is a fork of one that has used TensorFlow, for instance to count.
       UserError: Keras has another backend than TensorFlow.
       WeightsError: The model is unknown or cannot be loaded.
       StorageError: The model is on Cloud Storage, which cannot be read; or the video's URI names no object.
@@ -100,8 +110,8 @@ def count_video(
         raise FileNotFoundError(f"the video must be a file. Received: {uri!r}")
     if os.getpid() != _FORKED_FROM.setdefault("pid", os.getpid()):
         raise UsageError(
-            'a fork of a process that has counted cannot count: start processes with the method "spawn" or "forkserver". '
-            f"Received: process {os.getpid()}, forked from {_FORKED_FROM['pid']}"
+            "a fork of a process that has used TensorFlow cannot count: start processes with the method "
+            f'"spawn" or "forkserver". Received: process {os.getpid()}, forked from {_FORKED_FROM["pid"]}'
         )
     with _ONE_AT_A_TIME:
         loaded = _load_counter(tuple(sorted(vars(arguments).items())))

@@ -173,6 +173,38 @@ def test_a_fork_of_a_process_that_has_counted_is_refused(counted, squats, monkey
         api.count_video(squats)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("import tensorflow as tf; tf.function(lambda x: x @ x)(tf.ones((300, 300)))", "a fork of a process that has used"),
+        ("import tensorflow", "0"),
+    ],
+    ids=["used", "only imported"],
+)
+def test_a_fork_after_the_program_itself_has_used_tensorflow_is_refused_and_does_not_hang(before, after, tmp_path):
+    video = draw_video(tmp_path / "still.mp4", 70, draw=lambda index: np.zeros((48, 64, 3), np.uint8))
+    code = f"""
+import multiprocessing
+from pipeline.api import count_video
+{before}
+
+def count(queue):
+    try:
+        queue.put(count_video({str(video)!r}).count_rounded)
+    except Exception as error:
+        queue.put(error)
+
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+child = context.Process(target=count, args=(queue,), daemon=True)
+child.start()
+print(queue.get(timeout=120))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(after), done.stderr
+
+
 def test_the_project_that_pays_is_asked_for_the_video(monkeypatch):
     asked = []
     monkeypatch.setattr(api, "find_object", lambda uri, project: asked.append((uri, project)))
