@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import platform
 import re
 from collections.abc import Sequence
@@ -14,13 +13,14 @@ from model import storage
 from model.config import WINDOW_FRAMES
 from model.counting_options import CountingOptions, StrideRule
 from model.logits import chunk_frames
-from model.precision import PRECISIONS, Precision, best_precision
+from model.precision import PRECISIONS, Precision
 from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
 from pipeline.command_line import UsageError, natural_number, number, positive_whole_number
 from pipeline.launch import GPU_BATCH_FRAMES
 from transforms.decoding import sandbox
 from transforms.decoding.gpus import CONTROL_DEVICE, has_nvidia_gpu
 from transforms.decoding.options import DECODERS, DecodingOptions
+from transforms.defaults import default_options
 from transforms.matching import ALL_SUFFIXES, VIDEO_SUFFIXES
 from transforms.scoring import ModelConfig
 
@@ -278,12 +278,13 @@ def check_decoder(args: argparse.Namespace) -> None:
 
 def make_decoding(args: argparse.Namespace, strides: Sequence[int], loaded: LoadedModel) -> DecodingOptions:
     """Returns the decoding options, with chunks that fit the strides; raises UsageError."""
+    _, decoding, _ = default_options(args.model, loaded, strides)
     given = args.repeat_below_fps
     try:
         limits = ("max_bytes", "max_sec", "max_frames", "max_pixels", "timeout_sec", "max_memory_bytes")
-        return DecodingOptions(
-            repeat_below_fps=loaded.preset.repeat_below_fps if given is None else given,
-            chunk_frames=chunk_frames(strides),
+        return dataclasses.replace(
+            decoding,
+            repeat_below_fps=decoding.repeat_below_fps if given is None else given,
             require_sandbox=args.require_sandbox,
             billing_project=getattr(args, "billing_project", None),  # not for commands that read local files only
             exact=args.exact_decoding,
@@ -303,36 +304,20 @@ def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
             f"--strides must have a least common multiple of at most {MAX_CHUNK_FRAMES // WINDOW_FRAMES}, since a chunk "
             f"holds that many windows. Received: {','.join(map(str, strides))}"
         )
-    return ModelConfig(
-        name=_full_name(args.model),
-        sha256=loaded.sha256,
-        strides=tuple(sorted(strides)),  # in whatever order, the counts are the same, and so is their key in the tables
-        precision=_precision(args, loaded),
-        period_offset=loaded.preset.config.period_offset,
-        batch_frames=args.batch_frames or ModelConfig.batch_frames,
-        overlap_from=loaded.preset.overlap_from if args.overlap_from is None else args.overlap_from,
-        require_gpu=args.require_gpu,
-    )
-
-
-def _precision(args: argparse.Namespace, loaded: LoadedModel) -> str:
-    """Returns the number format for this machine; raises UsageError if the model or a GPU rules out the one asked for."""
-    is_calibrated = loaded.activation_ranges is not None
-    if args.precision == "auto":
-        # Where a GPU scores, int8 would bring the work back to the processor.
-        return best_precision(is_calibrated=is_calibrated and not has_nvidia_gpu())
-    if args.precision == Precision.INT8 and not is_calibrated:
+    if args.precision == Precision.INT8 and loaded.activation_ranges is None:
         raise UsageError(
             f"--precision int8 needs a model whose weights file has activation ranges, such as lite. Received: {args.model}"
         )
     if args.precision == Precision.INT8 and args.require_gpu:
         raise UsageError("--precision int8 is for processors. Received: --require_gpu")
-    return str(args.precision)
-
-
-def _full_name(model: str) -> str:
-    """Returns a preset's name unchanged and a local path made absolute, since it is part of a row's key."""
-    return model if model in PRESETS or storage.is_remote(model) else os.path.abspath(model)
+    model, _, _ = default_options(args.model, loaded, strides)
+    return dataclasses.replace(
+        model,
+        precision=model.precision if args.precision == "auto" else args.precision,
+        batch_frames=args.batch_frames or model.batch_frames,
+        overlap_from=model.overlap_from if args.overlap_from is None else args.overlap_from,
+        require_gpu=args.require_gpu,
+    )
 
 
 def make_counting(args: argparse.Namespace, loaded: LoadedModel) -> CountingOptions:

@@ -244,6 +244,14 @@ def test_the_python_example_of_the_readme_runs(demo_videos, monkeypatch, capsys)
 
 
 @pytest.mark.slow
+def test_the_example_of_a_pipeline_runs(demo_videos, monkeypatch, capsys):
+    (example,) = _blocks(_text(ROOT / "docs" / "how_to_add.md"), "python")
+    monkeypatch.chdir(demo_videos)
+    exec(example, {})
+    assert re.fullmatch(r"\S+/demo/videos/squats\.mp4 6\.\d+\n", capsys.readouterr().out)
+
+
+@pytest.mark.slow
 def test_the_commands_of_the_readme_work_on_what_make_run_leaves_behind(demo_videos, tmp_path, monkeypatch):
     for name in ("no_repetition.mp4", "squats.mp4"):  # enough for every command
         (tmp_path / "demo" / "videos").mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,10 @@ from model.config import LITE
 from model.counting import CountingOptions
 from model.precision import ActivationRanges
 from model.presets import PRESETS, LoadedModel
-from pipeline import options
 from pipeline.command_line import UsageError
 from pipeline.main import parse
-from pipeline.options import make_counting, make_model
+from pipeline.options import make_counting, make_decoding, make_model
+from transforms.defaults import default_options
 
 CALIBRATED = LoadedModel(PRESETS["lite"], None, "0", ActivationRanges({"layer": 1.0}))
 
@@ -18,11 +18,16 @@ def parse_precision(*words):
     return parse(["count", *words, "x.mp4"])
 
 
-@pytest.mark.parametrize(("has_gpu", "is_calibrated"), [(False, True), (True, False)])
-def test_where_a_gpu_scores_numbers_of_8_bits_are_not_chosen(monkeypatch, has_gpu, is_calibrated):
-    monkeypatch.setattr(options, "has_nvidia_gpu", lambda: has_gpu)
-    monkeypatch.setattr(options, "best_precision", lambda is_calibrated: f"calibrated: {is_calibrated}")
-    assert make_model(parse_precision(), CALIBRATED).precision == f"calibrated: {is_calibrated}"
+def test_nothing_said_means_the_options_that_fit_the_model():
+    args = parse(["count", "x.mp4"])
+    model = make_model(args, CALIBRATED)
+    assert (model, make_decoding(args, model.strides, CALIBRATED), make_counting(args, CALIBRATED)) == default_options(
+        "lite", CALIBRATED
+    )
+
+
+def test_a_number_format_that_is_asked_for_is_chosen():
+    assert make_model(parse_precision("--precision", "float16"), CALIBRATED).precision == "float16"
 
 
 @pytest.mark.parametrize(

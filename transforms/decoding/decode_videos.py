@@ -42,7 +42,8 @@ class DecodeVideos(beam.PTransform):
     see `NvdecUse`.
 
     Attributes:
-      options: How videos become frames. These options affect the count and belong to the identity of a row.
+      options: How videos become frames, as fits the model; see `transforms.defaults`. They change the numbers and are part of
+        a row's key.
       prefetch: Whether to decode the next video while the next steps work on one. For runners that do one thing at a time; in
         others, further threads decode further videos.
       attempts: Notes which videos are in flight, and knows those that kill workers. Default: notes nothing.
@@ -51,7 +52,7 @@ class DecodeVideos(beam.PTransform):
       clock: Returns the time in seconds.
     """
 
-    options: DecodingOptions = dataclasses.field(default_factory=DecodingOptions)
+    options: DecodingOptions
     prefetch: bool = False
     attempts: Attempts = dataclasses.field(default_factory=Attempts)
     load_scorer: Callable[[], ChunkScorer] | None = None

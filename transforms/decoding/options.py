@@ -22,8 +22,8 @@ class DecodingOptions:
         `resize_frame` for what is saved otherwise.
       decoder: Where to decode. "cpu": on the processor, as exact decoding always is. "auto": on an NVIDIA GPU if there is one;
         what that cannot decode, on the processor. "nvdec": as "auto", and of each video it is noted if there is no GPU.
-      chunk_frames: Frames per chunk, 37,632 bytes each. Use `model.logits.chunk_frames` of the scored strides, or the result
-        differs from that of the whole video.
+      chunk_frames: Frames per chunk, 37,632 bytes each: `model.logits.chunk_frames` of the scored strides, or longer videos
+        fail. `transforms.defaults.default_options` chooses what fits a model; the default is that of the default model.
       decoder_threads: Threads that FFmpeg uses for one video. Each holds frames of its own, and runners decode several videos
         at once, so do not use one per core.
       max_bytes: Largest file to decode, in bytes.
@@ -46,7 +46,7 @@ class DecodingOptions:
     repeat_below_fps: float = 0.0
     exact: bool = False
     decoder: str = "cpu"
-    chunk_frames: int = 768
+    chunk_frames: int = 1536
     decoder_threads: int = 2
     max_bytes: int = 16 << 30
     max_sec: float = 4 * 3600.0

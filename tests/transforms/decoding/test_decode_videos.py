@@ -25,14 +25,16 @@ from transforms.failure_codes import FailureCode, Stage
 from transforms.machine_faults import MachineFaultError
 from transforms.records import Failure, VideoRef
 
+OPTIONS = DecodingOptions()
+
 SEEN = []
 """Items that a pipeline in this process has output, in order."""
 
 
-def run_decoding(paths, check, **options):
+def run_decoding(paths, check, *, options=OPTIONS, **settings):
     """Decodes files in a pipeline, lets `check` add steps to it, and returns the metrics by name."""
     pipeline = beam.Pipeline(runner=FnApiRunner())
-    decoded = pipeline | beam.Create([look_up(path) for path in paths], reshuffle=False) | DecodeVideos(**options)
+    decoded = pipeline | beam.Create([look_up(path) for path in paths], reshuffle=False) | DecodeVideos(options, **settings)
     check(decoded)
     return read_metrics(pipeline.run())
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from model.logits import chunk_frames
+from model.presets import DEFAULT_PRESET, PRESETS
 from transforms.decoding.options import DecodingOptions
 
 
@@ -23,6 +25,10 @@ from transforms.decoding.options import DecodingOptions
 def test_an_invalid_value_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         DecodingOptions(**options)
+
+
+def test_chunks_fit_the_strides_of_the_default_model():
+    assert DecodingOptions().chunk_frames == chunk_frames(PRESETS[DEFAULT_PRESET].strides)
 
 
 @pytest.mark.parametrize(
