@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -38,11 +37,10 @@ class CountVideos(beam.PTransform):
 
     def expand(self, scored: beam.PCollection) -> beam.PCollection:
         """Reduces each chunk where it was scored, groups by video, then aggregates each video."""
-        reduce_fn = functools.partial(_reduce, options=self.options, period_offset=self.period_offset)
         aggregate_fn = _AggregateFn(self.options, self.clock)
         return (
             scored
-            | "Reduce" >> beam.Map(reduce_fn).with_output_types(ChunkEvidence | Failure)
+            | "Reduce" >> beam.Map(_reduce, self.options, self.period_offset).with_output_types(ChunkEvidence | Failure)
             | "Key by video" >> beam.Map(_by_video).with_output_types(tuple[VideoRef, ChunkEvidence | Failure])
             | "Group by video" >> beam.GroupByKey()
             | "Aggregate" >> beam.ParDo(aggregate_fn).with_output_types(VideoCount | Failure)

@@ -3,6 +3,7 @@
 import math
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
@@ -10,7 +11,7 @@ from tests.support.scores import FACTS, OPTIONS, PERIOD_OFFSET, chunk, chunks, f
 from transforms.coders import VideoRefCoder
 from transforms.counting import CountVideos
 from transforms.failure_codes import FailureCode, Stage
-from transforms.records import Failure
+from transforms.records import ChunkScores, Failure
 
 
 def outline(item):
@@ -71,3 +72,11 @@ class TestCountVideos:
             assert_that(results | beam.combiners.Count.Globally(), equal_to([1]))
 
         assert set(encoded) == {video()}
+
+    def test_counts_where_beam_checks_the_types_of_elements(self):
+        options = PipelineOptions(runtime_type_check=True)
+        with test_pipeline.TestPipeline(runner="FnApiRunner", options=options) as pipeline:
+            items = [*chunks(), failure(Stage.DECODE, FailureCode.EMPTY_FILE, video("empty.mp4"))]
+            scored = pipeline | beam.Create(items).with_output_types(ChunkScores | Failure)
+            counted = scored | CountVideos(OPTIONS, PERIOD_OFFSET)
+            assert_that(counted | beam.combiners.Count.Globally(), equal_to([2]))
