@@ -51,7 +51,8 @@ def aggregate(video: VideoRef, items: Iterable[ChunkEvidence | Failure], options
     try:
         stretches, times = zip(*[unpack(chunk.packed) for chunk in in_order], strict=True)
         evidence, times_sec = join_evidence(stretches), np.concatenate(times)
-        counted = count_evidence(evidence, options)
+        with np.errstate(under="ignore"):  # as in `reduce_or_fail`
+            counted = count_evidence(evidence, options)
     except Exception as error:  # one bad video must not fail the bundle, and with it the run
         return counting_failure(video, error)
     return VideoCount(video, facts, counted, times_sec, find_flags(facts, counted, evidence.repeats))

@@ -59,7 +59,8 @@ def reduce_or_fail(scores: ChunkScores, options: CountingOptions, period_offset:
     try:
         first_frame = scores.index * chunk_frames(scores.logits)
         num_frames = len(scores.times_sec)
-        evidence = gather_evidence(scores.logits, num_frames, period_offset, options, scores.repeats, first_frame)
+        with np.errstate(under="ignore"):  # the program around this may want errors, and tiny weights may well become 0
+            evidence = gather_evidence(scores.logits, num_frames, period_offset, options, scores.repeats, first_frame)
         packed = pack(evidence, scores.times_sec)
     except Exception as error:  # one bad video must not fail the bundle, and with it the run
         return counting_failure(scores.video, error)

@@ -13,10 +13,11 @@ from model.scoring import Scorer
 from model.training.videos import draw_video
 from tests.support.logits import differences, random_logits
 from tests.support.scores import FACTS, PERIOD_OFFSET, chunk, video
+from transforms.aggregation import aggregate
 from transforms.evidence import pack, reduce_or_fail, unpack
 from transforms.failure_codes import FailureCode, Stage
 from transforms.machine_faults import MachineFaultError
-from transforms.records import ChunkScores, Failure
+from transforms.records import ChunkScores, Failure, VideoCount
 
 LITE = PRESETS["lite"]
 MINUTE = 1800
@@ -64,6 +65,20 @@ def test_votes_are_rounded_to_a_65535th():
     assert unpacked.votes.votes.dtype == np.float32
     again, _ = unpack(pack(unpacked, scores.times_sec))
     assert np.array_equal(again.votes.votes, unpacked.votes.votes)
+
+
+@pytest.mark.parametrize(
+    ("strides", "options"),
+    [(LITE.strides, LITE.counting), ((1, 2, 3, 4), CountingOptions()), ((1, 2, 3, 4), CountingOptions(constant_speed=True))],
+    ids=["vote", "best stride", "constant speed"],
+)
+def test_a_program_that_wants_errors_from_numpy_gets_the_same_count(strides, options):
+    scores = minute_of_scores(strides)
+    expected = aggregate(video(), [reduce_or_fail(scores, options, PERIOD_OFFSET)], options)
+    with np.errstate(all="raise"):
+        result = aggregate(video(), [reduce_or_fail(scores, options, PERIOD_OFFSET)], options)
+    assert isinstance(result, VideoCount), result
+    assert differences(result.counted, expected.counted) == {}
 
 
 @pytest.mark.parametrize("changes", [{}, {"constant_speed": True}, {"fully_periodic": True}], ids=str)
