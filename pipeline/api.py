@@ -12,10 +12,11 @@ See `count_video` for its options and errors.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -26,6 +27,7 @@ from model.tensorflow_import import runs_tensorflow
 from pipeline import counter
 from pipeline.command_line import CommandParser, UsageError, natural_number, positive_whole_number
 from pipeline.counted_video import CountedVideo, describe
+from pipeline.extras import explain_missing
 from pipeline.options import add_billing_project, add_model_options
 from transforms.failure_codes import FailureCode, Stage
 from transforms.machine_faults import is_machine_fault, machine_fault
@@ -88,7 +90,8 @@ def count_video(
       OSError: The system or the store does not let it be read.
       CountError: The video could not be counted; its `code` says why.
       MachineFaultError: This machine or the store has failed, not the video.
-      UsageError: An option is invalid, or this process is a fork of one that has used TensorFlow, for instance to count.
+      UsageError: An option is invalid, an extra is not installed, or this process is a fork of one that has used TensorFlow,
+        for instance to count.
       UserError: Keras has another backend than TensorFlow.
       WeightsError: The model is unknown or cannot be loaded.
       StorageError: The model is on Cloud Storage, which cannot be read; or the video's URI names no object.
@@ -97,8 +100,9 @@ def count_video(
     arguments = _parse_options(model, options)
     uri = absolute(os.fsdecode(video))
     try:
-        found = find_object(uri, arguments.billing_project)
-    except StorageError:
+        with _missing_extras(uri):
+            found = find_object(uri, arguments.billing_project)
+    except (StorageError, UsageError):
         raise
     except ValueError as error:
         raise UsageError(f"{error} Received: {uri!r}") from error
@@ -113,12 +117,21 @@ def count_video(
             "a fork of a process that has used TensorFlow cannot count: start processes with the method "
             f'"spawn" or "forkserver". Received: process {os.getpid()}, forked from {_FORKED_FROM["pid"]}'
         )
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, _missing_extras(arguments.model):
         loaded = _load_counter(tuple(sorted(vars(arguments).items())))
         result = counter.count_video(found, loaded)
     if isinstance(result, Failure):
         raise CountError(result.message, result.stage, result.code)
     return describe(result, loaded)
+
+
+@contextlib.contextmanager
+def _missing_extras(uri: str) -> Iterator[None]:
+    """Raises UsageError with the extra to install if the body cannot import what reading `uri` needs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(explain_missing(error, (uri,))) from error
 
 
 class _OptionParser(CommandParser):

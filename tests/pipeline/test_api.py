@@ -235,6 +235,17 @@ def test_keras_json_changes_no_count(squats, counted, settings, tmp_path):
     assert done.stdout == f"{counted.count}\n"
 
 
+@pytest.mark.parametrize(
+    ("uri", "extra"),
+    [("https://x/y.mp4", "beam"), ("file:///y.mp4", "beam"), ("s3://x/y.mp4", "beam"), ("gs://gym/y.mp4", "gcp")],
+)
+def test_without_extras_what_is_not_on_this_machine_is_refused_with_the_one_to_install(monkeypatch, uri, extra):
+    monkeypatch.setitem(sys.modules, "apache_beam.io.filesystem", None)
+    monkeypatch.setitem(sys.modules, "apache_beam.io.filesystems", None)
+    with pytest.raises(UsageError, match=rf"^the extra {extra} is needed: .*\[{extra}\]'\. Received: no module [\w.]+$"):
+        api.count_video(uri)
+
+
 def run_without_packages(code):
     """Runs Python in which Beam, BigQuery, DuckDB and Arrow cannot be imported; returns what it prints."""
     done = subprocess.run([sys.executable, "-c", BLOCK + code], cwd=ROOT, capture_output=True, text=True, check=False)
