@@ -38,6 +38,9 @@ __all__ = ["CountError", "CountedVideo", "TimeSegment", "count_video"]
 
 _CACHED_MODELS = 2
 
+_MAX_PATH = 4096
+"""Longest path that Linux takes, and longer than a `gs://` URI may be."""
+
 _ONE_AT_A_TIME = threading.Lock()
 """Held while a video is counted: the model and the decoder are for one thread at a time."""
 
@@ -95,10 +98,10 @@ def count_video(
       UserError: Keras has another backend than TensorFlow.
       WeightsError: The model is unknown or cannot be loaded.
       StorageError: The model is on Cloud Storage, which cannot be read; or the video's URI names no object.
-      TypeError: There is no such option.
+      TypeError: There is no such option, or the video is no path.
     """
     arguments = _parse_options(model, options)
-    uri = absolute(os.fsdecode(video))
+    uri = _to_uri(video)
     try:
         with _missing_extras(uri):
             found = find_object(uri, arguments.billing_project)
@@ -123,6 +126,19 @@ def count_video(
     if isinstance(result, Failure):
         raise CountError(result.message, result.stage, result.code)
     return describe(result, loaded)
+
+
+def _to_uri(video: str | bytes | os.PathLike[str]) -> str:
+    """Returns a path made absolute, or a URI; raises TypeError or UsageError for what may be a video's contents or frames."""
+    rule = "video must be the path of a file or a gs:// URI. Write contents and frames to a file first."
+    try:
+        path = os.fsdecode(video)
+    except TypeError as error:
+        raise TypeError(f"{rule} Received: {type(video).__name__}") from error
+    if "\0" in path or len(path) > _MAX_PATH:
+        size = f"{len(video):,} bytes" if isinstance(video, bytes) else f"{len(path):,} characters"
+        raise UsageError(f"{rule} Received: {size}")
+    return absolute(path)
 
 
 @contextlib.contextmanager

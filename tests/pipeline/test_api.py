@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import io
 import json
 import os
 import pickle
@@ -100,6 +101,18 @@ def test_the_model_is_kept_for_the_next_call(counted, squats, monkeypatch):
 
 def test_a_path_may_be_bytes_as_the_system_gives_it(counted, squats):
     assert api.count_video(os.fsencode(squats)).count == counted.count
+
+
+def test_contents_and_frames_are_refused_in_one_short_line(squats):
+    contents = squats.read_bytes()
+    rule = r"^video must be the path of a file or a gs:// URI\. Write contents and frames to a file first\. Received: "
+    for wrong, received in ((contents, f"{len(contents):,} bytes"), ("x" * 5000, "5,000 characters"), ("a\0b", "3 characters")):
+        with pytest.raises(UsageError, match=f"{rule}{received}$"):
+            api.count_video(wrong)
+    frames = np.zeros((10, 112, 112, 3), np.uint8)
+    for wrong in (io.BytesIO(contents), frames, iter(frames), None):
+        with pytest.raises(TypeError, match=f"{rule}{type(wrong).__name__}$"):
+            api.count_video(wrong)
 
 
 def test_a_video_that_cannot_be_counted_raises_its_code(tmp_path):
