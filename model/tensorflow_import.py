@@ -62,9 +62,15 @@ def _choose_backend() -> None:
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Discards what native code writes to file descriptor 2. Python exceptions still propagate."""
-    sys.stderr.flush()
-    saved = os.dup(2)
+    """Discards what native code writes to file descriptor 2, if it is open. Python exceptions still propagate."""
+    if sys.stderr is not None:  # a program without a console has none
+        with contextlib.suppress(OSError, ValueError):  # it is closed
+            sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield
+        return
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)

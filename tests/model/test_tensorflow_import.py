@@ -18,6 +18,17 @@ def test_importing_prints_nothing_and_standard_error_works_again():
     assert done.stderr == "heard\n"
 
 
+@pytest.mark.parametrize("without", ["sys.stderr = None", "sys.stderr.close()", "os.close(2)"])
+def test_a_program_needs_no_standard_error(without):
+    code = (
+        f"import os, sys; from model import tensorflow_import as t; {without}\n"
+        "with t._silent_stderr(): print('imported')\n"
+        "print('done')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "imported\ndone\n"), done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("given", "used"), [(None, True), ("0", False)])
 def test_onednn_convolves_on_any_processor_unless_the_user_declines(given, used):
