@@ -229,6 +229,8 @@ class DecoderProcess:
 
     def _start_child(self, require_sandbox: bool) -> Channel:
         """Starts a child and returns the channel to it; raises DecoderStartError."""
+        if not sys.executable:  # as where a program that is not Python embeds it
+            raise DecoderStartError("the decoder needs Python, and sys.executable does not say where it is")
         sandbox.hide_this_process()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         for end in (ours, theirs):

@@ -23,7 +23,7 @@ from transforms.decoding.gpus import has_nvidia_gpu
 from transforms.decoding.options import DecodingOptions
 from transforms.decoding.process import DecoderProcess
 from transforms.decoding.reader import read_video
-from transforms.decoding.samples import DecodeError
+from transforms.decoding.samples import DecodeError, DecoderStartError
 from transforms.decoding.video_facts import NvdecUse
 from transforms.failure_codes import FailureCode
 from transforms.machine_faults import is_machine_fault
@@ -444,6 +444,13 @@ def test_a_default_socket_timeout_does_not_reach_the_process(decoder, clip):
         assert sum(len(samples.frames) for samples in read(decoder, clip)) == 80
     finally:
         socket.setdefaulttimeout(before)
+
+
+@pytest.mark.parametrize("executable", [None, ""])
+def test_a_program_that_embeds_python_without_its_path_is_at_fault_and_not_the_video(clip, monkeypatch, executable):
+    monkeypatch.setattr(sys, "executable", executable)
+    with clip.open("rb") as file, pytest.raises(DecoderStartError, match=r"sys\.executable does not say where it is"):
+        next(DecoderProcess().read(file, OPTIONS))
 
 
 def test_a_process_that_does_not_start_is_reported(clip):
