@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from model.presets import DEFAULT_PRESET
+from model.presets import DEFAULT_PRESET, load_model
 from model.storage import StorageError
 from model.tensorflow_import import runs_tensorflow
 from pipeline import counter
@@ -33,10 +33,9 @@ from transforms.failure_codes import FailureCode, Stage
 from transforms.machine_faults import is_machine_fault, machine_fault
 from transforms.objects import absolute, find_object
 from transforms.records import Failure, TimeSegment
+from transforms.scoring import ModelConfig
 
 __all__ = ["CountError", "CountedVideo", "TimeSegment", "count_video"]
-
-_CACHED_MODELS = 2
 
 _MAX_PATH = 4096
 """Longest path that Linux takes, and longer than a `gs://` URI may be."""
@@ -79,8 +78,9 @@ def count_video(
 ) -> CountedVideo:
     """Counts the repetitions in a video.
 
-    The first call loads the model, which takes seconds. Later calls with the same model and options use it again. Threads take
-    turns. To count several videos at a time, use processes, started with the method "spawn" or "forkserver".
+    The first call loads the model, which takes seconds. Later calls with the same model, strides, overlap, precision and batch
+    size use it again. Threads take turns. To count several videos at a time, use processes, started with the method "spawn" or
+    "forkserver".
 
     Args:
       video: Path of a local file, or `gs://` URI.
@@ -121,7 +121,7 @@ def count_video(
             f'"spawn" or "forkserver". Received: process {os.getpid()}, forked from {_FORKED_FROM["pid"]}'
         )
     with _ONE_AT_A_TIME, _missing_extras(arguments.model):
-        loaded = _load_counter(tuple(sorted(vars(arguments).items())))
+        loaded = _load_counter(arguments)
         result = counter.count_video(found, loaded)
     if isinstance(result, Failure):
         raise CountError(result.message, result.stage, result.code)
@@ -192,6 +192,11 @@ def _parse_options(model: str | os.PathLike[str], options: Mapping[str, Any]) ->
     return arguments
 
 
-@functools.lru_cache(maxsize=_CACHED_MODELS)
-def _load_counter(arguments: tuple[tuple[str, Any], ...]) -> counter.Counter:
-    return counter.load_counter(argparse.Namespace(**dict(arguments)))
+_load_model = functools.lru_cache(maxsize=2)(load_model)
+
+_make_scorer = functools.lru_cache(maxsize=2)(ModelConfig.make_scorer)
+"""Keeps scorers by what they depend on. Each takes seconds and memory, and decoding and counting options change none."""
+
+
+def _load_counter(arguments: argparse.Namespace) -> counter.Counter:
+    return counter.make_counter(arguments, _load_model, _make_scorer)

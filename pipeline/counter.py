@@ -14,7 +14,7 @@ import numpy as np
 
 from model.config import FRAME_SIZE, WINDOW_FRAMES
 from model.counting_options import CountingOptions
-from model.presets import load_model
+from model.presets import LoadedModel, load_model
 from pipeline.command_line import UsageError
 from pipeline.options import check_decoder, check_sandbox, make_counting, make_decoding, make_model
 from transforms.aggregation import aggregate
@@ -52,9 +52,28 @@ def load_counter(args: argparse.Namespace) -> Counter:
       WeightsError: The model cannot be loaded.
       StorageError: It is on Cloud Storage, which cannot be read.
     """
+    return make_counter(args, load_model, ModelConfig.make_scorer)
+
+
+def make_counter(
+    args: argparse.Namespace,
+    load: Callable[[str], LoadedModel],
+    make_scorer: Callable[[ModelConfig, LoadedModel], FrameComparer],
+) -> Counter:
+    """Does what `load_counter` does, with functions that may keep what they return.
+
+    Args:
+      args: Options of `add_model_options`.
+      load: Returns the model of a name or path.
+      make_scorer: Returns a scorer of a loaded model.
+
+    Raises:
+      UsageError: As for `load_counter`.
+      Exception: Whatever `load` raises.
+    """
     check_sandbox(args)
     check_decoder(args)
-    loaded = load_model(args.model)
+    loaded = load(args.model)
     model = make_model(args, loaded)
     decoding, options = make_decoding(args, model.strides, loaded), make_counting(args, loaded)
     # This imports TensorFlow, which takes seconds: an invalid option is reported before.
@@ -62,7 +81,7 @@ def load_counter(args: argparse.Namespace) -> Counter:
 
     try:
         prepare_gpus(require=model.require_gpu)
-        scorer = model.make_scorer(loaded)
+        scorer = make_scorer(model, loaded)
     except (NoGpuError, ValueError) as error:  # int8 without what it needs
         raise UsageError(str(error)) from error
     return Counter(decoding, scorer, options, model)

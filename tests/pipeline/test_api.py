@@ -94,9 +94,13 @@ def test_the_example_of_the_docstring_runs(squats, capsys, monkeypatch):
     assert re.match(r"\d+ \d+\.\d+ 0\.\d+\n\[", capsys.readouterr().out)
 
 
-def test_the_model_is_kept_for_the_next_call(counted, squats, monkeypatch):
-    monkeypatch.setattr("pipeline.counter.load_model", lambda name: pytest.fail("the model was loaded again"))
+def test_the_model_is_kept_for_the_next_call_whatever_it_asks_of_decoding_and_counting(counted, squats, monkeypatch):
+    monkeypatch.setattr("model.presets._load_preset", lambda preset: pytest.fail("the model was loaded again"))
+    monkeypatch.setattr("model.scoring.Scorer", lambda *arguments: pytest.fail("the model was prepared again"))
     assert api.count_video(squats).count == counted.count
+    for max_fps in (10, 12, 15):
+        assert api.count_video(squats, max_fps=max_fps).options["max_fps"] == max_fps
+    assert api.count_video(squats, video_threshold=1.0).count == 0
 
 
 def test_a_path_may_be_bytes_as_the_system_gives_it(counted, squats):
@@ -225,7 +229,7 @@ def test_the_project_that_pays_is_asked_for_the_video(monkeypatch):
         api.count_video("gs://gym/squats.mp4", billing_project="payer-project")
     assert asked == [("gs://gym/squats.mp4", "payer-project")]
     arguments = api._parse_options("lite", {"billing_project": "payer-project"})
-    assert api._load_counter(tuple(sorted(vars(arguments).items()))).decoding.billing_project == "payer-project"
+    assert api._load_counter(arguments).decoding.billing_project == "payer-project"
 
 
 def test_a_store_that_fails_is_no_fault_of_the_video(monkeypatch):
