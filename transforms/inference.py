@@ -17,7 +17,7 @@ from transforms.scoring import ChunkScorer, score_or_fail
 
 
 class RepNetModelHandler(ModelHandler[FrameChunk | Failure, ChunkScores | Failure, ChunkScorer]):
-    """Loads a RepNet and scores chunks for RunInference.
+    """Loads a RepNet and scores chunks for RunInference, each of whose elements is a list of chunks; `ScoreChunks` makes them.
 
     Results are our own records, because the `example` of a `PredictionResult` would keep the frames in memory downstream. A
     chunk that cannot be scored becomes a `Failure` of its video; other chunks continue. A `Failure` of an earlier step passes
@@ -128,7 +128,7 @@ def _score(chunks: beam.PCollection, handler: RepNetModelHandler) -> beam.PColle
     return (
         chunks
         | "Each alone" >> beam.Map(_in_list).with_output_types(list[FrameChunk | Failure])
-        | "Score" >> RunInference(handler)
+        | "Score" >> RunInference(handler).with_output_types(ChunkScores | Failure)
     )
 
 

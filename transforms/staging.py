@@ -35,9 +35,9 @@ class LostVideosError(Exception):
 class StageRows(beam.PTransform):
     """Writes the rows of counted and failed videos to Parquet files.
 
-    Takes a PCollection of `VideoCount` and `Failure` and returns a PCollection of `StagedFile`. A bundle that is retried writes
-    new files. The files of the failed attempt are in no PCollection, so they are never committed, and they are deleted with the
-    folder. A count whose row the schema does not allow becomes a failure with the code COUNTING_FAILED.
+    Takes a PCollection of `VideoCount` and `Failure` in global windows and returns a PCollection of `StagedFile`. A bundle that
+    is retried writes new files. The files of the failed attempt are in no PCollection, so they are never committed and are
+    deleted with the folder. A count whose row the schema does not allow becomes a failure with the code COUNTING_FAILED.
 
     Attributes:
       folder: Folder of the run, local or `gs://`. Files are named `{folder}/{table}/{unique}.parquet`.
@@ -48,7 +48,11 @@ class StageRows(beam.PTransform):
     provenance: Provenance
 
     def expand(self, outcomes: beam.PCollection) -> beam.PCollection:
-        """Writes the rows of each bundle."""
+        """Writes the rows of each bundle; raises ValueError for other windows, since a file holds the rows of all."""
+        windows = outcomes.windowing.windowfn
+        if not isinstance(windows, GlobalWindows):
+            name = type(windows).__name__
+            raise ValueError(f"rows are staged in global windows: use WindowInto(GlobalWindows()) before. Received: {name}")
         return outcomes | "Write rows" >> beam.ParDo(_WriteRowsFn(self.folder, self.provenance))
 
 

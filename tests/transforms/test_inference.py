@@ -7,6 +7,7 @@ import weakref
 
 import apache_beam as beam
 import pytest
+from apache_beam import typehints
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 
@@ -16,7 +17,7 @@ from tests.support.steps import StepClock, read_metrics, same_as
 from transforms.decoding.video_facts import VideoFacts
 from transforms.failure_codes import FailureCode, Stage
 from transforms.inference import RepNetModelHandler, ScoreChunks
-from transforms.records import ChunkScores, Failure
+from transforms.records import ChunkScores, Failure, FrameChunk
 
 VIDEO = make_video("a.mp4")
 FACTS = VideoFacts(64, 48, "h264", 0, 30.0, 7, 0.2, False, False)
@@ -135,3 +136,10 @@ def test_a_pipeline_scores_chunks_and_passes_failures():
 def test_a_pipeline_with_failures_only_works():
     failure = Failure(VIDEO, Stage.DECODE, FailureCode.NO_FRAMES, "nothing")
     run_scoring([failure], same_as([("decode", "NO_FRAMES")]))
+
+
+@pytest.mark.parametrize("accelerator", ["", "type:nvidia-l4;count:1"])
+def test_the_next_step_knows_the_type_of_scores(accelerator):
+    chunks = beam.Pipeline() | beam.Create([sum_chunk(5)]).with_output_types(FrameChunk | Failure)
+    scored = chunks | ScoreChunks(RepNetModelHandler(SumScorer), accelerator)
+    assert scored.element_type == typehints.Union[ChunkScores, Failure]

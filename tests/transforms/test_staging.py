@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms.window import FixedWindows
 
 from tests.support.samples import STARTED, make_failure, make_provenance, make_video_count
 from transforms.failure_codes import FailureCode, Stage
@@ -181,3 +182,9 @@ class TestFiles:
             end()
             assert streams[-1].closed
         assert len(streams) == 2
+
+
+def test_windows_are_refused_when_the_pipeline_is_built():
+    windowed = beam.Pipeline() | beam.Create([make_failure()]) | beam.WindowInto(FixedWindows(60))
+    with pytest.raises(ValueError, match=r"^rows are staged in global windows: .* Received: FixedWindows"):
+        _ = windowed | StageRows("folder", make_provenance())
