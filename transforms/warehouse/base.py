@@ -28,7 +28,8 @@ from transforms.text import printable
 from transforms.warehouse import sql
 from transforms.warehouse.parquet import StagedFile
 from transforms.warehouse.reading import spell, unify
-from transforms.warehouse.rows import Provenance, RunTotals
+from transforms.warehouse.rows import Provenance, Row, RunTotals, run_row
+from transforms.warehouse.schema import FAILURES, FRAME_CURVES, VIDEO_COUNTS, Table
 from transforms.warehouse.sql import Dialect
 
 STAGING_KEPT_SEC = 7 * 24 * 3600.0
@@ -36,6 +37,9 @@ STAGING_KEPT_SEC = 7 * 24 * 3600.0
 
 MAX_NAMED_FAILURES = 20
 """Maximum number of failures that a commit logs because no table has them."""
+
+EndRun = Callable[[int, float, Collection[datetime.date]], tuple[RunTotals, Row]]
+"""Returns a run's totals and its own row, from the scored frames and seconds of video of its counts, and its upload dates."""
 
 
 class WarehouseError(UserError):
@@ -178,7 +182,6 @@ class Warehouse(abc.ABC):
           WarehouseError: The tables cannot be read, or the files lack rows.
         """
 
-    @abc.abstractmethod
     def commit(
         self, provenance: Provenance, files: Collection[StagedFile], *, listed: int, skipped: int, run_ended: datetime.datetime
     ) -> RunTotals:
@@ -196,6 +199,24 @@ class Warehouse(abc.ABC):
         Raises:
           WarehouseError: The rows cannot be committed, or the files lack rows.
         """
+        tables = (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
+        staged = {table: [file for file in files if file.table == table.name] for table in tables}
+        counted, curves, failed = (sum(file.num_rows for file in table_files) for table_files in staged.values())
+        if counted != curves:
+            raise WarehouseError(
+                f"every staged count must have a curve. Received: {counted} counts and {curves} curves of run "
+                f"{provenance.run_id}"
+            )
+
+        def end_run(scored_frames: int, video_sec: float, dates: Collection[datetime.date]) -> tuple[RunTotals, Row]:
+            totals = RunTotals(listed, counted, failed, skipped, scored_frames, video_sec)
+            return totals, run_row(totals, provenance, run_ended, dates)
+
+        return self._commit(provenance.run_id, staged, end_run)
+
+    @abc.abstractmethod
+    def _commit(self, run_id: str, staged: Mapping[Table, Sequence[StagedFile]], end_run: EndRun) -> RunTotals:
+        """Merges a run's staged files by table, and then the run's own row, from `end_run`: see `commit`."""
 
     @abc.abstractmethod
     def keep_staging(self, run_id: str) -> None:
@@ -333,14 +354,6 @@ def check_num_rows(table: str, files: Collection[StagedFile], rows: Iterable[tup
     if actual != expected:
         raise WarehouseError(f"the files staged for {table} must hold the {expected} rows written to them. Received: {actual}")
     return list(found)
-
-
-def check_curves(counts: int, curves: int, run_id: str) -> None:
-    """Raises WarehouseError unless there are as many staged curves as counts."""
-    if counts != curves:
-        raise WarehouseError(
-            f"every staged count must have a curve. Received: {counts} counts and {curves} curves of run {run_id}"
-        )
 
 
 def outlived_lines(dialect: Dialect, source: str, query: Callable[[str], Iterable[tuple[Any, ...]]]) -> list[str]:

@@ -28,10 +28,10 @@ from transforms.run_files import ATTEMPTS_FOLDER
 from transforms.warehouse import sql
 from transforms.warehouse.base import (
     UNCHANGED,
+    EndRun,
     TableOptions,
     Warehouse,
     WarehouseError,
-    check_curves,
     check_num_rows,
     outlived_lines,
     selection_totals,
@@ -40,7 +40,7 @@ from transforms.warehouse.bigquery_jobs import Jobs, one_line_errors
 from transforms.warehouse.bigquery_staging import StagingBucket
 from transforms.warehouse.bigquery_tables import DAY_MSEC, create_dataset, find_changes
 from transforms.warehouse.parquet import StagedFile
-from transforms.warehouse.rows import Provenance, Row, RunTotals, run_row, to_record_batch
+from transforms.warehouse.rows import Provenance, Row, RunTotals, to_record_batch
 from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, SELECTED, TABLES, VIDEO_COUNTS, Mode, Table
 from transforms.warehouse.sql import Dialect
 from transforms.warehouse.views import VIEWS
@@ -199,21 +199,15 @@ class BigQueryWarehouse(Warehouse):
             parameters = sql.selection_parameters(provenance, selection, dates) | {"dates": dates}
             yield from jobs.query(sql.durations(jobs.dialect, source, selection), parameters)
 
-    def commit(
-        self, provenance: Provenance, files: Collection[StagedFile], *, listed: int, skipped: int, run_ended: datetime.datetime
-    ) -> RunTotals:
-        """Loads a run's files into tables of its own and merges those: see `Warehouse.commit`.
+    def _commit(self, run_id: str, staged: Mapping[Table, Sequence[StagedFile]], end_run: EndRun) -> RunTotals:
+        """Loads a run's files into tables of its own and merges those: see `Warehouse._commit`.
 
         If it fails, some of the run's rows may be in the tables, each valid, but the run has no row in `runs`.
         """
-        with one_line_errors(f"run {provenance.run_id} cannot be committed to {self.name}"):
-            jobs = self._jobs(provenance.run_id)
-            staged = {
-                table: _load(jobs, table, [file for file in files if file.table == table.name])
-                for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
-            }
-            counts, curves, failures = staged[VIDEO_COUNTS], staged[FRAME_CURVES], staged[FAILURES]
-            check_curves(counts.num_rows, curves.num_rows, provenance.run_id)
+        with one_line_errors(f"run {run_id} cannot be committed to {self.name}"):
+            jobs = self._jobs(run_id)
+            loaded = {table: _load(jobs, table, files) for table, files in staged.items()}
+            counts, curves, failures = loaded[VIDEO_COUNTS], loaded[FRAME_CURVES], loaded[FAILURES]
             scored_frames, video_sec = 0, 0.0
             if counts.dates:
                 ((scored_frames, video_sec),) = jobs.query(sql.frames_and_seconds(counts.source))
@@ -223,16 +217,8 @@ class BigQueryWarehouse(Warehouse):
                 query = functools.partial(jobs.query, parameters={"dates": list(failures.dates)})
                 for line in outlived_lines(jobs.dialect, failures.source, query):
                     _LOGGER.warning("%s", line)
-            totals = RunTotals(
-                listed=listed,
-                counted=counts.num_rows,
-                failed=failures.num_rows,
-                skipped=skipped,
-                scored_frames=scored_frames,
-                video_sec=video_sec,
-            )
-            dates = sorted({*counts.dates, *failures.dates})
-            _merge_run(jobs, run_row(totals, provenance, run_ended, dates))
+            totals, row = end_run(scored_frames, video_sec, {*counts.dates, *failures.dates})
+            _merge_run(jobs, row)
         return totals
 
     def keep_staging(self, run_id: str) -> None:
@@ -342,12 +328,10 @@ class _Staged:
 
     Attributes:
       source: Name of the run's own table in SQL; "" if there are no rows.
-      num_rows: Number of rows.
       dates: Upload dates of the rows, in order.
     """
 
     source: str
-    num_rows: int
     dates: tuple[datetime.date, ...]
 
 
@@ -361,10 +345,10 @@ def _load_listing(jobs: Jobs, files: Collection[StagedFile], selection: Selectio
 def _load(jobs: Jobs, table: Table, files: Sequence[StagedFile]) -> _Staged:
     """Loads files, and raises WarehouseError unless all their rows arrived."""
     if not files:
-        return _Staged("", 0, ())
+        return _Staged("", ())
     source = jobs.load(table, files)
     dates = check_num_rows(table.name, files, jobs.query(sql.num_rows_by_date(source)))
-    return _Staged(source, sum(file.num_rows for file in files), tuple(dates))
+    return _Staged(source, tuple(dates))
 
 
 def _merge_counts(jobs: Jobs, counts: _Staged, curves: _Staged) -> None:

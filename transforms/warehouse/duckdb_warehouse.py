@@ -23,19 +23,19 @@ from transforms.run_files import ATTEMPTS_SUFFIX
 from transforms.warehouse import sql
 from transforms.warehouse.base import (
     UNCHANGED,
+    EndRun,
     TableOptions,
     Warehouse,
     WarehouseError,
     WarehouseFaultError,
-    check_curves,
     selection_totals,
 )
 from transforms.warehouse.duckdb_staged_rows import FILES, check_staged, frames_and_seconds, merge, outlived_lines, patterns
 from transforms.warehouse.duckdb_staging import StagingFolders
 from transforms.warehouse.duckdb_tables import DIALECT, create_file, find_changes, open_file, upgrade, upgrade_tables
 from transforms.warehouse.parquet import StagedFile
-from transforms.warehouse.rows import Provenance, RunTotals, run_row, to_record_batch
-from transforms.warehouse.schema import FAILURES, FRAME_CURVES, LISTING, RUNS, TABLES, VIDEO_COUNTS
+from transforms.warehouse.rows import Provenance, RunTotals, to_record_batch
+from transforms.warehouse.schema import FAILURES, LISTING, RUNS, TABLES, VIDEO_COUNTS, Table
 from transforms.warehouse.sql import Dialect
 
 MERGE_BYTES = 128 * 1024 * 1024
@@ -201,36 +201,20 @@ class DuckDBWarehouse(Warehouse):
 
         yield from self._read(read, self.lock_timeout_sec)
 
-    def commit(
-        self, provenance: Provenance, files: Collection[StagedFile], *, listed: int, skipped: int, run_ended: datetime.datetime
-    ) -> RunTotals:
-        """Merges a run's files and its own row in one transaction, which leaves nothing if it fails: see `Warehouse.commit`."""
-        by_table = {
-            table: [file for file in files if file.table == table.name] for table in (VIDEO_COUNTS, FRAME_CURVES, FAILURES)
-        }
+    def _commit(self, run_id: str, staged: Mapping[Table, Sequence[StagedFile]], end_run: EndRun) -> RunTotals:
+        """Merges all rows in one transaction, which leaves nothing if it fails: see `Warehouse._commit`."""
 
         def commit(connection: duckdb.DuckDBPyConnection) -> tuple[RunTotals, list[str]]:
             upgrade_tables(connection)
-            found = {table: check_staged(connection, table, staged) for table, staged in by_table.items()}
-            num_rows = {table: sum(file.num_rows for file in staged) for table, staged in by_table.items()}
-            check_curves(num_rows[VIDEO_COUNTS], num_rows[FRAME_CURVES], provenance.run_id)
-            scored_frames, video_sec = frames_and_seconds(connection, by_table[VIDEO_COUNTS])
-            totals = RunTotals(
-                listed=listed,
-                counted=num_rows[VIDEO_COUNTS],
-                failed=num_rows[FAILURES],
-                skipped=skipped,
-                scored_frames=scored_frames,
-                video_sec=video_sec,
-            )
-            for table, staged in by_table.items():
-                for group in _groups(staged):
+            dates = {table: check_staged(connection, table, files) for table, files in staged.items()}
+            totals, row = end_run(*frames_and_seconds(connection, staged[VIDEO_COUNTS]), set().union(*dates.values()))
+            for table, files in staged.items():
+                for group in _groups(files):
                     merge(connection, table, FILES, {"paths": patterns(group)})
             connection.execute(sql.delete_counted_failures(DIALECT, DIALECT.table(VIDEO_COUNTS)))
-            row = to_record_batch(run_row(totals, provenance, run_ended, set().union(*found.values())), RUNS)
-            connection.register("staged_run", pa.Table.from_batches([row]))
+            connection.register("staged_run", pa.Table.from_batches([to_record_batch(row, RUNS)]))
             merge(connection, RUNS, "staged_run", {})
-            return totals, outlived_lines(connection, by_table[FAILURES], found[FAILURES])
+            return totals, outlived_lines(connection, staged[FAILURES], dates[FAILURES])
 
         totals, lines = self._connected(_in_transaction(commit), self.lock_timeout_sec)
         for line in lines:
