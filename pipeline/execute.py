@@ -102,10 +102,14 @@ def execute(
     config.warehouse.prepare()
     no_job_is_left = is_local_run(options)  # workers on other machines may outlive this program
     try:
-        plan = _try_to_plan(config, options, provenance)
-        if isinstance(plan, RunOutcome):
-            outcome = plan
-        elif not any(plan.num_videos):
+        try:
+            with show_status("Listing videos …"), interrupts_stay_interrupts():
+                plan = make_plan(config, options, provenance)
+        except Exception as error:  # a runner may raise anything; the log has the trace, people get a line
+            logging.getLogger(__name__).debug("The videos could not be listed.", exc_info=True)
+            problem = f"run {provenance.run_id} failed: {_reason(error)}"
+            return RunOutcome(provenance.run_id, None, problem, wall_sec=time.monotonic() - started_sec)
+        if not any(plan.num_videos):
             outcome = _record_idle_run(config, provenance, plan.listing)
         elif len(plan.slices) == 1:
             outcome = _run_to_end(config, options, handler, provenance, plan.listing)
@@ -113,12 +117,10 @@ def execute(
             until_sec = None if max_hours is None else started_sec + max_hours * 3600
             outcome = _combine(provenance, plan, list(_run_slices(config, options, handler, provenance, plan, until_sec)))
             no_job_is_left |= len(outcome.slice_ids) == len(plan.slices)
-        if isinstance(plan, Plan):
-            outcome = dataclasses.replace(outcome, left_out=plan.left_out)
     finally:
         if no_job_is_left:
             config.warehouse.remove_staging(provenance.run_id)
-    return dataclasses.replace(outcome, wall_sec=time.monotonic() - started_sec)
+    return dataclasses.replace(outcome, left_out=plan.left_out, wall_sec=time.monotonic() - started_sec)
 
 
 def submit(config: RunConfig, options: PipelineOptions, handler: RepNetModelHandler) -> int:
@@ -149,16 +151,6 @@ def make_provenance(config: RunConfig) -> Provenance:
     """Returns what the rows of a run that starts now say about it."""
     name_labels = NameLabels(config.source.label_regex, local_folders(config.source.patterns))
     return new_provenance(config.model, config.options_json, name_labels)
-
-
-def _try_to_plan(config: RunConfig, options: PipelineOptions, provenance: Provenance) -> Plan | RunOutcome:
-    """Returns the slices of a run, or its outcome if the videos cannot be listed or selected."""
-    try:
-        with show_status("Listing videos …"), interrupts_stay_interrupts():
-            return make_plan(config, options, provenance)
-    except Exception as error:  # a runner may raise anything; the log has the trace, people get a line
-        logging.getLogger(__name__).debug("The videos could not be listed.", exc_info=True)
-        return RunOutcome(provenance.run_id, None, f"run {provenance.run_id} failed: {_reason(error)}")
 
 
 def _run_slices(
