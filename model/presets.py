@@ -97,21 +97,30 @@ class Preset:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LoadedModel:
-    """A network with its weights.
+class ModelFacts:
+    """What a model is, without its network.
 
     Attributes:
       preset: What the model is and how it is used. For a checkpoint's path, named after the file.
-      network: The float32 network, ready to score.
       sha256: Hash of the configuration and of the weights' names, shapes and values (`weights_file.model_sha256`); the same for
         every kind of file.
       activation_ranges: Ranges of the network's activations, which scoring in int8 needs. None: not measured.
     """
 
     preset: Preset
-    network: RepNet
     sha256: str
     activation_ranges: ActivationRanges | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LoadedModel(ModelFacts):
+    """A network with its weights.
+
+    Attributes:
+      network: The float32 network, ready to score.
+    """
+
+    network: RepNet = dataclasses.field(kw_only=True)
 
 
 def _published(folder: str, *files: tuple[str, int, str]) -> tuple[RemoteFile, ...]:
@@ -229,7 +238,8 @@ def load_model(name_or_path: str) -> LoadedModel:
       StorageError: It is on Cloud Storage, which cannot be read.
     """
     if name_or_path in PRESETS:
-        return _load_preset(PRESETS[name_or_path])
+        preset = PRESETS[name_or_path]
+        return _make_network(*_read_preset(preset), weights_path(preset))
     if weights_file.is_weights_file(name_or_path):
         if not storage.is_remote(name_or_path):
             return load_weights(Path(name_or_path))
@@ -245,6 +255,21 @@ def load_model(name_or_path: str) -> LoadedModel:
     )
 
 
+def read_facts(name_or_path: str) -> ModelFacts:
+    """Returns what `load_model` would, but does not import TensorFlow for a preset, whose weights fit its network.
+
+    Other weights are loaded: whether they fit is known only then.
+
+    Raises:
+      Exception: Whatever `load_model` raises.
+    """
+    if name_or_path not in PRESETS:
+        return load_model(name_or_path)
+    tensorflow_import.choose_backend()
+    facts, _ = _read_preset(PRESETS[name_or_path])
+    return facts
+
+
 def load_weights(path: Path) -> LoadedModel:
     """Loads a weights file, with the strides and counting options in its metadata.
 
@@ -252,6 +277,11 @@ def load_weights(path: Path) -> LoadedModel:
       WeightsError: The file is missing, unreadable or damaged, its metadata are impossible, its variables do not match the
         network there, or a weight is not finite.
     """
+    return _make_network(*_read_weights(path), path)
+
+
+def _read_weights(path: Path) -> tuple[ModelFacts, dict[str, np.ndarray]]:
+    """Returns what the metadata of a weights file say, and its arrays."""
     metadata, arrays = weights_file.read(path)
     with weights_file.metadata_errors(path):
         preset = Preset(
@@ -264,18 +294,23 @@ def load_weights(path: Path) -> LoadedModel:
             repeat_below_fps=float(metadata.get("repeat_below_fps", 0.0)),
         )
         ranges = ActivationRanges.from_json(metadata["activation_ranges"]) if metadata.get("activation_ranges") else None
+    return ModelFacts(preset, weights_file.model_sha256(preset.config, arrays), ranges), arrays
+
+
+def _make_network(facts: ModelFacts, arrays: Mapping[str, np.ndarray], path: Path) -> LoadedModel:
+    """Returns the model of a weights file with its network."""
     tensorflow_import.import_tensorflow()
     from model import calibration, checkpoint
     from model.network import RepNet
 
     _check_finite(arrays)
     with weights_file.metadata_errors(path):
-        network = RepNet(preset.config)
+        network = RepNet(facts.preset.config)
     checkpoint.assign(network, arrays)
-    if ranges:
+    if facts.activation_ranges:
         with weights_file.metadata_errors(path):
-            calibration.check_ranges(network, ranges)
-    return LoadedModel(preset, network, weights_file.model_sha256(preset.config, arrays), ranges)
+            calibration.check_ranges(network, facts.activation_ranges)
+    return LoadedModel(facts.preset, facts.sha256, facts.activation_ranges, network=network)
 
 
 def save_weights(
@@ -332,20 +367,20 @@ def network_arrays(network: RepNet) -> dict[str, np.ndarray]:
     return {name: np.asarray(variable, np.float32) for name, variable in network.variables_by_name().items()}
 
 
-def _load_preset(preset: Preset) -> LoadedModel:
-    """Loads the weights of a preset; its strides and counting options are those in `PRESETS`."""
+def _read_preset(preset: Preset) -> tuple[ModelFacts, dict[str, np.ndarray]]:
+    """Reads the weights of a preset; its strides and counting options are those in `PRESETS`."""
     path = weights_path(preset)
     if preset.files and not path.is_file():
         raise WeightsError(
             f"the weights of {preset.name} are not on this machine: run `repcount model fetch {preset.name}`. "
             f"Received: no {str(path)!r}"
         )
-    loaded = load_weights(path)
-    if loaded.preset.config != preset.config:
+    facts, arrays = _read_weights(path)
+    if facts.preset.config != preset.config:
         raise WeightsError(
-            f"the weights must be of the network of {preset.name}. Received: {loaded.preset.config} in {str(path)!r}"
+            f"the weights must be of the network of {preset.name}. Received: {facts.preset.config} in {str(path)!r}"
         )
-    return dataclasses.replace(loaded, preset=preset)
+    return dataclasses.replace(facts, preset=preset), arrays
 
 
 def _load_checkpoint(prefix: str) -> LoadedModel:
@@ -362,7 +397,7 @@ def _load_checkpoint(prefix: str) -> LoadedModel:
             network = RepNet(preset.config)
             checkpoint.assign(network, arrays, ignore_unexpected=find_published(index_sha256) is preset)
             named = dataclasses.replace(preset, name=prefix.rsplit("/", 1)[-1], description=f"{preset.name} from {prefix}")
-            return LoadedModel(named, network, weights_file.model_sha256(preset.config, network_arrays(network)))
+            return LoadedModel(named, weights_file.model_sha256(preset.config, network_arrays(network)), network=network)
     raise checkpoint.CheckpointError(
         f"a published RepNet has pos_encoding of shape (1, 64, 1) or (1, 64, 512). Received: {found or 'none'} in {prefix!r}"
     )

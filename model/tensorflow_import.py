@@ -21,7 +21,7 @@ def import_tensorflow() -> None:
     Raises:
       UserError: Keras has another backend, or is told to have one.
     """
-    _choose_backend()
+    choose_backend()
     if "tensorflow" in sys.modules:
         return
     # By default TensorFlow uses oneDNN on processors with AVX-512 only. With AVX2, too, its convolutions are faster.
@@ -44,7 +44,7 @@ def runs_tensorflow() -> bool:
     return context is not None and bool(getattr(context, "_initialized", True))  # no public name says it
 
 
-def _choose_backend() -> None:
+def choose_backend() -> None:
     """Makes TensorFlow the backend of Keras, here and in child processes; raises UserError if KERAS_BACKEND names another."""
     if "keras" in sys.modules:
         import keras  # waits for a thread that still imports it

@@ -14,7 +14,7 @@ from model.config import WINDOW_FRAMES
 from model.counting_options import CountingOptions, StrideRule
 from model.logits import chunk_frames
 from model.precision import PRECISIONS, Precision
-from model.presets import DEFAULT_PRESET, PRESETS, LoadedModel
+from model.presets import DEFAULT_PRESET, PRESETS, ModelFacts
 from pipeline.command_line import UsageError, natural_number, number, positive_whole_number
 from pipeline.launch import GPU_BATCH_FRAMES
 from transforms.decoding import sandbox
@@ -276,9 +276,9 @@ def check_decoder(args: argparse.Namespace) -> None:
         )
 
 
-def make_decoding(args: argparse.Namespace, strides: Sequence[int], loaded: LoadedModel) -> DecodingOptions:
+def make_decoding(args: argparse.Namespace, strides: Sequence[int], facts: ModelFacts) -> DecodingOptions:
     """Returns the decoding options, with chunks that fit the strides; raises UsageError."""
-    _, decoding, _ = default_options(args.model, loaded, strides)
+    _, decoding, _ = default_options(args.model, facts, strides)
     given = args.repeat_below_fps
     try:
         limits = ("max_bytes", "max_sec", "max_frames", "max_pixels", "timeout_sec", "max_memory_bytes")
@@ -294,9 +294,9 @@ def make_decoding(args: argparse.Namespace, strides: Sequence[int], loaded: Load
         raise UsageError(str(error)) from error
 
 
-def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
+def make_model(args: argparse.Namespace, facts: ModelFacts) -> ModelConfig:
     """Returns the model with its strides and precision; raises UsageError."""
-    strides = args.strides or loaded.preset.strides
+    strides = args.strides or facts.preset.strides
     if min(strides) < 1 or len(set(strides)) != len(strides):
         raise UsageError(f"--strides must be different whole numbers of at least 1. Received: {','.join(map(str, strides))}")
     if chunk_frames(strides) > MAX_CHUNK_FRAMES:
@@ -304,13 +304,13 @@ def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
             f"--strides must have a least common multiple of at most {MAX_CHUNK_FRAMES // WINDOW_FRAMES}, since a chunk "
             f"holds that many windows. Received: {','.join(map(str, strides))}"
         )
-    if args.precision == Precision.INT8 and loaded.activation_ranges is None:
+    if args.precision == Precision.INT8 and facts.activation_ranges is None:
         raise UsageError(
             f"--precision int8 needs a model whose weights file has activation ranges, such as lite. Received: {args.model}"
         )
     if args.precision == Precision.INT8 and args.require_gpu:
         raise UsageError("--precision int8 is for processors. Received: --require_gpu")
-    model, _, _ = default_options(args.model, loaded, strides)
+    model, _, _ = default_options(args.model, facts, strides)
     return dataclasses.replace(
         model,
         precision=model.precision if args.precision == "auto" else args.precision,
@@ -320,12 +320,12 @@ def make_model(args: argparse.Namespace, loaded: LoadedModel) -> ModelConfig:
     )
 
 
-def make_counting(args: argparse.Namespace, loaded: LoadedModel) -> CountingOptions:
+def make_counting(args: argparse.Namespace, facts: ModelFacts) -> CountingOptions:
     """Returns the counting options: those of the model, with those on the command line in their place; raises UsageError."""
     names = ("stride_rule", "video_threshold", "frame_threshold", "peak_share", "constant_speed", "fully_periodic")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     try:
-        return dataclasses.replace(loaded.preset.counting, **given)
+        return dataclasses.replace(facts.preset.counting, **given)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

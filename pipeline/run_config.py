@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, WorkerOptions
 
 from model.counting_options import CountingOptions
-from model.presets import PRESETS, LoadedModel, weights_path
+from model.presets import PRESETS, ModelFacts, weights_path
 from model.tensorflow_import import import_tensorflow
 from pipeline.command_line import UsageError, nearest, use_known_spelling
 from pipeline.dates import on_any_day, with_dates
@@ -101,7 +101,7 @@ class RunConfig:
 
 
 def make_config(
-    args: argparse.Namespace, options: PipelineOptions, launch: LaunchConfig, load_model: Callable[[str], LoadedModel]
+    args: argparse.Namespace, options: PipelineOptions, launch: LaunchConfig, read_facts: Callable[[str], ModelFacts]
 ) -> RunConfig:
     """Returns the run that the command line asks for. Checks first that everything it needs is there; writes nothing.
 
@@ -109,7 +109,7 @@ def make_config(
       args: Parsed options of `repcount run`.
       options: Beam's options.
       launch: How workers on Dataflow are set up.
-      load_model: Loads a model by its name or path.
+      read_facts: Returns what the model of a name or path is.
 
     Raises:
       UsageError: An option is invalid.
@@ -131,15 +131,15 @@ def make_config(
         _check_reachable(options.view_as(StandardOptions).runner, warehouse, source, args.model)
     check_inputs(args.input, args.dates, source)
     warehouse.check()
-    loaded = load_model(args.model)
-    model = make_model(args, loaded)
+    facts = read_facts(args.model)
+    model = make_model(args, facts)
     if not is_local_run(options):
         model = for_workers(
             model,
             launch,
             args.precision,
             batch_frames=args.batch_frames,
-            is_calibrated=loaded.activation_ranges is not None,
+            is_calibrated=facts.activation_ranges is not None,
             machine_type=options.view_as(WorkerOptions).machine_type,
         )
     elif model.require_gpu:
@@ -147,9 +147,9 @@ def make_config(
     return RunConfig(
         source=source,
         # All cores are busy with other videos, and two threads take 7 to 20 % more processor time for a video than one.
-        decoding=dataclasses.replace(make_decoding(args, model.strides, loaded), decoder_threads=1),
+        decoding=dataclasses.replace(make_decoding(args, model.strides, facts), decoder_threads=1),
         model=model,
-        counting=make_counting(args, loaded),
+        counting=make_counting(args, facts),
         warehouse=warehouse,
         failure_limit=failure_limit,
         accelerator=launch.scoring_accelerator,

@@ -9,14 +9,14 @@ from model import storage
 from model.counting_options import CountingOptions
 from model.logits import chunk_frames
 from model.precision import best_precision
-from model.presets import PRESETS, LoadedModel
+from model.presets import PRESETS, ModelFacts
 from transforms.decoding.gpus import has_nvidia_gpu
 from transforms.decoding.options import DecodingOptions
 from transforms.scoring import ModelConfig
 
 
 def default_options(
-    name: str, loaded: LoadedModel, strides: Sequence[int] = ()
+    name: str, facts: ModelFacts, strides: Sequence[int] = ()
 ) -> tuple[ModelConfig, DecodingOptions, CountingOptions]:
     """Returns the options of the steps that score, decode and count with a model, as the commands use them by default.
 
@@ -24,8 +24,8 @@ def default_options(
     strides and `chunk_frames`.
 
     Args:
-      name: Name of a preset, or path of the model's file, as `model.presets.load_model` got it.
-      loaded: The loaded model.
+      name: Name of a preset, or path of the model's file, as `model.presets.read_facts` got it.
+      facts: What the model is.
       strides: Strides to score, in frames. Default: those of the model.
 
     Returns:
@@ -33,14 +33,14 @@ def default_options(
       - How videos become frames, with the model's own `repeat_below_fps`.
       - How logits become counts.
     """
-    preset = loaded.preset
+    preset = facts.preset
     ordered = tuple(sorted(strides or preset.strides))  # in whatever order, the counts are the same, and so is a row's key
     model = ModelConfig(
         name=name if name in PRESETS or storage.is_remote(name) else os.path.abspath(name),
-        sha256=loaded.sha256,
+        sha256=facts.sha256,
         strides=ordered,
         # Where a GPU scores, int8 would bring the work back to the processor.
-        precision=best_precision(is_calibrated=loaded.activation_ranges is not None and not has_nvidia_gpu()),
+        precision=best_precision(is_calibrated=facts.activation_ranges is not None and not has_nvidia_gpu()),
         period_offset=preset.config.period_offset,
         overlap_from=preset.overlap_from,
     )

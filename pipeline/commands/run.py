@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from model.presets import LoadedModel, load_model
+from model.presets import ModelFacts, read_facts
 from pipeline.command_line import CommandParser, natural_number, number, positive_whole_number
 from pipeline.commands.tables import TABLES_HELP
 from pipeline.dates import parse_days, parse_time
@@ -64,14 +64,14 @@ def _make_handler(config: RunConfig) -> RepNetModelHandler:
 def run(
     args: argparse.Namespace,
     *,
-    load_model: Callable[[str], LoadedModel] = load_model,
+    read_facts: Callable[[str], ModelFacts] = read_facts,
     make_handler: Callable[[RunConfig], RepNetModelHandler] = _make_handler,
 ) -> int:
     """Checks the command line, runs the pipeline and prints the results; returns the exit code.
 
     Args:
       args: Parsed options; `args.beam_args` holds those for Beam, and `args.own_options` the names of all others.
-      load_model: Loads a model by its name or path.
+      read_facts: Returns what the model of a name or path is.
       make_handler: Returns what loads the model on workers and scores with it.
 
     Raises:
@@ -86,11 +86,11 @@ def run(
         options = make_pipeline_options(args.beam_args, args.own_options)
         launch = make_launch(args, options)
 
-    def announce_and_load(name: str) -> LoadedModel:
+    def announce_and_read(name: str) -> ModelFacts:
         with announce(f"Loading model {name} …"):
-            return load_model(name)
+            return read_facts(name)
 
-    config = make_config(args, options, launch, announce_and_load)
+    config = make_config(args, options, launch, announce_and_read)
     if args.dry_run:
         estimated = estimate(config, make_provenance(config))
         print(*estimated.lines(), sep="\n")

@@ -16,7 +16,7 @@ REFERENCE = Path(__file__).parents[1] / "reference"
 
 def without_network(name):
     """The postprocess kind asks for no network."""
-    return LoadedModel(PRESETS[name], network=None, sha256="")  # type: ignore[arg-type]
+    return LoadedModel(PRESETS[name], "", network=None)  # type: ignore[arg-type]
 
 
 def largest(differences):
@@ -63,7 +63,7 @@ def test_the_network_and_whole_runs_are_the_authors(year, request):
 
 @pytest.fixture(scope="module")
 def tiny(tiny_network):
-    return LoadedModel(TINY_PRESET, tiny_network, "")
+    return LoadedModel(TINY_PRESET, "", network=tiny_network)
 
 
 @pytest.fixture(scope="module")

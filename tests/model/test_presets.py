@@ -236,6 +236,24 @@ def test_a_preset_s_weights_are_of_its_network(tiny_weights, published, monkeypa
         presets.load_model("tiny")
 
 
+def test_the_facts_of_a_preset_are_those_of_the_loaded_model_and_need_no_tensorflow():
+    code = (
+        "import sys; from model.presets import read_facts; facts = read_facts('lite'); "
+        "print(facts.preset.name, facts.sha256, len(facts.activation_ranges.layers), 'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = presets.load_model("lite")
+    assert done.stdout.split() == ["lite", loaded.sha256, str(len(loaded.activation_ranges.layers)), "False"]
+
+
+def test_the_facts_of_other_weights_come_with_the_refusal_of_those_that_do_not_fit(tiny_weights):
+    assert presets.read_facts(str(tiny_weights)).preset == TINY_PRESET
+    metadata, arrays = weights_file.read(tiny_weights)
+    weights_file.write(tiny_weights, dataclasses.replace(TINY_PRESET.config, num_periods=9), arrays, metadata)
+    with pytest.raises(checkpoint.CheckpointError, match="2 of another shape: fc_layers/2/bias"):
+        presets.read_facts(str(tiny_weights))
+
+
 def test_strides_and_counting_of_a_preset_loaded_by_name_are_its_own(tiny_weights, monkeypatch):
     changed = dataclasses.replace(TINY_PRESET, strides=(1, 2), counting=CountingOptions(), description="ours")
     monkeypatch.setattr(presets, "PRESETS", {"tiny": changed})

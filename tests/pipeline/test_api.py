@@ -95,7 +95,7 @@ def test_the_example_of_the_docstring_runs(squats, capsys, monkeypatch):
 
 
 def test_the_model_is_kept_for_the_next_call_whatever_it_asks_of_decoding_and_counting(counted, squats, monkeypatch):
-    monkeypatch.setattr("model.presets._load_preset", lambda preset: pytest.fail("the model was loaded again"))
+    monkeypatch.setattr("model.presets._read_preset", lambda preset: pytest.fail("the model was loaded again"))
     monkeypatch.setattr("model.scoring.Scorer", lambda *arguments: pytest.fail("the model was prepared again"))
     assert api.count_video(squats).count == counted.count
     for max_fps in (10, 12, 15):

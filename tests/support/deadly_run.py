@@ -3,7 +3,7 @@
 import sys
 
 from pipeline.main import main
-from tests.support.fake_run import load_fake_model
+from tests.support.fake_run import read_fake_facts
 from tests.support.scorers import DeadlyScorer
 from transforms.inference import RepNetModelHandler
 
@@ -13,4 +13,4 @@ def make_deadly_handler(config):
 
 
 if __name__ == "__main__":
-    sys.exit(main(load_model=load_fake_model, make_handler=make_deadly_handler))
+    sys.exit(main(read_facts=read_fake_facts, make_handler=make_deadly_handler))

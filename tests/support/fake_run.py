@@ -3,16 +3,16 @@
 import sys
 
 from model.errors import WeightsError
-from model.presets import PRESETS, LoadedModel
+from model.presets import PRESETS, ModelFacts
 from pipeline.main import main
 from tests.support.scorers import FakeScorer
 from transforms.inference import RepNetModelHandler
 
 
-def load_fake_model(name):
+def read_fake_facts(name):
     if name != "lite":
         raise WeightsError(f"a model is one of lite. Received: {name!r}")
-    return LoadedModel(PRESETS["lite"], None, "f" * 64)
+    return ModelFacts(PRESETS["lite"], "f" * 64)
 
 
 def make_fake_handler(config):
@@ -22,7 +22,7 @@ def make_fake_handler(config):
 def run_fake(words=None):
     """Runs a command line, by default the program's own, with the fake model in place of lite; returns the exit code."""
     try:
-        return main(None if words is None else [*map(str, words)], load_model=load_fake_model, make_handler=make_fake_handler)
+        return main(None if words is None else [*map(str, words)], read_facts=read_fake_facts, make_handler=make_fake_handler)
     except SystemExit as stop:
         return stop.code
 
