@@ -8,9 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from model.errors import UserError
+
+_left_out: set[str] = set()
+"""Packages that TensorFlow and Keras are imported without; see `leave_out_unused`."""
 
 
 def import_tensorflow() -> None:
@@ -30,7 +33,7 @@ def import_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if os.path.expanduser("~") == "~":  # without a home, Keras would keep its settings in a folder of that name
         os.environ.setdefault("KERAS_HOME", os.devnull)
-    with _silent_stderr():
+    with _silent_stderr(), _without(_left_out):
         import tensorflow  # noqa: F401
 
 
@@ -42,6 +45,15 @@ def runs_tensorflow() -> bool:
     find_context = getattr(sys.modules.get("tensorflow.python.eager.context"), "context_safe", None)
     context = find_context() if find_context else None
     return context is not None and bool(getattr(context, "_initialized", True))  # no public name says it
+
+
+def leave_out_unused() -> None:
+    """Has TensorFlow and Keras imported without JAX and Matplotlib, which both import if they are there.
+
+    JAX is for converting its models, and Matplotlib for galleries of pictures. Importing them takes a second and 130 MB. For
+    programs of our own, which use neither, and import Matplotlib before TensorFlow if they draw with it.
+    """
+    _left_out.update(("jax", "matplotlib"))
 
 
 def choose_backend() -> None:
@@ -58,6 +70,18 @@ def choose_backend() -> None:
         )
     # TensorFlow imports Keras. Without the variable, the user's keras.json would choose.
     os.environ["KERAS_BACKEND"] = backend
+
+
+@contextlib.contextmanager
+def _without(names: Iterable[str]) -> Iterator[None]:
+    """Makes packages that are not imported yet look as if they were not installed."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None stands for a module that is not there
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model.errors import UserError, one_line
+from model.tensorflow_import import leave_out_unused
 from pipeline.command_line import CommandParser, nearest
 from pipeline.commands import ALIASES, COMMANDS
 from pipeline.extras import explain_missing
@@ -87,6 +88,7 @@ def _run_command(words: Sequence[str], output: GuardedStream | None, injected: M
         _check_file_names()
         if args.command in _NEED_TEMPORARY_FOLDER:
             _check_temporary_folder()
+        leave_out_unused()
         exit_code: int = args.run(args, **injected)
     except MachineFaultError as error:  # first, since a database that cannot be used is a UserError, too
         print(f"{prog}: {_one_line(error)}", file=sys.stderr)

@@ -29,6 +29,34 @@ def test_a_program_needs_no_standard_error(without):
     assert (done.returncode, done.stdout) == (0, "imported\ndone\n"), done.stderr
 
 
+def test_matplotlib_and_jax_are_left_out_if_the_program_says_so_and_can_be_imported_later():
+    code = """
+import sys
+from model import tensorflow_import
+tensorflow_import.leave_out_unused()
+tensorflow_import.import_tensorflow()
+print({"jax", "matplotlib"} & sys.modules.keys())
+import matplotlib.figure
+print(matplotlib.figure.Figure.__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\nFigure\n"
+
+
+def test_matplotlib_that_was_imported_before_stays():
+    code = """
+import matplotlib
+from model import tensorflow_import
+before = matplotlib
+tensorflow_import.leave_out_unused()
+tensorflow_import.import_tensorflow()
+import matplotlib
+print(matplotlib is before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("given", "used"), [(None, True), ("0", False)])
 def test_onednn_convolves_on_any_processor_unless_the_user_declines(given, used):
