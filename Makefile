@@ -54,9 +54,9 @@ help: ## List the targets
 	  echo "Making .venv with $$("$$found" --version) …"; \
 	  "$$found" -m venv .venv; \
 	fi; \
-	echo "Installing dependencies into .venv (once, about 30 s; minutes with DEVICE=gpu) …"; \
+	echo "Installing dependencies into .venv (once, about a minute; several with DEVICE=gpu) …"; \
 	.venv/bin/python -m pip --disable-pip-version-check -qq install --require-hashes --no-deps -r locks/installer.lock; \
-	$(UV) sync --python .venv --require-hashes locks/$$DEVICE.lock locks/dev.lock locks/train.lock locks/installer.lock; \
+	$(UV) sync --python .venv --compile-bytecode --require-hashes locks/$$DEVICE.lock locks/dev.lock locks/train.lock locks/installer.lock; \
 	$(UV) install --python .venv --no-deps --no-build-isolation --editable .; \
 	printf '%s\n' "$$DEVICE" "$$CHECKOUT" > $@
 
