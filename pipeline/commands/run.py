@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from model.presets import ModelFacts, read_facts
+from model import presets
+from model.presets import ModelFacts
 from pipeline.command_line import CommandParser, natural_number, number, positive_whole_number
 from pipeline.commands.tables import TABLES_HELP
 from pipeline.dates import parse_days, parse_time
@@ -64,14 +65,15 @@ def _make_handler(config: RunConfig) -> RepNetModelHandler:
 def run(
     args: argparse.Namespace,
     *,
-    read_facts: Callable[[str], ModelFacts] = read_facts,
+    read_facts: Callable[[str], ModelFacts] | None = None,
     make_handler: Callable[[RunConfig], RepNetModelHandler] = _make_handler,
 ) -> int:
     """Checks the command line, runs the pipeline and prints the results; returns the exit code.
 
     Args:
       args: Parsed options; `args.beam_args` holds those for Beam, and `args.own_options` the names of all others.
-      read_facts: Returns what the model of a name or path is.
+      read_facts: Returns what the model of a name or path is. Default: `presets.read_facts`, but `presets.load_model` for a run
+        that scores in this process: importing TensorFlow silences standard error, which must not hit the lines of the run.
       make_handler: Returns what loads the model on workers and scores with it.
 
     Raises:
@@ -80,15 +82,20 @@ def run(
     with show_status("Checking options …"):  # Beam takes seconds to import
         from pipeline.estimate import estimate
         from pipeline.execute import execute, make_provenance, submit
-        from pipeline.run_config import make_config, make_pipeline_options
+        from pipeline.run_config import is_local_run, make_config, make_pipeline_options
         from pipeline.summary import exit_code, print_report
 
         options = make_pipeline_options(args.beam_args, args.own_options)
         launch = make_launch(args, options)
 
+    if read_facts is None:
+        scores_here = is_local_run(options) and not args.dry_run
+        read_facts = presets.load_model if scores_here else presets.read_facts
+    read: Callable[[str], ModelFacts] = read_facts
+
     def announce_and_read(name: str) -> ModelFacts:
         with announce(f"Loading model {name} …"):
-            return read_facts(name)
+            return read(name)
 
     config = make_config(args, options, launch, announce_and_read)
     if args.dry_run:
